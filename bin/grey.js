@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+// The command `grey`. Telemetry is loaded first, so that it can instrument what is imported after it.
+import "../dist/src/telemetry/preload.js";
+
+await import("../dist/src/cli/grey.js");

@@ -1,0 +1,119 @@
+/** One field of a request that breaks its rule. */
+export interface FieldViolation {
+  /** The field's path as in the contract, such as `amount.minor_units`. */
+  readonly field: string;
+  /** What the field must be, for people. */
+  readonly rule: string;
+}
+
+/**
+ * The closed set of what can go wrong. The reasons, their meaning and their metadata are documented in
+ * proto/grey/error/v1/error_reason.proto; src/rpc/status.ts gives each its gRPC code.
+ */
+export type Failure =
+  | { readonly reason: "INVALID_REQUEST"; readonly violations: readonly FieldViolation[] }
+  | { readonly reason: "REQUEST_ID_REUSED"; readonly requestId: string; readonly differs: readonly string[] }
+  | { readonly reason: "PAGE_TOKEN_INVALID" }
+  | { readonly reason: "ETAG_MISMATCH"; readonly etag: string }
+  | { readonly reason: "USER_NOT_FOUND"; readonly userId?: string }
+  | { readonly reason: "EMAIL_TAKEN" }
+  | { readonly reason: "USER_HAS_FUNDS"; readonly userId: string; readonly walletId: string }
+  | { readonly reason: "WALLET_NOT_FOUND"; readonly walletId: string }
+  | { readonly reason: "WALLET_FROZEN"; readonly walletId: string }
+  | { readonly reason: "WALLET_CLOSED"; readonly walletId: string }
+  | {
+      readonly reason: "ACCOUNT_NOT_FOUND";
+      readonly accountId?: string;
+      readonly systemAccount?: string;
+      readonly currencyCode?: string;
+    }
+  | { readonly reason: "CURRENCY_NOT_FOUND"; readonly currencyCode: string }
+  | { readonly reason: "CURRENCY_EXISTS"; readonly currencyCode: string }
+  | { readonly reason: "TRANSACTION_NOT_FOUND"; readonly transactionId?: string; readonly requestId?: string }
+  | {
+      readonly reason: "INSUFFICIENT_FUNDS";
+      readonly walletId: string;
+      readonly currencyCode: string;
+      readonly availableMinorUnits: bigint;
+      readonly requiredMinorUnits: bigint;
+    }
+  | {
+      readonly reason: "CURRENCY_MISMATCH";
+      readonly walletId: string;
+      readonly walletCurrencyCode: string;
+      readonly amountCurrencyCode: string;
+    }
+  | { readonly reason: "SAME_WALLET"; readonly walletId: string }
+  | { readonly reason: "BALANCE_OVERFLOW"; readonly accountId: string }
+  | { readonly reason: "OVERLOADED" }
+  | { readonly reason: "DATABASE_UNAVAILABLE" }
+  | { readonly reason: "OUTCOME_UNKNOWN" }
+  | { readonly reason: "CALLER_GONE" }
+  | { readonly reason: "SHUTTING_DOWN" }
+  | { readonly reason: "INTERNAL" };
+
+export type Reason = Failure["reason"];
+
+/** What goes with a failure. */
+export interface FailureDetails {
+  /** Whether it is the stored answer to an earlier request. */
+  readonly replayed?: boolean;
+  /** The rejected transaction that keeps it. */
+  readonly transactionId?: string;
+  /** The user or other thing whose data the refused request holds. */
+  readonly concerns?: string;
+  /** The error that it stands for, for the log. */
+  readonly cause?: unknown;
+}
+
+/** The failure as an error, to leave a call by. */
+export class FailureError extends Error {
+  override readonly name = "FailureError";
+
+  constructor(
+    readonly failure: Failure,
+    readonly details: FailureDetails = {},
+  ) {
+    super(failure.reason, { cause: details.cause });
+  }
+}
+
+/** Leaves the call with this failure. */
+export function fail(failure: Failure): never {
+  throw new FailureError(failure);
+}
+
+/** Leaves the call because one field breaks a rule that the contract's annotations cannot state. */
+export function invalid(field: string, rule: string): never {
+  return fail({ reason: "INVALID_REQUEST", violations: [{ field, rule }] });
+}
+
+/** What a request may meet without using up its request_id: the caller sends the same request again. */
+const PASSING = new Set<Reason>([
+  "INVALID_REQUEST",
+  "REQUEST_ID_REUSED",
+  "PAGE_TOKEN_INVALID",
+  "OVERLOADED",
+  "DATABASE_UNAVAILABLE",
+  "OUTCOME_UNKNOWN",
+  "CALLER_GONE",
+  "SHUTTING_DOWN",
+  "INTERNAL",
+]);
+
+/** Whether a rule of business refused the request: an answer, kept for ever, as against a malformed or passing one. */
+export function isRefusal(failure: Failure): boolean {
+  return !PASSING.has(failure.reason);
+}
+
+/** The failure as JSON text, to be stored beside the request that it answers; amounts are decimal strings. */
+export function encodeFailure(failure: Failure): string {
+  return JSON.stringify(failure, (_key, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
+}
+
+/** The failure that encodeFailure() wrote. */
+export function decodeFailure(json: string): Failure {
+  return JSON.parse(json, (key, value: unknown) =>
+    key.endsWith("MinorUnits") ? BigInt(value as string) : value,
+  ) as Failure;
+}

@@ -1,0 +1,55 @@
+import { Client, credentials, Metadata, type MethodDefinition } from "@grpc/grpc-js";
+import { CallError, decodeCallFailure } from "./failure.js";
+
+/** A unary method, as the generated service definitions describe it. */
+export type UnaryMethod<Q, R> = Pick<MethodDefinition<Q, R>, "path" | "requestSerialize" | "responseDeserialize">;
+
+/** A page of 1,000 transactions with as much metadata as they may have. */
+const REPLY_BYTES_MAX = 64 * 1024 * 1024;
+
+/** One connection to a server; it carries the calls of every service. */
+export class GreyClient {
+  readonly #client: Client;
+
+  constructor(
+    private readonly address: string,
+    private readonly timeoutMs: number,
+  ) {
+    this.#client = new Client(address, credentials.createInsecure(), {
+      "grpc.max_receive_message_length": REPLY_BYTES_MAX,
+      // A proxy set up for the web would also be asked for 127.0.0.1.
+      "grpc.enable_http_proxy": 0,
+    });
+  }
+
+  /**
+   * The server's reply.
+   * @throws CallError that says what went wrong
+   */
+  call<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q): Promise<R> {
+    return new Promise((resolve, reject) => {
+      this.#client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        new Metadata(),
+        { deadline: Date.now() + this.timeoutMs },
+        (error, reply) => {
+          if (error) {
+            const call = { address: this.address, timeoutMs: this.timeoutMs, requestId: requestIdOf(request) };
+            reject(new CallError(decodeCallFailure(error), call, { cause: error }));
+          } else if (reply !== undefined) resolve(reply);
+        },
+      );
+    });
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
+
+function requestIdOf(request: object): string | undefined {
+  return "requestId" in request && typeof request.requestId === "string" ? request.requestId : undefined;
+}

@@ -1,0 +1,112 @@
+import type { Command } from "commander";
+import type { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import {
+  DepositResponse,
+  TransactionServiceService,
+  TransferResponse,
+  WithdrawResponse,
+} from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { present } from "../base/assert.js";
+import { readMoney } from "./amount.js";
+import { ABOUT_REQUEST_ID, type ChangeOptions, examples, metadataOption, requestIdOption } from "./options.js";
+import { renderBalances, renderEntries, renderTransaction } from "./present.js";
+import { print, printJson, type Session, withSession } from "./session.js";
+
+interface MovementOptions extends ChangeOptions {
+  readonly description?: string;
+}
+
+/** What every call that moves money answers. */
+interface MovementReply {
+  readonly transaction: Transaction | undefined;
+  readonly balances: readonly Balance[];
+  readonly replayed: boolean;
+}
+
+const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
+const OTHER_WALLET = "01890a5d-b1c7-7d2a-9f3e-5a1c0f6e7b21";
+
+const ABOUT_AMOUNT = `
+An amount is a decimal number and a currency: "12.34 USD", or 12.34 USD as two
+arguments. One with more decimal places than the currency has is an error.`;
+
+export function addMovementCommands(program: Command): void {
+  addMovement(program, "deposit <wallet> <amount...>", "bring money into a wallet, from a system account")
+    .option("--from <system-account>", "the system account that the money comes from (default: cash)")
+    .addHelpText("after", help(`deposit ${WALLET} 100.00 USD`, `deposit ${WALLET} "5 EUR" --description top-up`))
+    .action((walletId: string, amount: string[], options: MovementOptions & { from?: string }, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(TransactionServiceService.deposit, {
+          ...(await readMovement(amount, options, session)),
+          walletId,
+          systemAccount: options.from ?? "",
+        });
+        if (session.json) printJson(DepositResponse.toJSON(reply));
+        else await printMovement(reply, session);
+      }),
+    );
+
+  addMovement(program, "withdraw <wallet> <amount...>", "take money out of a wallet, to a system account")
+    .option("--to <system-account>", "the system account that the money goes to (default: cash)")
+    .addHelpText("after", help(`withdraw ${WALLET} 20.00 USD --description "cash machine"`))
+    .action((walletId: string, amount: string[], options: MovementOptions & { to?: string }, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(TransactionServiceService.withdraw, {
+          ...(await readMovement(amount, options, session)),
+          walletId,
+          systemAccount: options.to ?? "",
+        });
+        if (session.json) printJson(WithdrawResponse.toJSON(reply));
+        else await printMovement(reply, session);
+      }),
+    );
+
+  addMovement(program, "transfer <from> <to> <amount...>", "move money from one wallet to another of the same currency")
+    .addHelpText("after", help(`transfer ${WALLET} ${OTHER_WALLET} 12.34 USD --metadata invoice=2026-17`))
+    .action((fromWalletId: string, toWalletId: string, amount: string[], options: MovementOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(TransactionServiceService.transfer, {
+          ...(await readMovement(amount, options, session)),
+          fromWalletId,
+          toWalletId,
+        });
+        if (session.json) printJson(TransferResponse.toJSON(reply));
+        else await printMovement(reply, session);
+      }),
+    );
+}
+
+function addMovement(program: Command, usage: string, description: string): Command {
+  return program
+    .command(usage)
+    .description(description)
+    .option("--description <text>", "what it is for")
+    .addOption(metadataOption())
+    .addOption(requestIdOption());
+}
+
+function help(...lines: readonly string[]): string {
+  return ABOUT_AMOUNT + "\n" + examples(...lines) + ABOUT_REQUEST_ID;
+}
+
+/** The fields that every request to move money has. */
+async function readMovement(amount: readonly string[], options: MovementOptions, session: Session) {
+  return {
+    amount: readMoney(amount.join(" "), await session.currencies()),
+    requestId: session.requestId(options.requestId),
+    description: options.description ?? "",
+    metadata: options.metadata ?? {},
+    effectiveTime: undefined,
+  };
+}
+
+async function printMovement(reply: MovementReply, session: Session): Promise<void> {
+  const currencies = await session.currencies();
+  const transaction = present(reply.transaction, "transaction");
+  print(
+    renderTransaction(transaction, reply.replayed, currencies),
+    renderEntries(transaction.entries, currencies),
+    `Balances right after it:\n${renderBalances(reply.balances, currencies)}`,
+  );
+}

@@ -1,0 +1,65 @@
+import { InvalidArgumentError, Option } from "commander";
+import { SETTINGS } from "../config/config.js";
+
+/** The options of every command. */
+export interface GlobalOptions {
+  readonly address?: string;
+  readonly json?: true;
+  readonly timeout?: number;
+}
+
+export interface ChangeOptions {
+  readonly requestId?: string;
+  readonly metadata?: Record<string, string>;
+}
+
+/** Reads a whole number in decimal digits, within its bounds. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a whole number, ${min} to ${max}.`);
+    return value;
+  };
+}
+
+/** Reads a server's address. */
+export function hostAndPort(text: string): string {
+  const result = SETTINGS.GREY_ADDRESS.rule.safeParse(text);
+  if (!result.success) throw new InvalidArgumentError("It must be host:port.");
+  return result.data;
+}
+
+/** Adds one `key=value` to those before it. */
+export function addMetadata(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("It must be key=value.");
+  const key = text.slice(0, at);
+  if (Object.hasOwn(before, key)) throw new InvalidArgumentError(`The key ${key} is given twice.`);
+  return { ...before, [key]: text.slice(at + 1) };
+}
+
+export function metadataOption(): Option {
+  return new Option("--metadata <key=value...>", "your own data, kept with it").argParser(addMetadata);
+}
+
+export function requestIdOption(): Option {
+  return new Option("--request-id <uuid>", "the id of this request (default: a new one, which is printed)");
+}
+
+export function limitOption(): Option {
+  return new Option("--limit <n>", "how many at the most").argParser(wholeNumber(1, 1_000_000)).default(50);
+}
+
+/** What follows the help of every command that changes something. */
+export const ABOUT_REQUEST_ID = `
+Idempotency:
+  Every change carries a request id, a UUID. The same request under the same id is
+  carried out once and gets the same answer for ever, marked as replayed, also when
+  that answer was a refusal. So when a call times out or the connection is lost, run
+  the same command again with --request-id and the id that was printed. Another
+  request under an id that is used up is refused with REQUEST_ID_REUSED.`;
+
+/** The examples that follow a command's help. */
+export function examples(...lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ grey ${line}`).join("\n")}\n`;
+}

@@ -1,0 +1,72 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, Option } from "commander";
+import { z } from "zod";
+import { PROJECT_DIR } from "../config/config.js";
+import { addCheckCommand } from "./check.js";
+import { addConfigCommand } from "./config.js";
+import { addMigrateCommand } from "./migrate.js";
+import { addMovementCommands } from "./movement.js";
+import { ABOUT_REQUEST_ID, examples, hostAndPort, wholeNumber } from "./options.js";
+import { addSeedCommand } from "./seed.js";
+import { addServeCommand } from "./serve.js";
+import { addTransactionsCommand } from "./transactions.js";
+import { addUserCommands } from "./user.js";
+import { addBalanceCommand, addWalletCommands } from "./wallet.js";
+
+const PACKAGE = z.object({ version: z.string() });
+
+/** The command `grey`. It throws a CommanderError instead of ending the process. */
+export function createProgram(): Command {
+  const program = new Command("grey")
+    .description("Wallets and a double-entry ledger over gRPC: the server and its client.")
+    .version(readVersion(), "--version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .addOption(
+      new Option("--address <host:port>", "the server to call (default: GREY_ADDRESS, else 127.0.0.1:50051)").argParser(
+        hostAndPort,
+      ),
+    )
+    .option("--json", "print the reply as JSON: amounts are minor units in strings, zero and false are left out")
+    .addOption(
+      new Option("--timeout <ms>", "how long to wait for an answer (default: 10000)").argParser(
+        wholeNumber(1, 3_600_000),
+      ),
+    )
+    .addHelpText(
+      "after",
+      examples(
+        "serve",
+        "seed",
+        'user create --name "Ada Lovelace" --email ada@example.com',
+        'wallet create ada@example.com USD --initial "100.00 USD"',
+        "transactions --user ada@example.com",
+        "check",
+      ) +
+        ABOUT_REQUEST_ID +
+        `
+
+Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or set wrong.
+\`grey <command> --help\` tells more about a command.`,
+    )
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "grey: ")) })
+    .showHelpAfterError("(--help tells how)")
+    .exitOverride();
+
+  addServeCommand(program);
+  addMigrateCommand(program);
+  addConfigCommand(program);
+  addCheckCommand(program);
+  addSeedCommand(program);
+  addUserCommands(program);
+  addWalletCommands(program);
+  addBalanceCommand(program);
+  addMovementCommands(program);
+  addTransactionsCommand(program);
+  return program;
+}
+
+function readVersion(): string {
+  return PACKAGE.parse(JSON.parse(readFileSync(join(PROJECT_DIR, "package.json"), "utf8"))).version;
+}

@@ -1,0 +1,79 @@
+import type { Command } from "commander";
+import { type Currency, LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { newId } from "../base/ids.js";
+import { readConfig } from "../config/config.js";
+import type { Currencies } from "./amount.js";
+import { GreyClient, type UnaryMethod } from "./client.js";
+import { retryLine } from "./failure.js";
+import type { GlobalOptions } from "./options.js";
+import { collect } from "./paging.js";
+import { printableJson } from "./text.js";
+
+const TIMEOUT_MS = 10_000;
+
+/** The exit code that shells give a process that SIGINT ended. */
+const INTERRUPTED = 130;
+
+/** One run of a client command: a server, and how to print what it says. */
+export interface Session {
+  readonly json: boolean;
+  call<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q): Promise<R>;
+  /**
+   * The request id that was given, or a new one. It is printed with the reply (beside JSON, on standard error), and when
+   * the command is interrupted before.
+   */
+  requestId(given: string | undefined): string;
+  /** The server's currencies; asked for once. */
+  currencies(): Promise<Currencies>;
+}
+
+/**
+ * Works with the server that the command's options or the settings name, and leaves it.
+ * @param timeoutMs the deadline of each call unless --timeout gives one
+ */
+export async function withSession(
+  command: Command,
+  work: (session: Session) => Promise<void>,
+  timeoutMs: number = TIMEOUT_MS,
+): Promise<void> {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  const client = new GreyClient(options.address ?? readConfig().GREY_ADDRESS, options.timeout ?? timeoutMs);
+  const json = options.json === true;
+  let currencies: Promise<Currencies> | undefined;
+  try {
+    await work({
+      json,
+      call: (method, request) => client.call(method, request),
+      requestId(given) {
+        const requestId = given ?? newId();
+        if (json && given === undefined) console.error(`request id ${requestId}`);
+        process.once("SIGINT", () => {
+          console.error(`grey: interrupted\n${retryLine(requestId)}`);
+          process.exit(INTERRUPTED);
+        });
+        return requestId;
+      },
+      currencies: () => (currencies ??= fetchCurrencies(client)),
+    });
+  } finally {
+    client.close();
+  }
+}
+
+async function fetchCurrencies(client: GreyClient): Promise<Currencies> {
+  const { items } = await collect<Currency>(Infinity, async (page) => {
+    const reply = await client.call(LedgerServiceService.listCurrencies, page);
+    return { items: reply.currencies, nextPageToken: reply.nextPageToken };
+  });
+  return new Map(items.map((currency) => [currency.code, currency]));
+}
+
+/** Prints the blocks of text with an empty line between them. */
+export function print(...blocks: readonly string[]): void {
+  console.log(blocks.filter((block) => block !== "").join("\n\n"));
+}
+
+/** Prints the value as JSON. */
+export function printJson(value: unknown): void {
+  console.log(printableJson(value));
+}

@@ -1,0 +1,118 @@
+import type { Command } from "commander";
+import {
+  CreateUserResponse,
+  GetUserResponse,
+  type GetUserRequest,
+  ListUsersResponse,
+  type User,
+  UserServiceService,
+} from "../../generated/grey/user/v1/user_service.js";
+import { present } from "../base/assert.js";
+import {
+  ABOUT_REQUEST_ID,
+  type ChangeOptions,
+  examples,
+  limitOption,
+  metadataOption,
+  requestIdOption,
+} from "./options.js";
+import { collect, moreLine } from "./paging.js";
+import { requestFields, showMetadata, showTime } from "./present.js";
+import { print, printJson, type Session, withSession } from "./session.js";
+import { renderFields, renderTable } from "./table.js";
+
+interface CreateOptions extends ChangeOptions {
+  readonly name: string;
+  readonly email: string;
+}
+
+export function addUserCommands(program: Command): void {
+  const user = program.command("user").description("make, show and list users");
+
+  user
+    .command("create")
+    .description("make a user")
+    .requiredOption("--name <name>", "the name to show")
+    .requiredOption("--email <email>", "the email; no two users have the same, whatever its case")
+    .addOption(metadataOption())
+    .addOption(requestIdOption())
+    .addHelpText(
+      "after",
+      examples(
+        'user create --name "Ada Lovelace" --email ada@example.com',
+        'user create --name "Ada Lovelace" --email ada@example.com --metadata plan=pro origin=web',
+      ) + ABOUT_REQUEST_ID,
+    )
+    .action((options: CreateOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const requestId = session.requestId(options.requestId);
+        const { name, email, metadata = {} } = options;
+        const reply = await session.call(UserServiceService.createUser, { requestId, name, email, metadata });
+        if (session.json) printJson(CreateUserResponse.toJSON(reply));
+        else print(renderUser(present(reply.user, "user"), requestFields(requestId, reply.replayed)));
+      }),
+    );
+
+  user
+    .command("get <user>")
+    .description("show a user by id or by email")
+    .addHelpText("after", examples("user get ada@example.com", "user get 01890a5d-ac96-774b-bcce-b302099a8057 --json"))
+    .action((who: string, _options: object, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(UserServiceService.getUser, userNamed(who));
+        if (session.json) printJson(GetUserResponse.toJSON(reply));
+        else print(renderUser(present(reply.user, "user")));
+      }),
+    );
+
+  user
+    .command("list")
+    .description("list users, oldest first")
+    .addOption(limitOption())
+    .addHelpText("after", examples("user list", "user list --limit 1000 --json"))
+    .action((options: { limit: number }, command: Command) =>
+      withSession(command, async (session) => {
+        const page = await collect<User>(options.limit, async (page) => {
+          const reply = await session.call(UserServiceService.listUsers, page);
+          return { items: reply.users, nextPageToken: reply.nextPageToken };
+        });
+        if (session.json) printJson(ListUsersResponse.toJSON({ users: page.items, nextPageToken: page.nextPageToken }));
+        else print(renderUsers(page.items), moreLine(page, "--limit shows more"));
+      }),
+    );
+}
+
+/** The id of the user that was named by id or by email. */
+export async function resolveUser(who: string, session: Session): Promise<string> {
+  const request = userNamed(who);
+  if (request.by?.$case === "id") return who;
+  const reply = await session.call(UserServiceService.getUser, request);
+  return present(reply.user, "user").id;
+}
+
+function userNamed(who: string): GetUserRequest {
+  return { by: { $case: who.includes("@") ? "email" : "id", value: who } };
+}
+
+function renderUser(user: User, more: readonly (readonly [string, string])[] = []): string {
+  const created = showTime(user.createTime);
+  const updated = showTime(user.updateTime);
+  return renderFields([
+    ["user", user.id],
+    ["name", user.name],
+    ["email", user.email],
+    ["metadata", showMetadata(user.metadata)],
+    ["created", created],
+    ["updated", updated === created ? "" : updated],
+    ["deleted", showTime(user.deleteTime)],
+    ...more,
+  ]);
+}
+
+function renderUsers(users: readonly User[]): string {
+  if (users.length === 0) return "There are no users. `grey user create --help` tells how to make one.";
+  return renderTable(
+    [{ title: "user" }, { title: "name" }, { title: "email" }, { title: "created" }],
+    users.map((user) => [user.id, user.name, user.email, showTime(user.createTime)]),
+  );
+}

@@ -1,0 +1,154 @@
+import type { Command } from "commander";
+import {
+  CreateWalletResponse,
+  GetBalanceResponse,
+  GetWalletResponse,
+  ListWalletsResponse,
+  type Wallet,
+  WalletServiceService,
+  WalletState,
+} from "../../generated/grey/wallet/v1/wallet_service.js";
+import { present } from "../base/assert.js";
+import { type Currencies, readMoney, showMoney } from "./amount.js";
+import {
+  ABOUT_REQUEST_ID,
+  type ChangeOptions,
+  examples,
+  limitOption,
+  metadataOption,
+  requestIdOption,
+} from "./options.js";
+import { collect, moreLine } from "./paging.js";
+import { renderBalances, requestFields, showEnum, showMetadata, showTime } from "./present.js";
+import { print, printJson, withSession } from "./session.js";
+import { renderFields, renderTable } from "./table.js";
+import { resolveUser } from "./user.js";
+
+interface CreateOptions extends ChangeOptions {
+  readonly label?: string;
+  readonly initial?: string;
+}
+
+export function addWalletCommands(program: Command): void {
+  const wallet = program.command("wallet").description("open, show and list wallets");
+
+  wallet
+    .command("create <user> <currency>")
+    .description("open a wallet of one currency for a user, who is named by id or by email")
+    .option("--label <text>", "a name for people")
+    .option("--initial <amount>", 'what it holds from the start, such as "12.34 USD" or 12.34')
+    .addOption(metadataOption())
+    .addOption(requestIdOption())
+    .addHelpText(
+      "after",
+      examples(
+        "wallet create ada@example.com USD",
+        'wallet create ada@example.com USD --label savings --initial "250.00 USD"',
+      ) + ABOUT_REQUEST_ID,
+    )
+    .action((who: string, currency: string, options: CreateOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const requestId = session.requestId(options.requestId);
+        const currencyCode = currency.toUpperCase();
+        const currencies = await session.currencies();
+        const reply = await session.call(WalletServiceService.createWallet, {
+          requestId,
+          userId: await resolveUser(who, session),
+          currencyCode,
+          label: options.label ?? "",
+          initialBalance:
+            options.initial === undefined ? undefined : readMoney(options.initial, currencies, currencyCode),
+          metadata: options.metadata ?? {},
+        });
+        if (session.json) return printJson(CreateWalletResponse.toJSON(reply));
+        print(
+          renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed)),
+          renderBalances([present(reply.balance, "balance")], currencies),
+        );
+      }),
+    );
+
+  wallet
+    .command("get <wallet>")
+    .description("show a wallet and its balance")
+    .addHelpText("after", examples("wallet get 01890a5d-ac96-774b-bcce-b302099a8057"))
+    .action((id: string, _options: object, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(WalletServiceService.getWallet, { id });
+        if (session.json) return printJson(GetWalletResponse.toJSON(reply));
+        const balance = renderBalances([present(reply.balance, "balance")], await session.currencies());
+        print(renderWallet(present(reply.wallet, "wallet")), balance);
+      }),
+    );
+
+  wallet
+    .command("list <user>")
+    .description("list the wallets of a user, who is named by id or by email, oldest first")
+    .addOption(limitOption())
+    .addHelpText("after", examples("wallet list ada@example.com"))
+    .action((who: string, options: { limit: number }, command: Command) =>
+      withSession(command, async (session) => {
+        const userId = await resolveUser(who, session);
+        const page = await collect<GetWalletResponse>(options.limit, async (page) => {
+          const reply = await session.call(WalletServiceService.listWallets, { userId, ...page });
+          return { items: reply.wallets, nextPageToken: reply.nextPageToken };
+        });
+        if (session.json) {
+          return printJson(ListWalletsResponse.toJSON({ wallets: page.items, nextPageToken: page.nextPageToken }));
+        }
+        print(renderWallets(page.items, await session.currencies()), moreLine(page, "--limit shows more"));
+      }),
+    );
+}
+
+export function addBalanceCommand(program: Command): void {
+  program
+    .command("balance <wallet>")
+    .description("show what a wallet holds now")
+    .addHelpText("after", examples("balance 01890a5d-ac96-774b-bcce-b302099a8057"))
+    .action((walletId: string, _options: object, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(WalletServiceService.getBalance, { walletId });
+        if (session.json) return printJson(GetBalanceResponse.toJSON(reply));
+        print(renderBalances([present(reply.balance, "balance")], await session.currencies()));
+      }),
+    );
+}
+
+function renderWallet(wallet: Wallet, more: readonly (readonly [string, string])[] = []): string {
+  const created = showTime(wallet.createTime);
+  const updated = showTime(wallet.updateTime);
+  return renderFields([
+    ["wallet", wallet.id],
+    ["user", wallet.userId],
+    ["currency", wallet.currencyCode],
+    ["label", wallet.label],
+    ["state", showEnum(WalletState, wallet.state)],
+    ["metadata", showMetadata(wallet.metadata)],
+    ["created", created],
+    ["updated", updated === created ? "" : updated],
+    ...more,
+  ]);
+}
+
+function renderWallets(wallets: readonly GetWalletResponse[], currencies: Currencies): string {
+  if (wallets.length === 0) return "The user has no wallets. `grey wallet create --help` tells how to open one.";
+  return renderTable(
+    [
+      { title: "wallet" },
+      { title: "label" },
+      { title: "state" },
+      { title: "posted", align: "right" },
+      { title: "available", align: "right" },
+      { title: "created" },
+    ],
+    wallets.map(({ wallet, balance }) => [
+      wallet?.id ?? "",
+      wallet?.label ?? "",
+      wallet ? showEnum(WalletState, wallet.state) : "",
+      showMoney(balance?.posted, currencies),
+      showMoney(balance?.available, currencies),
+      showTime(wallet?.createTime),
+    ]),
+  );
+}

@@ -1,0 +1,146 @@
+import { join, resolve } from "node:path";
+import { z } from "zod";
+
+/** A setting that is wrong. The message names it and says what it must be; it is meant for the operator. */
+export class SettingError extends Error {
+  override readonly name = "SettingError";
+}
+
+/** The clone or installation folder: the place of package.json. */
+export const PROJECT_DIR = resolve(import.meta.dirname, "../../..");
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+const databaseUrl = z.string().regex(/^postgres(ql)?:\/\//, "must be a postgres:// URL");
+
+/** A setting: its rule, its default as it would be written in the environment, and what it is for. */
+interface Setting<T> {
+  readonly rule: z.ZodType<T>;
+  readonly default: string | undefined;
+  readonly about: string;
+  readonly secret?: true;
+}
+
+function setting<T>(rule: z.ZodType<T>, fallback: string | undefined, about: string, secret?: true): Setting<T> {
+  return { rule, default: fallback, about, ...(secret && { secret }) };
+}
+
+/** Every setting, by the name of its environment variable. */
+export const SETTINGS = {
+  DATABASE_URL: setting(
+    databaseUrl.optional(),
+    undefined,
+    "URL of the PostgreSQL (15 to 18) to use; unset: an embedded one that keeps its data in GREY_DATA_DIR",
+    true,
+  ),
+  GREY_DATABASE_OWNER_URL: setting(
+    databaseUrl.optional(),
+    undefined,
+    "URL for migrations, as the role that owns the tables; unset: DATABASE_URL",
+    true,
+  ),
+  GREY_DATABASE_POOL_SIZE: setting(whole(3, 1_000), "10", "connections to the database at the most"),
+  GREY_DATABASE_CONNECT_TIMEOUT_MS: setting(whole(100, 60_000), "3000", "how long to wait for a connection, in ms"),
+  GREY_DATABASE_STATEMENT_TIMEOUT_MS: setting(
+    whole(100, 3_600_000),
+    "15000",
+    "how long one statement may take, in ms; a check of all books is exempt",
+  ),
+  GREY_MIGRATE_ON_START: setting(flag, "true", "whether `grey serve` brings the schema up to date first"),
+  GREY_DATA_DIR: setting(
+    z.string().min(1).transform((text) => resolve(text)),
+    join(PROJECT_DIR, "data"),
+    "folder of the embedded PostgreSQL",
+  ),
+  GREY_EMBEDDED_PORT: setting(port, "0", "TCP port of the embedded PostgreSQL on 127.0.0.1; 0: any free one"),
+  GREY_HOST: setting(z.string().min(1), "127.0.0.1", "address to serve gRPC on"),
+  GREY_PORT: setting(port, "50051", "TCP port to serve gRPC on; 0: any free one"),
+  GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: setting(
+    flag,
+    "false",
+    "allow a GREY_HOST that is not loopback: everyone who reaches it can move all money",
+  ),
+  GREY_REQUEST_BYTES_MAX: setting(whole(1_024, 67_108_864), "4194304", "largest request message, in bytes"),
+  GREY_METADATA_BYTES_MAX: setting(whole(1_024, 1_048_576), "16384", "largest set of request headers, in bytes"),
+  GREY_CONNECTION_STREAMS_MAX: setting(whole(1, 100_000), "1024", "concurrent calls on one connection"),
+  GREY_CONNECTION_IDLE_MS: setting(whole(1_000, 86_400_000), "600000", "an idle connection is closed after this, in ms"),
+  GREY_CONNECTION_AGE_MS: setting(
+    whole(1_000, 86_400_000),
+    "3600000",
+    "a connection is asked to go away after this, in ms, so that balancers can spread load",
+  ),
+  GREY_CONNECTION_GRACE_MS: setting(whole(100, 3_600_000), "60000", "calls may go on this long after that, in ms"),
+  GREY_CALLS_IN_FLIGHT_MAX: setting(whole(1, 1_000_000), "10000", "calls worked on at once; more get OVERLOADED"),
+  GREY_CALL_TIMEOUT_MS: setting(whole(100, 3_600_000), "30000", "deadline of a call whose caller gave none, in ms"),
+  GREY_RETRY_AFTER_MS: setting(whole(1, 60_000), "1000", "what RetryInfo tells a caller to wait, in ms"),
+  GREY_DRAIN_MS: setting(
+    whole(0, 600_000),
+    "0",
+    "how long to go on serving as NOT_SERVING at shutdown, in ms, so that balancers notice",
+  ),
+  GREY_SHUTDOWN_TIMEOUT_MS: setting(whole(100, 600_000), "10000", "calls in flight at shutdown may take this long, in ms"),
+  GREY_LOG_LEVEL: setting(z.enum(["error", "warn", "info", "debug"]), "info", "error, warn, info or debug"),
+  GREY_LOG_FORMAT: setting(
+    z.enum(["auto", "json", "pretty"]),
+    "auto",
+    "json, pretty, or auto: pretty on a terminal and json elsewhere",
+  ),
+  GREY_ADDRESS: setting(
+    z.string().regex(/^[^\s/]+:\d{1,5}$/, "must be host:port"),
+    "127.0.0.1:50051",
+    "server that the client commands of `grey` call, as host:port",
+  ),
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingName = keyof typeof SETTINGS;
+
+/** The settings, checked; each under the name of its environment variable. */
+export type Config = { readonly [N in SettingName]: z.output<(typeof SETTINGS)[N]["rule"]> };
+
+/**
+ * Reads the settings from the environment. An empty variable counts as unset.
+ * @throws SettingError that names every setting that is wrong or unknown
+ */
+export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  const wrong: string[] = [];
+  const config: Record<string, unknown> = {};
+  for (const [name, { rule, default: fallback }] of Object.entries<Setting<unknown>>(SETTINGS)) {
+    const result = rule.safeParse(environment[name] || fallback);
+    if (result.success) config[name] = result.data;
+    else wrong.push(`${name}: ${result.error.issues.map((issue) => issue.message).join("; ")}`);
+  }
+  for (const name of Object.keys(environment)) {
+    if (name.startsWith("GREY_") && !(name in SETTINGS)) wrong.push(`${name}: there is no such setting`);
+  }
+  const checked = config as Config;
+  if (wrong.length === 0 && !isLoopback(checked.GREY_HOST) && !checked.GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION) {
+    wrong.push(
+      `GREY_HOST: ${checked.GREY_HOST} is not loopback and nothing authenticates callers yet; ` +
+        "set GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION=true if the network in front of it does",
+    );
+  }
+  if (wrong.length > 0) throw new SettingError(wrong.join("\n"));
+  return checked;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** The setting's value for people: secrets are masked, also inside URLs. */
+export function displaySetting(name: SettingName, config: Config): string {
+  const value: unknown = config[name];
+  if (value === undefined) return "(unset)";
+  const isSecret = (SETTINGS[name] as Setting<unknown>).secret === true;
+  return isSecret ? maskUrl(String(value)) : String(value);
+}
+
+/** The URL without its password and query, which may hold one too. */
+function maskUrl(text: string): string {
+  if (!URL.canParse(text)) return "(set)";
+  const url = new URL(text);
+  if (url.password !== "") url.password = "***";
+  if (url.search !== "") url.search = "?***";
+  return url.href;
+}

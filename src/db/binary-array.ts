@@ -1,0 +1,83 @@
+import { assert } from "../base/assert.js";
+import type { Uuid } from "../base/ids.js";
+
+// PostgreSQL's binary form of a one-dimensional array. The driver sends a Buffer as a binary parameter as it is, which
+// costs both sides less than array text. Source: PostgreSQL's array_recv and array_send (utils/adt/arrayfuncs.c).
+
+const OID = { INT2: 21, INT8: 20, TEXT: 25, UUID: 2950, TIMESTAMPTZ: 1184 } as const;
+const HEADER_BYTES = 20;
+
+/** Microseconds from 1970, where Grey counts from, to 2000, where PostgreSQL does. */
+const PG_EPOCH_MICROS = 946_684_800_000_000n;
+
+/** A parameter for `$n::uuid[]`. */
+export function uuidArray(ids: readonly (Uuid | null)[]): Buffer {
+  return encode(OID.UUID, ids, 16, (buffer, offset, id) => {
+    const written = buffer.write(id.slice(0, 8) + id.slice(9, 13) + id.slice(14, 18) + id.slice(19, 23) + id.slice(24), offset, "hex");
+    assert(written === 16, "an id is not a UUID");
+  });
+}
+
+/** A parameter for `$n::bigint[]`. */
+export function int8Array(values: readonly (bigint | null)[]): Buffer {
+  return encode(OID.INT8, values, 8, (buffer, offset, value) => buffer.writeBigInt64BE(value, offset));
+}
+
+/** A parameter for `$n::smallint[]`. */
+export function int2Array(values: readonly (number | null)[]): Buffer {
+  return encode(OID.INT2, values, 2, (buffer, offset, value) => buffer.writeInt16BE(value, offset));
+}
+
+/** A parameter for `$n::timestamptz[]`, from microseconds since 1970. */
+export function timestampArray(micros: readonly (bigint | null)[]): Buffer {
+  return encode(OID.TIMESTAMPTZ, micros, 8, (buffer, offset, value) =>
+    buffer.writeBigInt64BE(value - PG_EPOCH_MICROS, offset),
+  );
+}
+
+/** A parameter for `$n::text[]`. */
+export function textArray(values: readonly (string | null)[]): Buffer {
+  let size = HEADER_BYTES + 4 * values.length;
+  for (const value of values) if (value !== null) size += Buffer.byteLength(value);
+  const buffer = Buffer.allocUnsafe(size);
+  let offset = writeHeader(buffer, OID.TEXT, values.length);
+  for (const value of values) {
+    if (value === null) {
+      offset = buffer.writeInt32BE(-1, offset);
+    } else {
+      const written = buffer.write(value, offset + 4);
+      buffer.writeInt32BE(written, offset);
+      offset += 4 + written;
+    }
+  }
+  return buffer;
+}
+
+function encode<T>(
+  oid: number,
+  values: readonly (T | null)[],
+  bytes: number,
+  write: (buffer: Buffer, offset: number, value: T) => void,
+): Buffer {
+  const buffer = Buffer.allocUnsafe(HEADER_BYTES + values.length * (4 + bytes));
+  let offset = writeHeader(buffer, oid, values.length);
+  for (const value of values) {
+    if (value === null) {
+      offset = buffer.writeInt32BE(-1, offset);
+    } else {
+      buffer.writeInt32BE(bytes, offset);
+      write(buffer, offset + 4, value);
+      offset += 4 + bytes;
+    }
+  }
+  return buffer.subarray(0, offset);
+}
+
+function writeHeader(buffer: Buffer, oid: number, length: number): number {
+  buffer.writeInt32BE(1, 0); // dimensions
+  buffer.writeInt32BE(1, 4); // may hold nulls
+  buffer.writeInt32BE(oid, 8);
+  buffer.writeInt32BE(length, 12);
+  buffer.writeInt32BE(1, 16); // lower bound
+  return HEADER_BYTES;
+}

@@ -1,0 +1,74 @@
+import pg from "pg";
+import { DataSource } from "typeorm";
+import type { Config } from "../config/config.js";
+import { AccountEntity } from "../entities/account.js";
+import { CurrencyEntity } from "../entities/currency.js";
+import { EntryEntity } from "../entities/entry.js";
+import { InstallationEntity } from "../entities/installation.js";
+import { JournalBatchEntity, JournalHeadEntity } from "../entities/journal.js";
+import { RequestEntity } from "../entities/request.js";
+import { TransactionEntity } from "../entities/transaction.js";
+import { UserEntity } from "../entities/user.js";
+import { WalletEntity } from "../entities/wallet.js";
+
+export const ENTITIES = [
+  InstallationEntity,
+  CurrencyEntity,
+  UserEntity,
+  WalletEntity,
+  AccountEntity,
+  TransactionEntity,
+  EntryEntity,
+  RequestEntity,
+  JournalHeadEntity,
+  JournalBatchEntity,
+];
+
+/** What runs a statement: the pool, or one connection of it inside a transaction. */
+export type Queryable = Pick<pg.ClientBase, "query">;
+
+/** The database as the service uses it: TypeORM's data source, and the pg pool beneath it for the ledger's named SQL. */
+export interface Database {
+  readonly dataSource: DataSource;
+  readonly pool: pg.Pool;
+}
+
+/** The role that the service takes on in each connection. The first migration makes it and says what it may do. */
+const SERVICE_ROLE = "grey_service";
+
+/** Connects as the service. Fails when the database cannot be reached. */
+export async function connectDatabase(url: string, config: Config): Promise<Database> {
+  const dataSource = new DataSource({
+    type: "postgres",
+    url,
+    applicationName: "grey",
+    entities: ENTITIES,
+    synchronize: false,
+    installExtensions: false,
+    logging: false,
+    poolSize: config.GREY_DATABASE_POOL_SIZE,
+    connectTimeoutMS: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
+    // A pooled connection that breaks while idle is replaced at the next use; the call that meets it reports it.
+    poolErrorHandler: () => undefined,
+    extra: {
+      types: { getTypeParser: parserOf },
+      keepAlive: true,
+      options: [
+        `-c role=${SERVICE_ROLE}`,
+        // The ledger's statements are named and take arrays: planning them anew for each call gains nothing.
+        "-c plan_cache_mode=force_generic_plan",
+        `-c statement_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+        `-c lock_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+        `-c idle_in_transaction_session_timeout=${2 * config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+      ].join(" "),
+    },
+  });
+  await dataSource.initialize();
+  return { dataSource, pool: (dataSource.driver as unknown as { master: pg.Pool }).master };
+}
+
+/** int8 as bigint for this pool only; everything else as the driver does it. */
+export function parserOf(oid: number, format?: "text" | "binary"): (value: string) => unknown {
+  if (oid === pg.types.builtins.INT8 && format !== "binary") return BigInt;
+  return pg.types.getTypeParser(oid, format as "text");
+}

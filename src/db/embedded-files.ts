@@ -1,0 +1,82 @@
+import { chmod, chown, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { isAlive, type OsUser } from "./embedded-user.js";
+
+/** Whether the error is one of the operating system, such as `ENOENT`. */
+export function isSystemError(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
+  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return false;
+  return codes.length === 0 ? "syscall" in error : codes.includes(error.code);
+}
+
+/** The file's text, or undefined if there is none. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (isSystemError(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+/** Makes the folder and its parents; new ones can be entered by all, whatever the umask says. */
+export async function makeReachableFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755);
+}
+
+/** Writes a file that only the user may read, and waits until it is on disk. */
+export async function writeSecret(path: string, text: string, user: OsUser): Promise<void> {
+  const file = await open(path, "w", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await giveTo(path, user);
+}
+
+export async function giveTo(path: string, user: OsUser): Promise<void> {
+  if (user.uid !== undefined && user.gid !== undefined) await chown(path, user.uid, user.gid);
+}
+
+/**
+ * Makes a folder wholly or not at all: it is filled under another name and then renamed. If someone else was quicker,
+ * theirs stays. What a killed process left half made goes away at the next call.
+ */
+export async function makeFolderWhole(path: string, fill: (staging: string) => Promise<void>): Promise<void> {
+  await removeLeftovers(path);
+  const staging = `${path}.new-${process.pid}`;
+  try {
+    await mkdir(staging, { mode: 0o700 });
+    await fill(staging);
+    await syncFolder(staging);
+    await rename(staging, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    if (!isSystemError(error, "ENOTEMPTY", "EEXIST")) throw error;
+  } finally {
+    await rm(staging, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+async function removeLeftovers(path: string): Promise<void> {
+  const prefix = `${basename(path)}.new-`;
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(prefix)) continue;
+    const maker = Number.parseInt(name.slice(prefix.length), 10);
+    if (maker !== process.pid && isAlive(maker)) continue;
+    await rm(join(dirname(path), name), { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+/** A rename is on disk only when its folder is. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

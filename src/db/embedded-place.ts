@@ -1,0 +1,91 @@
+import { createHash } from "node:crypto";
+import { realpath, stat, writeFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { SettingError } from "../config/config.js";
+import { isSystemError, makeReachableFolder, readIfThere } from "./embedded-files.js";
+import { canEnter, IS_ROOT, postgresSystemUser, type OsUser } from "./embedded-user.js";
+
+/** Where root keeps what the user postgres cannot reach at its own place. */
+export const SYSTEM_DIR = "/var/lib/grey";
+
+const POINTER = "postgres-is-elsewhere.txt";
+
+/** Where the data is and who owns it. */
+export interface Place {
+  readonly dir: string;
+  readonly clusterDir: string;
+  readonly logFile: string;
+  readonly user: OsUser;
+}
+
+/**
+ * Decides where the data is. Normally that is `dataDir`. Started by root in a folder that the user postgres cannot
+ * enter, it is a folder of SYSTEM_DIR whose name follows from `dataDir`, so that each start finds it again. Data that
+ * exists is never passed over for a new folder.
+ * @throws SettingError
+ */
+export async function findPlace(dataDir: string, onProgress: (message: string) => void): Promise<Place> {
+  await makeReachableFolder(resolve(dataDir));
+  const dir = await realpath(dataDir);
+  if (!IS_ROOT) return placeOfOrdinaryUser(dir);
+
+  const elsewhere = join(SYSTEM_DIR, elsewhereName(dir));
+  const [owner, elsewhereOwner] = [await clusterOwner(dir), await clusterOwner(elsewhere)];
+  if (owner !== undefined && elsewhereOwner !== undefined) {
+    throw new SettingError(
+      `GREY_DATA_DIR: there is a database in ${dir} and one in ${elsewhere}, where root kept it; ` +
+        "move away the one that is not wanted",
+    );
+  }
+  if (owner !== undefined) {
+    if (await canEnter(owner, dir)) return place(dir, owner);
+    throw new SettingError(
+      `GREY_DATA_DIR: the database in ${dir} belongs to user ${owner.uid}, who cannot enter that folder; ` +
+        "let the user enter it and the folders above",
+    );
+  }
+  const user = elsewhereOwner ?? (await postgresSystemUser(onProgress));
+  if (elsewhereOwner === undefined && (await canEnter(user, dir))) return place(dir, user);
+
+  onProgress(`the data is kept in ${elsewhere}, because the user postgres cannot reach ${dir}`);
+  await makeReachableFolder(elsewhere);
+  await writeFile(join(dir, POINTER), `${elsewhere}\n`);
+  return place(elsewhere, user);
+}
+
+async function placeOfOrdinaryUser(dir: string): Promise<Place> {
+  const pointer = await readIfThere(join(dir, POINTER));
+  if (pointer !== undefined && (await clusterOwner(dir)) === undefined) {
+    throw new SettingError(
+      `GREY_DATA_DIR: root started Grey on ${dir} before, and the data is in ${pointer.trim()}; ` +
+        `start as root, choose another folder, or remove ${join(dir, POINTER)} to begin with an empty database`,
+    );
+  }
+  return place(dir, {});
+}
+
+function place(dir: string, user: OsUser): Place {
+  return { dir, clusterDir: join(dir, "postgres"), logFile: join(dir, "postgres.log"), user };
+}
+
+function elsewhereName(dir: string): string {
+  const readable = basename(dir).replaceAll(/[^A-Za-z0-9_-]/g, "_").slice(0, 40);
+  return `${readable}-${createHash("sha256").update(dir).digest("hex").slice(0, 16)}`;
+}
+
+/** Who owns the cluster in the folder: PostgreSQL runs as nobody else. Undefined if there is none. */
+async function clusterOwner(dir: string): Promise<OsUser | undefined> {
+  const path = join(dir, "postgres");
+  try {
+    const { uid, gid } = await stat(path);
+    if (IS_ROOT && uid === 0) {
+      throw new SettingError(
+        `GREY_DATA_DIR: ${path} belongs to root, and PostgreSQL does not run as root; run: chown -R postgres: '${path}'`,
+      );
+    }
+    return { uid, gid };
+  } catch (error) {
+    if (isSystemError(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,167 @@
+import { createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { SettingError } from "../config/config.js";
+import { type Binaries, findBinaries } from "./embedded-binaries.js";
+import { ensureCluster, readPassword } from "./embedded-cluster.js";
+import { isSystemError } from "./embedded-files.js";
+import { clearFormerRun, takeOwnership } from "./embedded-owner.js";
+import { findPlace, type Place } from "./embedded-place.js";
+import { endPostmaster, startPostmaster, type NotStarted, type Postmaster } from "./embedded-postmaster.js";
+
+const PORT_TRIES_MAX = 10;
+/** After a crash, processes of the old postmaster may use its memory a little longer. */
+const IN_USE_MS_MAX = 20_000;
+const IN_USE_POLL_MS = 100;
+const RESTART_MS_MIN = 50;
+const RESTART_MS_MAX = 2_000;
+
+/** A PostgreSQL that belongs to this process. If it dies it is started again, on the same port. */
+export interface EmbeddedPostgres {
+  /** URL of database `grey` as the superuser. */
+  readonly ownerUrl: string;
+  /** Where the data really is. */
+  readonly dataDir: string;
+  readonly port: number;
+  /** The postmaster's; another one after a restart. */
+  readonly pid: number;
+  /** Stops it and waits until it has ended. May be called again, then with `immediate` to hurry: as in a crash. */
+  stop(options?: { immediate?: boolean }): Promise<void>;
+}
+
+export interface EmbeddedOptions {
+  readonly dataDir: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly onProgress?: (message: string) => void;
+  /** Gives the start up, for example at Ctrl-C during a long recovery. Afterwards only `stop` ends PostgreSQL. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Starts the PostgreSQL that comes with Grey on 127.0.0.1, its data in `dataDir`, which is made at the first start.
+ * @throws SettingError that names the setting or the path; the reason of the signal when that gave up
+ */
+export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
+  const { dataDir, port, onProgress = () => undefined, signal = new AbortController().signal } = options;
+  try {
+    const place = await findPlace(dataDir, onProgress);
+    const binaries = await findBinaries(place.user, onProgress);
+    await ensureCluster(place, binaries, onProgress, signal);
+    const launch: Launch = { place, binaries, onProgress };
+    const started = await launchOnPort(launch, port, signal);
+    return await own(launch, started, signal);
+  } catch (error) {
+    if (isSystemError(error) && error.path !== undefined) throw new SettingError(`GREY_DATA_DIR: ${error.message}`);
+    throw error;
+  }
+}
+
+interface Launch {
+  readonly place: Place;
+  readonly binaries: Binaries;
+  readonly onProgress: (message: string) => void;
+}
+
+interface Started {
+  readonly postmaster: Postmaster;
+  readonly port: number;
+}
+
+async function launchOnPort(launch: Launch, port: number, signal: AbortSignal): Promise<Started> {
+  const { dir, logFile } = launch.place;
+  for (let tries = 1; ; tries += 1) {
+    const chosen = port === 0 ? await freePort() : port;
+    const result = await launchPostmaster(launch, chosen, signal);
+    if ("pid" in result) return { postmaster: result, port: chosen };
+    if (result.reason !== "PORT_TAKEN") {
+      throw new SettingError(`GREY_DATA_DIR: PostgreSQL does not start in ${dir}: ${result.detail} (see ${logFile})`);
+    }
+    if (port !== 0 || tries === PORT_TRIES_MAX) {
+      throw new SettingError(`GREY_EMBEDDED_PORT: PostgreSQL cannot listen on port ${chosen}: ${result.detail}`);
+    }
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}
+
+async function launchPostmaster(launch: Launch, port: number, signal: AbortSignal): Promise<Postmaster | NotStarted> {
+  const deadline = Date.now() + IN_USE_MS_MAX;
+  for (;;) {
+    await clearFormerRun(launch.place, launch.onProgress, signal);
+    const result = await startPostmaster(launch.place, launch.binaries.nativeDir, port, signal);
+    if ("pid" in result || result.reason !== "IN_USE" || Date.now() > deadline) return result;
+    await delay(IN_USE_POLL_MS);
+  }
+}
+
+/** Takes the started postmaster into this process's care. */
+async function own(launch: Launch, { postmaster: first, port }: Started, signal: AbortSignal): Promise<EmbeddedPostgres> {
+  const { place } = launch;
+  const ending = new AbortController();
+  let postmaster = first;
+  let password: string;
+  let released: Promise<void>;
+  try {
+    signal.throwIfAborted();
+    password = await readPassword(place);
+    ({ released } = await takeOwnership(place, port, ending.signal));
+  } catch (error) {
+    await endPostmaster(postmaster, "fast");
+    throw error;
+  }
+
+  async function watch(): Promise<void> {
+    for (;;) {
+      const how = await postmaster.ended;
+      if (ending.signal.aborted) return;
+      launch.onProgress(`PostgreSQL ended unexpectedly (${how}); starting it again on port ${port}`);
+      const next = await restart(launch, port, ending.signal);
+      if (next === undefined) return;
+      postmaster = next;
+      if (ending.signal.aborted) return endPostmaster(postmaster, "fast");
+      launch.onProgress(`PostgreSQL is back on port ${port}`);
+    }
+  }
+  const watching = watch();
+
+  return {
+    ownerUrl: `postgres://postgres:${password}@127.0.0.1:${port}/grey`,
+    dataDir: place.dir,
+    port,
+    get pid() {
+      return postmaster.pid;
+    },
+    async stop({ immediate = false } = {}) {
+      ending.abort();
+      await Promise.all([endPostmaster(postmaster, immediate ? "immediate" : "fast"), watching, released]);
+    },
+  };
+}
+
+/** Tries until PostgreSQL is up; undefined when the signal gave up. */
+async function restart(launch: Launch, port: number, signal: AbortSignal): Promise<Postmaster | undefined> {
+  let told = "";
+  for (let waitMs = RESTART_MS_MIN; !signal.aborted; waitMs = Math.min(waitMs * 2, RESTART_MS_MAX)) {
+    let problem: string;
+    try {
+      const result = await launchPostmaster(launch, port, signal);
+      if ("pid" in result) return result;
+      problem = result.detail;
+    } catch (error) {
+      problem = error instanceof Error ? error.message : String(error);
+    }
+    if (signal.aborted) return undefined;
+    if (problem !== told) launch.onProgress(`PostgreSQL does not start: ${problem}`);
+    told = problem;
+    await delay(waitMs, undefined, { signal }).catch(() => undefined);
+  }
+  return undefined;
+}

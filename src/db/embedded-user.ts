@@ -1,0 +1,85 @@
+import { execFile } from "node:child_process";
+import { SettingError } from "../config/config.js";
+
+/** The operating-system user that PostgreSQL runs as; without ids: the one of this process. */
+export interface OsUser {
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+/** PostgreSQL refuses to run as root. */
+export const IS_ROOT = process.getuid?.() === 0;
+
+/** Nothing of the caller's `PG…` and locale variables reaches PostgreSQL; its messages are in English. */
+export const CHILD_ENVIRONMENT = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" };
+
+export interface Finished {
+  /** The exit status, or what kept the program from running, such as `EACCES`. */
+  readonly code: number | string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a program to its end as that user. It starts in `/`, since the user may not reach the current folder. */
+export function runAs(
+  user: OsUser,
+  file: string,
+  args: readonly string[],
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<Finished> {
+  return new Promise((resolve) => {
+    const settings = { ...user, cwd: "/", env: CHILD_ENVIRONMENT, signal: options.signal };
+    execFile(file, args, settings, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : (error.code ?? error.signal ?? "killed"), stdout, stderr });
+    });
+  });
+}
+
+/** Whether there is a process of that id; it may be another one than before. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/**
+ * The system user `postgres`, made when there is none. Only for root.
+ * @throws SettingError when it can neither be found nor made
+ */
+export async function postgresSystemUser(onProgress: (message: string) => void): Promise<OsUser> {
+  const existing = await lookUp("postgres");
+  if (existing !== undefined) return existing;
+  onProgress("PostgreSQL does not run as root: creating the system user postgres for it");
+  const args = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/bin/false"];
+  const made = await runAs({}, "useradd", [...args, "postgres"]);
+  const user = await lookUp("postgres");
+  if (user !== undefined) return user;
+  throw new SettingError(
+    "the embedded PostgreSQL does not run as root, and the system user postgres could not be created " +
+      `(useradd: ${made.stderr.trim() || made.code}); create it, start as an ordinary user, or set DATABASE_URL`,
+  );
+}
+
+async function lookUp(name: string): Promise<OsUser | undefined> {
+  const [uid, gid] = await Promise.all([runAs({}, "id", ["-u", name]), runAs({}, "id", ["-g", name])]);
+  if (uid.code !== 0 || gid.code !== 0) return undefined;
+  return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
+}
+
+/**
+ * Whether that user can enter the folder.
+ * @throws SettingError when this process may not take on the user
+ */
+export async function canEnter(user: OsUser, folder: string): Promise<boolean> {
+  const tried = await runAs(user, "/bin/sh", ["-c", 'cd -- "$1"', "sh", folder]);
+  if (tried.code === "EPERM") {
+    throw new SettingError(
+      `root may not start programs as user ${user.uid} here, and PostgreSQL does not run as root; ` +
+        "start Grey as an ordinary user or set DATABASE_URL",
+    );
+  }
+  return tried.code === 0;
+}

@@ -1,0 +1,44 @@
+/** The SQLSTATEs that Grey tells apart. Source: PostgreSQL manual, appendix A. */
+export const SQLSTATE = {
+  UNIQUE_VIOLATION: "23505",
+  SERIALIZATION_FAILURE: "40001",
+  DEADLOCK_DETECTED: "40P01",
+  INVALID_PASSWORD: "28P01",
+  INVALID_AUTHORIZATION: "28000",
+  INVALID_CATALOG_NAME: "3D000",
+  INSUFFICIENT_PRIVILEGE: "42501",
+  INVALID_PARAMETER_VALUE: "22023",
+  UNDEFINED_TABLE: "42P01",
+} as const;
+
+/** The SQLSTATE of an error that PostgreSQL sent, at whatever depth a driver wrapped it; undefined for other errors. */
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith("E") ? code : undefined;
+}
+
+/** Whether the same transaction may succeed when it is run again at once. */
+export function isConflict(error: unknown): boolean {
+  const state = sqlState(error);
+  return state === SQLSTATE.SERIALIZATION_FAILURE || state === SQLSTATE.DEADLOCK_DETECTED;
+}
+
+/**
+ * Whether the error says that the database cannot be reached or does not serve now: lost and refused connections, a
+ * server that starts, stops, is read-only or full, a time-out.
+ */
+export function isUnavailable(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state !== undefined) {
+    // 08 connection, 53 resources (disk full, too many connections), 57 operator intervention (shutdown, cancel), 58
+    // system error, 25006 read-only (a former primary), 55P03 lock not available.
+    return /^(08|53|57|58)/.test(state) || state === "25006" || state === "55P03";
+  }
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  if (typeof code === "string" && /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_)/.test(code)) return true;
+  return typeof message === "string" && CONNECTION_MESSAGES.test(message);
+}
+
+// The driver gives these no code.
+const CONNECTION_MESSAGES =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Query read timeout|Client was closed|Cannot use a pool after)/;

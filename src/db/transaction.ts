@@ -1,0 +1,131 @@
+import type { PoolClient } from "pg";
+import type { EntityManager, QueryRunner } from "typeorm";
+import { fail, FailureError } from "../base/failure.js";
+import type { Patience } from "../base/patience.js";
+import type { Database } from "./database.js";
+import { isConflict, isUnavailable } from "./sqlstate.js";
+
+/** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
+export interface Transaction {
+  readonly manager: EntityManager;
+  readonly client: PoolClient;
+}
+
+const ATTEMPTS_MAX = 5;
+
+/**
+ * Runs the work in one READ COMMITTED transaction and commits it, again when it lost against a concurrent one.
+ *
+ * Fails with DATABASE_UNAVAILABLE when nothing was written, and with OUTCOME_UNKNOWN when the connection was lost or a
+ * warning came while the commit was under way: then the work may be written or not.
+ */
+export async function inTransaction<T>(
+  database: Database,
+  patience: Patience,
+  work: (transaction: Transaction) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await attemptTransaction(database, patience, work);
+    } catch (error) {
+      if (!isConflict(error)) throw translate(error);
+      if (attempt === ATTEMPTS_MAX) throw new FailureError({ reason: "OVERLOADED" });
+    }
+  }
+}
+
+const UNKNOWN_ATTEMPTS_MAX = 3;
+
+/**
+ * Runs work that claims a request id, so that running it again does nothing but answer. When the outcome of its commit is
+ * unknown it is run again: what it finds then is the truth.
+ *
+ * Fails with OUTCOME_UNKNOWN when the truth cannot be had either.
+ */
+export async function inClaimingTransaction<T>(
+  database: Database,
+  patience: Patience,
+  work: (transaction: Transaction) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    const isRepeated = attempt > 1;
+    try {
+      return await inTransaction(database, patience, async (transaction) => {
+        // A repeat that only reads would not wait for the replica that the first commit may still miss: this makes it.
+        if (isRepeated) await transaction.client.query("SELECT pg_logical_emit_message(true, 'grey', 'again')");
+        return work(transaction);
+      });
+    } catch (error) {
+      const reason = error instanceof FailureError ? error.failure.reason : undefined;
+      if (reason === "OUTCOME_UNKNOWN" && attempt < UNKNOWN_ATTEMPTS_MAX) continue;
+      if (isRepeated && (reason === "DATABASE_UNAVAILABLE" || reason === "CALLER_GONE" || reason === "OVERLOADED")) {
+        throw new FailureError({ reason: "OUTCOME_UNKNOWN" }, { cause: error });
+      }
+      throw error;
+    }
+  }
+}
+
+/** The failure that a database error means to the caller; other errors stay what they are. */
+export function translate(error: unknown): unknown {
+  return isUnavailable(error) ? new FailureError({ reason: "DATABASE_UNAVAILABLE" }, { cause: error }) : error;
+}
+
+/** Runs a read, with its errors translated. */
+export async function reading<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+async function attemptTransaction<T>(
+  { dataSource }: Database,
+  patience: Patience,
+  work: (transaction: Transaction) => Promise<T>,
+): Promise<T> {
+  const runner = dataSource.createQueryRunner();
+  try {
+    const client = (await runner.connect()) as PoolClient;
+    // The wait for a connection may have outlasted the caller.
+    patience.assertWaiting();
+    await runner.startTransaction("READ COMMITTED");
+    let result: T;
+    try {
+      result = await work({ manager: runner.manager, client });
+    } catch (error) {
+      await rollBack(runner);
+      throw error;
+    }
+    await commit(runner, client);
+    return result;
+  } finally {
+    await runner.release();
+  }
+}
+
+async function rollBack(runner: QueryRunner): Promise<void> {
+  try {
+    await runner.rollbackTransaction();
+  } catch {
+    // The connection is gone, and with it the transaction. The error that led here says why.
+  }
+}
+
+async function commit(runner: QueryRunner, client: PoolClient): Promise<void> {
+  let warned = false;
+  // A commit that is cancelled while it waits for a replica succeeds with a warning: it may be lost in a failover.
+  const onNotice = ({ severity }: { severity?: string | undefined }) => {
+    if (severity === "WARNING") warned = true;
+  };
+  client.on("notice", onNotice);
+  try {
+    await runner.commitTransaction();
+  } catch (error) {
+    throw isUnavailable(error) ? new FailureError({ reason: "OUTCOME_UNKNOWN" }, { cause: error }) : error;
+  } finally {
+    client.off("notice", onNotice);
+  }
+  if (warned) fail({ reason: "OUTCOME_UNKNOWN" });
+}

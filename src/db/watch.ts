@@ -1,0 +1,70 @@
+import pg from "pg";
+import type { Config } from "../config/config.js";
+
+/** Watches over the database through a connection of its own. */
+export interface DatabaseWatch {
+  stop(): Promise<void>;
+}
+
+const PROBE_EVERY_MS = 2_000;
+const RECONNECT_EVERY_MS = 250;
+
+/**
+ * Tells when the database goes away and when it is back: at once when the connection breaks, within seconds when it only
+ * falls silent. A connection of the pool would be no measure: it may be waited for because there is much to do.
+ */
+export function watchDatabase(url: string, config: Config, onChange: (isThere: boolean) => void): DatabaseWatch {
+  let isStopped = false;
+  let client: pg.Client | undefined;
+  let timer: NodeJS.Timeout | undefined;
+
+  const lost = (broken: pg.Client): void => {
+    if (isStopped || client !== broken) return;
+    client = undefined;
+    onChange(false);
+    broken.removeAllListeners();
+    broken.on("error", () => undefined);
+    void broken.end().catch(() => undefined);
+    timer = setTimeout(connect, RECONNECT_EVERY_MS);
+  };
+
+  const probe = (watched: pg.Client): void => {
+    if (isStopped || client !== watched) return;
+    // Not read-only and not in recovery: a former primary does not serve.
+    watched.query("SELECT pg_is_in_recovery() AS standby").then(
+      ({ rows }: pg.QueryResult<{ standby: boolean }>) => {
+        if (rows[0]?.standby === true) return lost(watched);
+        if (isStopped || client !== watched) return;
+        onChange(true);
+        timer = setTimeout(() => probe(watched), PROBE_EVERY_MS);
+      },
+      () => lost(watched),
+    );
+  };
+
+  const connect = (): void => {
+    if (isStopped) return;
+    const connecting = new pg.Client({
+      connectionString: url,
+      application_name: "grey-watch",
+      connectionTimeoutMillis: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
+      query_timeout: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
+    });
+    client = connecting;
+    connecting.on("error", () => lost(connecting));
+    connecting.on("end", () => lost(connecting));
+    connecting.connect().then(
+      () => probe(connecting),
+      () => lost(connecting),
+    );
+  };
+
+  connect();
+  return {
+    stop: async () => {
+      isStopped = true;
+      clearTimeout(timer);
+      await client?.end().catch(() => undefined);
+    },
+  };
+}

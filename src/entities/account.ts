@@ -1,0 +1,59 @@
+import { EntitySchema } from "typeorm";
+
+/** The side on which an account's balance is positive; the numbers are those of grey.ledger.v1.NormalSide. */
+export const NORMAL_SIDE = { DEBIT: 1, CREDIT: 2 } as const;
+export type NormalSide = (typeof NORMAL_SIDE)[keyof typeof NORMAL_SIDE];
+
+/** Whether an account takes part in movements; the numbers are those of grey.wallet.v1.WalletState. */
+export const ACCOUNT_STATE = { OPEN: 1, FROZEN: 2, CLOSED: 3 } as const;
+export type AccountState = (typeof ACCOUNT_STATE)[keyof typeof ACCOUNT_STATE];
+
+/** What double entry is kept on. Only posting changes the balance; amounts are minor units on the normal side. */
+export interface Account {
+  readonly id: string;
+  /** `cash`, `fees`, …; null for a wallet. */
+  readonly systemAccount: string | null;
+  readonly currencyCode: string;
+  readonly normalSide: NormalSide;
+  state: AccountState;
+  balance: bigint;
+  pendingDebits: bigint;
+  pendingCredits: bigint;
+  /** null: without a limit. */
+  minBalance: bigint | null;
+  maxBalance: bigint | null;
+  /** The number of entries. */
+  sequence: bigint;
+  /** Grows with every change of the row, whatever it is. */
+  revision: bigint;
+  /** When the latest entry was recorded; entries of one account never go back in time. */
+  lastEntryTime: Date | null;
+}
+
+export const AccountEntity = new EntitySchema<Account>({
+  name: "Account",
+  tableName: "accounts",
+  columns: {
+    id: { type: "uuid", primary: true, primaryKeyConstraintName: "accounts_pkey" },
+    systemAccount: { type: "varchar", length: 32, name: "system_account", nullable: true },
+    currencyCode: { type: "varchar", length: 12, name: "currency_code" },
+    normalSide: { type: "smallint", name: "normal_side" },
+    state: { type: "smallint", default: 1 },
+    balance: { type: "bigint", default: 0 },
+    pendingDebits: { type: "bigint", name: "pending_debits", default: 0 },
+    pendingCredits: { type: "bigint", name: "pending_credits", default: 0 },
+    minBalance: { type: "bigint", name: "min_balance", nullable: true },
+    maxBalance: { type: "bigint", name: "max_balance", nullable: true },
+    sequence: { type: "bigint", default: 0 },
+    revision: { type: "bigint", default: 0 },
+    lastEntryTime: { type: "timestamptz", name: "last_entry_time", nullable: true },
+  },
+  indices: [{ name: "accounts_system", columns: ["currencyCode", "systemAccount"], unique: true }],
+  checks: [
+    { name: "accounts_normal_side", expression: "normal_side = 1 OR normal_side = 2" },
+    { name: "accounts_min_balance", expression: "min_balance IS NULL OR balance >= min_balance" },
+    { name: "accounts_max_balance", expression: "max_balance IS NULL OR balance <= max_balance" },
+    { name: "accounts_pending", expression: "pending_debits >= 0 AND pending_credits >= 0" },
+    { name: "accounts_sequence", expression: "sequence >= 0" },
+  ],
+});

@@ -1,0 +1,23 @@
+import { EntitySchema } from "typeorm";
+
+/** A currency that wallets can hold. */
+export interface Currency {
+  readonly code: string;
+  /** Decimal places of a minor unit: 0 to 18. */
+  readonly exponent: number;
+  readonly name: string;
+  /** False for ISO 4217's. */
+  readonly custom: boolean;
+}
+
+export const CurrencyEntity = new EntitySchema<Currency>({
+  name: "Currency",
+  tableName: "currencies",
+  columns: {
+    code: { type: "varchar", length: 12, primary: true, primaryKeyConstraintName: "currencies_pkey" },
+    exponent: { type: "smallint" },
+    name: { type: "varchar", length: 100 },
+    custom: { type: "boolean" },
+  },
+  checks: [{ name: "currencies_exponent_range", expression: "exponent >= 0 AND exponent <= 18" }],
+});

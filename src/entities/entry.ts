@@ -1,0 +1,33 @@
+import { EntitySchema } from "typeorm";
+
+/** One debit or credit. The service's role can insert entries, never change or delete them. */
+export interface EntryRow {
+  readonly accountId: string;
+  /** The entry's number in its account: 1, 2, 3 and so on. */
+  readonly sequence: bigint;
+  readonly transactionId: string;
+  readonly journalIndex: bigint;
+  /** Minor units; a debit is positive and a credit negative, so that a transaction sums to zero. */
+  readonly amount: bigint;
+  /** The account's balance after it, on the normal side. */
+  readonly balanceAfter: bigint;
+  readonly createTime: Date;
+}
+
+export const EntryEntity = new EntitySchema<EntryRow>({
+  name: "Entry",
+  tableName: "entries",
+  columns: {
+    accountId: { type: "uuid", primary: true, name: "account_id", primaryKeyConstraintName: "entries_pkey" },
+    sequence: { type: "bigint", primary: true, primaryKeyConstraintName: "entries_pkey" },
+    transactionId: { type: "uuid", name: "transaction_id" },
+    journalIndex: { type: "bigint", name: "journal_index" },
+    amount: { type: "bigint" },
+    balanceAfter: { type: "bigint", name: "balance_after" },
+    createTime: { type: "timestamptz", name: "create_time" },
+  },
+  checks: [
+    { name: "entries_amount", expression: "amount <> 0" },
+    { name: "entries_sequence", expression: "sequence > 0" },
+  ],
+});

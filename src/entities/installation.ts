@@ -1,0 +1,21 @@
+import { EntitySchema } from "typeorm";
+
+/** What makes this database's ledger itself: one row, written by the first migration. */
+export interface Installation {
+  readonly id: number;
+  /** Names this ledger in journal records. */
+  readonly ledgerId: string;
+  /** Signs page tokens, so that every process accepts those of the others. */
+  readonly secret: Buffer;
+}
+
+export const InstallationEntity = new EntitySchema<Installation>({
+  name: "Installation",
+  tableName: "installation",
+  columns: {
+    id: { type: "smallint", primary: true, default: 1, primaryKeyConstraintName: "installation_pkey" },
+    ledgerId: { type: "uuid", name: "ledger_id" },
+    secret: { type: "bytea" },
+  },
+  checks: [{ name: "installation_one_row", expression: "id = 1" }],
+});

@@ -1,0 +1,57 @@
+import { EntitySchema } from "typeorm";
+
+/** What a journal record is about, as it is stored. Numbers are never used again for another type. */
+export const RECORD_TYPE = {
+  TRANSACTION_POSTED: 1,
+  TRANSACTION_REJECTED: 2,
+  USER_CREATED: 3,
+  USER_UPDATED: 4,
+  USER_DELETED: 5,
+  WALLET_CREATED: 6,
+  WALLET_UPDATED: 7,
+  CURRENCY_CREATED: 8,
+  WALLET_CLOSED: 9,
+} as const;
+export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
+
+/** The journal's size: one row, locked last in every transaction that appends, so that indexes follow commits. */
+export interface JournalHead {
+  readonly id: number;
+  readonly size: bigint;
+}
+
+export const JournalHeadEntity = new EntitySchema<JournalHead>({
+  name: "JournalHead",
+  tableName: "journal_head",
+  columns: {
+    id: { type: "smallint", primary: true, default: 1, primaryKeyConstraintName: "journal_head_pkey" },
+    size: { type: "bigint", default: 0 },
+  },
+  checks: [
+    { name: "journal_head_one_row", expression: "id = 1" },
+    { name: "journal_head_size", expression: "size >= 0" },
+  ],
+});
+
+/** The records that one transaction appended: `record_ids[i]` has the index `first_index + i`. */
+export interface JournalBatch {
+  readonly firstIndex: bigint;
+  readonly recordIds: readonly string[];
+  readonly recordTypes: readonly RecordType[];
+  readonly createTime: Date;
+}
+
+export const JournalBatchEntity = new EntitySchema<JournalBatch>({
+  name: "JournalBatch",
+  tableName: "journal_batches",
+  columns: {
+    firstIndex: { type: "bigint", primary: true, name: "first_index", primaryKeyConstraintName: "journal_batches_pkey" },
+    recordIds: { type: "uuid", array: true, name: "record_ids" },
+    recordTypes: { type: "smallint", array: true, name: "record_types" },
+    createTime: { type: "timestamptz", name: "create_time" },
+  },
+  checks: [
+    { name: "journal_batches_same_length", expression: "cardinality(record_ids) = cardinality(record_types)" },
+    { name: "journal_batches_not_empty", expression: "cardinality(record_ids) > 0" },
+  ],
+});

@@ -1,0 +1,49 @@
+import { EntitySchema } from "typeorm";
+
+/** The methods that take a request_id, as they are stored. Numbers are never used again for another method. */
+export const REQUEST_METHOD = {
+  POST: 1,
+  CREATE_USER: 2,
+  UPDATE_USER: 3,
+  DELETE_USER: 4,
+  CREATE_WALLET: 5,
+  UPDATE_WALLET: 6,
+  CREATE_CURRENCY: 7,
+} as const;
+export type RequestMethod = (typeof REQUEST_METHOD)[keyof typeof REQUEST_METHOD];
+
+/**
+ * A request that was answered, for ever: `(caller, request_id)` is unique over all methods. A movement's answer is its
+ * transaction; every other method stores request and answer as they were encoded.
+ */
+export interface RequestRow {
+  readonly caller: string;
+  readonly requestId: string;
+  readonly method: RequestMethod;
+  /** The transaction that it made, if any. */
+  readonly transactionId: string | null;
+  /** The user, wallet or other thing that it concerns, if any. */
+  readonly resourceId: string | null;
+  /** The request message; null for movements and once the user it speaks of is erased. */
+  readonly request: Buffer | null;
+  /** The response message; null for movements, refusals, and once the user it speaks of is erased. */
+  readonly response: Buffer | null;
+  /** What encodeFailure() wrote, when it was refused; null for movements. */
+  readonly failure: string | null;
+}
+
+export const RequestEntity = new EntitySchema<RequestRow>({
+  name: "Request",
+  tableName: "requests",
+  columns: {
+    caller: { type: "uuid", primary: true, primaryKeyConstraintName: "requests_pkey" },
+    requestId: { type: "uuid", primary: true, name: "request_id", primaryKeyConstraintName: "requests_pkey" },
+    method: { type: "smallint" },
+    transactionId: { type: "uuid", name: "transaction_id", nullable: true },
+    resourceId: { type: "uuid", name: "resource_id", nullable: true },
+    request: { type: "bytea", nullable: true },
+    response: { type: "bytea", nullable: true },
+    failure: { type: "text", nullable: true },
+  },
+  indices: [{ name: "requests_resource", columns: ["resourceId"], where: "(resource_id IS NOT NULL)" }],
+});

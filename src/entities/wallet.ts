@@ -1,0 +1,28 @@
+import { EntitySchema } from "typeorm";
+
+/** What a wallet is beside the account of the same id that keeps its balance. */
+export interface Wallet {
+  readonly id: string;
+  readonly userId: string;
+  label: string;
+  metadata: Record<string, string>;
+  /** Counts the changes of label and metadata; the etag is made of it. */
+  revision: number;
+  readonly createTime: Date;
+  updateTime: Date;
+}
+
+export const WalletEntity = new EntitySchema<Wallet>({
+  name: "Wallet",
+  tableName: "wallets",
+  columns: {
+    id: { type: "uuid", primary: true, primaryKeyConstraintName: "wallets_pkey" },
+    userId: { type: "uuid", name: "user_id" },
+    label: { type: "varchar", length: 200 },
+    metadata: { type: "jsonb" },
+    revision: { type: "integer" },
+    createTime: { type: "timestamptz", name: "create_time" },
+    updateTime: { type: "timestamptz", name: "update_time" },
+  },
+  indices: [{ name: "wallets_user_id", columns: ["userId", "id"] }],
+});

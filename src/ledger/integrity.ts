@@ -1,0 +1,167 @@
+import type { PoolClient } from "pg";
+import type { Database } from "../db/database.js";
+import { RECORD_TYPE } from "../entities/journal.js";
+import { REQUEST_METHOD } from "../entities/request.js";
+import { TRANSACTION_STATE } from "../entities/transaction.js";
+
+/** The laws of the books; each is documented in grey.ledger.v1.IntegrityLaw. */
+export type Law = keyof typeof LAWS;
+
+/** One thing that does not add up. */
+export interface Fault {
+  readonly law: Law;
+  /** The account, transaction or request, the journal index, or the currency. */
+  readonly subject: string;
+  readonly detail: string;
+}
+
+/** What was looked at, and what is wrong; `faults` are the first of `faultCount`. */
+export interface IntegrityReport {
+  readonly accountCount: bigint;
+  readonly transactionCount: bigint;
+  readonly entryCount: bigint;
+  readonly recordCount: bigint;
+  readonly faultCount: bigint;
+  readonly faults: readonly Fault[];
+}
+
+// Each law is a query for what breaks it: subject and detail. All see the same snapshot.
+const LAWS = {
+  TRANSACTION_BALANCED: `
+    SELECT transaction_id::text AS subject,
+      format('entries in %s sum to %s', currency_code, sum(amount)) AS detail
+    FROM entries JOIN accounts ON accounts.id = account_id
+    GROUP BY transaction_id, currency_code HAVING sum(amount) <> 0`,
+  ENTRIES_MATCH_STATE: `
+    SELECT t.id::text AS subject, format('state %s with %s entries', t.state, count(e.transaction_id)) AS detail
+    FROM transactions t LEFT JOIN entries e ON e.transaction_id = t.id
+    GROUP BY t.id
+    HAVING count(e.transaction_id) <> CASE WHEN t.state = ${TRANSACTION_STATE.POSTED} THEN 2 ELSE 0 END
+    UNION ALL
+    SELECT t.id::text, format('%s entry %s of account %s is missing or has another amount', side, sequence, account_id)
+    FROM transactions t CROSS JOIN LATERAL (VALUES
+      ('debit', debit_account_id, debit_sequence, amount), ('credit', credit_account_id, credit_sequence, -amount)
+    ) AS named (side, account_id, sequence, expected)
+    WHERE t.state = ${TRANSACTION_STATE.POSTED} AND NOT EXISTS (
+      SELECT FROM entries e WHERE e.account_id = named.account_id AND e.sequence = named.sequence
+        AND e.transaction_id = t.id AND e.amount = named.expected AND e.journal_index = t.journal_index)`,
+  BALANCE_IS_SUM_OF_ENTRIES: `
+    SELECT a.id::text AS subject, format('balance is %s, entries sum to %s', a.balance,
+      coalesce(e.total, 0) * CASE WHEN a.normal_side = 1 THEN 1 ELSE -1 END) AS detail
+    FROM accounts a LEFT JOIN (SELECT account_id, sum(amount) AS total FROM entries GROUP BY account_id) e ON e.account_id = a.id
+    WHERE a.balance <> coalesce(e.total, 0) * CASE WHEN a.normal_side = 1 THEN 1 ELSE -1 END`,
+  SEQUENCE_DENSE: `
+    SELECT a.id::text AS subject,
+      format('sequence is %s, with %s entries up to %s', a.sequence, coalesce(e.n, 0), coalesce(e.last, 0)) AS detail
+    FROM accounts a LEFT JOIN (
+      SELECT account_id, count(*) AS n, max(sequence) AS last FROM entries GROUP BY account_id
+    ) e ON e.account_id = a.id
+    WHERE a.sequence <> coalesce(e.n, 0) OR a.sequence <> coalesce(e.last, 0)`,
+  RUNNING_BALANCE: `
+    SELECT account_id::text AS subject, format('entry %s: balance after it is %s, not %s', sequence, balance_after, expected) AS detail
+    FROM (
+      SELECT e.account_id, e.sequence, e.balance_after,
+        coalesce(lag(e.balance_after) OVER w, 0)::numeric + e.amount * CASE WHEN a.normal_side = 1 THEN 1 ELSE -1 END AS expected
+      FROM entries e JOIN accounts a ON a.id = e.account_id
+      WINDOW w AS (PARTITION BY e.account_id ORDER BY e.sequence)
+    ) run WHERE balance_after <> expected
+    UNION ALL
+    SELECT account_id::text, format('entry %s stands before its predecessor in the journal or in time', sequence)
+    FROM (
+      SELECT account_id, sequence, journal_index, create_time,
+        lag(journal_index) OVER w AS previous_index, lag(create_time) OVER w AS previous_time
+      FROM entries WINDOW w AS (PARTITION BY account_id ORDER BY sequence)
+    ) ordered WHERE journal_index <= previous_index OR create_time < previous_time`,
+  WITHIN_LIMITS: `
+    SELECT id::text AS subject, format('balance %s is outside of %s to %s', balance, coalesce(min_balance::text, 'any'),
+      coalesce(max_balance::text, 'any')) AS detail
+    FROM accounts WHERE balance < min_balance OR balance > max_balance`,
+  CURRENCY_SUMS_TO_ZERO: `
+    SELECT currency_code::text AS subject, format('balances sum to %s', total) AS detail
+    FROM (
+      SELECT currency_code, sum(balance * CASE WHEN normal_side = 1 THEN 1 ELSE -1 END::numeric) AS total
+      FROM accounts GROUP BY currency_code
+    ) sums WHERE total <> 0`,
+  ENTRY_HAS_OWNERS: `
+    SELECT e.transaction_id::text AS subject, format('entry %s of account %s has no %s', e.sequence, e.account_id,
+      CASE WHEN t.id IS NULL THEN 'transaction' WHEN a.id IS NULL THEN 'account' ELSE 'account of its currency' END) AS detail
+    FROM entries e LEFT JOIN transactions t ON t.id = e.transaction_id LEFT JOIN accounts a ON a.id = e.account_id
+    WHERE t.id IS NULL OR a.id IS NULL OR a.currency_code <> t.currency_code`,
+  JOURNAL_DENSE: `
+    SELECT first_index::text AS subject, format('expected index %s', expected) AS detail
+    FROM (
+      SELECT first_index, coalesce(lag(first_index + cardinality(record_ids)) OVER (ORDER BY first_index), 0) AS expected
+      FROM journal_batches
+    ) run WHERE first_index <> expected
+    UNION ALL
+    SELECT h.size::text, format('the head says %s records, there are %s', h.size, b.size)
+    FROM journal_head h, (SELECT coalesce(sum(cardinality(record_ids)), 0) AS size FROM journal_batches) b
+    WHERE h.size <> b.size`,
+  TRANSACTION_IN_JOURNAL: `
+    SELECT coalesce(t.id::text, r.id::text) AS subject,
+      format('journal index %s, its record is at %s', coalesce(t.journal_index::text, '(no transaction)'), coalesce(r.index::text, 'no index')) AS detail
+    FROM transactions t FULL JOIN (
+      SELECT id, type, first_index + position - 1 AS index
+      FROM journal_batches, unnest(record_ids, record_types) WITH ORDINALITY AS record (id, type, position)
+      WHERE type IN (${RECORD_TYPE.TRANSACTION_POSTED}, ${RECORD_TYPE.TRANSACTION_REJECTED})
+    ) r ON r.id = t.id AND r.index = t.journal_index
+      AND r.type = CASE WHEN t.state = ${TRANSACTION_STATE.POSTED} THEN ${RECORD_TYPE.TRANSACTION_POSTED} ELSE ${RECORD_TYPE.TRANSACTION_REJECTED} END
+    WHERE t.id IS NULL OR r.id IS NULL`,
+  REQUEST_ONCE: `
+    SELECT t.id::text AS subject, 'no request made this transaction' AS detail
+    FROM transactions t LEFT JOIN requests r ON r.caller = t.caller AND r.request_id = t.request_id AND r.transaction_id = t.id
+    WHERE r.transaction_id IS NULL
+    UNION ALL
+    SELECT r.request_id::text, format('its transaction %s is missing', coalesce(r.transaction_id::text, '(none)'))
+    FROM requests r LEFT JOIN transactions t ON t.id = r.transaction_id AND t.caller = r.caller AND t.request_id = r.request_id
+    WHERE t.id IS NULL AND (r.transaction_id IS NOT NULL OR r.method = ${REQUEST_METHOD.POST})`,
+} as const;
+
+const COUNTS = `
+SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transactions) AS transactions,
+  (SELECT count(*) FROM entries) AS entries, (SELECT size FROM journal_head) AS records`;
+
+/**
+ * Checks every law on all books, at one snapshot, while postings go on.
+ * @param faultsMax how many faults to name at the most; all are counted
+ */
+export async function checkIntegrity({ pool }: Database, faultsMax: number): Promise<IntegrityReport> {
+  const client = await pool.connect();
+  try {
+    await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    // The check reads everything, so its time grows with the books.
+    await client.query("SET LOCAL statement_timeout = 0");
+    await client.query("SET LOCAL work_mem = '64MB'");
+    const report = await checkAll(client, faultsMax);
+    await client.query("COMMIT");
+    client.release();
+    return report;
+  } catch (error) {
+    // The connection may be inside the transaction or gone: it is not used again.
+    client.release(true);
+    throw error;
+  }
+}
+
+async function checkAll(client: PoolClient, faultsMax: number): Promise<IntegrityReport> {
+  const { rows } = await client.query<{ accounts: bigint; transactions: bigint; entries: bigint; records: bigint }>(COUNTS);
+  const [counts] = rows;
+  const faults: Fault[] = [];
+  let faultCount = 0n;
+  for (const [law, query] of Object.entries(LAWS) as [Law, string][]) {
+    const found = await client.query<{ subject: string; detail: string; total: bigint }>(
+      `SELECT subject, detail, count(*) OVER () AS total FROM (${query}) broken LIMIT $1`,
+      [faultsMax],
+    );
+    faultCount += found.rows[0]?.total ?? 0n;
+    for (const { subject, detail } of found.rows.slice(0, faultsMax - faults.length)) faults.push({ law, subject, detail });
+  }
+  return {
+    accountCount: counts?.accounts ?? 0n,
+    transactionCount: counts?.transactions ?? 0n,
+    entryCount: counts?.entries ?? 0n,
+    recordCount: counts?.records ?? 0n,
+    faultCount,
+    faults,
+  };
+}

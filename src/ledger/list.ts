@@ -1,0 +1,105 @@
+import type { Uuid } from "../base/ids.js";
+import { toIso, type Micros } from "../base/time.js";
+import { int2Array, uuidArray } from "../db/binary-array.js";
+import type { Queryable } from "../db/database.js";
+import { TRANSACTION_STATE, type TransactionKind, type TransactionState } from "../entities/transaction.js";
+import { findTransactions } from "./find.js";
+import type { LedgerTransaction } from "./transaction.js";
+
+/** Which transactions of some accounts are looked for; empty lists mean all. */
+export interface TransactionFilter {
+  readonly accountIds: readonly Uuid[];
+  readonly kinds: readonly TransactionKind[];
+  readonly states: readonly TransactionState[];
+  /** Recorded at this time or later. */
+  readonly from: Micros | null;
+  /** Recorded before this time. */
+  readonly before: Micros | null;
+}
+
+/** A page of transactions, newest first, and the journal index below which the next page starts, if there is one. */
+export interface TransactionPage {
+  readonly transactions: readonly LedgerTransaction[];
+  readonly nextBelow: bigint | undefined;
+}
+
+// For each account: its posted transactions through the entries' primary key, entered by binary search at the page's
+// place; its rejected ones through their partial indexes. A transfer between two of the accounts is listed once. So the
+// cost does not grow with the number of transactions before or after the page.
+const LIST = `
+WITH places AS (
+  SELECT w.id, entry_sequence_before_index(w.id, $2::bigint) AS below,
+    CASE WHEN $4::timestamptz IS NULL THEN NULL ELSE entry_sequence_before_time(w.id, $4::timestamptz) END AS below_time,
+    CASE WHEN $3::timestamptz IS NULL THEN 0 ELSE entry_sequence_before_time(w.id, $3::timestamptz) END AS above
+  FROM unnest($1::uuid[]) AS w (id)
+)
+SELECT id, journal_index FROM (
+  SELECT e.transaction_id AS id, e.journal_index
+  FROM places p CROSS JOIN LATERAL (
+    SELECT transaction_id, journal_index FROM entries
+    WHERE account_id = p.id AND sequence <= least(p.below, p.below_time) AND sequence > p.above
+    ORDER BY sequence DESC LIMIT $5
+  ) e WHERE ${TRANSACTION_STATE.POSTED} = ANY ($6::smallint[])
+  UNION
+  SELECT r.id, r.journal_index
+  FROM places p CROSS JOIN LATERAL (
+    (SELECT id, journal_index FROM transactions
+     WHERE debit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2
+       AND ($3::timestamptz IS NULL OR create_time >= $3) AND ($4::timestamptz IS NULL OR create_time < $4)
+     ORDER BY journal_index DESC LIMIT $5)
+    UNION ALL
+    (SELECT id, journal_index FROM transactions
+     WHERE credit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2
+       AND ($3::timestamptz IS NULL OR create_time >= $3) AND ($4::timestamptz IS NULL OR create_time < $4)
+     ORDER BY journal_index DESC LIMIT $5)
+  ) r WHERE ${TRANSACTION_STATE.REJECTED} = ANY ($6::smallint[])
+) found
+ORDER BY journal_index DESC LIMIT $5`;
+
+/** How many transactions one call looks at, per transaction asked for, before it answers with a page that is not full. */
+const LOOKED_AT_MAX = 20;
+const LAST_INDEX = 2n ** 63n - 1n;
+
+/**
+ * Lists the transactions that pass the filter, newest first.
+ * @param below only those whose journal index is less; undefined for the first page
+ * @param pageSize how many at the most, more than 0
+ */
+export async function listTransactions(
+  client: Queryable,
+  filter: TransactionFilter,
+  below: bigint | undefined,
+  pageSize: number,
+): Promise<TransactionPage> {
+  const page: LedgerTransaction[] = [];
+  let next = below ?? LAST_INDEX;
+  for (let lookedAt = 0; lookedAt < LOOKED_AT_MAX * pageSize; lookedAt += pageSize) {
+    const { rows } = await client.query<{ id: Uuid; journal_index: bigint }>({
+      name: "transactions-list",
+      text: LIST,
+      values: [
+        uuidArray(filter.accountIds),
+        next,
+        filter.from === null ? null : toIso(filter.from),
+        filter.before === null ? null : toIso(filter.before),
+        pageSize + 1,
+        int2Array(filter.states.length === 0 ? Object.values(TRANSACTION_STATE) : filter.states),
+      ],
+    });
+    const found = await findTransactions(client, rows.slice(0, pageSize).map((row) => row.id));
+    for (const row of rows.slice(0, pageSize)) {
+      const transaction = found.get(row.id);
+      if (transaction === undefined) continue;
+      if (filter.kinds.length > 0 && !filter.kinds.includes(transaction.kind)) continue;
+      // The rest of what was looked at belongs to the next page.
+      if (page.length === pageSize) return { transactions: page, nextBelow: next };
+      page.push(transaction);
+      next = row.journal_index;
+    }
+    const last = rows[pageSize - 1];
+    if (rows.length <= pageSize || last === undefined) return { transactions: page, nextBelow: undefined };
+    if (page.length === pageSize) return { transactions: page, nextBelow: next };
+    next = last.journal_index;
+  }
+  return { transactions: page, nextBelow: next };
+}

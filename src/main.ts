@@ -1,0 +1,202 @@
+import { LedgerServiceService } from "../generated/grey/ledger/v1/ledger_service.js";
+import { TransactionServiceService } from "../generated/grey/transaction/v1/transaction_service.js";
+import { UserServiceService } from "../generated/grey/user/v1/user_service.js";
+import { WalletServiceService } from "../generated/grey/wallet/v1/wallet_service.js";
+import type { Config } from "./config/config.js";
+import { connectDatabase, type Database } from "./db/database.js";
+import { startEmbeddedPostgres, type EmbeddedPostgres } from "./db/embedded-postgres.js";
+import { explainConnection, migrateUp } from "./db/migrate.js";
+import { isUnavailable } from "./db/sqlstate.js";
+import { watchDatabase } from "./db/watch.js";
+import { InstallationEntity } from "./entities/installation.js";
+import { loadDescriptors } from "./rpc/descriptors.js";
+import { bindMethods, InFlight, type BoundService, type Methods, type Pipeline } from "./rpc/methods.js";
+import { reflectionServices } from "./rpc/reflection.js";
+import { startRpcServer, type RpcServer } from "./rpc/server.js";
+import { createValidatorFor } from "./rpc/validate.js";
+import { createLedgerService } from "./services/ledger-service.js";
+import { createPageTokens } from "./services/paging.js";
+import { createTransactionService } from "./services/transaction-service.js";
+import { createUserService } from "./services/user-service.js";
+import { createWalletService } from "./services/wallet-service.js";
+import { setTimeout as delay } from "node:timers/promises";
+import { createServerLogger, type Logger } from "./telemetry/logger.js";
+import { stopTelemetry } from "./telemetry/stop.js";
+
+/** A running Grey. */
+export interface Grey {
+  /** host:port of the gRPC server. */
+  readonly address: string;
+  /** Where the data is, for people. */
+  readonly dataPlace: string;
+  /** Answers the calls in flight, takes no new ones, and ends everything that was started. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts everything in this process: the gRPC server, which says NOT_SERVING until the rest is there; PostgreSQL, unless
+ * the settings name one; the schema; the services.
+ * @throws SettingError for what the operator can mend
+ */
+export async function startGrey(config: Config, logger: Logger): Promise<Grey> {
+  const inFlight = new InFlight();
+  let services: Services | undefined;
+  const server = await listen(config, logger, inFlight, () => services);
+  const stops: (() => Promise<void>)[] = [() => server.stop(config.GREY_SHUTDOWN_TIMEOUT_MS)];
+  try {
+    const embedded = config.DATABASE_URL === undefined ? await startEmbedded(config, logger) : undefined;
+    if (embedded !== undefined) stops.push(() => embedded.stop());
+    const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
+    const database = await connectWhenThere(url, config, logger);
+    stops.splice(1, 0, () => database.dataSource.destroy());
+    services = await createServices(database);
+    const watch = watchDatabase(url, config, (isThere) => {
+      server.setServing(isThere);
+      logger[isThere ? "debug" : "warn"]("database", { isThere });
+    });
+    stops.splice(1, 0, () => watch.stop());
+    server.setServing(true);
+    return {
+      address: server.address,
+      dataPlace: embedded === undefined ? placeOf(url) : embedded.dataDir,
+      stop: async () => {
+        server.setServing(false);
+        await delay(config.GREY_DRAIN_MS);
+        for (const stop of stops) await stop();
+      },
+    };
+  } catch (error) {
+    for (const stop of stops) await stop();
+    throw error;
+  }
+}
+
+/** The command `grey serve`: starts, says what to do next, and stops on SIGINT or SIGTERM. */
+export async function serve(config: Config): Promise<void> {
+  const logger = createServerLogger(config);
+  const signalled = firstSignal();
+  const grey = await startGrey(config, logger);
+  if (process.stdout.isTTY || config.GREY_LOG_FORMAT !== "json") process.stdout.write(banner(grey));
+  logger.info("serving", { address: grey.address });
+  const signal = await signalled;
+  logger.info("stopping", { signal });
+  await grey.stop();
+  await stopTelemetry();
+  logger.info("stopped");
+}
+
+interface Services {
+  readonly user: Methods<typeof UserServiceService>;
+  readonly wallet: Methods<typeof WalletServiceService>;
+  readonly transaction: Methods<typeof TransactionServiceService>;
+  readonly ledger: Methods<typeof LedgerServiceService>;
+}
+
+const SERVICE_NAMES = [
+  "grey.user.v1.UserService",
+  "grey.wallet.v1.WalletService",
+  "grey.transaction.v1.TransactionService",
+  "grey.ledger.v1.LedgerService",
+] as const;
+const SYSTEM_SERVICE_NAMES = [
+  "grpc.health.v1.Health",
+  "grpc.reflection.v1.ServerReflection",
+  "grpc.reflection.v1alpha.ServerReflection",
+] as const;
+
+function listen(
+  config: Config,
+  logger: Logger,
+  inFlight: InFlight,
+  services: () => Services | undefined,
+): Promise<RpcServer> {
+  const descriptors = loadDescriptors();
+  const pipeline: Pipeline = {
+    validatorFor: createValidatorFor(descriptors.registry),
+    logger,
+    retryAfterMs: config.GREY_RETRY_AFTER_MS,
+    callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
+    callsInFlightMax: config.GREY_CALLS_IN_FLIGHT_MAX,
+  };
+  const bound: BoundService[] = [
+    bindMethods(UserServiceService, () => services()?.user, pipeline, inFlight),
+    bindMethods(WalletServiceService, () => services()?.wallet, pipeline, inFlight),
+    bindMethods(TransactionServiceService, () => services()?.transaction, pipeline, inFlight),
+    bindMethods(LedgerServiceService, () => services()?.ledger, pipeline, inFlight),
+    ...reflectionServices(descriptors, [...SERVICE_NAMES, ...SYSTEM_SERVICE_NAMES]),
+  ];
+  return startRpcServer(config, bound, SERVICE_NAMES, inFlight);
+}
+
+async function createServices(database: Database): Promise<Services> {
+  const { secret } = await database.dataSource.manager.findOneByOrFail(InstallationEntity, { id: 1 });
+  const tokens = createPageTokens(secret);
+  return {
+    user: createUserService(database, tokens),
+    wallet: createWalletService(database, tokens),
+    transaction: createTransactionService(database, tokens),
+    ledger: createLedgerService(database, tokens),
+  };
+}
+
+function startEmbedded(config: Config, logger: Logger): Promise<EmbeddedPostgres> {
+  return startEmbeddedPostgres({
+    dataDir: config.GREY_DATA_DIR,
+    port: config.GREY_EMBEDDED_PORT,
+    onProgress: (message) => logger.info("postgres", { said: message }),
+  });
+}
+
+const CONNECT_EVERY_MS = 1_000;
+
+/** Migrates and connects, and waits for a database that cannot be reached yet. */
+async function connectWhenThere(url: string, config: Config, logger: Logger): Promise<Database> {
+  for (;;) {
+    try {
+      if (config.GREY_MIGRATE_ON_START) {
+        const names = await migrateUp(config.GREY_DATABASE_OWNER_URL ?? url);
+        for (const name of names) logger.info("migrated", { name });
+      }
+      return await connectDatabase(url, config).catch(explainConnection);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      logger.warn("the database cannot be reached yet", { at: placeOf(url) });
+      await delay(CONNECT_EVERY_MS);
+    }
+  }
+}
+
+function placeOf(url: string): string {
+  const { hostname, port, pathname } = new URL(url);
+  return `PostgreSQL at ${hostname}:${port === "" ? "5432" : port}${pathname}`;
+}
+
+/** The first SIGINT or SIGTERM. A second one does not wait for anything. */
+function firstSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    let count = 0;
+    const onSignal = (signal: string): void => {
+      count += 1;
+      if (count === 1) resolve(signal);
+      else process.exit(1);
+    };
+    process.on("SIGINT", onSignal);
+    process.on("SIGTERM", onSignal);
+  });
+}
+
+function banner({ address, dataPlace }: Grey): string {
+  return `
+  Grey serves on ${address}
+  Data:  ${dataPlace}
+  Stop:  Ctrl-C
+
+  Next, in another terminal:
+    npx grey user create --name Ada --email ada@example.com
+    npx grey wallet create ada@example.com USD --initial "1000.00 USD"
+    npx grey --help
+  or, with grpcurl:
+    grpcurl -plaintext ${address} list
+
+`;
+}

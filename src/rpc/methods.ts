@@ -1,0 +1,184 @@
+import {
+  status,
+  type handleUnaryCall,
+  type Metadata,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { fail, FailureError } from "../base/failure.js";
+import { newId } from "../base/ids.js";
+import { describeError, type Logger } from "../telemetry/logger.js";
+import { traceIdOf } from "../telemetry/trace.js";
+import { createContext, type CallContext } from "./context.js";
+import { CODE, toGrpcError, trailersOf } from "./status.js";
+import type { Validate } from "./validate.js";
+
+/** One method of a generated service definition. */
+interface UnaryDefinition<Request, Response> {
+  readonly path: string;
+  readonly requestStream: false;
+  readonly responseStream: false;
+  readonly requestDeserialize: (bytes: Buffer) => Request;
+  readonly responseSerialize: (message: Response) => Buffer;
+}
+
+/** A service as Grey writes it: a function for each method of the definition, and for no other. */
+export type Methods<Definition> = {
+  readonly [M in keyof Definition]: Definition[M] extends UnaryDefinition<infer Request, infer Response>
+    ? (request: Request, context: CallContext) => Promise<Response>
+    : never;
+};
+
+/** What every call goes through. */
+export interface Pipeline {
+  readonly validatorFor: (path: string) => Validate;
+  readonly logger: Logger;
+  readonly retryAfterMs: number;
+  /** Deadline of a call whose caller gave none, and the latest of all. */
+  readonly callTimeoutMs: number;
+  readonly callsInFlightMax: number;
+}
+
+/** A definition and its implementation, as grpc-js takes them. */
+export interface BoundService {
+  readonly definition: ServiceDefinition;
+  readonly implementation: UntypedServiceImplementation;
+}
+
+/** Counts the calls that are worked on, for the whole server. */
+export class InFlight {
+  #count = 0;
+  readonly #idle: (() => void)[] = [];
+
+  get count(): number {
+    return this.#count;
+  }
+
+  enter(): void {
+    this.#count += 1;
+  }
+
+  leave(): void {
+    this.#count -= 1;
+    if (this.#count === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** Resolves at the first moment at which no call is worked on. */
+  whenIdle(): Promise<void> {
+    return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+}
+
+/**
+ * Binds methods to their definition. Each call goes through: load → ids → validation of the bytes it came as → decode →
+ * the method → trailers → one log line. A failure leaves as a gRPC error, an unknown error as INTERNAL.
+ * @param methods gives undefined while the database has not been reached yet
+ */
+export function bindMethods<Definition extends object>(
+  definition: Definition,
+  methods: () => Methods<Definition> | undefined,
+  pipeline: Pipeline,
+  inFlight: InFlight,
+): BoundService {
+  const bound: Record<string, unknown> = {};
+  const implementation: Record<string, handleUnaryCall<Buffer, unknown>> = {};
+  for (const [name, method] of Object.entries(definition) as [string & keyof Definition, UnaryDefinition<object, object>][]) {
+    // The bytes are validated before they are decoded; grpc-js would answer a throwing deserializer with its own error.
+    bound[name] = { ...method, requestDeserialize: (bytes: Buffer) => bytes };
+    implementation[name] = handlerOf(
+      method,
+      () => methods()?.[name] as Method | undefined,
+      pipeline,
+      inFlight,
+    );
+  }
+  return { definition: bound as unknown as ServiceDefinition, implementation };
+}
+
+type Method = (request: object, context: CallContext) => Promise<object>;
+
+function handlerOf(
+  definition: UnaryDefinition<object, object>,
+  methodWhenReady: () => Method | undefined,
+  pipeline: Pipeline,
+  inFlight: InFlight,
+): handleUnaryCall<Buffer, unknown> {
+  const { logger, retryAfterMs } = pipeline;
+  const validate = pipeline.validatorFor(definition.path);
+
+  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState): Promise<object> {
+    const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
+    if (inFlight.count > pipeline.callsInFlightMax) throw new FailureError({ reason: "OVERLOADED" });
+    const violations = validate(call.request);
+    if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });
+    const request = definition.requestDeserialize(call.request);
+    if ("requestId" in request && typeof request.requestId === "string") state.requestId = request.requestId.toLowerCase();
+    const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), state);
+    context.assertWaiting();
+    return method(request, context);
+  }
+
+  return (call, callback) => {
+    const started = process.hrtime.bigint();
+    const state: CallState = {
+      requestId: headerText(call.metadata, "x-request-id") ?? newId(),
+      traceId: traceIdOf(headerText(call.metadata, "traceparent")),
+    };
+    inFlight.enter();
+    answer(call, state).then(
+      (response) => {
+        callback(null, response, trailersOf(state));
+        inFlight.leave();
+        logCall(logger, definition.path, state, started, "OK");
+      },
+      (error: unknown) => {
+        const known = error instanceof FailureError ? error : new FailureError({ reason: "INTERNAL" });
+        if (known !== error || known.failure.reason === "INTERNAL") {
+          logger.error("fault", { method: definition.path, ...state, ...describeError(error) });
+        }
+        callback(toGrpcError(known, state, retryAfterMs));
+        inFlight.leave();
+        logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
+      },
+    );
+  };
+}
+
+interface CallState {
+  requestId: string;
+  readonly traceId: string;
+}
+
+function deadlineOf(call: ServerUnaryCall<Buffer, unknown>, callTimeoutMs: number): number {
+  const latest = Date.now() + callTimeoutMs;
+  const given = Number(call.getDeadline());
+  return given < latest ? given : latest;
+}
+
+/** A header as text that may be logged and sent back: at most 128 visible ASCII characters, else it is not taken. */
+function headerText(metadata: Metadata, name: string): string | undefined {
+  const [value] = metadata.get(name);
+  return typeof value === "string" && /^[!-~]{1,128}$/.test(value) ? value : undefined;
+}
+
+/** The one line that a call leaves in the log; `info` for what the caller can cause, `warn` for what the operator should see. */
+function logCall(
+  logger: Logger,
+  path: string,
+  state: CallState,
+  started: bigint,
+  code: string,
+  error?: FailureError,
+): void {
+  const reason = error?.failure.reason;
+  const level = code === "UNAVAILABLE" || code === "RESOURCE_EXHAUSTED" || code === "INTERNAL" ? "warn" : "info";
+  logger.log(level, "call", {
+    method: path,
+    code,
+    durationMs: Number((process.hrtime.bigint() - started) / 1_000n) / 1_000,
+    ...state,
+    ...(reason !== undefined && { reason }),
+    ...(error?.cause instanceof Error && { cause: `${error.cause.name}: ${error.cause.message}` }),
+  });
+}

@@ -1,0 +1,98 @@
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
+import { toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema, type DescriptorProto, type FileDescriptorProto } from "@bufbuild/protobuf/wkt";
+import {
+  ServerReflectionService,
+  type ServerReflectionRequest,
+  type ServerReflectionResponse,
+} from "../../generated/grpc/reflection/v1/reflection.js";
+import { ServerReflectionService as ServerReflectionAlphaService } from "../../generated/grpc/reflection/v1alpha/reflection.js";
+import type { Descriptors } from "./descriptors.js";
+import type { BoundService } from "./methods.js";
+
+/**
+ * Server reflection v1 and v1alpha, whose messages are the same, served from buf's descriptors as they are: with every
+ * option and annotation, so that tools can show and check them.
+ * @param serviceNames the services that the server offers, for `list`
+ */
+export function reflectionServices(descriptors: Descriptors, serviceNames: readonly string[]): BoundService[] {
+  const answer = createAnswer(descriptors, serviceNames);
+  const implementation = {
+    serverReflectionInfo: (call: ServerDuplexStream<ServerReflectionRequest, ServerReflectionResponse>) => {
+      call.on("data", (request: ServerReflectionRequest) => call.write(answer(request)));
+      call.on("end", () => call.end());
+    },
+  };
+  return [ServerReflectionService, ServerReflectionAlphaService].map((definition) => ({
+    definition: definition as unknown as BoundService["definition"],
+    implementation,
+  }));
+}
+
+type Answer = (request: ServerReflectionRequest) => ServerReflectionResponse;
+
+function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): Answer {
+  const byName = new Map(files.map((file) => [file.name, file]));
+  const bySymbol = new Map(files.flatMap((file) => symbolsOf(file).map((symbol) => [symbol, file] as const)));
+  const listed = serviceNames.map((name) => ({ name }));
+  const withImports = (file: FileDescriptorProto, seen = new Set<FileDescriptorProto>()): Set<FileDescriptorProto> => {
+    seen.add(file);
+    for (const name of file.dependency) {
+      const imported = byName.get(name);
+      if (imported !== undefined && !seen.has(imported)) withImports(imported, seen);
+    }
+    return seen;
+  };
+  const found = (file: FileDescriptorProto | undefined): ServerReflectionResponse["messageResponse"] =>
+    file === undefined
+      ? { $case: "errorResponse", value: { errorCode: status.NOT_FOUND, errorMessage: "not found" } }
+      : {
+          $case: "fileDescriptorResponse",
+          value: {
+            fileDescriptorProto: [...withImports(file)].map((one) => Buffer.from(toBinary(FileDescriptorProtoSchema, one))),
+          },
+        };
+  return (request) => ({
+    validHost: request.host,
+    originalRequest: request,
+    messageResponse: respond(request.messageRequest),
+  });
+
+  function respond(asked: ServerReflectionRequest["messageRequest"]): ServerReflectionResponse["messageResponse"] {
+    switch (asked?.$case) {
+      case "listServices":
+        return { $case: "listServicesResponse", value: { service: listed } };
+      case "fileByFilename":
+        return found(byName.get(asked.value));
+      case "fileContainingSymbol":
+        return found(bySymbol.get(asked.value));
+      default:
+        // Grey's contract is proto3 and has no extensions.
+        return { $case: "errorResponse", value: { errorCode: status.UNIMPLEMENTED, errorMessage: "not supported" } };
+    }
+  }
+}
+
+/** The full names of all that a file defines, as reflection is asked for them. */
+function symbolsOf(file: FileDescriptorProto): string[] {
+  const messages = (scope: string, list: readonly DescriptorProto[]): string[] =>
+    list.flatMap((message) => {
+      const name = `${scope}.${message.name}`;
+      return [
+        name,
+        ...message.field.map((field) => `${name}.${field.name}`),
+        ...message.enumType.map((one) => `${name}.${one.name}`),
+        ...messages(name, message.nestedType),
+      ];
+    });
+  return [
+    ...messages(file.package, file.messageType),
+    ...file.enumType.map((one) => `${file.package}.${one.name}`),
+    ...file.extension.map((one) => `${file.package}.${one.name}`),
+    ...file.service.flatMap((service) => [
+      `${file.package}.${service.name}`,
+      ...service.method.map((method) => `${file.package}.${service.name}.${method.name}`),
+    ]),
+  ];
+}

@@ -1,0 +1,89 @@
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { HealthImplementation } from "grpc-health-check";
+import { SettingError, type Config } from "../config/config.js";
+import type { BoundService, InFlight } from "./methods.js";
+
+/** A gRPC server that listens. */
+export interface RpcServer {
+  /** host:port, with the port that was bound. */
+  readonly address: string;
+  /** What health says of every service, and of the server as a whole. */
+  setServing(isServing: boolean): void;
+  /** Takes no new calls, and ends once those in flight are answered or the time is over. */
+  stop(timeoutMs: number): Promise<void>;
+}
+
+/**
+ * Serves on the address of the settings. Health says NOT_SERVING until setServing(true).
+ * @throws SettingError when the address cannot be bound
+ */
+export async function startRpcServer(
+  config: Config,
+  services: readonly BoundService[],
+  serviceNames: readonly string[],
+  inFlight: InFlight,
+): Promise<RpcServer> {
+  const server = new Server({
+    "grpc.max_concurrent_streams": config.GREY_CONNECTION_STREAMS_MAX,
+    "grpc.max_receive_message_length": config.GREY_REQUEST_BYTES_MAX,
+    "grpc.max_metadata_size": config.GREY_METADATA_BYTES_MAX,
+    "grpc.max_connection_idle_ms": config.GREY_CONNECTION_IDLE_MS,
+    "grpc.max_connection_age_ms": config.GREY_CONNECTION_AGE_MS,
+    "grpc.max_connection_age_grace_ms": config.GREY_CONNECTION_GRACE_MS,
+    // Finds half-open connections.
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    // Megabytes that a connection's HTTP/2 session may use.
+    "grpc-node.max_session_memory": 50,
+  });
+  for (const { definition, implementation } of services) server.addService(definition, implementation);
+  const names = ["", ...serviceNames];
+  const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, "NOT_SERVING"])));
+  health.addToServer(server);
+  const port = await bind(server, config);
+  const host = config.GREY_HOST.includes(":") ? `[${config.GREY_HOST}]` : config.GREY_HOST;
+  let isServing = false;
+  return {
+    address: `${host}:${port}`,
+    setServing: (next) => {
+      if (next === isServing) return;
+      isServing = next;
+      for (const name of names) health.setStatus(name, next ? "SERVING" : "NOT_SERVING");
+    },
+    stop: async (timeoutMs) => {
+      const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      // Streams that only watch (health, reflection) would hold the server up: it ends once no call is worked on.
+      let timer: NodeJS.Timeout | undefined;
+      const expired = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, timeoutMs);
+      });
+      await Promise.race([inFlight.whenIdle().then(flushed), closed, expired]);
+      clearTimeout(timer);
+      server.forceShutdown();
+    },
+  };
+}
+
+function bind(server: Server, config: Config): Promise<number> {
+  const host = config.GREY_HOST.includes(":") ? `[${config.GREY_HOST}]` : config.GREY_HOST;
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`${host}:${config.GREY_PORT}`, ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) resolve(port);
+      else reject(new SettingError(`GREY_PORT: cannot listen on ${host}:${config.GREY_PORT} (${bindProblem(error)})`));
+    });
+  });
+}
+
+function bindProblem(error: Error): string {
+  if (error.message.includes("EADDRINUSE")) return "the port is taken; is another Grey running? Choose another GREY_PORT";
+  if (error.message.includes("EACCES")) return "this user may not use the port";
+  if (error.message.includes("EADDRNOTAVAIL") || error.message.includes("ENOTFOUND")) return "GREY_HOST is no address of this machine";
+  return error.message;
+}
+
+/** Lets the answers that were just given reach their sockets. */
+function flushed(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, 50);
+  });
+}

@@ -1,0 +1,139 @@
+import { Metadata, status } from "@grpc/grpc-js";
+import type { Any } from "../../generated/google/protobuf/any.js";
+import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
+import { Status } from "../../generated/google/rpc/status.js";
+import type { Failure, FailureError, Reason } from "../base/failure.js";
+
+/** The gRPC code of each reason. A reason that is missing here does not compile. */
+export const CODE = {
+  INVALID_REQUEST: status.INVALID_ARGUMENT,
+  REQUEST_ID_REUSED: status.ALREADY_EXISTS,
+  PAGE_TOKEN_INVALID: status.INVALID_ARGUMENT,
+  ETAG_MISMATCH: status.ABORTED,
+  USER_NOT_FOUND: status.NOT_FOUND,
+  EMAIL_TAKEN: status.ALREADY_EXISTS,
+  USER_HAS_FUNDS: status.FAILED_PRECONDITION,
+  WALLET_NOT_FOUND: status.NOT_FOUND,
+  WALLET_FROZEN: status.FAILED_PRECONDITION,
+  WALLET_CLOSED: status.FAILED_PRECONDITION,
+  ACCOUNT_NOT_FOUND: status.NOT_FOUND,
+  CURRENCY_NOT_FOUND: status.NOT_FOUND,
+  CURRENCY_EXISTS: status.ALREADY_EXISTS,
+  TRANSACTION_NOT_FOUND: status.NOT_FOUND,
+  INSUFFICIENT_FUNDS: status.FAILED_PRECONDITION,
+  CURRENCY_MISMATCH: status.FAILED_PRECONDITION,
+  SAME_WALLET: status.INVALID_ARGUMENT,
+  BALANCE_OVERFLOW: status.OUT_OF_RANGE,
+  OVERLOADED: status.RESOURCE_EXHAUSTED,
+  DATABASE_UNAVAILABLE: status.UNAVAILABLE,
+  OUTCOME_UNKNOWN: status.UNAVAILABLE,
+  CALLER_GONE: status.CANCELLED,
+  SHUTTING_DOWN: status.UNAVAILABLE,
+  INTERNAL: status.INTERNAL,
+} as const satisfies Record<Reason, status>;
+
+/** What each reason says to people. Values of the caller's own are in the metadata, not here. */
+const MESSAGE = {
+  INVALID_REQUEST: "the request breaks a rule of the contract",
+  REQUEST_ID_REUSED: "another request was made with this request_id",
+  PAGE_TOKEN_INVALID: "the page token does not belong to this request",
+  ETAG_MISMATCH: "the resource was changed since its etag was read",
+  USER_NOT_FOUND: "there is no such user",
+  EMAIL_TAKEN: "another user has this email",
+  USER_HAS_FUNDS: "the user still has money in a wallet",
+  WALLET_NOT_FOUND: "there is no such wallet",
+  WALLET_FROZEN: "the wallet is frozen",
+  WALLET_CLOSED: "the wallet is closed",
+  ACCOUNT_NOT_FOUND: "there is no such account",
+  CURRENCY_NOT_FOUND: "there is no such currency",
+  CURRENCY_EXISTS: "the currency exists already",
+  TRANSACTION_NOT_FOUND: "there is no such transaction",
+  INSUFFICIENT_FUNDS: "the wallet's available balance is too low",
+  CURRENCY_MISMATCH: "the amount is not in the wallet's currency",
+  SAME_WALLET: "a wallet cannot be on both sides of a transfer",
+  BALANCE_OVERFLOW: "the balance would leave its range",
+  OVERLOADED: "the service has as much to do as it takes on",
+  DATABASE_UNAVAILABLE: "the database cannot be reached; nothing was written",
+  OUTCOME_UNKNOWN: "the outcome is not known; the same request gets the truth",
+  CALLER_GONE: "the caller did not wait for the answer; nothing was written",
+  SHUTTING_DOWN: "the service is shutting down",
+  INTERNAL: "internal error",
+} as const satisfies Record<Reason, string>;
+
+/** Reasons that pass: the caller is told when to send the same request again. */
+const RETRIED: readonly Reason[] = ["OVERLOADED", "DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN", "SHUTTING_DOWN"];
+
+/** What an answer says of the call that it belongs to. */
+export interface CallIds {
+  readonly requestId: string;
+  readonly traceId: string;
+}
+
+/** A gRPC error as grpc-js sends it. */
+export interface GrpcError {
+  readonly code: status;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+const BINARY_KEY = "grpc-status-details-bin";
+const DOMAIN = "grey";
+
+/** The trailers of every answer. */
+export function trailersOf({ requestId, traceId }: CallIds): Metadata {
+  const trailers = new Metadata();
+  trailers.set("grey-request-id", requestId);
+  trailers.set("grey-trace-id", traceId);
+  return trailers;
+}
+
+/** The failure as a gRPC error with google.rpc details, as AIP-193 wants them. */
+export function toGrpcError(error: FailureError, ids: CallIds, retryAfterMs: number): GrpcError {
+  const { failure, details } = error;
+  const code = CODE[failure.reason];
+  const message = messageOf(failure);
+  const extra: Record<string, string> = {};
+  if (details.replayed === true) extra.replayed = "true";
+  if (details.transactionId !== undefined) extra.transaction_id = details.transactionId;
+  const info = { reason: failure.reason, domain: DOMAIN, metadata: { ...metadataOf(failure), ...extra } };
+  const packed: Any[] = [pack("ErrorInfo", ErrorInfo.encode(info).finish())];
+  if (failure.reason === "INVALID_REQUEST") {
+    const fieldViolations = failure.violations.map(({ field, rule }) => ({
+      field,
+      description: rule,
+      reason: "",
+      localizedMessage: undefined,
+    }));
+    packed.push(pack("BadRequest", BadRequest.encode({ fieldViolations }).finish()));
+  }
+  if (RETRIED.includes(failure.reason)) {
+    const retryDelay = { seconds: BigInt(Math.floor(retryAfterMs / 1_000)), nanos: (retryAfterMs % 1_000) * 1_000_000 };
+    packed.push(pack("RetryInfo", RetryInfo.encode({ retryDelay }).finish()));
+  }
+  const requestInfo = RequestInfo.encode({ requestId: ids.requestId, servingData: ids.traceId });
+  packed.push(pack("RequestInfo", requestInfo.finish()));
+  const metadata = trailersOf(ids);
+  metadata.set(BINARY_KEY, Buffer.from(Status.encode({ code, message, details: packed }).finish()));
+  return { code, details: message, metadata };
+}
+
+function messageOf(failure: Failure): string {
+  if (failure.reason !== "INVALID_REQUEST") return MESSAGE[failure.reason];
+  const shown = failure.violations.slice(0, 3).map(({ field, rule }) => `${field}: ${rule}`);
+  const more = failure.violations.length - shown.length;
+  return `${shown.join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
+}
+
+/** The failure's fields as ErrorInfo's metadata: snake_case names, amounts as decimal strings, lists with commas. */
+function metadataOf(failure: Failure): Record<string, string> {
+  const metadata: Record<string, string> = {};
+  for (const [name, value] of Object.entries(failure)) {
+    if (name === "reason" || name === "violations" || value === undefined) continue;
+    metadata[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = String(value);
+  }
+  return metadata;
+}
+
+function pack(type: string, value: Uint8Array): Any {
+  return { typeUrl: `type.googleapis.com/google.rpc.${type}`, value: Buffer.from(value) };
+}

@@ -1,0 +1,171 @@
+import { IsNull, MoreThan, Not } from "typeorm";
+import {
+  CreateCurrencyRequest,
+  CreateCurrencyResponse,
+  IntegrityLaw,
+  type Account as AccountMessage,
+  type LedgerServiceService,
+  type TrialBalance as TrialBalanceMessage,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { fail } from "../base/failure.js";
+import { parseId, systemAccountId } from "../base/ids.js";
+import type { Database } from "../db/database.js";
+import { reading } from "../db/transaction.js";
+import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js";
+import { CurrencyEntity, type Currency } from "../entities/currency.js";
+import { RECORD_TYPE } from "../entities/journal.js";
+import { REQUEST_METHOD } from "../entities/request.js";
+import { checkIntegrity, type Law } from "../ledger/integrity.js";
+import { readTrialBalance, type TrialBalance } from "../ledger/trial-balance.js";
+import type { Methods } from "../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "./once.js";
+import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { money } from "./present.js";
+
+const FAULTS_DEFAULT = 100;
+
+/** grey.ledger.v1.LedgerService. */
+export function createLedgerService(database: Database, tokens: PageTokens): Methods<typeof LedgerServiceService> {
+  const { manager } = database.dataSource;
+  return {
+    listCurrencies: async (request, context) => {
+      const scope = ["ListCurrencies", context.caller];
+      const after = tokens.open(scope, request.pageToken);
+      const pageSize = pageSizeOf(request);
+      const currencies = await reading(() =>
+        manager.find(CurrencyEntity, {
+          where: { ...(after !== undefined && { code: MoreThan(after) }) },
+          order: { code: "ASC" },
+          take: pageSize + 1,
+        }),
+      );
+      const { page, nextCursor } = pageOf(currencies, pageSize, (currency) => currency.code);
+      return {
+        currencies: [...page],
+        nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
+      };
+    },
+
+    createCurrency: (request, context) =>
+      answerOnce(database, context, CREATE_CURRENCY, request, async (transaction) => {
+        const { code, exponent, name } = request;
+        // Waits for a concurrent transaction that makes the same currency.
+        const { rowCount } = await transaction.client.query(
+          "INSERT INTO currencies (code, exponent, name, custom) VALUES ($1, $2, $3, true) ON CONFLICT DO NOTHING",
+          [code, exponent, name],
+        );
+        if (rowCount === 0) fail({ reason: "CURRENCY_EXISTS", currencyCode: code });
+        const currency: Currency = { code, exponent, name, custom: true };
+        const accounts = SYSTEM_ACCOUNTS.map(({ systemAccount, normalSide }) => ({
+          id: systemAccountId(code, systemAccount),
+          systemAccount,
+          normalSide,
+          currencyCode: code,
+        }));
+        await transaction.manager.insert(AccountEntity, accounts);
+        const cash = systemAccountId(code, "cash");
+        return {
+          response: { currency, replayed: false },
+          // The journal names things by UUID: a currency by its cash account.
+          records: [{ id: cash, type: RECORD_TYPE.CURRENCY_CREATED }],
+        };
+      }),
+
+    getAccount: async ({ by }) => {
+      const id =
+        by?.$case === "systemAccount"
+          ? systemAccountId(by.value.currencyCode, by.value.name)
+          : parseId(by?.value ?? "");
+      const account = await reading(() => manager.findOneBy(AccountEntity, { id }));
+      if (account !== null) return { account: presentAccount(account) };
+      return by?.$case === "systemAccount"
+        ? fail({ reason: "ACCOUNT_NOT_FOUND", systemAccount: by.value.name, currencyCode: by.value.currencyCode })
+        : fail({ reason: "ACCOUNT_NOT_FOUND", accountId: id });
+    },
+
+    listAccounts: async (request, context) => {
+      const { currencyCode, systemOnly } = request;
+      const scope = ["ListAccounts", context.caller, currencyCode, systemOnly];
+      const after = tokens.open(scope, request.pageToken);
+      const pageSize = pageSizeOf(request);
+      const accounts = await reading(() =>
+        manager.find(AccountEntity, {
+          where: {
+            ...(currencyCode !== "" && { currencyCode }),
+            ...(systemOnly && { systemAccount: Not(IsNull()) }),
+            ...(after !== undefined && { id: MoreThan(after) }),
+          },
+          order: { id: "ASC" },
+          take: pageSize + 1,
+        }),
+      );
+      const { page, nextCursor } = pageOf(accounts, pageSize, (account) => account.id);
+      return {
+        accounts: page.map(presentAccount),
+        nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
+      };
+    },
+
+    getTrialBalance: async ({ currencyCode }) => {
+      const balances = await reading(() => readTrialBalance(database.pool, currencyCode));
+      return { currencies: balances.map(presentTrialBalance) };
+    },
+
+    checkIntegrity: async ({ maxFaults }) => {
+      const report = await reading(() => checkIntegrity(database, maxFaults === 0 ? FAULTS_DEFAULT : maxFaults));
+      return {
+        ...report,
+        ok: report.faultCount === 0n,
+        faults: report.faults.map((fault) => ({ ...fault, law: lawOf(fault.law) })),
+      };
+    },
+  };
+}
+
+const CREATE_CURRENCY: OnceMethod<CreateCurrencyRequest, CreateCurrencyResponse> = {
+  method: REQUEST_METHOD.CREATE_CURRENCY,
+  request: CreateCurrencyRequest,
+  response: CreateCurrencyResponse,
+};
+
+/** The accounts that each currency has from the start; those of ISO 4217's are made by the first migration. */
+const SYSTEM_ACCOUNTS = [
+  { systemAccount: "cash", normalSide: NORMAL_SIDE.DEBIT },
+  { systemAccount: "fees", normalSide: NORMAL_SIDE.CREDIT },
+  { systemAccount: "fx", normalSide: NORMAL_SIDE.CREDIT },
+  { systemAccount: "opening", normalSide: NORMAL_SIDE.DEBIT },
+] as const;
+
+/** The contract's enum has a value for each law; one that it lacks does not compile. */
+function lawOf(law: Law): IntegrityLaw {
+  return IntegrityLaw[law satisfies keyof typeof IntegrityLaw];
+}
+
+function presentAccount(account: Account): AccountMessage {
+  const { currencyCode, minBalance, maxBalance } = account;
+  return {
+    id: account.id,
+    systemAccount: account.systemAccount ?? "",
+    currencyCode,
+    normalSide: account.normalSide,
+    balance: money(currencyCode, account.balance),
+    minBalance: minBalance === null ? undefined : money(currencyCode, minBalance),
+    maxBalance: maxBalance === null ? undefined : money(currencyCode, maxBalance),
+    accountSequence: account.sequence,
+  };
+}
+
+function presentTrialBalance(balance: TrialBalance): TrialBalanceMessage {
+  return {
+    currencyCode: balance.currencyCode,
+    debitMinorUnits: balance.debitMinor.toString(),
+    creditMinorUnits: balance.creditMinor.toString(),
+    differenceMinorUnits: (balance.debitMinor - balance.creditMinor).toString(),
+    accountCount: balance.accountCount,
+    lines: balance.lines.map((line) => ({
+      name: line.name,
+      debitMinorUnits: line.debitMinor.toString(),
+      creditMinorUnits: line.creditMinor.toString(),
+    })),
+  };
+}

@@ -1,0 +1,153 @@
+import { isDeepStrictEqual } from "node:util";
+import { present } from "../base/assert.js";
+import { decodeFailure, encodeFailure, FailureError, isRefusal, type Failure } from "../base/failure.js";
+import type { Uuid } from "../base/ids.js";
+import type { Database } from "../db/database.js";
+import { inClaimingTransaction, type Transaction } from "../db/transaction.js";
+import { RequestEntity, type RequestMethod, type RequestRow } from "../entities/request.js";
+import { appendRecords, type JournalRecord } from "../journal/append.js";
+import type { CallContext } from "../rpc/context.js";
+
+/** How a message is written down: a generated message's own object. */
+interface Codec<T> {
+  encode(message: T): { finish(): Uint8Array };
+  decode(bytes: Uint8Array): T;
+}
+
+/** A method whose request is answered once. */
+export interface OnceMethod<Request, Response> {
+  readonly method: RequestMethod;
+  readonly request: Codec<Request>;
+  readonly response: Codec<Response>;
+  /** The answer about a thing whose stored answers were erased. */
+  readonly erased?: (transaction: Transaction, resourceId: Uuid) => Promise<Response>;
+}
+
+/** What the work of a request comes to. */
+export interface Done<Response> {
+  readonly response: Response;
+  /** What the request concerns. */
+  readonly resourceId?: Uuid;
+  /** The transaction that it posted. */
+  readonly transactionId?: Uuid;
+  /** What it changed, for the journal. */
+  readonly records: readonly JournalRecord[];
+}
+
+/**
+ * Answers a request once and for ever: claims `(caller, request_id)`, does the work, and stores the answer or the refusal,
+ * in one database transaction. The same request again gets what is stored, marked as replayed; copies that arrive at
+ * the same time wait for the first.
+ *
+ * Fails with REQUEST_ID_REUSED when another request was answered under the id, with what the work refuses, and as
+ * inClaimingTransaction() does. Failures that pass leave the id unused.
+ */
+export async function answerOnce<
+  Request extends { readonly requestId: string },
+  Response extends { readonly replayed: boolean },
+>(
+  database: Database,
+  context: CallContext,
+  method: OnceMethod<Request, Response>,
+  request: Request,
+  work: (transaction: Transaction) => Promise<Done<Response>>,
+): Promise<Response> {
+  const outcome = await inClaimingTransaction(database, context, async (transaction) => {
+    const key = { caller: context.caller, requestId: context.requestId };
+    const isNew = await claim(transaction, key, method, request);
+    if (!isNew) return replay(transaction, key, method, request);
+    return settle(transaction, key, method, work);
+  });
+  // A refusal is stored with the transaction that committed; only now it leaves the call.
+  if ("failure" in outcome) throw new FailureError(outcome.failure, outcome);
+  return outcome.response;
+}
+
+type Key = Pick<RequestRow, "caller" | "requestId">;
+type Outcome<Response> =
+  | { readonly response: Response }
+  | { readonly failure: Failure; readonly replayed: boolean };
+
+async function claim<Request, Response>(
+  { client }: Transaction,
+  key: Key,
+  method: OnceMethod<Request, Response>,
+  request: Request,
+): Promise<boolean> {
+  // Waits for a concurrent transaction that claims the same id.
+  const { rowCount } = await client.query(
+    "INSERT INTO requests (caller, request_id, method, request) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    [key.caller, key.requestId, method.method, Buffer.from(method.request.encode(request).finish())],
+  );
+  return rowCount === 1;
+}
+
+async function settle<Request, Response>(
+  transaction: Transaction,
+  key: Key,
+  method: OnceMethod<Request, Response>,
+  work: (transaction: Transaction) => Promise<Done<Response>>,
+): Promise<Outcome<Response>> {
+  const { client, manager } = transaction;
+  await client.query("SAVEPOINT work");
+  let done: Done<Response>;
+  try {
+    done = await work(transaction);
+  } catch (error) {
+    if (!(error instanceof FailureError && isRefusal(error.failure))) throw error;
+    await client.query("ROLLBACK TO SAVEPOINT work");
+    const resourceId = error.details.concerns ?? null;
+    await manager.update(RequestEntity, key, { failure: encodeFailure(error.failure), resourceId });
+    return { failure: error.failure, replayed: false };
+  }
+  await client.query(
+    "UPDATE requests SET response = $3, resource_id = $4, transaction_id = $5 WHERE caller = $1 AND request_id = $2",
+    [
+      key.caller,
+      key.requestId,
+      Buffer.from(method.response.encode(done.response).finish()),
+      done.resourceId ?? null,
+      done.transactionId ?? null,
+    ],
+  );
+  if (done.records.length > 0) await appendRecords(client, done.records);
+  return { response: done.response };
+}
+
+async function replay<Request, Response extends { readonly replayed: boolean }>(
+  transaction: Transaction,
+  key: Key,
+  method: OnceMethod<Request, Response>,
+  request: Request,
+): Promise<Outcome<Response>> {
+  const stored = await transaction.manager.findOneByOrFail(RequestEntity, key);
+  const differs = differences(stored, method, request);
+  if (differs.length > 0) {
+    return { failure: { reason: "REQUEST_ID_REUSED", requestId: key.requestId, differs }, replayed: false };
+  }
+  if (stored.failure !== null) return { failure: decodeFailure(stored.failure), replayed: true };
+  const response =
+    stored.response === null
+      ? await present(method.erased, "the answer about an erased thing")(transaction, present(stored.resourceId, "an erased thing"))
+      : method.response.decode(stored.response);
+  return { response: { ...response, replayed: true } };
+}
+
+/** The contract's names of the fields in which the request differs from the stored one; an erased one is taken as the same. */
+function differences<Request, Response>(
+  stored: RequestRow,
+  method: OnceMethod<Request, Response>,
+  request: Request,
+): string[] {
+  if (stored.method !== method.method) return ["method"];
+  if (stored.request === null) return [];
+  const before = method.request.decode(stored.request) as Record<string, unknown>;
+  return Object.entries(request as Record<string, unknown>)
+    .filter(([name, value]) => !isDeepStrictEqual(withoutCase(value), withoutCase(before[name])))
+    .map(([name]) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+}
+
+/** UUIDs are the same in any case. */
+function withoutCase(value: unknown): unknown {
+  return typeof value === "string" && /^[0-9a-f-]{36}$/i.test(value) ? value.toLowerCase() : value;
+}

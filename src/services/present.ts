@@ -1,0 +1,93 @@
+import type { Entry as EntryMessage, Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import { EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
+import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
+import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
+import type { Money } from "../../generated/grey/type/v1/money.js";
+import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import type { Reason } from "../base/failure.js";
+import type { Uuid } from "../base/ids.js";
+import { fromMicros } from "../base/time.js";
+import { NORMAL_SIDE, type Account } from "../entities/account.js";
+import { availableMinor } from "../ledger/rules.js";
+import type { Entry, LedgerTransaction } from "../ledger/transaction.js";
+
+export function money(currencyCode: string, minorUnits: bigint): Money {
+  return { currencyCode, minorUnits };
+}
+
+/** A wallet's balance, from its account. */
+export function presentBalance(account: Account): Balance {
+  const { id, currencyCode, normalSide, balance, pendingDebits, pendingCredits } = account;
+  const available = availableMinor({
+    normalSide,
+    balanceMinor: balance,
+    pendingDebitsMinor: pendingDebits,
+    pendingCreditsMinor: pendingCredits,
+  });
+  const [outgoing, incoming] =
+    normalSide === NORMAL_SIDE.CREDIT ? [pendingDebits, pendingCredits] : [pendingCredits, pendingDebits];
+  return {
+    walletId: id,
+    posted: money(currencyCode, balance),
+    available: money(currencyCode, available),
+    pendingOutgoing: money(currencyCode, outgoing),
+    pendingIncoming: money(currencyCode, incoming),
+    version: account.sequence,
+  };
+}
+
+export function presentTransaction(transaction: LedgerTransaction): Transaction {
+  const { currencyCode, createTime } = transaction;
+  return {
+    id: transaction.id,
+    requestId: transaction.requestId,
+    kind: transaction.kind,
+    state: transaction.failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
+    entries: transaction.entries.map((entry) => presentEntry(entry, currencyCode)),
+    description: transaction.description,
+    metadata: transaction.metadata,
+    createTime: fromMicros(createTime),
+    effectiveTime: fromMicros(transaction.effectiveTime ?? createTime),
+    journalIndex: transaction.journalIndex,
+    reason: transaction.failure === null ? ErrorReason.UNSPECIFIED : reasonOf(transaction.failure.reason),
+    debitAccountId: transaction.debitAccountId,
+    creditAccountId: transaction.creditAccountId,
+    amount: money(currencyCode, transaction.amountMinor),
+  };
+}
+
+/** The balances right after the transaction, of the wallets among its accounts. */
+export function balancesAfter(transaction: LedgerTransaction): Balance[] {
+  const { currencyCode } = transaction;
+  return transaction.entries
+    .filter((entry) => entry.isWallet)
+    .map((entry) => ({
+      walletId: entry.accountId,
+      posted: money(currencyCode, entry.balanceAfterMinor),
+      available: money(currencyCode, entry.balanceAfterMinor),
+      pendingOutgoing: money(currencyCode, 0n),
+      pendingIncoming: money(currencyCode, 0n),
+      version: entry.sequence,
+    }));
+}
+
+/** The etag of a thing that counts its changes. */
+export function etagOf({ id, revision }: { readonly id: Uuid; readonly revision: number }): string {
+  return `${revision}-${id.slice(-6)}`;
+}
+
+function presentEntry(entry: Entry, currencyCode: string): EntryMessage {
+  const isDebit = entry.amountMinor > 0n;
+  return {
+    accountId: entry.accountId,
+    side: isDebit ? EntrySide.DEBIT : EntrySide.CREDIT,
+    amount: money(currencyCode, isDebit ? entry.amountMinor : -entry.amountMinor),
+    balanceAfter: money(currencyCode, entry.balanceAfterMinor),
+    accountSequence: entry.sequence,
+  };
+}
+
+/** The contract's enum has a value for each reason; one that it lacks does not compile. */
+function reasonOf(reason: Reason): ErrorReason {
+  return ErrorReason[reason satisfies keyof typeof ErrorReason];
+}

@@ -1,0 +1,146 @@
+import type {
+  DepositRequest,
+  TransactionServiceService,
+  TransferRequest,
+  TransferResponse,
+  WithdrawRequest,
+  ListTransactionsRequest,
+} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { present } from "../base/assert.js";
+import { fail, FailureError } from "../base/failure.js";
+import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
+import { toMicros } from "../base/time.js";
+import type { Database } from "../db/database.js";
+import { reading } from "../db/transaction.js";
+import { TRANSACTION_KIND, type TransactionKind, type TransactionState } from "../entities/transaction.js";
+import { WalletEntity } from "../entities/wallet.js";
+import { findTransactions, findTransactionsByRequest } from "../ledger/find.js";
+import { listTransactions, type TransactionFilter } from "../ledger/list.js";
+import { post } from "../ledger/post.js";
+import type { Outcome } from "../ledger/posting.js";
+import type { Command } from "../ledger/transaction.js";
+import type { CallContext } from "../rpc/context.js";
+import type { Methods } from "../rpc/methods.js";
+import { pageSizeOf, type PageTokens } from "./paging.js";
+import { balancesAfter, presentTransaction } from "./present.js";
+import { assertUserExists } from "./user-service.js";
+
+/** grey.transaction.v1.TransactionService. */
+export function createTransactionService(
+  database: Database,
+  tokens: PageTokens,
+): Methods<typeof TransactionServiceService> {
+  return {
+    deposit: async (request, context) => answerOf(await post(database, context, parseDeposit(request, context))),
+    withdraw: async (request, context) => answerOf(await post(database, context, parseWithdraw(request, context))),
+    transfer: async (request, context) => answerOf(await post(database, context, parseTransfer(request, context))),
+
+    getTransaction: async ({ by }, { caller }) => {
+      const id = parseId(present(by, "what names the transaction").value);
+      if (by?.$case === "requestId") {
+        const found = await reading(() => findTransactionsByRequest(database.pool, [{ caller, requestId: id }]));
+        const [transaction] = found.values();
+        return { transaction: presentTransaction(transaction ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })) };
+      }
+      const found = await reading(() => findTransactions(database.pool, [id]));
+      const transaction = found.get(id) ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id });
+      return { transaction: presentTransaction(transaction) };
+    },
+
+    listTransactions: async (request, context) => {
+      const scope = ["ListTransactions", context.caller, { ...request, pageSize: 0, pageToken: "" }];
+      const cursor = tokens.open(scope, request.pageToken);
+      return reading(async () => {
+        const filter = await parseFilter(database, request);
+        const below = cursor === undefined ? undefined : BigInt(cursor);
+        const page = await listTransactions(database.pool, filter, below, pageSizeOf(request));
+        return {
+          transactions: page.transactions.map(presentTransaction),
+          nextPageToken: page.nextBelow === undefined ? "" : tokens.seal(scope, page.nextBelow.toString()),
+        };
+      });
+    },
+  };
+}
+
+type Asked = Pick<TransferRequest, "amount" | "description" | "metadata" | "effectiveTime">;
+
+/** What every movement has in common; the contract's annotations have checked it. */
+function parseMovement({ caller, requestId }: CallContext, request: Asked) {
+  const { currencyCode, minorUnits } = present(request.amount, "amount");
+  return {
+    caller,
+    requestId,
+    transactionId: newId(),
+    currencyCode,
+    amountMinor: minorUnits,
+    description: request.description,
+    metadata: request.metadata,
+    effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
+  };
+}
+
+function parseDeposit(request: DepositRequest, context: CallContext): Command {
+  const movement = parseMovement(context, request);
+  const system = parseSystemAccount(request.systemAccount, movement.currencyCode);
+  const creditAccountId = parseId(request.walletId);
+  return { ...movement, kind: TRANSACTION_KIND.DEPOSIT, debitAccountId: system.accountId, creditAccountId, system };
+}
+
+function parseWithdraw(request: WithdrawRequest, context: CallContext): Command {
+  const movement = parseMovement(context, request);
+  const system = parseSystemAccount(request.systemAccount, movement.currencyCode);
+  const debitAccountId = parseId(request.walletId);
+  return { ...movement, kind: TRANSACTION_KIND.WITHDRAWAL, debitAccountId, creditAccountId: system.accountId, system };
+}
+
+function parseTransfer(request: TransferRequest, context: CallContext): Command {
+  return {
+    ...parseMovement(context, request),
+    kind: TRANSACTION_KIND.TRANSFER,
+    debitAccountId: parseId(request.fromWalletId),
+    creditAccountId: parseId(request.toWalletId),
+    system: null,
+  };
+}
+
+function parseSystemAccount(name: string, currencyCode: string): { name: string; accountId: Uuid } {
+  const system = name === "" ? "cash" : name;
+  return { name: system, accountId: systemAccountId(currencyCode, system) };
+}
+
+/** The answer to a movement; a refusal leaves as its failure and names the transaction that keeps it. */
+function answerOf(outcome: Outcome): TransferResponse {
+  if ("failure" in outcome) throw new FailureError(outcome.failure);
+  const { transaction, replayed } = outcome;
+  if (transaction.failure !== null) {
+    throw new FailureError(transaction.failure, { replayed, transactionId: transaction.id });
+  }
+  return { transaction: presentTransaction(transaction), balances: balancesAfter(transaction), replayed };
+}
+
+async function parseFilter({ dataSource }: Database, request: ListTransactionsRequest): Promise<TransactionFilter> {
+  const { of, createTimeFrom, createTimeBefore } = request;
+  return {
+    accountIds: await accountsOf(dataSource.manager, present(of, "whose transactions")),
+    kinds: request.kinds as number[] as TransactionKind[],
+    states: request.states as number[] as TransactionState[],
+    from: createTimeFrom === undefined ? null : toMicros(createTimeFrom),
+    before: createTimeBefore === undefined ? null : toMicros(createTimeBefore),
+  };
+}
+
+async function accountsOf(
+  manager: Database["dataSource"]["manager"],
+  of: NonNullable<ListTransactionsRequest["of"]>,
+): Promise<Uuid[]> {
+  const id = parseId(of.value);
+  if (of.$case === "walletId") {
+    const exists = await manager.existsBy(WalletEntity, { id });
+    return exists ? [id] : fail({ reason: "WALLET_NOT_FOUND", walletId: id });
+  }
+  await assertUserExists(manager, id, { evenDeleted: true });
+  const wallets = await manager.find(WalletEntity, { select: { id: true }, where: { userId: id } });
+  return wallets.map((wallet) => wallet.id);
+}
+

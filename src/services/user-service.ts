@@ -1,0 +1,229 @@
+import {
+  CreateUserRequest,
+  CreateUserResponse,
+  DeleteUserRequest,
+  DeleteUserResponse,
+  UpdateUserRequest,
+  UpdateUserResponse,
+  type User as UserMessage,
+  type UserServiceService,
+} from "../../generated/grey/user/v1/user_service.js";
+import { IsNull, MoreThan, Not, type EntityManager } from "typeorm";
+import { present } from "../base/assert.js";
+import { fail, FailureError } from "../base/failure.js";
+import { newId, parseId, type Uuid } from "../base/ids.js";
+import { fromDate } from "../base/time.js";
+import type { Database } from "../db/database.js";
+import { SQLSTATE, sqlState } from "../db/sqlstate.js";
+import { reading, type Transaction } from "../db/transaction.js";
+import { ACCOUNT_STATE } from "../entities/account.js";
+import { RECORD_TYPE, type RecordType } from "../entities/journal.js";
+import { REQUEST_METHOD } from "../entities/request.js";
+import { UserEntity, type User } from "../entities/user.js";
+import type { JournalRecord } from "../journal/append.js";
+import type { Methods } from "../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "./once.js";
+import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { etagOf } from "./present.js";
+
+/** grey.user.v1.UserService. */
+export function createUserService(database: Database, tokens: PageTokens): Methods<typeof UserServiceService> {
+  const { manager } = database.dataSource;
+  return {
+    createUser: (request, context) =>
+      answerOnce(database, context, CREATE_USER, request, async (transaction) => {
+        const now = await clock(transaction);
+        const user: User = {
+          id: newId(),
+          name: request.name,
+          email: request.email,
+          emailKey: request.email.toLowerCase(),
+          metadata: request.metadata,
+          revision: 1,
+          createTime: now,
+          updateTime: now,
+          deleteTime: null,
+        };
+        await refusingTakenEmail(transaction, user, () => transaction.manager.insert(UserEntity, user));
+        return done(user, RECORD_TYPE.USER_CREATED);
+      }),
+
+    getUser: async ({ by }) => {
+      const user = await reading(async () => {
+        switch (by?.$case) {
+          case "id":
+            return manager.findOneBy(UserEntity, { id: parseId(by.value) });
+          case "email":
+            return manager.findOneBy(UserEntity, { emailKey: by.value.toLowerCase() });
+          default:
+            return null;
+        }
+      });
+      const userId = by?.$case === "id" ? parseId(by.value) : undefined;
+      return { user: presentUser(user ?? fail(userNotFound(userId))) };
+    },
+
+    listUsers: async (request, context) => {
+      const scope = ["ListUsers", context.caller];
+      const after = tokens.open(scope, request.pageToken);
+      const pageSize = pageSizeOf(request);
+      const users = await reading(() =>
+        manager.find(UserEntity, {
+          where: { deleteTime: IsNull(), ...(after !== undefined && { id: MoreThan(after) }) },
+          order: { id: "ASC" },
+          take: pageSize + 1,
+        }),
+      );
+      const { page, nextCursor } = pageOf(users, pageSize, (user) => user.id);
+      return {
+        users: page.map(presentUser),
+        nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
+      };
+    },
+
+    updateUser: (request, context) =>
+      answerOnce(database, context, UPDATE_USER, request, async (transaction) => {
+        const user = await lockUser(transaction, parseId(request.userId), request.etag);
+        const paths = new Set(request.updateMask);
+        if (paths.has("name")) user.name = request.name;
+        if (paths.has("email")) {
+          user.email = request.email;
+          user.emailKey = request.email.toLowerCase();
+        }
+        if (paths.has("metadata")) user.metadata = request.metadata;
+        await refusingTakenEmail(transaction, user, () => store(transaction, user));
+        return done(user, RECORD_TYPE.USER_UPDATED);
+      }),
+
+    deleteUser: (request, context) =>
+      answerOnce(database, context, DELETE_USER, request, async (transaction) => {
+        const user = await lockUser(transaction, parseId(request.userId), request.etag);
+        const closed = await closeWallets(transaction, user.id);
+        Object.assign(user, { name: "", email: null, emailKey: null, metadata: {}, deleteTime: await clock(transaction) });
+        await store(transaction, user);
+        // Stored requests and answers hold the personal data too.
+        await transaction.client.query("UPDATE requests SET request = NULL, response = NULL WHERE resource_id = $1", [user.id]);
+        const records = closed.map((id) => ({ id, type: RECORD_TYPE.WALLET_CLOSED }));
+        return done(user, RECORD_TYPE.USER_DELETED, records);
+      }),
+  };
+}
+
+const CREATE_USER: OnceMethod<CreateUserRequest, CreateUserResponse> = {
+  method: REQUEST_METHOD.CREATE_USER,
+  request: CreateUserRequest,
+  response: CreateUserResponse,
+  erased: erasedAnswer,
+};
+const UPDATE_USER: OnceMethod<UpdateUserRequest, UpdateUserResponse> = {
+  method: REQUEST_METHOD.UPDATE_USER,
+  request: UpdateUserRequest,
+  response: UpdateUserResponse,
+  erased: erasedAnswer,
+};
+const DELETE_USER: OnceMethod<DeleteUserRequest, DeleteUserResponse> = {
+  method: REQUEST_METHOD.DELETE_USER,
+  request: DeleteUserRequest,
+  response: DeleteUserResponse,
+  erased: erasedAnswer,
+};
+
+/** The user, locked for the rest of the transaction so that no wallet is opened for it meanwhile. */
+export async function lockUser({ manager }: Transaction, userId: Uuid, etag = ""): Promise<User> {
+  const user = await manager.findOne(UserEntity, {
+    where: { id: userId, deleteTime: IsNull() },
+    lock: { mode: "pessimistic_write" },
+  });
+  if (user === null) return fail(userNotFound(userId));
+  if (etag !== "" && etag !== etagOf(user)) return fail({ reason: "ETAG_MISMATCH", etag: etagOf(user) });
+  return user;
+}
+
+/** Fails with USER_NOT_FOUND unless there is such a user; a deleted one counts when it is asked for. */
+export async function assertUserExists(
+  manager: EntityManager,
+  userId: Uuid,
+  { evenDeleted = false }: { readonly evenDeleted?: boolean } = {},
+): Promise<void> {
+  const exists = await manager.existsBy(UserEntity, { id: userId, ...(!evenDeleted && { deleteTime: IsNull() }) });
+  if (!exists) fail(userNotFound(userId));
+}
+
+/** The database's clock. */
+export async function clock({ client }: Transaction): Promise<Date> {
+  const { rows } = await client.query<{ now: Date }>("SELECT date_trunc('milliseconds', clock_timestamp()) AS now");
+  const [row] = rows;
+  return row?.now ?? fail({ reason: "INTERNAL" });
+}
+
+function userNotFound(userId: Uuid | undefined) {
+  return { reason: "USER_NOT_FOUND", ...(userId !== undefined && { userId }) } as const;
+}
+
+async function store(transaction: Transaction, user: User): Promise<void> {
+  user.revision += 1;
+  user.updateTime = await clock(transaction);
+  const { id, ...columns } = user;
+  await transaction.manager.update(UserEntity, { id }, columns);
+}
+
+/** Writes the user unless another one has the email. A refused request speaks of that other user, and is erased with it. */
+async function refusingTakenEmail(
+  { manager }: Transaction,
+  { id, emailKey }: User,
+  write: () => Promise<unknown>,
+): Promise<void> {
+  const other = await manager.findOneBy(UserEntity, { emailKey: present(emailKey, "an email"), id: Not(id) });
+  if (other !== null) throw new FailureError({ reason: "EMAIL_TAKEN" }, { concerns: other.id });
+  try {
+    await write();
+  } catch (error) {
+    // Somebody else took it at the same moment.
+    const isTaken =
+      sqlState(error) === SQLSTATE.UNIQUE_VIOLATION && (error as { constraint?: string }).constraint === "users_email_key";
+    if (isTaken) fail({ reason: "EMAIL_TAKEN" });
+    throw error;
+  }
+}
+
+/** Closes the user's wallets, so that no money can reach what nobody owns. Fails: USER_HAS_FUNDS. */
+async function closeWallets({ client }: Transaction, userId: Uuid): Promise<Uuid[]> {
+  const { rows } = await client.query<{ id: Uuid; state: number; has_funds: boolean }>(
+    `SELECT id, state, balance <> 0 OR pending_debits <> 0 OR pending_credits <> 0 AS has_funds FROM accounts
+     WHERE id IN (SELECT id FROM wallets WHERE user_id = $1) ORDER BY id FOR UPDATE`,
+    [userId],
+  );
+  const funded = rows.find((row) => row.has_funds);
+  if (funded !== undefined) fail({ reason: "USER_HAS_FUNDS", userId, walletId: funded.id });
+  const open = rows.filter((row) => row.state !== ACCOUNT_STATE.CLOSED).map((row) => row.id);
+  await client.query("UPDATE accounts SET state = $2, revision = revision + 1 WHERE id = ANY($1)", [
+    open,
+    ACCOUNT_STATE.CLOSED,
+  ]);
+  return open;
+}
+
+function done(user: User, type: RecordType, more: readonly JournalRecord[] = []) {
+  return {
+    response: { user: presentUser(user), replayed: false },
+    resourceId: user.id,
+    records: [...more, { id: user.id, type }],
+  };
+}
+
+async function erasedAnswer({ manager }: Transaction, userId: Uuid) {
+  return { user: presentUser(await manager.findOneByOrFail(UserEntity, { id: userId })), replayed: true };
+}
+
+function presentUser(user: User): UserMessage {
+  return {
+    id: user.id,
+    name: user.name,
+    email: user.email ?? "",
+    metadata: user.metadata,
+    etag: etagOf(user),
+    createTime: fromDate(user.createTime),
+    updateTime: fromDate(user.updateTime),
+    deleteTime: user.deleteTime === null ? undefined : fromDate(user.deleteTime),
+  };
+}

@@ -1,0 +1,210 @@
+import { In, MoreThan, type EntityManager } from "typeorm";
+import {
+  CreateWalletRequest,
+  CreateWalletResponse,
+  UpdateWalletRequest,
+  UpdateWalletResponse,
+  type GetWalletResponse,
+  type Wallet as WalletMessage,
+  type WalletServiceService,
+} from "../../generated/grey/wallet/v1/wallet_service.js";
+import { present } from "../base/assert.js";
+import { fail } from "../base/failure.js";
+import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
+import { fromDate } from "../base/time.js";
+import type { Database } from "../db/database.js";
+import { reading, type Transaction } from "../db/transaction.js";
+import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js";
+import { CurrencyEntity } from "../entities/currency.js";
+import { RECORD_TYPE } from "../entities/journal.js";
+import { REQUEST_METHOD } from "../entities/request.js";
+import { TRANSACTION_KIND } from "../entities/transaction.js";
+import { WalletEntity, type Wallet } from "../entities/wallet.js";
+import { postTransactions } from "../ledger/posting.js";
+import type { LedgerTransaction } from "../ledger/transaction.js";
+import type { CallContext } from "../rpc/context.js";
+import type { Methods } from "../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "./once.js";
+import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { etagOf, presentBalance } from "./present.js";
+import { assertUserExists, clock, lockUser } from "./user-service.js";
+
+/** grey.wallet.v1.WalletService. */
+export function createWalletService(database: Database, tokens: PageTokens): Methods<typeof WalletServiceService> {
+  const { manager } = database.dataSource;
+  return {
+    createWallet: (request, context) =>
+      answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
+        const user = await lockUser(transaction, parseId(request.userId));
+        const wallet = await insertWallet(transaction, request, user.id);
+        const opening = await postOpening(transaction, context, request, wallet.id);
+        const account = await transaction.manager.findOneByOrFail(AccountEntity, { id: wallet.id });
+        return {
+          response: { wallet: presentWallet(wallet, account), balance: presentBalance(account), replayed: false },
+          resourceId: wallet.id,
+          ...(opening !== undefined && { transactionId: opening.id }),
+          records: [{ id: wallet.id, type: RECORD_TYPE.WALLET_CREATED }],
+        };
+      }),
+
+    getWallet: async ({ id }) => {
+      const walletId = parseId(id);
+      const found = await reading(() => findWallets(manager, [walletId]));
+      return found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId });
+    },
+
+    batchGetWallets: async (request) => {
+      const ids = request.ids.map(parseId);
+      const found = await reading(() => findWallets(manager, ids));
+      return { wallets: ids.map((walletId) => found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId })) };
+    },
+
+    listWallets: async (request, context) => {
+      const userId = parseId(request.userId);
+      const scope = ["ListWallets", context.caller, userId];
+      const after = tokens.open(scope, request.pageToken);
+      const pageSize = pageSizeOf(request);
+      return reading(async () => {
+        await assertUserExists(manager, userId, { evenDeleted: true });
+        const wallets = await manager.find(WalletEntity, {
+          where: { userId, ...(after !== undefined && { id: MoreThan(after) }) },
+          order: { id: "ASC" },
+          take: pageSize + 1,
+        });
+        const { page, nextCursor } = pageOf(wallets, pageSize, (wallet) => wallet.id);
+        return {
+          wallets: await withAccounts(manager, page),
+          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
+        };
+      });
+    },
+
+    updateWallet: (request, context) =>
+      answerOnce(database, context, UPDATE_WALLET, request, async (transaction) => {
+        const wallet = await lockWallet(transaction, parseId(request.walletId), request.etag);
+        const paths = new Set(request.updateMask);
+        if (paths.has("label")) wallet.label = request.label;
+        if (paths.has("metadata")) wallet.metadata = request.metadata;
+        wallet.revision += 1;
+        wallet.updateTime = await clock(transaction);
+        const { id, ...columns } = wallet;
+        await transaction.manager.update(WalletEntity, { id }, columns);
+        const account = await transaction.manager.findOneByOrFail(AccountEntity, { id });
+        return {
+          response: { wallet: presentWallet(wallet, account), replayed: false },
+          resourceId: id,
+          records: [{ id, type: RECORD_TYPE.WALLET_UPDATED }],
+        };
+      }),
+
+    getBalance: async (request) => {
+      const walletId = parseId(request.walletId);
+      const account = await reading(() => manager.findOneBy(AccountEntity, { id: walletId }));
+      if (account === null || account.systemAccount !== null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+      return { balance: presentBalance(account) };
+    },
+  };
+}
+
+const CREATE_WALLET: OnceMethod<CreateWalletRequest, CreateWalletResponse> = {
+  method: REQUEST_METHOD.CREATE_WALLET,
+  request: CreateWalletRequest,
+  response: CreateWalletResponse,
+};
+const UPDATE_WALLET: OnceMethod<UpdateWalletRequest, UpdateWalletResponse> = {
+  method: REQUEST_METHOD.UPDATE_WALLET,
+  request: UpdateWalletRequest,
+  response: UpdateWalletResponse,
+};
+
+async function insertWallet(transaction: Transaction, request: CreateWalletRequest, userId: Uuid): Promise<Wallet> {
+  const { manager } = transaction;
+  const { currencyCode, label, metadata } = request;
+  if (!(await manager.existsBy(CurrencyEntity, { code: currencyCode }))) {
+    fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+  }
+  const now = await clock(transaction);
+  const wallet: Wallet = { id: newId(), userId, label, metadata, revision: 1, createTime: now, updateTime: now };
+  await manager.insert(WalletEntity, wallet);
+  await manager.insert(AccountEntity, {
+    id: wallet.id,
+    systemAccount: null,
+    currencyCode,
+    normalSide: NORMAL_SIDE.CREDIT,
+    // A wallet is never overdrawn.
+    minBalance: 0n,
+  });
+  return wallet;
+}
+
+/** Posts the initial balance under the wallet's own request id, which is claimed already. */
+async function postOpening(
+  { client }: Transaction,
+  { caller, requestId }: CallContext,
+  { currencyCode, initialBalance }: CreateWalletRequest,
+  walletId: Uuid,
+): Promise<LedgerTransaction | undefined> {
+  const amountMinor = initialBalance?.minorUnits ?? 0n;
+  if (amountMinor === 0n) return undefined;
+  const openingId = systemAccountId(currencyCode, "opening");
+  const [outcome] = await postTransactions(
+    client,
+    [
+      {
+        kind: TRANSACTION_KIND.OPENING,
+        caller,
+        requestId,
+        transactionId: newId(),
+        debitAccountId: openingId,
+        creditAccountId: walletId,
+        currencyCode,
+        amountMinor,
+        description: "",
+        metadata: {},
+        effectiveTime: null,
+        system: { name: "opening", accountId: openingId },
+      },
+    ],
+    { claims: false },
+  );
+  const posted = present(outcome, "the opening's outcome");
+  if ("failure" in posted) return fail(posted.failure);
+  if (posted.transaction.failure !== null) return fail(posted.transaction.failure);
+  return posted.transaction;
+}
+
+async function lockWallet({ manager }: Transaction, walletId: Uuid, etag: string): Promise<Wallet> {
+  const wallet = await manager.findOne(WalletEntity, { where: { id: walletId }, lock: { mode: "pessimistic_write" } });
+  if (wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+  if (etag !== "" && etag !== etagOf(wallet)) return fail({ reason: "ETAG_MISMATCH", etag: etagOf(wallet) });
+  return wallet;
+}
+
+async function findWallets(manager: EntityManager, ids: readonly Uuid[]): Promise<Map<Uuid, GetWalletResponse>> {
+  const wallets = await manager.findBy(WalletEntity, { id: In(ids) });
+  const messages = await withAccounts(manager, wallets);
+  return new Map(messages.map((message, index) => [present(wallets[index], "a wallet").id, message]));
+}
+
+async function withAccounts(manager: EntityManager, wallets: readonly Wallet[]): Promise<GetWalletResponse[]> {
+  const accounts = await manager.findBy(AccountEntity, { id: In(wallets.map((wallet) => wallet.id)) });
+  const byId = new Map(accounts.map((account) => [account.id, account]));
+  return wallets.map((wallet) => {
+    const account = present(byId.get(wallet.id), "a wallet's account");
+    return { wallet: presentWallet(wallet, account), balance: presentBalance(account) };
+  });
+}
+
+function presentWallet(wallet: Wallet, { currencyCode, state }: Account): WalletMessage {
+  return {
+    id: wallet.id,
+    userId: wallet.userId,
+    currencyCode,
+    label: wallet.label,
+    state,
+    metadata: wallet.metadata,
+    etag: etagOf(wallet),
+    createTime: fromDate(wallet.createTime),
+    updateTime: fromDate(wallet.updateTime),
+  };
+}

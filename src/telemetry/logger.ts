@@ -1,0 +1,56 @@
+import { createLogger, format, transports, type Logger } from "winston";
+import type { Config } from "../config/config.js";
+
+export type { Logger };
+
+/** The logger of a server: JSON lines, or readable ones on a terminal. Money amounts and personal data are not logged. */
+export function createServerLogger(config: Pick<Config, "GREY_LOG_LEVEL" | "GREY_LOG_FORMAT">): Logger {
+  const isPretty =
+    config.GREY_LOG_FORMAT === "pretty" || (config.GREY_LOG_FORMAT === "auto" && process.stdout.isTTY === true);
+  return createLogger({
+    level: config.GREY_LOG_LEVEL,
+    format: isPretty ? PRETTY : JSON_LINES,
+    transports: [new transports.Console()],
+  });
+}
+
+/** An error as a log may hold it: no statement, no parameters, no row values. */
+export function describeError(error: unknown): Record<string, string> {
+  if (!(error instanceof Error)) return { error: typeof error };
+  const { code, constraint } = error as { code?: unknown; constraint?: unknown };
+  return {
+    error: `${error.name}: ${error.message}`,
+    ...(typeof code === "string" && { code }),
+    ...(typeof constraint === "string" && { constraint }),
+    ...(error.stack !== undefined && { at: framesOf(error.stack) }),
+    ...(error.cause instanceof Error && { cause: `${error.cause.name}: ${error.cause.message}` }),
+  };
+}
+
+/** Where it happened, on one line, without the message. */
+function framesOf(stack: string): string {
+  return stack
+    .split("\n")
+    .filter((line) => line.startsWith("    at "))
+    .slice(0, 12)
+    .map((line) => line.trim())
+    .join(" < ");
+}
+
+const JSON_LINES = format.combine(format.timestamp(), format.json({ bigint: true }));
+
+const PRETTY = format.combine(
+  format.timestamp({ format: "HH:mm:ss.SSS" }),
+  format.colorize({ level: true }),
+  format.printf(({ timestamp, level, message, ...rest }) => {
+    const fields = Object.entries(rest)
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => `${name}=${typeof value === "string" ? printable(value) : String(value)}`);
+    return `${String(timestamp)} ${level} ${printable(String(message))} ${fields.join(" ")}`.trimEnd();
+  }),
+);
+
+/** One line without control characters: nothing that a caller sends can forge a line or steer the terminal. */
+function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "\u{fffd}");
+}

@@ -1,0 +1,14 @@
+import { randomBytes } from "node:crypto";
+import { trace } from "@opentelemetry/api";
+
+/**
+ * The trace id of the call: that of the active span, else the one in the caller's W3C traceparent, else a new one. So
+ * every call has one, whether spans are exported or not.
+ */
+export function traceIdOf(traceparent: string | undefined): string {
+  const span = trace.getActiveSpan();
+  if (span !== undefined) return span.spanContext().traceId;
+  const match = traceparent === undefined ? null : /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(traceparent);
+  const traceId = match?.[1];
+  return traceId === undefined || /^0+$/.test(traceId) ? randomBytes(16).toString("hex") : traceId;
+}

@@ -1,0 +1,142 @@
+import { credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
+import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
+import { Status } from "../../generated/google/rpc/status.js";
+import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
+import { WalletServiceClient } from "../../generated/grey/wallet/v1/wallet_service.js";
+
+/** What a call answered. */
+export interface Answer<T> {
+  readonly message: T;
+  readonly trailers: Metadata;
+}
+
+/** An error as a caller sees it, with its details unpacked. */
+export class CallError extends Error {
+  override readonly name = "CallError";
+  readonly code: string;
+  readonly reason: string | undefined;
+  readonly domain: string | undefined;
+  readonly info: Readonly<Record<string, string>>;
+  /** By field. */
+  readonly violations: ReadonlyMap<string, string>;
+  readonly retryAfterMs: number | undefined;
+  readonly requestId: string | undefined;
+  readonly traceId: string | undefined;
+  readonly trailers: Metadata;
+
+  constructor(error: ServiceError) {
+    super(error.details);
+    this.code = status[error.code];
+    this.trailers = error.metadata;
+    const [packed] = error.metadata.get("grpc-status-details-bin");
+    const details = packed === undefined ? [] : Status.decode(packed as Buffer).details;
+    const find = (type: string) => details.find((detail) => detail.typeUrl === `type.googleapis.com/google.rpc.${type}`)?.value;
+    const info = find("ErrorInfo");
+    const decoded = info === undefined ? undefined : ErrorInfo.decode(info);
+    this.reason = decoded?.reason;
+    this.domain = decoded?.domain;
+    this.info = decoded?.metadata ?? {};
+    const bad = find("BadRequest");
+    this.violations = new Map(
+      bad === undefined ? [] : BadRequest.decode(bad).fieldViolations.map((one) => [one.field, one.description] as const),
+    );
+    const retry = find("RetryInfo");
+    const delay = retry === undefined ? undefined : RetryInfo.decode(retry).retryDelay;
+    this.retryAfterMs = delay === undefined ? undefined : Number(delay.seconds) * 1_000 + delay.nanos / 1_000_000;
+    const request = find("RequestInfo");
+    const ids = request === undefined ? undefined : RequestInfo.decode(request);
+    this.requestId = ids?.requestId;
+    this.traceId = ids?.servingData;
+  }
+}
+
+type Callback<T> = (error: ServiceError | null, value: T) => void;
+type UnaryMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options: { deadline: number },
+  callback: Callback<Response>,
+) => { on(event: "status", listener: (status: { metadata: Metadata }) => void): unknown };
+
+/** A client whose methods return promises of the message; `with` gives headers and deadline and the trailers back. */
+export type Promised<Client> = {
+  [M in keyof Client as Client[M] extends UnaryMethod<never, never> ? M : never]: Client[M] extends UnaryMethod<
+    infer Request,
+    infer Response
+  >
+    ? (request: Request, headers?: Readonly<Record<string, string>>, timeoutMs?: number) => Promise<Response>
+    : never;
+};
+
+/** A client of every service. */
+export interface Clients {
+  readonly users: Promised<UserServiceClient>;
+  readonly wallets: Promised<WalletServiceClient>;
+  readonly transactions: Promised<TransactionServiceClient>;
+  readonly ledger: Promised<LedgerServiceClient>;
+  close(): void;
+}
+
+const TIMEOUT_MS = 20_000;
+
+export function connect(address: string): Clients {
+  const insecure = credentials.createInsecure();
+  const users = new UserServiceClient(address, insecure);
+  const wallets = new WalletServiceClient(address, insecure);
+  const transactions = new TransactionServiceClient(address, insecure);
+  const ledger = new LedgerServiceClient(address, insecure);
+  const all = [users, wallets, transactions, ledger];
+  return {
+    users: promised(users),
+    wallets: promised(wallets),
+    transactions: promised(transactions),
+    ledger: promised(ledger),
+    close: () => {
+      for (const client of all) client.close();
+    },
+  };
+}
+
+function promised<Client extends object>(client: Client): Promised<Client> {
+  return new Proxy(client, {
+    get: (target, name) => (request: never, headers: Record<string, string> = {}, timeoutMs = TIMEOUT_MS) =>
+      call(target[name as keyof Client] as UnaryMethod<never, unknown>, target, request, headers, timeoutMs).then(
+        (answer) => answer.message,
+      ),
+  }) as unknown as Promised<Client>;
+}
+
+/** One call, with its trailers. */
+export function call<Request, Response>(
+  method: UnaryMethod<Request, Response>,
+  client: unknown,
+  request: Request,
+  headers: Readonly<Record<string, string>> = {},
+  timeoutMs = TIMEOUT_MS,
+): Promise<Answer<Response>> {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  return new Promise((resolve, reject) => {
+    let message: Response;
+    const started = method.call(client, request, metadata, { deadline: Date.now() + timeoutMs }, (error, value) => {
+      if (error !== null) return reject(new CallError(error));
+      message = value;
+    });
+    started.on("status", ({ metadata: trailers }) => {
+      if (message !== undefined) resolve({ message, trailers });
+    });
+  });
+}
+
+/** The error that the call must end with. */
+export async function refusal(call: Promise<unknown>): Promise<CallError> {
+  try {
+    await call;
+  } catch (error) {
+    if (error instanceof CallError) return error;
+    throw error;
+  }
+  throw new Error("the call was answered, and should have been refused");
+}

@@ -1,0 +1,78 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm, chmod } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../src/db/embedded-postgres.js";
+import { migrateUp } from "../../src/db/migrate.js";
+
+// One PostgreSQL for the whole run, with one migrated database that every suite gets a clone of.
+
+const TEMPLATE = "grey_template";
+
+let folder: string | undefined;
+let cluster: EmbeddedPostgres | undefined;
+let templateReady: Promise<void> | undefined;
+
+/** A database of a suite's own. */
+export interface TestDatabase {
+  /** As superuser. */
+  readonly url: string;
+  drop(): Promise<void>;
+}
+
+/** Starts PostgreSQL once; TEST_DATABASE_URL names another one, whose user may create databases. */
+async function clusterUrl(): Promise<string> {
+  if (process.env.TEST_DATABASE_URL) return process.env.TEST_DATABASE_URL;
+  if (cluster === undefined) {
+    folder = await mkdtemp(join(tmpdir(), "grey-test-"));
+    // As root the database runs as another user, who must be able to enter.
+    await chmod(folder, 0o755);
+    cluster = await startEmbeddedPostgres({ dataDir: folder, port: 0 });
+  }
+  return cluster.ownerUrl;
+}
+
+/** A new database with the current schema. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  templateReady ??= createTemplate();
+  await templateReady;
+  const name = `test_${randomUUID().replaceAll("-", "")}`;
+  await asAdmin(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`);
+  return { url: await urlOf(name), drop: () => asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
+/** A new database without a schema. */
+export async function createEmptyDatabase(): Promise<TestDatabase> {
+  const name = `empty_${randomUUID().replaceAll("-", "")}`;
+  await asAdmin(`CREATE DATABASE ${name}`);
+  return { url: await urlOf(name), drop: () => asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
+/** Ends what was started. */
+export async function stopCluster(): Promise<void> {
+  await cluster?.stop();
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+}
+
+async function createTemplate(): Promise<void> {
+  await asAdmin(`DROP DATABASE IF EXISTS ${TEMPLATE} WITH (FORCE)`);
+  await asAdmin(`CREATE DATABASE ${TEMPLATE}`);
+  await migrateUp(await urlOf(TEMPLATE));
+}
+
+async function urlOf(database: string): Promise<string> {
+  const url = new URL(await clusterUrl());
+  url.pathname = `/${database}`;
+  return url.href;
+}
+
+async function asAdmin(statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: await clusterUrl() });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
