@@ -22,7 +22,7 @@ export class Books1764000000000 implements MigrationInterface {
       randomUUID(),
       randomBytes(32),
     ]);
-    await queryRunner.query("INSERT INTO journal_head DEFAULT VALUES");
+    await queryRunner.query("INSERT INTO journal_head (last_time) VALUES (clock_timestamp())");
     await queryRunner.query(
       "INSERT INTO currencies (code, exponent, name, custom) SELECT *, false FROM unnest($1::text[], $2::smallint[], $3::text[])",
       [ISO_4217.map(([code]) => code), ISO_4217.map(([, exponent]) => exponent), ISO_4217.map(([, , name]) => name)],
@@ -117,7 +117,6 @@ CREATE TABLE accounts (
   max_balance bigint,
   sequence bigint NOT NULL DEFAULT 0,
   revision bigint NOT NULL DEFAULT 0,
-  last_entry_time timestamptz,
   CONSTRAINT accounts_pkey PRIMARY KEY (id),
   CONSTRAINT accounts_normal_side CHECK (normal_side = 1 OR normal_side = 2),
   CONSTRAINT accounts_min_balance CHECK (min_balance IS NULL OR balance >= min_balance),
@@ -183,6 +182,7 @@ CREATE INDEX requests_resource ON requests (resource_id) WHERE resource_id IS NO
 CREATE TABLE journal_head (
   id smallint NOT NULL DEFAULT 1,
   size bigint NOT NULL DEFAULT 0,
+  last_time timestamptz NOT NULL,
   CONSTRAINT journal_head_pkey PRIMARY KEY (id),
   CONSTRAINT journal_head_one_row CHECK (id = 1),
   CONSTRAINT journal_head_size CHECK (size >= 0)

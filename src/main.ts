@@ -9,6 +9,8 @@ import { explainConnection, migrateUp } from "./db/migrate.js";
 import { isUnavailable } from "./db/sqlstate.js";
 import { watchDatabase } from "./db/watch.js";
 import { InstallationEntity } from "./entities/installation.js";
+import { createEngine, type Engine } from "./ledger/engine.js";
+import { createPostingConnection } from "./ledger/posting-connection.js";
 import { loadDescriptors } from "./rpc/descriptors.js";
 import { bindMethods, InFlight, type BoundService, type Methods, type Pipeline } from "./rpc/methods.js";
 import { reflectionServices } from "./rpc/reflection.js";
@@ -49,7 +51,9 @@ export async function startGrey(config: Config, logger: Logger): Promise<Grey> {
     const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
     const database = await connectWhenThere(url, config, logger);
     stops.splice(1, 0, () => database.dataSource.destroy());
-    services = await createServices(database);
+    const connection = createPostingConnection(url, config);
+    stops.splice(1, 0, () => connection.stop());
+    services = await createServices(database, createEngine(database, connection, config));
     const watch = watchDatabase(url, config, (isThere) => {
       server.setServing(isThere);
       logger[isThere ? "debug" : "warn"]("database", { isThere });
@@ -128,13 +132,13 @@ function listen(
   return startRpcServer(config, bound, SERVICE_NAMES, inFlight);
 }
 
-async function createServices(database: Database): Promise<Services> {
+async function createServices(database: Database, engine: Engine): Promise<Services> {
   const { secret } = await database.dataSource.manager.findOneByOrFail(InstallationEntity, { id: 1 });
   const tokens = createPageTokens(secret);
   return {
     user: createUserService(database, tokens),
     wallet: createWalletService(database, tokens),
-    transaction: createTransactionService(database, tokens),
+    transaction: createTransactionService(database, engine, tokens),
     ledger: createLedgerService(database, tokens),
   };
 }

@@ -45,6 +45,7 @@ export type Failure =
     }
   | { readonly reason: "SAME_WALLET"; readonly walletId: string }
   | { readonly reason: "BALANCE_OVERFLOW"; readonly accountId: string }
+  | { readonly reason: "BATCH_ABORTED"; readonly culpritIndex: number; readonly culpritReason: string }
   | { readonly reason: "OVERLOADED" }
   | { readonly reason: "DATABASE_UNAVAILABLE" }
   | { readonly reason: "OUTCOME_UNKNOWN" }

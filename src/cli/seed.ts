@@ -88,7 +88,7 @@ async function carryOut(plan: SeedPlan, currencyCode: string, session: Session):
   const wallets = await runStage(
     "wallets",
     [...plan.wallets.entries()],
-    () => [],
+    ([, planned]) => [planned.owner],
     async ([index, planned]) => {
       const reply = await createWallet(planned, present(userIds[planned.owner], "user id"), currencyCode, session);
       walletIds[index] = present(reply.wallet, "wallet").id;

@@ -73,6 +73,26 @@ export const SETTINGS = {
   GREY_CONNECTION_GRACE_MS: setting(whole(100, 3_600_000), "60000", "calls may go on this long after that, in ms"),
   GREY_CALLS_IN_FLIGHT_MAX: setting(whole(1, 1_000_000), "10000", "calls worked on at once; more get OVERLOADED"),
   GREY_CALL_TIMEOUT_MS: setting(whole(100, 3_600_000), "30000", "deadline of a call whose caller gave none, in ms"),
+  GREY_POSTING_QUEUE_MAX: setting(
+    whole(1, 10_000_000),
+    "20000",
+    "movements that may wait to be posted; more get OVERLOADED",
+  ),
+  GREY_POSTING_QUEUE_BYTES_MAX: setting(
+    whole(65_536, 4_294_967_296),
+    "67108864",
+    "memory that waiting movements may take, in bytes",
+  ),
+  GREY_POSTING_BATCH_MAX: setting(
+    whole(1, 100_000),
+    "2000",
+    "movements written in one database transaction; a larger BatchTransfer is one by itself",
+  ),
+  GREY_POSTING_CACHE_MAX: setting(
+    whole(1_000, 10_000_000),
+    "200000",
+    "accounts whose balances are kept in memory, some 300 bytes each",
+  ),
   GREY_RETRY_AFTER_MS: setting(whole(1, 60_000), "1000", "what RetryInfo tells a caller to wait, in ms"),
   GREY_DRAIN_MS: setting(
     whole(0, 600_000),

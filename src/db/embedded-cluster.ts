@@ -60,10 +60,17 @@ async function initialise(staging: string, place: Place, binaries: Binaries, sig
     await giveTo(staging, place.user);
     await writeSecret(passwordFile, `${randomBytes(24).toString("base64url")}\n`, place.user);
     const args = [
-      ...["--pgdata", staging, "--username", "postgres", "--pwfile", passwordFile, "--auth", "scram-sha-256"],
-      ...["--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"],
-      ...["--data-checksums", "--no-instructions"],
-      ...Object.entries(TUNABLE).flatMap(([name, value]) => ["--set", `${name}=${value}`]),
+      `--pgdata=${staging}`,
+      "--username=postgres",
+      `--pwfile=${passwordFile}`,
+      "--auth=scram-sha-256",
+      "--encoding=UTF8",
+      "--locale=C",
+      "--locale-provider=builtin",
+      "--builtin-locale=C.UTF-8",
+      "--data-checksums",
+      "--no-instructions",
+      ...Object.entries(TUNABLE).map(([name, value]) => `--set=${name}=${value}`),
     ];
     const { code, stderr } = await withShellSafePath(binaries.nativeDir, (nativeDir) =>
       runAs(place.user, join(nativeDir, "bin", "initdb"), args, { signal }),

@@ -4,7 +4,7 @@ import { SettingError } from "../config/config.js";
 import { readPassword } from "./embedded-cluster.js";
 import { disarmPidFile, isPostmaster, readPidFile, removeEmptyPidFile, type PidFile } from "./embedded-pid-file.js";
 import type { Place } from "./embedded-place.js";
-import { isAlive } from "./embedded-user.js";
+import { identifyProcess } from "./embedded-user.js";
 
 /**
  * The advisory lock, in database `postgres`, that a living Grey holds on its embedded PostgreSQL. PostgreSQL lets go of
@@ -14,8 +14,9 @@ const OWNER_LOCK = 0x67726579;
 
 const POLL_MS = 50;
 const RETAKE_MS = 200;
-/** A Grey that lives gets this long to take the lock: it just started PostgreSQL, or lost the connection. */
-const OWNER_MS_MAX = 5_000;
+/** Long enough for CREATE DATABASE on a disk that is busy. */
+const QUERY_MS_MAX = 120_000;
+const CONNECT_MS_MAX = 15_000;
 const ANSWER_MS_MAX = 60_000;
 const FAST_MS_MAX = 30_000;
 const IMMEDIATE_MS_MAX = 10_000;
@@ -30,8 +31,8 @@ async function connect(place: Place, port: number): Promise<Client> {
     application_name: `grey:${process.pid}`,
     ssl: false,
     keepAlive: true,
-    connectionTimeoutMillis: 3_000,
-    query_timeout: 30_000,
+    connectionTimeoutMillis: CONNECT_MS_MAX,
+    query_timeout: QUERY_MS_MAX,
   });
   // Without a listener, a connection that breaks between two queries would end the process.
   client.on("error", () => undefined);
@@ -155,15 +156,8 @@ export async function clearFormerRun(
 async function stopOrphan(place: Place, found: PidFile, onProgress: (message: string) => void): Promise<void> {
   const client = await connect(place, found.port);
   try {
-    const { rows } = await client.query<{ cluster_name: string }>("SHOW cluster_name");
-    const starter = Number(rows[0]?.cluster_name.replace("grey:", ""));
-    const deadline = Date.now() + OWNER_MS_MAX;
-    for (;;) {
-      const holder = await lockHolder(client);
-      if (holder !== undefined) throw inUse(place, holder);
-      if (starter === process.pid || !isAlive(starter) || Date.now() > deadline) break;
-      await delay(POLL_MS);
-    }
+    const holder = (await lockHolder(client)) ?? (await livingStarter(client));
+    if (holder !== undefined) throw inUse(place, holder);
     if (!(await tryLock(client))) throw inUse(place, await lockHolder(client));
     onProgress(`stopping PostgreSQL (pid ${found.pid}), which an earlier Grey left running`);
     await endOrphan(found.pid, place);
@@ -172,8 +166,23 @@ async function stopOrphan(place: Place, found: PidFile, onProgress: (message: st
   }
 }
 
+/**
+ * Who started the postmaster, if it still lives: `grey:<pid>`. It is about to take the lock, for the first time or after
+ * a broken connection. This process itself does not count, as it is the one that asks.
+ */
+async function livingStarter(client: Client): Promise<string | undefined> {
+  const { rows } = await client.query<{ cluster_name: string }>("SHOW cluster_name");
+  const starter = rows[0]?.cluster_name.replace("grey:", "") ?? "";
+  const pid = Number.parseInt(starter, 10);
+  if (!(pid > 0) || pid === process.pid) return undefined;
+  return (await identifyProcess(pid)) === starter ? `grey:${pid}` : undefined;
+}
+
 async function endOrphan(pid: number, place: Place): Promise<void> {
-  for (const [kind, msMax] of [["SIGINT", FAST_MS_MAX], ["SIGQUIT", IMMEDIATE_MS_MAX]] as const) {
+  for (const [kind, msMax] of [
+    ["SIGINT", FAST_MS_MAX],
+    ["SIGQUIT", IMMEDIATE_MS_MAX],
+  ] as const) {
     process.kill(pid, kind);
     for (const deadline = Date.now() + msMax; Date.now() < deadline; await delay(POLL_MS)) {
       if (!(await isPostmaster(pid, place.clusterDir))) return;

@@ -69,7 +69,9 @@ function place(dir: string, user: OsUser): Place {
 }
 
 function elsewhereName(dir: string): string {
-  const readable = basename(dir).replaceAll(/[^A-Za-z0-9_-]/g, "_").slice(0, 40);
+  const readable = basename(dir)
+    .replaceAll(/[^A-Za-z0-9_-]/g, "_")
+    .slice(0, 40);
   return `${readable}-${createHash("sha256").update(dir).digest("hex").slice(0, 16)}`;
 }
 

@@ -103,7 +103,11 @@ async function launchPostmaster(launch: Launch, port: number, signal: AbortSigna
 }
 
 /** Takes the started postmaster into this process's care. */
-async function own(launch: Launch, { postmaster: first, port }: Started, signal: AbortSignal): Promise<EmbeddedPostgres> {
+async function own(
+  launch: Launch,
+  { postmaster: first, port }: Started,
+  signal: AbortSignal,
+): Promise<EmbeddedPostgres> {
   const { place } = launch;
   const ending = new AbortController();
   let postmaster = first;
@@ -115,7 +119,10 @@ async function own(launch: Launch, { postmaster: first, port }: Started, signal:
     ({ released } = await takeOwnership(place, port, ending.signal));
   } catch (error) {
     await endPostmaster(postmaster, "fast");
-    throw error;
+    if (signal.aborted || error instanceof SettingError || !(error instanceof Error)) throw error;
+    throw new SettingError(
+      `GREY_DATA_DIR: PostgreSQL started in ${place.dir} and did not let Grey in: ${error.message}`,
+    );
   }
 
   async function watch(): Promise<void> {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { giveTo, isSystemError } from "./embedded-files.js";
 import { readPidFile } from "./embedded-pid-file.js";
 import type { Place } from "./embedded-place.js";
-import { CHILD_ENVIRONMENT } from "./embedded-user.js";
+import { CHILD_ENVIRONMENT, identifyProcess } from "./embedded-user.js";
 
 const LOG_BYTES_MAX = 10 * 1024 * 1024;
 const LOG_EXCERPT_BYTES_MAX = 64 * 1024;
@@ -39,6 +39,7 @@ export async function startPostmaster(
   signal: AbortSignal,
 ): Promise<Postmaster | NotStarted> {
   signal.throwIfAborted();
+  const starter = `grey:${await identifyProcess(process.pid)}`;
   await rotateLog(place.logFile);
   const log = await open(place.logFile, "a", 0o600);
   let logStart: number;
@@ -46,7 +47,7 @@ export async function startPostmaster(
   try {
     await giveTo(place.logFile, place.user);
     logStart = (await log.stat()).size;
-    child = spawn(join(nativeDir, "bin", "postgres"), serverArguments(place.clusterDir, port), {
+    child = spawn(join(nativeDir, "bin", "postgres"), serverArguments(place.clusterDir, port, starter), {
       ...place.user,
       cwd: "/",
       env: CHILD_ENVIRONMENT,
@@ -56,17 +57,17 @@ export async function startPostmaster(
   } finally {
     await log.close();
   }
-  let running = true;
+  const state = { hasEnded: false };
   const ended = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("exit", (code, killedBy) => resolve(killedBy ?? `exit status ${code}`));
   }).then((how) => {
-    running = false;
+    state.hasEnded = true;
     return how;
   });
   const postmaster: Postmaster = { pid: child.pid ?? 0, child, ended };
   try {
-    while (running) {
+    while (!state.hasEnded) {
       signal.throwIfAborted();
       const file = await readPidFile(place.clusterDir);
       if (file?.pid === child.pid && file?.status === "ready") return postmaster;
@@ -80,12 +81,12 @@ export async function startPostmaster(
 }
 
 /** What the books depend on, the operator cannot switch off in postgresql.conf. */
-function serverArguments(clusterDir: string, port: number): readonly string[] {
+function serverArguments(clusterDir: string, port: number, starter: string): readonly string[] {
   const settings = {
     listen_addresses: "127.0.0.1",
     unix_socket_directories: "",
     // Whoever finds this postmaster running learns who started it.
-    cluster_name: `grey:${process.pid}`,
+    cluster_name: starter,
     fsync: "on",
     full_page_writes: "on",
     synchronous_commit: "on",
@@ -116,7 +117,12 @@ async function rotateLog(logFile: string): Promise<void> {
 async function readFrom(path: string, position: number): Promise<string> {
   const file = await open(path, "r");
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(LOG_EXCERPT_BYTES_MAX), 0, LOG_EXCERPT_BYTES_MAX, position);
+    const { buffer, bytesRead } = await file.read(
+      Buffer.alloc(LOG_EXCERPT_BYTES_MAX),
+      0,
+      LOG_EXCERPT_BYTES_MAX,
+      position,
+    );
     return buffer.toString("utf8", 0, bytesRead);
   } finally {
     await file.close();

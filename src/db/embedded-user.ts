@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { SettingError } from "../config/config.js";
 
 /** The operating-system user that PostgreSQL runs as; without ids: the one of this process. */
@@ -29,9 +30,18 @@ export function runAs(
 ): Promise<Finished> {
   return new Promise((resolve) => {
     const settings = { ...user, cwd: "/", env: CHILD_ENVIRONMENT, signal: options.signal };
-    execFile(file, args, settings, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : (error.code ?? error.signal ?? "killed"), stdout, stderr });
-    });
+    try {
+      execFile(file, args, settings, (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : (error.code ?? error.signal ?? "killed"), stdout, stderr });
+      });
+    } catch (error) {
+      // Node throws some of what the operating system refuses, and calls back with the rest.
+      resolve({
+        code: error instanceof Error && "code" in error ? String(error.code) : "EUNKNOWN",
+        stdout: "",
+        stderr: "",
+      });
+    }
   });
 }
 
@@ -41,8 +51,23 @@ export function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return error instanceof Error && "code" in error && error.code === "EPERM";
   }
+}
+
+/**
+ * The process as text: its id and when it started, so that a later one of the same id is another. Undefined if there is
+ * no such process.
+ */
+export async function identifyProcess(pid: number): Promise<string | undefined> {
+  if (process.platform !== "linux") {
+    const { code, stdout } = await runAs({}, "ps", ["-p", `${pid}`, "-o", "lstart="]);
+    return code === 0 ? `${pid}:${Date.parse(stdout.trim())}` : undefined;
+  }
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  // Field 22 of proc(5), in clock ticks since boot; the second field may hold blanks and ends with the last bracket.
+  const [state, ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return state === "" || state === "Z" ? undefined : `${pid}:${fields[18]}`;
 }
 
 /**

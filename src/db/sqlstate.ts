@@ -17,9 +17,13 @@ export function sqlState(error: unknown): string | undefined {
   return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith("E") ? code : undefined;
 }
 
-/** Whether the same transaction may succeed when it is run again at once. */
+/**
+ * Whether the same transaction may succeed when it is run again at once: it lost against a concurrent one, also one that
+ * used the same request id and is answered from now on.
+ */
 export function isConflict(error: unknown): boolean {
   const state = sqlState(error);
+  if (state === SQLSTATE.UNIQUE_VIOLATION) return (error as { constraint?: string }).constraint === "requests_pkey";
   return state === SQLSTATE.SERIALIZATION_FAILURE || state === SQLSTATE.DEADLOCK_DETECTED;
 }
 

@@ -41,14 +41,16 @@ const UNKNOWN_ATTEMPTS_MAX = 3;
  * unknown it is run again: what it finds then is the truth.
  *
  * Fails with OUTCOME_UNKNOWN when the truth cannot be had either.
+ * @param options.wasTried whether the work was tried before, by other means, with an unknown outcome
  */
 export async function inClaimingTransaction<T>(
   database: Database,
   patience: Patience,
   work: (transaction: Transaction) => Promise<T>,
+  { wasTried = false }: { readonly wasTried?: boolean } = {},
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
-    const isRepeated = attempt > 1;
+    const isRepeated = wasTried || attempt > 1;
     try {
       return await inTransaction(database, patience, async (transaction) => {
         // A repeat that only reads would not wait for the replica that the first commit may still miss: this makes it.

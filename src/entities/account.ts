@@ -24,10 +24,8 @@ export interface Account {
   maxBalance: bigint | null;
   /** The number of entries. */
   sequence: bigint;
-  /** Grows with every change of the row, whatever it is. */
+  /** Another one after every change of the row, whatever it is; it never comes back. */
   revision: bigint;
-  /** When the latest entry was recorded; entries of one account never go back in time. */
-  lastEntryTime: Date | null;
 }
 
 export const AccountEntity = new EntitySchema<Account>({
@@ -46,7 +44,6 @@ export const AccountEntity = new EntitySchema<Account>({
     maxBalance: { type: "bigint", name: "max_balance", nullable: true },
     sequence: { type: "bigint", default: 0 },
     revision: { type: "bigint", default: 0 },
-    lastEntryTime: { type: "timestamptz", name: "last_entry_time", nullable: true },
   },
   indices: [{ name: "accounts_system", columns: ["currencyCode", "systemAccount"], unique: true }],
   checks: [

@@ -18,6 +18,8 @@ export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
 export interface JournalHead {
   readonly id: number;
   readonly size: bigint;
+  /** When the latest record was appended: time never falls along the index, whatever the clock does. */
+  readonly lastTime: Date;
 }
 
 export const JournalHeadEntity = new EntitySchema<JournalHead>({
@@ -26,6 +28,7 @@ export const JournalHeadEntity = new EntitySchema<JournalHead>({
   columns: {
     id: { type: "smallint", primary: true, default: 1, primaryKeyConstraintName: "journal_head_pkey" },
     size: { type: "bigint", default: 0 },
+    lastTime: { type: "timestamptz", name: "last_time" },
   },
   checks: [
     { name: "journal_head_one_row", expression: "id = 1" },

@@ -13,7 +13,7 @@ export interface JournalRecord {
 /** Where the records stand: the first has this index, the others follow without a gap. */
 export interface Appended {
   readonly firstIndex: bigint;
-  /** The database's clock once the head was locked. */
+  /** The database's clock once the head was locked; it never falls along the index. */
   readonly now: Micros;
 }
 
@@ -21,8 +21,8 @@ export interface Appended {
 // locked everything else before: accounts in id order, then requests, then the head.
 const APPEND_RECORDS = `
 WITH head AS (
-  UPDATE journal_head SET size = size + cardinality($1::uuid[])
-  RETURNING size - cardinality($1::uuid[]) AS first_index, clock_timestamp() AS now
+  UPDATE journal_head SET size = size + cardinality($1::uuid[]), last_time = greatest(last_time, clock_timestamp())
+  RETURNING size - cardinality($1::uuid[]) AS first_index, last_time AS now
 )
 INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
 SELECT first_index, $1::uuid[], $2::smallint[], now FROM head

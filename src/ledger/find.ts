@@ -49,7 +49,7 @@ const BY_ID = `${COLUMNS} FROM unnest($1::uuid[]) AS wanted (id) JOIN transactio
 const BY_REQUEST = `${COLUMNS}, r.caller AS of_caller, r.request_id AS of_request
 FROM unnest($1::uuid[], $2::uuid[]) AS wanted (caller, request_id)
 JOIN requests r ON r.caller = wanted.caller AND r.request_id = wanted.request_id
-JOIN transactions t ON t.id = r.transaction_id ${JOINS}`;
+LEFT JOIN transactions t ON t.id = r.transaction_id ${JOINS}`;
 
 /** The transactions that exist of these ids, by id. */
 export async function findTransactions(
@@ -61,13 +61,13 @@ export async function findTransactions(
   return new Map(rows.map((row) => [row.id, fromRow(row)]));
 }
 
-/** The transactions that the callers' requests made, by `caller/request id`; a request that made none is left out. */
-export async function findTransactionsByRequest(
+/** What the callers' requests made, by requestKey(): a transaction, or null. A request that was never answered is left out. */
+export async function findAnswered(
   client: Queryable,
   requests: readonly { readonly caller: Uuid; readonly requestId: Uuid }[],
-): Promise<Map<string, LedgerTransaction>> {
+): Promise<Map<string, LedgerTransaction | null>> {
   if (requests.length === 0) return new Map();
-  const { rows } = await client.query<Row & { of_caller: Uuid; of_request: Uuid }>({
+  const { rows } = await client.query<Row & { id: Uuid | null; of_caller: Uuid; of_request: Uuid }>({
     name: "transactions-by-request",
     text: BY_REQUEST,
     values: [
@@ -76,7 +76,10 @@ export async function findTransactionsByRequest(
     ],
   });
   return new Map(
-    rows.map((row) => [requestKey({ caller: row.of_caller, requestId: row.of_request }), fromRow(row)]),
+    rows.map((row) => [
+      requestKey({ caller: row.of_caller, requestId: row.of_request }),
+      row.id === null ? null : fromRow(row),
+    ]),
   );
 }
 

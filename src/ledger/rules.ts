@@ -1,31 +1,9 @@
 import type { Failure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
-import type { Micros } from "../base/time.js";
-import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState, type NormalSide } from "../entities/account.js";
+import { ACCOUNT_STATE, NORMAL_SIDE, type NormalSide } from "../entities/account.js";
+import type { Book, Books } from "./books.js";
 import type { Command, Entry } from "./transaction.js";
-
-/** An account as posting sees it: read under its lock, and changed in memory by each decision. */
-export interface Book {
-  readonly id: Uuid;
-  readonly isWallet: boolean;
-  readonly currencyCode: string;
-  readonly normalSide: NormalSide;
-  readonly state: AccountState;
-  /** Minor units on the normal side. */
-  readonly balanceMinor: bigint;
-  readonly pendingDebitsMinor: bigint;
-  readonly pendingCreditsMinor: bigint;
-  /** null: without a limit. */
-  readonly minBalanceMinor: bigint | null;
-  readonly maxBalanceMinor: bigint | null;
-  readonly sequence: bigint;
-  /** null before the first entry. */
-  readonly lastEntryTime: Micros | null;
-}
-
-/** The accounts that a batch touches; decisions replace those they change. */
-export type Books = Map<Uuid, Book>;
 
 /** What becomes of a command: its two entries, debit first, or why it is refused. */
 export type Decision = { readonly entries: readonly [Entry, Entry] } | { readonly failure: Failure };

@@ -14,10 +14,10 @@ import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import { TRANSACTION_KIND, type TransactionKind, type TransactionState } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
-import { findTransactions, findTransactionsByRequest } from "../ledger/find.js";
+import { findAnswered, findTransactions } from "../ledger/find.js";
 import { listTransactions, type TransactionFilter } from "../ledger/list.js";
-import { post } from "../ledger/post.js";
-import type { Outcome } from "../ledger/posting.js";
+import type { Engine } from "../ledger/engine.js";
+import type { Outcome } from "../ledger/work.js";
 import type { Command } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
@@ -28,17 +28,18 @@ import { assertUserExists } from "./user-service.js";
 /** grey.transaction.v1.TransactionService. */
 export function createTransactionService(
   database: Database,
+  engine: Engine,
   tokens: PageTokens,
 ): Methods<typeof TransactionServiceService> {
   return {
-    deposit: async (request, context) => answerOf(await post(database, context, parseDeposit(request, context))),
-    withdraw: async (request, context) => answerOf(await post(database, context, parseWithdraw(request, context))),
-    transfer: async (request, context) => answerOf(await post(database, context, parseTransfer(request, context))),
+    deposit: (request, context) => postOne(engine, context, parseDeposit(request, context)),
+    withdraw: (request, context) => postOne(engine, context, parseWithdraw(request, context)),
+    transfer: (request, context) => postOne(engine, context, parseTransfer(request, context)),
 
     getTransaction: async ({ by }, { caller }) => {
       const id = parseId(present(by, "what names the transaction").value);
       if (by?.$case === "requestId") {
-        const found = await reading(() => findTransactionsByRequest(database.pool, [{ caller, requestId: id }]));
+        const found = await reading(() => findAnswered(database.pool, [{ caller, requestId: id }]));
         const [transaction] = found.values();
         return { transaction: presentTransaction(transaction ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })) };
       }
@@ -107,6 +108,11 @@ function parseTransfer(request: TransferRequest, context: CallContext): Command 
 function parseSystemAccount(name: string, currencyCode: string): { name: string; accountId: Uuid } {
   const system = name === "" ? "cash" : name;
   return { name: system, accountId: systemAccountId(currencyCode, system) };
+}
+
+async function postOne(engine: Engine, context: CallContext, command: Command): Promise<TransferResponse> {
+  const [outcome] = await engine.post({ commands: [command], mode: "INDEPENDENT" }, context);
+  return answerOf(present(outcome, "an outcome"));
 }
 
 /** The answer to a movement; a refusal leaves as its failure and names the transaction that keeps it. */

@@ -20,8 +20,8 @@ import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity, type Wallet } from "../entities/wallet.js";
-import { postTransactions } from "../ledger/posting.js";
-import type { LedgerTransaction } from "../ledger/transaction.js";
+import { postWorks } from "../ledger/posting.js";
+import type { Command, LedgerTransaction } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
@@ -147,27 +147,22 @@ async function postOpening(
   const amountMinor = initialBalance?.minorUnits ?? 0n;
   if (amountMinor === 0n) return undefined;
   const openingId = systemAccountId(currencyCode, "opening");
-  const [outcome] = await postTransactions(
-    client,
-    [
-      {
-        kind: TRANSACTION_KIND.OPENING,
-        caller,
-        requestId,
-        transactionId: newId(),
-        debitAccountId: openingId,
-        creditAccountId: walletId,
-        currencyCode,
-        amountMinor,
-        description: "",
-        metadata: {},
-        effectiveTime: null,
-        system: { name: "opening", accountId: openingId },
-      },
-    ],
-    { claims: false },
-  );
-  const posted = present(outcome, "the opening's outcome");
+  const opening: Command = {
+    kind: TRANSACTION_KIND.OPENING,
+    caller,
+    requestId,
+    transactionId: newId(),
+    debitAccountId: openingId,
+    creditAccountId: walletId,
+    currencyCode,
+    amountMinor,
+    description: "",
+    metadata: {},
+    effectiveTime: null,
+    system: { name: "opening", accountId: openingId },
+  };
+  const [outcomes] = await postWorks(client, [{ commands: [opening], mode: "ATOMIC" }], { claims: false });
+  const posted = present(outcomes?.[0], "the opening's outcome");
   if ("failure" in posted) return fail(posted.failure);
   if (posted.transaction.failure !== null) return fail(posted.transaction.failure);
   return posted.transaction;

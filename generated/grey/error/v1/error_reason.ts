@@ -57,6 +57,11 @@ export enum ErrorReason {
   SAME_WALLET = 43,
   /** BALANCE_OVERFLOW - A balance would leave the range of int64 minor units. Metadata: `account_id`, `transaction_id`. */
   BALANCE_OVERFLOW = 44,
+  /**
+   * BATCH_ABORTED - The item was not posted because another item of its ATOMIC batch was refused. Metadata: `culprit_index` (its place in the batch,
+   * from 0), `culprit_reason`, `transaction_id`.
+   */
+  BATCH_ABORTED = 45,
   /** OVERLOADED - The service has as much to do as it takes on; nothing was posted. google.rpc.RetryInfo says when to try again. */
   OVERLOADED = 60,
   /** DATABASE_UNAVAILABLE - The database cannot be reached; nothing was written. google.rpc.RetryInfo says when to try again. */
@@ -134,6 +139,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 44:
     case "ERROR_REASON_BALANCE_OVERFLOW":
       return ErrorReason.BALANCE_OVERFLOW;
+    case 45:
+    case "ERROR_REASON_BATCH_ABORTED":
+      return ErrorReason.BATCH_ABORTED;
     case 60:
     case "ERROR_REASON_OVERLOADED":
       return ErrorReason.OVERLOADED;
@@ -199,6 +207,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_SAME_WALLET";
     case ErrorReason.BALANCE_OVERFLOW:
       return "ERROR_REASON_BALANCE_OVERFLOW";
+    case ErrorReason.BATCH_ABORTED:
+      return "ERROR_REASON_BATCH_ABORTED";
     case ErrorReason.OVERLOADED:
       return "ERROR_REASON_OVERLOADED";
     case ErrorReason.DATABASE_UNAVAILABLE:

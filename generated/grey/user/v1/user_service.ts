@@ -1790,8 +1790,8 @@ export const UserServiceService = {
     responseDeserialize: (value: Buffer): UpdateUserResponse => UpdateUserResponse.decode(value),
   },
   /**
-   * Erases a user's name, email and metadata for good. Their wallets and the books stay. Errors: INVALID_REQUEST,
-   * REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
+   * Erases a user's name, email and metadata for good and closes their wallets, which must be empty. The books stay. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
    */
   deleteUser: {
     path: "/grey.user.v1.UserService/DeleteUser" as const,
@@ -1817,8 +1817,8 @@ export interface UserServiceServer extends UntypedServiceImplementation {
    */
   updateUser: handleUnaryCall<UpdateUserRequest, UpdateUserResponse>;
   /**
-   * Erases a user's name, email and metadata for good. Their wallets and the books stay. Errors: INVALID_REQUEST,
-   * REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
+   * Erases a user's name, email and metadata for good and closes their wallets, which must be empty. The books stay. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
    */
   deleteUser: handleUnaryCall<DeleteUserRequest, DeleteUserResponse>;
 }
@@ -1892,8 +1892,8 @@ export interface UserServiceClient extends Client {
     callback: (error: ServiceError | null, response: UpdateUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Erases a user's name, email and metadata for good. Their wallets and the books stay. Errors: INVALID_REQUEST,
-   * REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
+   * Erases a user's name, email and metadata for good and closes their wallets, which must be empty. The books stay. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
    */
   deleteUser(
     request: DeleteUserRequest,

@@ -1,0 +1,144 @@
+import { randomBytes } from "node:crypto";
+import type { QueryResultRow } from "pg";
+import { present } from "../base/assert.js";
+import { encodeFailure } from "../base/failure.js";
+import type { Uuid } from "../base/ids.js";
+import type { Micros } from "../base/time.js";
+import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../db/binary-array.js";
+import { TRANSACTION_STATE } from "../entities/transaction.js";
+import type { Book, Books } from "./books.js";
+import type { Decided } from "./work.js";
+import type { LedgerTransaction, Movement } from "./transaction.js";
+
+/** The books of one batch: what its decisions read, as it was, and what they made of it. */
+export interface Batch extends Books {
+  /** Each account that a decision asked for, as it was before the batch. */
+  readonly before: ReadonlyMap<Uuid, Book>;
+  /** Each of them as it is after the batch, with its new revision. */
+  readonly after: ReadonlyMap<Uuid, Book>;
+}
+
+/** The books of a batch, over what is known of the accounts. */
+export function openBatch(known: { get(id: Uuid): Book | undefined }): Batch {
+  const revision = newRevision();
+  const before = new Map<Uuid, Book>();
+  const after = new Map<Uuid, Book>();
+  return {
+    before,
+    after,
+    get: (id) => {
+      const touched = after.get(id);
+      if (touched !== undefined) return touched;
+      const book = known.get(id);
+      if (book === undefined) return undefined;
+      before.set(id, book);
+      const renewed = { ...book, revision };
+      after.set(id, renewed);
+      return renewed;
+    },
+    set: (id, book) => after.set(id, book),
+  };
+}
+
+/** A revision that nobody else has or guesses: 63 random bits. */
+function newRevision(): bigint {
+  return randomBytes(8).readBigUInt64BE() >> 1n;
+}
+
+/** What sends the one statement that writes a batch: a connection inside a transaction, or the posting connection. */
+export interface Writer {
+  query<Row extends QueryResultRow>(query: { name: string; text: string; values: unknown[] }): Promise<{ rows: Row[] }>;
+}
+
+/** When and where a batch was recorded. */
+export interface Recorded {
+  readonly firstIndex: bigint;
+  readonly createTime: Micros;
+}
+
+const POST_BATCH = `
+SELECT first_index, create_time_micros FROM post_batch(
+  $1::boolean, $2::bigint, $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
+  $7::uuid[], $8::smallint[], $9::smallint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::uuid[], $14::bigint[],
+  $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], $19::bigint[], $20::text[], $21::text[],
+  $22::timestamptz[], $23::text[])`;
+
+/**
+ * Writes what was decided: transactions, entries, balances, requests and the journal, all or nothing.
+ *
+ * Fails with serialization_failure when an account that a decision read has changed since, and with unique_violation
+ * of requests_pkey when a request id was used before; then nothing is written.
+ * @param claims false when the caller has claimed the request ids itself
+ */
+export async function writeBatch(client: Writer, batch: Batch, decided: readonly Decided[], claims = true): Promise<Recorded> {
+  const { rows } = await client.query<{ first_index: bigint; create_time_micros: bigint }>({
+    name: "post-batch",
+    text: POST_BATCH,
+    values: [claims, ...accountColumns(batch), ...transactionColumns(decided)],
+  });
+  const row = present(rows[0], "the batch's place in the journal");
+  return { firstIndex: row.first_index, createTime: row.create_time_micros };
+}
+
+/** The transactions that a batch recorded, in the order of its decisions. */
+export function transactionsOf(decided: readonly Decided[], { firstIndex, createTime }: Recorded): LedgerTransaction[] {
+  return decided.map(({ command, decision }, index) => ({
+    id: command.transactionId,
+    journalIndex: firstIndex + BigInt(index),
+    createTime,
+    kind: command.kind,
+    requestId: command.requestId,
+    debitAccountId: command.debitAccountId,
+    creditAccountId: command.creditAccountId,
+    currencyCode: command.currencyCode,
+    amountMinor: command.amountMinor,
+    description: command.description,
+    metadata: command.metadata,
+    effectiveTime: command.effectiveTime,
+    entries: "entries" in decision ? decision.entries : [],
+    failure: "failure" in decision ? decision.failure : null,
+  }));
+}
+
+function accountColumns({ before, after }: Batch): unknown[] {
+  // In id order, which is the order in which every writer locks accounts.
+  const ids = [...before.keys()].sort();
+  const books = ids.map((id) => present(after.get(id), "an account after the batch"));
+  return [
+    books[0]?.revision ?? 0n,
+    uuidArray(ids),
+    int8Array(ids.map((id) => present(before.get(id), "an account before the batch").revision)),
+    int8Array(books.map((book) => book.balanceMinor)),
+    int8Array(books.map((book) => book.sequence)),
+  ];
+}
+
+function transactionColumns(decided: readonly Decided[]): Buffer[] {
+  const commands = decided.map((one) => one.command);
+  const entries = decided.map(({ decision }) => ("entries" in decision ? decision.entries : undefined));
+  return [
+    uuidArray(commands.map((command) => command.transactionId)),
+    int2Array(commands.map((command) => command.kind)),
+    int2Array(entries.map((pair) => (pair === undefined ? TRANSACTION_STATE.REJECTED : TRANSACTION_STATE.POSTED))),
+    uuidArray(commands.map((command) => command.caller)),
+    uuidArray(commands.map((command) => command.requestId)),
+    uuidArray(commands.map((command) => command.debitAccountId)),
+    uuidArray(commands.map((command) => command.creditAccountId)),
+    int8Array(entries.map((pair) => pair?.[0].sequence ?? null)),
+    int8Array(entries.map((pair) => pair?.[1].sequence ?? null)),
+    int8Array(entries.map((pair) => pair?.[0].balanceAfterMinor ?? null)),
+    int8Array(entries.map((pair) => pair?.[1].balanceAfterMinor ?? null)),
+    textArray(commands.map((command) => command.currencyCode)),
+    int8Array(commands.map((command) => command.amountMinor)),
+    textArray(commands.map((command) => command.description)),
+    textArray(commands.map((command) => metadataText(command.metadata))),
+    timestampArray(commands.map((command) => command.effectiveTime)),
+    textArray(decided.map(({ decision }) => ("failure" in decision ? encodeFailure(decision.failure) : null))),
+  ];
+}
+
+/** JSON, or null for none. */
+function metadataText(metadata: Movement["metadata"]): string | null {
+  for (const _ in metadata) return JSON.stringify(metadata);
+  return null;
+}

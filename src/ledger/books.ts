@@ -1,0 +1,79 @@
+import type { Uuid } from "../base/ids.js";
+import { uuidArray } from "../db/binary-array.js";
+import type { Queryable } from "../db/database.js";
+import type { AccountState, NormalSide } from "../entities/account.js";
+
+/** An account as posting sees it; a decision replaces it, it is never changed. */
+export interface Book {
+  readonly id: Uuid;
+  readonly isWallet: boolean;
+  readonly currencyCode: string;
+  readonly normalSide: NormalSide;
+  readonly state: AccountState;
+  /** Minor units on the normal side. */
+  readonly balanceMinor: bigint;
+  readonly pendingDebitsMinor: bigint;
+  readonly pendingCreditsMinor: bigint;
+  /** null: without a limit. */
+  readonly minBalanceMinor: bigint | null;
+  readonly maxBalanceMinor: bigint | null;
+  readonly sequence: bigint;
+  /** Names this very state of the account: no other one ever has the same. */
+  readonly revision: bigint;
+}
+
+/** Where decisions read accounts and leave them changed. */
+export interface Books {
+  get(id: Uuid): Book | undefined;
+  set(id: Uuid, book: Book): void;
+}
+
+const COLUMNS = `
+SELECT id, system_account IS NULL AS is_wallet, currency_code, normal_side, state, balance, pending_debits,
+  pending_credits, min_balance, max_balance, sequence, revision
+FROM accounts WHERE id = ANY($1::uuid[])`;
+
+interface AccountRow {
+  readonly id: Uuid;
+  readonly is_wallet: boolean;
+  readonly currency_code: string;
+  readonly normal_side: NormalSide;
+  readonly state: AccountState;
+  readonly balance: bigint;
+  readonly pending_debits: bigint;
+  readonly pending_credits: bigint;
+  readonly min_balance: bigint | null;
+  readonly max_balance: bigint | null;
+  readonly sequence: bigint;
+  readonly revision: bigint;
+}
+
+/** Reads the accounts that exist of these and locks them, in id order, until the transaction ends. */
+export async function lockBooks(client: Queryable, ids: Iterable<Uuid>): Promise<Book[]> {
+  const text = `${COLUMNS} ORDER BY id FOR UPDATE`;
+  const { rows } = await client.query<AccountRow>({ name: "books-lock", text, values: [uuidArray([...ids])] });
+  return rows.map(bookOf);
+}
+
+/** Reads the accounts that exist of these, as they are at the moment. */
+export async function readBooks(client: Queryable, ids: Iterable<Uuid>): Promise<Book[]> {
+  const { rows } = await client.query<AccountRow>({ name: "books-read", text: COLUMNS, values: [uuidArray([...ids])] });
+  return rows.map(bookOf);
+}
+
+function bookOf(row: AccountRow): Book {
+  return {
+    id: row.id,
+    isWallet: row.is_wallet,
+    currencyCode: row.currency_code,
+    normalSide: row.normal_side,
+    state: row.state,
+    balanceMinor: row.balance,
+    pendingDebitsMinor: row.pending_debits,
+    pendingCreditsMinor: row.pending_credits,
+    minBalanceMinor: row.min_balance,
+    maxBalanceMinor: row.max_balance,
+    sequence: row.sequence,
+    revision: row.revision,
+  };
+}

@@ -1,0 +1,318 @@
+import { present } from "../base/assert.js";
+import { FailureError } from "../base/failure.js";
+import type { Patience } from "../base/patience.js";
+import type { Config } from "../config/config.js";
+import type { Database } from "../db/database.js";
+import { isConflict, isUnavailable, SQLSTATE, sqlState } from "../db/sqlstate.js";
+import { inClaimingTransaction, translate } from "../db/transaction.js";
+import { createPostingMetrics } from "../telemetry/posting-metrics.js";
+import { openBatch, writeBatch } from "./batch.js";
+import { createBookCache } from "./book-cache.js";
+import { readBooks } from "./books.js";
+import { requestKey } from "./find.js";
+import type { PostingConnection } from "./posting-connection.js";
+import { accountIdsOf, decidedOf, decideWorks, outcomesOf, postWorks } from "./posting.js";
+import { replay, type Outcome, type Work } from "./work.js";
+
+/**
+ * Posts what many callers ask for, in shared database transactions (group commit).
+ *
+ * What arrives while a batch is being written forms the next one; an idle engine posts a lone command at once. Two
+ * batches are under way at the most. Works are decided in the order in which they were handed in. A batch goes one of
+ * two ways:
+ *
+ * - optimistic: decided from books that this process remembers, and written in one round trip that checks that the
+ *   books have not changed since;
+ * - locked: with the accounts locked, looking up the request ids. It is the way of every batch that met a conflict, a
+ *   used request id or a broken connection, and for a while of those after it.
+ *
+ * Nobody is answered before the outcome is known.
+ */
+export interface Engine {
+  /**
+   * Posts a piece of work: an outcome for each of its commands. Their request ids must differ from each other.
+   * Fails: OVERLOADED when too much waits, CALLER_GONE when the caller left before the database was asked,
+   * DATABASE_UNAVAILABLE, OUTCOME_UNKNOWN.
+   */
+  post(work: Work, patience: Patience): Promise<Outcome[]>;
+  /** How many commands wait. */
+  readonly depth: number;
+}
+
+const BATCHES_IN_FLIGHT_MAX = 2;
+/** At the most so many locked batches follow a conflict before the optimistic way is tried again. */
+const PENALTY_MAX = 256;
+
+interface Waiting {
+  readonly work: Work;
+  readonly patience: Patience;
+  readonly bytes: number;
+  readonly since: number;
+  readonly resolve: (outcomes: Outcome[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export function createEngine(database: Database, connection: PostingConnection, config: Config): Engine {
+  const cache = createBookCache(Math.ceil(config.GREY_POSTING_CACHE_MAX / 2));
+  /** The outcome of each request that waits or is under way, by requestKey(). */
+  const pending = new Map<string, Promise<Outcome>>();
+  let queue: Waiting[] = [];
+  let depth = 0;
+  let bytes = 0;
+  let inFlight = 0;
+  let commandsInFlight = 0;
+  /** Batches that hold, or are about to take, the locked way. */
+  let locked = 0;
+  let isPumpPlanned = false;
+  let penalty = 1;
+  let lockedLeft = 0;
+  /** Settles when every batch so far is decided. */
+  let lastDecided: Promise<unknown> = Promise.resolve();
+  /** Settles when every batch so far is answered. */
+  let lastSettled: Promise<unknown> = Promise.resolve();
+  const metrics = createPostingMetrics(() => depth);
+
+  async function post(work: Work, patience: Patience): Promise<Outcome[]> {
+    const keys = work.commands.map(requestKey);
+    const earlier = keys.map((key) => pending.get(key)).filter((one) => one !== undefined);
+    // A copy of a request that is under way waits for it, and asks nothing of the database.
+    if (earlier.length > 0) {
+      const settled = await Promise.allSettled(earlier);
+      const [only] = settled;
+      if (work.commands.length === 1 && only?.status === "fulfilled" && "transaction" in only.value) {
+        return [replay(present(work.commands[0], "a command"), only.value.transaction)];
+      }
+      return post(work, patience);
+    }
+    return enqueue(work, patience, keys);
+  }
+
+  function enqueue(work: Work, patience: Patience, keys: readonly string[]): Promise<Outcome[]> {
+    const size = bytesOf(work);
+    if (depth + work.commands.length > config.GREY_POSTING_QUEUE_MAX || bytes + size > config.GREY_POSTING_QUEUE_BYTES_MAX) {
+      throw new FailureError({ reason: "OVERLOADED" });
+    }
+    depth += work.commands.length;
+    bytes += size;
+    const done = new Promise<Outcome[]>((resolve, reject) => {
+      queue.push({ work, patience, bytes: size, since: performance.now(), resolve, reject });
+    });
+    keys.forEach((key, index) => {
+      const outcome = done.then((outcomes) => present(outcomes[index], "an outcome"));
+      outcome.catch(() => undefined);
+      pending.set(key, outcome);
+    });
+    const forget = (): void => {
+      for (const key of keys) pending.delete(key);
+    };
+    done.then(forget, forget);
+    planPump();
+    return done;
+  }
+
+  /** After what arrived in this turn of the event loop: calls that came together are posted together. */
+  function planPump(): void {
+    if (isPumpPlanned) return;
+    isPumpPlanned = true;
+    setImmediate(() => {
+      isPumpPlanned = false;
+      pump();
+    });
+  }
+
+  function pump(): void {
+    while (queue.length > 0 && inFlight < BATCHES_IN_FLIGHT_MAX && locked === 0) {
+      const isLocked = lockedLeft > 0;
+      // A locked batch is alone, so that works are decided in their order.
+      if (isLocked && inFlight > 0) return;
+      const group = take();
+      if (group.length === 0) continue;
+      start(group, isLocked);
+    }
+  }
+
+  /** About half of all that waits and is under way, so that one batch fills while another is written. */
+  function take(): Waiting[] {
+    const wanted = Math.min(Math.max(1, Math.ceil((depth + commandsInFlight) / 2)), config.GREY_POSTING_BATCH_MAX);
+    const group: Waiting[] = [];
+    let size = 0;
+    let taken = 0;
+    for (const waiting of queue) {
+      const { length } = waiting.work.commands;
+      if (size > 0 && size + length > wanted) break;
+      taken += 1;
+      depth -= length;
+      bytes -= waiting.bytes;
+      if (!stillWaits(waiting)) continue;
+      group.push(waiting);
+      size += length;
+    }
+    queue = queue.slice(taken);
+    return group;
+  }
+
+  function start(group: readonly Waiting[], isLocked: boolean): void {
+    const size = sizeOf(group);
+    inFlight += 1;
+    commandsInFlight += size;
+    const before = lastSettled;
+    if (isLocked) lockedLeft -= 1;
+    const settled = (isLocked ? takeLockedWay(group, before, false) : postOptimistic(group, before)).finally(() => {
+      inFlight -= 1;
+      commandsInFlight -= size;
+      // What finished in this turn of the event loop makes room for what its callers send next.
+      planPump();
+    });
+    lastSettled = Promise.all([before, settled]);
+  }
+
+  async function postOptimistic(group: readonly Waiting[], before: Promise<unknown>): Promise<void> {
+    const works = group.map((waiting) => waiting.work);
+    const started = performance.now();
+    try {
+      const decided = lastDecided.then(() => decideOptimistic(works));
+      lastDecided = decided.catch(() => undefined);
+      const { verdicts, writing } = await decided;
+      answer(group, outcomesOf(verdicts, await writing));
+      penalty = Math.max(1, penalty / 2);
+      report("optimistic", group, started);
+    } catch (error) {
+      cache.forget(accountIdsOf(works));
+      // Nothing was sent, so there is nothing to find out.
+      if (error instanceof FailureError && error.failure.reason === "DATABASE_UNAVAILABLE") return rejectAll(group, error);
+      if (isConflict(error)) metrics.conflict();
+      if (sqlState(error) === SQLSTATE.SERIALIZATION_FAILURE) {
+        lockedLeft = penalty;
+        penalty = Math.min(penalty * 2, PENALTY_MAX);
+      }
+      await takeLockedWay(group, before, isUnknown(error));
+    }
+  }
+
+  /** Works that were handed in before are answered first: these may build on them. */
+  async function takeLockedWay(group: readonly Waiting[], before: Promise<unknown>, wasTried: boolean): Promise<void> {
+    locked += 1;
+    try {
+      await before;
+      await postLocked(group, wasTried);
+    } finally {
+      locked -= 1;
+    }
+  }
+
+  /** Decides from what is remembered and sends the batch; the batches after it build on its decisions at once. */
+  async function decideOptimistic(works: readonly Work[]) {
+    await remember(works);
+    // A batch before this one is about to be decided again: what is remembered may lack its effects.
+    if (locked > 0) throw new StaleError();
+    const batch = openBatch(cache);
+    const verdicts = decideWorks(batch, works, NOTHING_ANSWERED);
+    const writing = writeBatch(connection, batch, decidedOf(verdicts));
+    writing.catch(() => undefined);
+    for (const book of batch.after.values()) cache.set(book);
+    return { verdicts, writing };
+  }
+
+  async function remember(works: readonly Work[]): Promise<void> {
+    const missing = [...accountIdsOf(works)].filter((id) => cache.get(id) === undefined);
+    if (missing.length === 0) return;
+    try {
+      for (const book of await readBooks(database.pool, missing)) cache.set(book);
+    } catch (error) {
+      throw translate(error);
+    }
+  }
+
+  /** @param wasTried whether an attempt before this one may have been committed */
+  async function postLocked(group: readonly Waiting[], wasTried: boolean): Promise<void> {
+    const started = performance.now();
+    const works = group.map((waiting) => waiting.work);
+    try {
+      const outcomes = await inClaimingTransaction(database, ENDLESS, ({ client }) => postWorks(client, works), { wasTried });
+      answer(group, outcomes);
+      report("locked", group, started);
+    } catch (error) {
+      // What one of them caused must not fail its neighbours.
+      if (group.length > 1 && !(error instanceof FailureError)) {
+        for (const waiting of group) await postLocked([waiting], wasTried);
+      } else {
+        rejectAll(group, error);
+      }
+    } finally {
+      cache.forget(accountIdsOf(works));
+    }
+  }
+
+  function answer(group: readonly Waiting[], outcomes: readonly Outcome[][]): void {
+    group.forEach(({ resolve }, index) => {
+      const ofWork = present(outcomes[index], "the outcomes of a work");
+      for (const outcome of ofWork) countRejection(outcome);
+      resolve(ofWork);
+    });
+  }
+
+  function countRejection(outcome: Outcome): void {
+    if ("transaction" in outcome && outcome.transaction.failure !== null && !outcome.replayed) {
+      metrics.rejection(outcome.transaction.failure.reason);
+    }
+  }
+
+  function report(shape: "optimistic" | "locked", group: readonly Waiting[], started: number): void {
+    const oldest = present(group[0], "a work").since;
+    metrics.batch(shape, sizeOf(group), started - oldest, performance.now() - started);
+  }
+
+  return {
+    post,
+    get depth() {
+      return depth;
+    },
+  };
+}
+
+/** The batch was not sent, because one before it has to be decided again. */
+class StaleError extends Error {
+  override readonly name = "StaleError";
+}
+
+const NOTHING_ANSWERED = new Map<string, null>();
+
+/** Works that are under way are seen through, whether their callers wait or not. */
+const ENDLESS: Patience = { assertWaiting: () => undefined };
+
+/** Whether what was sent may have been committed. */
+function isUnknown(error: unknown): boolean {
+  if (error instanceof FailureError) return error.failure.reason === "OUTCOME_UNKNOWN";
+  return isUnavailable(error);
+}
+
+/** Drops a work whose caller left before the database was asked. */
+function stillWaits({ patience, reject }: Waiting): boolean {
+  try {
+    patience.assertWaiting();
+    return true;
+  } catch (error) {
+    reject(error);
+    return false;
+  }
+}
+
+function rejectAll(group: readonly Waiting[], error: unknown): void {
+  for (const { reject } of group) reject(error);
+}
+
+function sizeOf(group: readonly Waiting[]): number {
+  return group.reduce((sum, { work }) => sum + work.commands.length, 0);
+}
+
+/** About how much memory a waiting work takes. */
+function bytesOf({ commands }: Work): number {
+  let bytes = 0;
+  for (const { description, metadata } of commands) {
+    bytes += COMMAND_BYTES + 2 * description.length;
+    for (const key in metadata) bytes += 2 * (key.length + (metadata[key]?.length ?? 0)) + 64;
+  }
+  return bytes;
+}
+
+const COMMAND_BYTES = 600;

@@ -1,0 +1,123 @@
+import type { Failure } from "../base/failure.js";
+import type { Uuid } from "../base/ids.js";
+import { requestKey } from "./find.js";
+import type { Book, Books } from "./books.js";
+import { decide, type Decision } from "./rules.js";
+import type { Command, LedgerTransaction, Movement } from "./transaction.js";
+
+/** How the commands of one piece of work hang together. */
+export type Mode = "INDEPENDENT" | "ATOMIC";
+
+/** Commands that one caller sent together: they are decided in their order, in one database transaction. */
+export interface Work {
+  readonly commands: readonly Command[];
+  readonly mode: Mode;
+}
+
+/** What came of a command: its transaction, posted or rejected, or that its request_id was used by another request. */
+export type Outcome =
+  | { readonly transaction: LedgerTransaction; readonly replayed: boolean }
+  | { readonly failure: Failure };
+
+/** A command that was not answered before, and what becomes of it. */
+export interface Decided {
+  readonly command: Command;
+  readonly decision: Decision;
+}
+
+/** What is to be done about a command: write what was decided, or give the answer that stands already. */
+export type Verdict = Decided | { readonly outcome: Outcome };
+
+/** The transactions that earlier requests made, by requestKey(); null for a request that made none. */
+export type Answered = ReadonlyMap<string, LedgerTransaction | null>;
+
+/**
+ * Decides the commands of a piece of work, in their order, each seeing the effects of those before it.
+ *
+ * An ATOMIC work is posted as a whole or not at all: when one command is refused, now or by an answer that stands
+ * already, the books are left as they were and every other new command is refused with BATCH_ABORTED.
+ */
+export function decideWork(books: Books, { commands, mode }: Work, answered: Answered): Verdict[] {
+  if (mode === "INDEPENDENT") return commands.map((command) => verdictOf(books, command, answered));
+  const draft = draftOf(books);
+  const verdicts: Verdict[] = [];
+  for (const command of commands) {
+    const verdict = verdictOf(draft, command, answered);
+    verdicts.push(verdict);
+    const failure = failureOf(verdict);
+    if (failure !== undefined) return abort(commands, verdicts, failure, answered);
+  }
+  draft.keep();
+  return verdicts;
+}
+
+/** The answer to a request whose id was used before. */
+export function replay(command: Command, stored: LedgerTransaction | null): Outcome {
+  const differs = stored === null ? ["method"] : differences(command, stored);
+  if (stored === null || differs.length > 0) {
+    return { failure: { reason: "REQUEST_ID_REUSED", requestId: command.requestId, differs } };
+  }
+  return { transaction: stored, replayed: true };
+}
+
+function verdictOf(books: Books, command: Command, answered: Answered): Verdict {
+  const stored = answered.size === 0 ? undefined : answered.get(requestKey(command));
+  return stored === undefined ? { command, decision: decide(books, command) } : { outcome: replay(command, stored) };
+}
+
+function failureOf(verdict: Verdict): Failure | undefined {
+  if ("decision" in verdict) return "failure" in verdict.decision ? verdict.decision.failure : undefined;
+  return "failure" in verdict.outcome ? verdict.outcome.failure : (verdict.outcome.transaction.failure ?? undefined);
+}
+
+/** The verdicts of an ATOMIC work whose latest verdict is a refusal. */
+function abort(commands: readonly Command[], verdicts: readonly Verdict[], failure: Failure, answered: Answered): Verdict[] {
+  const culpritIndex = verdicts.length - 1;
+  const aborted: Decision = { failure: { reason: "BATCH_ABORTED", culpritIndex, culpritReason: failure.reason } };
+  return commands.map((command, index) => {
+    const verdict = verdicts[index];
+    if (verdict !== undefined && (index === culpritIndex || "outcome" in verdict)) return verdict;
+    const stored = answered.get(requestKey(command));
+    return stored === undefined ? { command, decision: aborted } : { outcome: replay(command, stored) };
+  });
+}
+
+/** Books over others, which change only when the draft is kept. */
+function draftOf(books: Books): Books & { keep(): void } {
+  const changed = new Map<Uuid, Book>();
+  return {
+    get: (id) => changed.get(id) ?? books.get(id),
+    set: (id, book) => changed.set(id, book),
+    keep: () => {
+      for (const [id, book] of changed) books.set(id, book);
+    },
+  };
+}
+
+/** The contract's names of the fields in which a request differs from the one that was answered under its id. */
+function differences(command: Movement, stored: Movement): string[] {
+  if (command.kind !== stored.kind) return ["method"];
+  const names = FIELD_NAMES[command.kind];
+  return [
+    ...(command.debitAccountId === stored.debitAccountId ? [] : [names.debit]),
+    ...(command.creditAccountId === stored.creditAccountId ? [] : [names.credit]),
+    ...(command.currencyCode === stored.currencyCode ? [] : ["amount.currency_code"]),
+    ...(command.amountMinor === stored.amountMinor ? [] : ["amount.minor_units"]),
+    ...(command.description === stored.description ? [] : ["description"]),
+    ...(sameMetadata(command.metadata, stored.metadata) ? [] : ["metadata"]),
+    ...(command.effectiveTime === stored.effectiveTime ? [] : ["effective_time"]),
+  ];
+}
+
+// By TransactionKind. The system account follows from currency and name, so another currency makes it differ too.
+const FIELD_NAMES = {
+  1: { debit: "system_account", credit: "wallet_id" },
+  2: { debit: "system_account", credit: "wallet_id" },
+  3: { debit: "wallet_id", credit: "system_account" },
+  4: { debit: "from_wallet_id", credit: "to_wallet_id" },
+} as const satisfies Record<Movement["kind"], { debit: string; credit: string }>;
+
+function sameMetadata(a: Movement["metadata"], b: Movement["metadata"]): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
