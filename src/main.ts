@@ -42,8 +42,9 @@ export interface Grey {
  */
 export async function startGrey(config: Config, logger: Logger): Promise<Grey> {
   const inFlight = new InFlight();
+  const draining = new AbortController();
   let services: Services | undefined;
-  const server = await listen(config, logger, inFlight, () => services);
+  const server = await listen(config, logger, inFlight, draining.signal, () => services);
   const stops: (() => Promise<void>)[] = [() => server.stop(config.GREY_SHUTDOWN_TIMEOUT_MS)];
   try {
     const embedded = config.DATABASE_URL === undefined ? await startEmbedded(config, logger) : undefined;
@@ -66,6 +67,7 @@ export async function startGrey(config: Config, logger: Logger): Promise<Grey> {
       stop: async () => {
         server.setServing(false);
         await delay(config.GREY_DRAIN_MS);
+        draining.abort();
         for (const stop of stops) await stop();
       },
     };
@@ -112,6 +114,7 @@ function listen(
   config: Config,
   logger: Logger,
   inFlight: InFlight,
+  draining: AbortSignal,
   services: () => Services | undefined,
 ): Promise<RpcServer> {
   const descriptors = loadDescriptors();
@@ -121,6 +124,7 @@ function listen(
     retryAfterMs: config.GREY_RETRY_AFTER_MS,
     callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
     callsInFlightMax: config.GREY_CALLS_IN_FLIGHT_MAX,
+    draining,
   };
   const bound: BoundService[] = [
     bindMethods(UserServiceService, () => services()?.user, pipeline, inFlight),

@@ -49,7 +49,10 @@ export const SETTINGS = {
   ),
   GREY_MIGRATE_ON_START: setting(flag, "true", "whether `grey serve` brings the schema up to date first"),
   GREY_DATA_DIR: setting(
-    z.string().min(1).transform((text) => resolve(text)),
+    z
+      .string()
+      .min(1)
+      .transform((text) => resolve(text)),
     join(PROJECT_DIR, "data"),
     "folder of the embedded PostgreSQL",
   ),
@@ -64,7 +67,11 @@ export const SETTINGS = {
   GREY_REQUEST_BYTES_MAX: setting(whole(1_024, 67_108_864), "4194304", "largest request message, in bytes"),
   GREY_METADATA_BYTES_MAX: setting(whole(1_024, 1_048_576), "16384", "largest set of request headers, in bytes"),
   GREY_CONNECTION_STREAMS_MAX: setting(whole(1, 100_000), "1024", "concurrent calls on one connection"),
-  GREY_CONNECTION_IDLE_MS: setting(whole(1_000, 86_400_000), "600000", "an idle connection is closed after this, in ms"),
+  GREY_CONNECTION_IDLE_MS: setting(
+    whole(1_000, 86_400_000),
+    "600000",
+    "an idle connection is closed after this, in ms",
+  ),
   GREY_CONNECTION_AGE_MS: setting(
     whole(1_000, 86_400_000),
     "3600000",
@@ -99,7 +106,11 @@ export const SETTINGS = {
     "0",
     "how long to go on serving as NOT_SERVING at shutdown, in ms, so that balancers notice",
   ),
-  GREY_SHUTDOWN_TIMEOUT_MS: setting(whole(100, 600_000), "10000", "calls in flight at shutdown may take this long, in ms"),
+  GREY_SHUTDOWN_TIMEOUT_MS: setting(
+    whole(100, 600_000),
+    "10000",
+    "calls in flight at shutdown may take this long, in ms",
+  ),
   GREY_LOG_LEVEL: setting(z.enum(["error", "warn", "info", "debug"]), "info", "error, warn, info or debug"),
   GREY_LOG_FORMAT: setting(
     z.enum(["auto", "json", "pretty"]),

@@ -13,7 +13,11 @@ const PG_EPOCH_MICROS = 946_684_800_000_000n;
 /** A parameter for `$n::uuid[]`. */
 export function uuidArray(ids: readonly (Uuid | null)[]): Buffer {
   return encode(OID.UUID, ids, 16, (buffer, offset, id) => {
-    const written = buffer.write(id.slice(0, 8) + id.slice(9, 13) + id.slice(14, 18) + id.slice(19, 23) + id.slice(24), offset, "hex");
+    const written = buffer.write(
+      id.slice(0, 8) + id.slice(9, 13) + id.slice(14, 18) + id.slice(19, 23) + id.slice(24),
+      offset,
+      "hex",
+    );
     assert(written === 16, "an id is not a UUID");
   });
 }

@@ -52,7 +52,11 @@ export async function migrate(
 
 async function migrateAt(
   url: string,
-  { revert, check, onProgress }: { readonly revert?: boolean; readonly check?: boolean; readonly onProgress: (line: string) => void },
+  {
+    revert,
+    check,
+    onProgress,
+  }: { readonly revert?: boolean; readonly check?: boolean; readonly onProgress: (line: string) => void },
 ): Promise<void> {
   if (revert === true) {
     await migrateDown(url);

@@ -48,7 +48,12 @@ export const JournalBatchEntity = new EntitySchema<JournalBatch>({
   name: "JournalBatch",
   tableName: "journal_batches",
   columns: {
-    firstIndex: { type: "bigint", primary: true, name: "first_index", primaryKeyConstraintName: "journal_batches_pkey" },
+    firstIndex: {
+      type: "bigint",
+      primary: true,
+      name: "first_index",
+      primaryKeyConstraintName: "journal_batches_pkey",
+    },
     recordIds: { type: "uuid", array: true, name: "record_ids" },
     recordTypes: { type: "smallint", array: true, name: "record_types" },
     createTime: { type: "timestamptz", name: "create_time" },

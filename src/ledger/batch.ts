@@ -70,7 +70,12 @@ SELECT first_index, create_time_micros FROM post_batch(
  * of requests_pkey when a request id was used before; then nothing is written.
  * @param claims false when the caller has claimed the request ids itself
  */
-export async function writeBatch(client: Writer, batch: Batch, decided: readonly Decided[], claims = true): Promise<Recorded> {
+export async function writeBatch(
+  client: Writer,
+  batch: Batch,
+  decided: readonly Decided[],
+  claims = true,
+): Promise<Recorded> {
   const { rows } = await client.query<{ first_index: bigint; create_time_micros: bigint }>({
     name: "post-batch",
     text: POST_BATCH,

@@ -89,7 +89,10 @@ export function createEngine(database: Database, connection: PostingConnection, 
 
   function enqueue(work: Work, patience: Patience, keys: readonly string[]): Promise<Outcome[]> {
     const size = bytesOf(work);
-    if (depth + work.commands.length > config.GREY_POSTING_QUEUE_MAX || bytes + size > config.GREY_POSTING_QUEUE_BYTES_MAX) {
+    if (
+      depth + work.commands.length > config.GREY_POSTING_QUEUE_MAX ||
+      bytes + size > config.GREY_POSTING_QUEUE_BYTES_MAX
+    ) {
       throw new FailureError({ reason: "OVERLOADED" });
     }
     depth += work.commands.length;
@@ -179,7 +182,8 @@ export function createEngine(database: Database, connection: PostingConnection, 
     } catch (error) {
       cache.forget(accountIdsOf(works));
       // Nothing was sent, so there is nothing to find out.
-      if (error instanceof FailureError && error.failure.reason === "DATABASE_UNAVAILABLE") return rejectAll(group, error);
+      if (error instanceof FailureError && error.failure.reason === "DATABASE_UNAVAILABLE")
+        return rejectAll(group, error);
       if (isConflict(error)) metrics.conflict();
       if (sqlState(error) === SQLSTATE.SERIALIZATION_FAILURE) {
         lockedLeft = penalty;
@@ -228,7 +232,9 @@ export function createEngine(database: Database, connection: PostingConnection, 
     const started = performance.now();
     const works = group.map((waiting) => waiting.work);
     try {
-      const outcomes = await inClaimingTransaction(database, ENDLESS, ({ client }) => postWorks(client, works), { wasTried });
+      const outcomes = await inClaimingTransaction(database, ENDLESS, ({ client }) => postWorks(client, works), {
+        wasTried,
+      });
       answer(group, outcomes);
       report("locked", group, started);
     } catch (error) {

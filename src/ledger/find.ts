@@ -52,10 +52,7 @@ JOIN requests r ON r.caller = wanted.caller AND r.request_id = wanted.request_id
 LEFT JOIN transactions t ON t.id = r.transaction_id ${JOINS}`;
 
 /** The transactions that exist of these ids, by id. */
-export async function findTransactions(
-  client: Queryable,
-  ids: readonly Uuid[],
-): Promise<Map<Uuid, LedgerTransaction>> {
+export async function findTransactions(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, LedgerTransaction>> {
   if (ids.length === 0) return new Map();
   const { rows } = await client.query<Row>({ name: "transactions-by-id", text: BY_ID, values: [uuidArray(ids)] });
   return new Map(rows.map((row) => [row.id, fromRow(row)]));

@@ -144,7 +144,9 @@ export async function checkIntegrity({ pool }: Database, faultsMax: number): Pro
 }
 
 async function checkAll(client: PoolClient, faultsMax: number): Promise<IntegrityReport> {
-  const { rows } = await client.query<{ accounts: bigint; transactions: bigint; entries: bigint; records: bigint }>(COUNTS);
+  const { rows } = await client.query<{ accounts: bigint; transactions: bigint; entries: bigint; records: bigint }>(
+    COUNTS,
+  );
   const [counts] = rows;
   const faults: Fault[] = [];
   let faultCount = 0n;
@@ -154,7 +156,8 @@ async function checkAll(client: PoolClient, faultsMax: number): Promise<Integrit
       [faultsMax],
     );
     faultCount += found.rows[0]?.total ?? 0n;
-    for (const { subject, detail } of found.rows.slice(0, faultsMax - faults.length)) faults.push({ law, subject, detail });
+    for (const { subject, detail } of found.rows.slice(0, faultsMax - faults.length))
+      faults.push({ law, subject, detail });
   }
   return {
     accountCount: counts?.accounts ?? 0n,

@@ -86,7 +86,10 @@ export async function listTransactions(
         int2Array(filter.states.length === 0 ? Object.values(TRANSACTION_STATE) : filter.states),
       ],
     });
-    const found = await findTransactions(client, rows.slice(0, pageSize).map((row) => row.id));
+    const found = await findTransactions(
+      client,
+      rows.slice(0, pageSize).map((row) => row.id),
+    );
     for (const row of rows.slice(0, pageSize)) {
       const transaction = found.get(row.id);
       if (transaction === undefined) continue;

@@ -24,7 +24,12 @@ export async function postWorks(
   { claims = true }: { readonly claims?: boolean } = {},
 ): Promise<Outcome[][]> {
   const books = await lockBooks(client, accountIdsOf(works));
-  const answered = claims ? await findAnswered(client, works.flatMap((work) => work.commands)) : new Map();
+  const answered = claims
+    ? await findAnswered(
+        client,
+        works.flatMap((work) => work.commands),
+      )
+    : new Map();
   const batch = openBatch(new Map(books.map((book) => [book.id, book])));
   const verdicts = decideWorks(batch, works, answered);
   const decided = decidedOf(verdicts);

@@ -36,8 +36,12 @@ export function decide(books: Books, command: Command): Decision {
 }
 
 /** What can be spent: the posted balance less what is held for going out. */
-export function availableMinor(book: Pick<Book, "normalSide" | "balanceMinor" | "pendingDebitsMinor" | "pendingCreditsMinor">): bigint {
-  return book.balanceMinor - (book.normalSide === NORMAL_SIDE.CREDIT ? book.pendingDebitsMinor : book.pendingCreditsMinor);
+export function availableMinor(
+  book: Pick<Book, "normalSide" | "balanceMinor" | "pendingDebitsMinor" | "pendingCreditsMinor">,
+): bigint {
+  return (
+    book.balanceMinor - (book.normalSide === NORMAL_SIDE.CREDIT ? book.pendingDebitsMinor : book.pendingCreditsMinor)
+  );
 }
 
 function refused(failure: Failure): Decision {
@@ -76,7 +80,9 @@ function fundsRefuse(book: Book, command: Command, side: NormalSide): Failure | 
   const after = book.balanceMinor + (side === book.normalSide ? amountMinor : -amountMinor);
   if (side === book.normalSide) {
     const max = book.maxBalanceMinor;
-    return !isInt64(after) || (max !== null && after > max) ? { reason: "BALANCE_OVERFLOW", accountId: book.id } : undefined;
+    return !isInt64(after) || (max !== null && after > max)
+      ? { reason: "BALANCE_OVERFLOW", accountId: book.id }
+      : undefined;
   }
   const min = book.minBalanceMinor;
   const available = availableMinor(book);

@@ -16,8 +16,7 @@ export interface Work {
 
 /** What came of a command: its transaction, posted or rejected, or that its request_id was used by another request. */
 export type Outcome =
-  | { readonly transaction: LedgerTransaction; readonly replayed: boolean }
-  | { readonly failure: Failure };
+  { readonly transaction: LedgerTransaction; readonly replayed: boolean } | { readonly failure: Failure };
 
 /** A command that was not answered before, and what becomes of it. */
 export interface Decided {
@@ -71,7 +70,12 @@ function failureOf(verdict: Verdict): Failure | undefined {
 }
 
 /** The verdicts of an ATOMIC work whose latest verdict is a refusal. */
-function abort(commands: readonly Command[], verdicts: readonly Verdict[], failure: Failure, answered: Answered): Verdict[] {
+function abort(
+  commands: readonly Command[],
+  verdicts: readonly Verdict[],
+  failure: Failure,
+  answered: Answered,
+): Verdict[] {
   const culpritIndex = verdicts.length - 1;
   const aborted: Decision = { failure: { reason: "BATCH_ABORTED", culpritIndex, culpritReason: failure.reason } };
   return commands.map((command, index) => {

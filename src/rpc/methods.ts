@@ -1,17 +1,17 @@
 import {
   status,
+  type handleBidiStreamingCall,
   type handleUnaryCall,
-  type Metadata,
   type ServerUnaryCall,
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { fail, FailureError } from "../base/failure.js";
-import { newId } from "../base/ids.js";
 import { describeError, type Logger } from "../telemetry/logger.js";
-import { traceIdOf } from "../telemetry/trace.js";
+import { deadlineOf, logCall, openCall, type CallState } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
 import { CODE, toGrpcError, trailersOf } from "./status.js";
+import { streamHandler, type ItemMethod } from "./streams.js";
 import type { Validate } from "./validate.js";
 
 /** One method of a generated service definition. */
@@ -23,11 +23,22 @@ interface UnaryDefinition<Request, Response> {
   readonly responseSerialize: (message: Response) => Buffer;
 }
 
-/** A service as Grey writes it: a function for each method of the definition, and for no other. */
+/** A bidirectional stream of a generated service definition. */
+interface StreamDefinition<Request, Response> {
+  readonly path: string;
+  readonly requestStream: true;
+  readonly responseStream: true;
+  readonly requestDeserialize: (bytes: Buffer) => Request;
+  readonly responseSerialize: (message: Response) => Buffer;
+}
+
+/** A service as Grey writes it: a function for each method of the definition, and for no other; for a stream, of its items. */
 export type Methods<Definition> = {
   readonly [M in keyof Definition]: Definition[M] extends UnaryDefinition<infer Request, infer Response>
     ? (request: Request, context: CallContext) => Promise<Response>
-    : never;
+    : Definition[M] extends StreamDefinition<infer Request, infer Response>
+      ? ItemMethod<Request, Response>
+      : never;
 };
 
 /** What every call goes through. */
@@ -38,6 +49,8 @@ export interface Pipeline {
   /** Deadline of a call whose caller gave none, and the latest of all. */
   readonly callTimeoutMs: number;
   readonly callsInFlightMax: number;
+  /** Aborted when the server stops: streams take no more. */
+  readonly draining: AbortSignal;
 }
 
 /** A definition and its implementation, as grpc-js takes them. */
@@ -82,23 +95,21 @@ export function bindMethods<Definition extends object>(
   inFlight: InFlight,
 ): BoundService {
   const bound: Record<string, unknown> = {};
-  const implementation: Record<string, handleUnaryCall<Buffer, unknown>> = {};
-  for (const [name, method] of Object.entries(definition) as [string & keyof Definition, UnaryDefinition<object, object>][]) {
+  const implementation: Record<string, handleUnaryCall<Buffer, unknown> | handleBidiStreamingCall<Buffer, object>> = {};
+  for (const [name, method] of Object.entries(definition) as [string & keyof Definition, AnyDefinition][]) {
     // The bytes are validated before they are decoded; grpc-js would answer a throwing deserializer with its own error.
     bound[name] = { ...method, requestDeserialize: (bytes: Buffer) => bytes };
-    implementation[name] = handlerOf(
-      method,
-      () => methods()?.[name] as Method | undefined,
-      pipeline,
-      inFlight,
-    );
+    implementation[name] = method.requestStream
+      ? streamHandler(method, () => methods()?.[name] as ItemMethod<object, object> | undefined, pipeline, inFlight)
+      : unaryHandler(method, () => methods()?.[name] as Method | undefined, pipeline, inFlight);
   }
   return { definition: bound as unknown as ServiceDefinition, implementation };
 }
 
+type AnyDefinition = UnaryDefinition<object, object> | StreamDefinition<object, object>;
 type Method = (request: object, context: CallContext) => Promise<object>;
 
-function handlerOf(
+function unaryHandler(
   definition: UnaryDefinition<object, object>,
   methodWhenReady: () => Method | undefined,
   pipeline: Pipeline,
@@ -113,7 +124,8 @@ function handlerOf(
     const violations = validate(call.request);
     if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });
     const request = definition.requestDeserialize(call.request);
-    if ("requestId" in request && typeof request.requestId === "string") state.requestId = request.requestId.toLowerCase();
+    if ("requestId" in request && typeof request.requestId === "string")
+      state.requestId = request.requestId.toLowerCase();
     const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), state);
     context.assertWaiting();
     return method(request, context);
@@ -121,10 +133,7 @@ function handlerOf(
 
   return (call, callback) => {
     const started = process.hrtime.bigint();
-    const state: CallState = {
-      requestId: headerText(call.metadata, "x-request-id") ?? newId(),
-      traceId: traceIdOf(headerText(call.metadata, "traceparent")),
-    };
+    const state = openCall(call.metadata);
     inFlight.enter();
     answer(call, state).then(
       (response) => {
@@ -133,10 +142,7 @@ function handlerOf(
         logCall(logger, definition.path, state, started, "OK");
       },
       (error: unknown) => {
-        const known = error instanceof FailureError ? error : new FailureError({ reason: "INTERNAL" });
-        if (known !== error || known.failure.reason === "INTERNAL") {
-          logger.error("fault", { method: definition.path, ...state, ...describeError(error) });
-        }
+        const known = knownFailure(error, logger, definition.path, state);
         callback(toGrpcError(known, state, retryAfterMs));
         inFlight.leave();
         logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
@@ -145,40 +151,10 @@ function handlerOf(
   };
 }
 
-interface CallState {
-  requestId: string;
-  readonly traceId: string;
-}
-
-function deadlineOf(call: ServerUnaryCall<Buffer, unknown>, callTimeoutMs: number): number {
-  const latest = Date.now() + callTimeoutMs;
-  const given = Number(call.getDeadline());
-  return given < latest ? given : latest;
-}
-
-/** A header as text that may be logged and sent back: at most 128 visible ASCII characters, else it is not taken. */
-function headerText(metadata: Metadata, name: string): string | undefined {
-  const [value] = metadata.get(name);
-  return typeof value === "string" && /^[!-~]{1,128}$/.test(value) ? value : undefined;
-}
-
-/** The one line that a call leaves in the log; `info` for what the caller can cause, `warn` for what the operator should see. */
-function logCall(
-  logger: Logger,
-  path: string,
-  state: CallState,
-  started: bigint,
-  code: string,
-  error?: FailureError,
-): void {
-  const reason = error?.failure.reason;
-  const level = code === "UNAVAILABLE" || code === "RESOURCE_EXHAUSTED" || code === "INTERNAL" ? "warn" : "info";
-  logger.log(level, "call", {
-    method: path,
-    code,
-    durationMs: Number((process.hrtime.bigint() - started) / 1_000n) / 1_000,
-    ...state,
-    ...(reason !== undefined && { reason }),
-    ...(error?.cause instanceof Error && { cause: `${error.cause.name}: ${error.cause.message}` }),
-  });
+/** The error as a failure. One that nobody foresaw is INTERNAL to the caller, and described in the log. */
+export function knownFailure(error: unknown, logger: Logger, method: string, state: CallState): FailureError {
+  const isKnown = error instanceof FailureError && error.failure.reason !== "INTERNAL";
+  if (isKnown) return error;
+  logger.error("fault", { method, ...state, ...describeError(error) });
+  return new FailureError({ reason: "INTERNAL" });
 }

@@ -50,7 +50,9 @@ function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): 
       : {
           $case: "fileDescriptorResponse",
           value: {
-            fileDescriptorProto: [...withImports(file)].map((one) => Buffer.from(toBinary(FileDescriptorProtoSchema, one))),
+            fileDescriptorProto: [...withImports(file)].map((one) =>
+              Buffer.from(toBinary(FileDescriptorProtoSchema, one)),
+            ),
           },
         };
   return (request) => ({

@@ -75,9 +75,11 @@ function bind(server: Server, config: Config): Promise<number> {
 }
 
 function bindProblem(error: Error): string {
-  if (error.message.includes("EADDRINUSE")) return "the port is taken; is another Grey running? Choose another GREY_PORT";
+  if (error.message.includes("EADDRINUSE"))
+    return "the port is taken; is another Grey running? Choose another GREY_PORT";
   if (error.message.includes("EACCES")) return "this user may not use the port";
-  if (error.message.includes("EADDRNOTAVAIL") || error.message.includes("ENOTFOUND")) return "GREY_HOST is no address of this machine";
+  if (error.message.includes("EADDRNOTAVAIL") || error.message.includes("ENOTFOUND"))
+    return "GREY_HOST is no address of this machine";
   return error.message;
 }
 

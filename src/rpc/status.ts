@@ -89,11 +89,16 @@ export function trailersOf({ requestId, traceId }: CallIds): Metadata {
   return trailers;
 }
 
-/** The failure as a gRPC error with google.rpc details, as AIP-193 wants them. */
+/** The failure as a gRPC error, as AIP-193 wants it. */
 export function toGrpcError(error: FailureError, ids: CallIds, retryAfterMs: number): GrpcError {
-  const { failure, details } = error;
-  const code = CODE[failure.reason];
-  const message = messageOf(failure);
+  const { code, message, details } = toStatus(error, ids, retryAfterMs);
+  const metadata = trailersOf(ids);
+  metadata.set(BINARY_KEY, Buffer.from(Status.encode({ code, message, details }).finish()));
+  return { code, details: message, metadata };
+}
+
+/** The failure as a google.rpc.Status with its details: what an item of a batch or a stream is answered with. */
+export function toStatus({ failure, details }: FailureError, ids: CallIds, retryAfterMs: number): Status {
   const extra: Record<string, string> = {};
   if (details.replayed === true) extra.replayed = "true";
   if (details.transactionId !== undefined) extra.transaction_id = details.transactionId;
@@ -114,9 +119,7 @@ export function toGrpcError(error: FailureError, ids: CallIds, retryAfterMs: num
   }
   const requestInfo = RequestInfo.encode({ requestId: ids.requestId, servingData: ids.traceId });
   packed.push(pack("RequestInfo", requestInfo.finish()));
-  const metadata = trailersOf(ids);
-  metadata.set(BINARY_KEY, Buffer.from(Status.encode({ code, message, details: packed }).finish()));
-  return { code, details: message, metadata };
+  return { code: CODE[failure.reason], message: messageOf(failure), details: packed };
 }
 
 function messageOf(failure: Failure): string {

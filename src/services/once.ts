@@ -64,9 +64,7 @@ export async function answerOnce<
 }
 
 type Key = Pick<RequestRow, "caller" | "requestId">;
-type Outcome<Response> =
-  | { readonly response: Response }
-  | { readonly failure: Failure; readonly replayed: boolean };
+type Outcome<Response> = { readonly response: Response } | { readonly failure: Failure; readonly replayed: boolean };
 
 async function claim<Request, Response>(
   { client }: Transaction,
@@ -128,7 +126,10 @@ async function replay<Request, Response extends { readonly replayed: boolean }>(
   if (stored.failure !== null) return { failure: decodeFailure(stored.failure), replayed: true };
   const response =
     stored.response === null
-      ? await present(method.erased, "the answer about an erased thing")(transaction, present(stored.resourceId, "an erased thing"))
+      ? await present(method.erased, "the answer about an erased thing")(
+          transaction,
+          present(stored.resourceId, "an erased thing"),
+        )
       : method.response.decode(stored.response);
   return { response: { ...response, replayed: true } };
 }

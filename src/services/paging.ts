@@ -22,7 +22,10 @@ export interface PageTokens {
 
 export function createPageTokens(secret: Buffer): PageTokens {
   const macOf = (scope: readonly unknown[], cursor: string): Buffer =>
-    createHmac("sha256", secret).update(canonical([scope, cursor])).digest().subarray(0, MAC_BYTES);
+    createHmac("sha256", secret)
+      .update(canonical([scope, cursor]))
+      .digest()
+      .subarray(0, MAC_BYTES);
   return {
     seal: (scope, cursor) => Buffer.concat([macOf(scope, cursor), Buffer.from(cursor)]).toString("base64url"),
     open: (scope, token) => {

@@ -1,18 +1,26 @@
-import type {
-  DepositRequest,
-  TransactionServiceService,
-  TransferRequest,
-  TransferResponse,
-  WithdrawRequest,
-  ListTransactionsRequest,
+import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
+import {
+  BatchMode,
+  type BatchTransferResponse,
+  type DepositRequest,
+  type ListTransactionsRequest,
+  type TransactionServiceService,
+  type TransferRequest,
+  type TransferResponse,
+  type WithdrawRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
-import { fail, FailureError } from "../base/failure.js";
+import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
-import { TRANSACTION_KIND, type TransactionKind, type TransactionState } from "../entities/transaction.js";
+import {
+  TRANSACTION_KIND,
+  type TransactionKind,
+  type TransactionState as StoredState,
+} from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
 import { findAnswered, findTransactions } from "../ledger/find.js";
 import { listTransactions, type TransactionFilter } from "../ledger/list.js";
@@ -20,6 +28,7 @@ import type { Engine } from "../ledger/engine.js";
 import type { Outcome } from "../ledger/work.js";
 import type { Command } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
+import { toStatus } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
 import { balancesAfter, presentTransaction } from "./present.js";
@@ -36,12 +45,34 @@ export function createTransactionService(
     withdraw: (request, context) => postOne(engine, context, parseWithdraw(request, context)),
     transfer: (request, context) => postOne(engine, context, parseTransfer(request, context)),
 
+    batchTransfer: async (request, context) => {
+      const { transfers } = request;
+      assertDistinct(transfers);
+      const commands = transfers.map((transfer) =>
+        parseTransfer(transfer, { ...context, requestId: parseId(transfer.requestId) }),
+      );
+      const mode = request.mode === BatchMode.ATOMIC ? "ATOMIC" : "INDEPENDENT";
+      const outcomes = await engine.post({ commands, mode }, context);
+      return presentBatch(transfers, outcomes, context);
+    },
+
+    streamTransfers: {
+      requestIdOf: ({ transfer }) => transfer?.requestId ?? "",
+      answer: async ({ correlation, transfer }, context) => {
+        const value = await postOne(engine, context, parseTransfer(present(transfer, "a transfer"), context));
+        return { correlation, outcome: { $case: "posted", value } };
+      },
+      refuse: ({ correlation }, value) => ({ correlation, outcome: { $case: "error", value } }),
+    },
+
     getTransaction: async ({ by }, { caller }) => {
       const id = parseId(present(by, "what names the transaction").value);
       if (by?.$case === "requestId") {
         const found = await reading(() => findAnswered(database.pool, [{ caller, requestId: id }]));
         const [transaction] = found.values();
-        return { transaction: presentTransaction(transaction ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })) };
+        return {
+          transaction: presentTransaction(transaction ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })),
+        };
       }
       const found = await reading(() => findTransactions(database.pool, [id]));
       const transaction = found.get(id) ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id });
@@ -115,6 +146,51 @@ async function postOne(engine: Engine, context: CallContext, command: Command): 
   return answerOf(present(outcome, "an outcome"));
 }
 
+/** Two transfers with one request_id cannot both be answered. */
+function assertDistinct(transfers: readonly TransferRequest[]): void {
+  const seen = new Map<string, number>();
+  const violations: FieldViolation[] = [];
+  transfers.forEach(({ requestId }, index) => {
+    const key = parseId(requestId);
+    const first = seen.get(key);
+    if (first === undefined) seen.set(key, index);
+    else
+      violations.push({
+        field: `transfers[${index}].request_id`,
+        rule: `must differ from that of transfers[${first}]`,
+      });
+  });
+  if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
+}
+
+function presentBatch(
+  transfers: readonly TransferRequest[],
+  outcomes: readonly Outcome[],
+  { traceId }: CallContext,
+): BatchTransferResponse {
+  const balances = new Map<Uuid, Balance>();
+  const results = outcomes.map((outcome, index) => {
+    const requestId = transfers[index]?.requestId ?? "";
+    const error = (failure: Failure, details: FailureDetails) =>
+      // Nothing in a result passes, so no delay is told.
+      toStatus(new FailureError(failure, details), { requestId, traceId }, 0);
+    if ("failure" in outcome) return { ...NO_TRANSACTION, error: error(outcome.failure, {}) };
+    const { transaction, replayed } = outcome;
+    const { id, failure, journalIndex } = transaction;
+    for (const balance of balancesAfter(transaction)) balances.set(balance.walletId, balance);
+    return {
+      transactionId: id,
+      state: failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
+      journalIndex,
+      error: failure === null ? undefined : error(failure, { replayed, transactionId: id }),
+      replayed,
+    };
+  });
+  return { results, balances: [...balances.values()] };
+}
+
+const NO_TRANSACTION = { transactionId: "", state: TransactionState.UNSPECIFIED, journalIndex: 0n, replayed: false };
+
 /** The answer to a movement; a refusal leaves as its failure and names the transaction that keeps it. */
 function answerOf(outcome: Outcome): TransferResponse {
   if ("failure" in outcome) throw new FailureError(outcome.failure);
@@ -130,7 +206,7 @@ async function parseFilter({ dataSource }: Database, request: ListTransactionsRe
   return {
     accountIds: await accountsOf(dataSource.manager, present(of, "whose transactions")),
     kinds: request.kinds as number[] as TransactionKind[],
-    states: request.states as number[] as TransactionState[],
+    states: request.states as number[] as StoredState[],
     from: createTimeFrom === undefined ? null : toMicros(createTimeFrom),
     before: createTimeBefore === undefined ? null : toMicros(createTimeBefore),
   };
@@ -149,4 +225,3 @@ async function accountsOf(
   const wallets = await manager.find(WalletEntity, { select: { id: true }, where: { userId: id } });
   return wallets.map((wallet) => wallet.id);
 }
-

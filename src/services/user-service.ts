@@ -99,10 +99,18 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
       answerOnce(database, context, DELETE_USER, request, async (transaction) => {
         const user = await lockUser(transaction, parseId(request.userId), request.etag);
         const closed = await closeWallets(transaction, user.id);
-        Object.assign(user, { name: "", email: null, emailKey: null, metadata: {}, deleteTime: await clock(transaction) });
+        Object.assign(user, {
+          name: "",
+          email: null,
+          emailKey: null,
+          metadata: {},
+          deleteTime: await clock(transaction),
+        });
         await store(transaction, user);
         // Stored requests and answers hold the personal data too.
-        await transaction.client.query("UPDATE requests SET request = NULL, response = NULL WHERE resource_id = $1", [user.id]);
+        await transaction.client.query("UPDATE requests SET request = NULL, response = NULL WHERE resource_id = $1", [
+          user.id,
+        ]);
         const records = closed.map((id) => ({ id, type: RECORD_TYPE.WALLET_CLOSED }));
         return done(user, RECORD_TYPE.USER_DELETED, records);
       }),
@@ -180,7 +188,8 @@ async function refusingTakenEmail(
   } catch (error) {
     // Somebody else took it at the same moment.
     const isTaken =
-      sqlState(error) === SQLSTATE.UNIQUE_VIOLATION && (error as { constraint?: string }).constraint === "users_email_key";
+      sqlState(error) === SQLSTATE.UNIQUE_VIOLATION &&
+      (error as { constraint?: string }).constraint === "users_email_key";
     if (isTaken) fail({ reason: "EMAIL_TAKEN" });
     throw error;
   }

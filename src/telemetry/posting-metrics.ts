@@ -13,10 +13,21 @@ export interface PostingMetrics {
 /** @param queueDepth how many commands wait at the moment */
 export function createPostingMetrics(queueDepth: () => number): PostingMetrics {
   const meter = metrics.getMeter("grey.posting");
-  const size = meter.createHistogram("grey.posting.batch.size", { description: "Commands in a batch", unit: "{command}" });
-  const wait = meter.createHistogram("grey.posting.wait", { description: "Wait of a batch's oldest command", unit: "ms" });
-  const commit = meter.createHistogram("grey.posting.commit", { description: "Time to write and commit a batch", unit: "ms" });
-  const conflicts = meter.createCounter("grey.posting.conflicts", { description: "Batches that had to be decided again" });
+  const size = meter.createHistogram("grey.posting.batch.size", {
+    description: "Commands in a batch",
+    unit: "{command}",
+  });
+  const wait = meter.createHistogram("grey.posting.wait", {
+    description: "Wait of a batch's oldest command",
+    unit: "ms",
+  });
+  const commit = meter.createHistogram("grey.posting.commit", {
+    description: "Time to write and commit a batch",
+    unit: "ms",
+  });
+  const conflicts = meter.createCounter("grey.posting.conflicts", {
+    description: "Batches that had to be decided again",
+  });
   const rejections = meter.createCounter("grey.posting.rejections", { description: "Refused commands, by reason" });
   meter
     .createObservableGauge("grey.posting.queue", { description: "Commands that wait", unit: "{command}" })

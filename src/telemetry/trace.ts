@@ -8,7 +8,8 @@ import { trace } from "@opentelemetry/api";
 export function traceIdOf(traceparent: string | undefined): string {
   const span = trace.getActiveSpan();
   if (span !== undefined) return span.spanContext().traceId;
-  const match = traceparent === undefined ? null : /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(traceparent);
+  const match =
+    traceparent === undefined ? null : /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(traceparent);
   const traceId = match?.[1];
   return traceId === undefined || /^0+$/.test(traceId) ? randomBytes(16).toString("hex") : traceId;
 }

@@ -10,8 +10,10 @@ import {
   type CallOptions,
   type ChannelCredentials,
   Client,
+  type ClientDuplexStream,
   type ClientOptions,
   type ClientUnaryCall,
+  type handleBidiStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -19,6 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
+import { Status } from "../../../google/rpc/status.js";
 import { Money } from "../../type/v1/money.js";
 import { Balance } from "../../wallet/v1/wallet_service.js";
 import {
@@ -34,6 +37,49 @@ import {
 export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/transaction_service.proto";
+
+/** BatchMode says how the transfers of a batch hang together. */
+export enum BatchMode {
+  /** UNSPECIFIED - Never accepted. */
+  UNSPECIFIED = 0,
+  /** ATOMIC - All are posted or none: when one is refused, the others are refused with BATCH_ABORTED, which names it. */
+  ATOMIC = 1,
+  /** INDEPENDENT - Each is posted or refused by itself. */
+  INDEPENDENT = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function batchModeFromJSON(object: any): BatchMode {
+  switch (object) {
+    case 0:
+    case "BATCH_MODE_UNSPECIFIED":
+      return BatchMode.UNSPECIFIED;
+    case 1:
+    case "BATCH_MODE_ATOMIC":
+      return BatchMode.ATOMIC;
+    case 2:
+    case "BATCH_MODE_INDEPENDENT":
+      return BatchMode.INDEPENDENT;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return BatchMode.UNRECOGNIZED;
+  }
+}
+
+export function batchModeToJSON(object: BatchMode): string {
+  switch (object) {
+    case BatchMode.UNSPECIFIED:
+      return "BATCH_MODE_UNSPECIFIED";
+    case BatchMode.ATOMIC:
+      return "BATCH_MODE_ATOMIC";
+    case BatchMode.INDEPENDENT:
+      return "BATCH_MODE_INDEPENDENT";
+    case BatchMode.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
 
 /** DepositRequest asks to bring money into a wallet. */
 export interface DepositRequest {
@@ -153,6 +199,64 @@ export interface TransferResponse {
   balances: Balance[];
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+}
+
+/** BatchTransferRequest asks for many transfers. */
+export interface BatchTransferRequest {
+  /** How they hang together. */
+  mode: BatchMode;
+  /** The transfers: 1 to 10,000, each with a request_id of its own. */
+  transfers: TransferRequest[];
+}
+
+/** BatchTransferResponse holds what came of a batch. */
+export interface BatchTransferResponse {
+  /** One for each transfer, in the order of the request. */
+  results: BatchTransferResult[];
+  /**
+   * The balances after the batch, of every wallet that its posted transfers touched. A replayed transfer counts with the balances
+   * right after it.
+   */
+  balances: Balance[];
+}
+
+/** BatchTransferResult is what came of one transfer of a batch. */
+export interface BatchTransferResult {
+  /** The transaction that keeps it; empty when the request_id belongs to another request. */
+  transactionId: string;
+  /** What became of it; unspecified when the request_id belongs to another request. */
+  state: TransactionState;
+  /** The index of its record in the journal. */
+  journalIndex: bigint;
+  /** Why it was refused, as the call Transfer would have said; unset when it was posted. */
+  error:
+    | Status
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** StreamTransfersRequest asks for one transfer of a stream. */
+export interface StreamTransfersRequest {
+  /** The client's own number for it, given back with the result. */
+  correlation: bigint;
+  /** The transfer. */
+  transfer: TransferRequest | undefined;
+}
+
+/** StreamTransfersResponse is what came of one transfer of a stream. */
+export interface StreamTransfersResponse {
+  /** The correlation of the request. */
+  correlation: bigint;
+  /** What came of it. */
+  outcome:
+    | //
+    /** It was posted: what the call Transfer would have answered. */
+    { $case: "posted"; value: TransferResponse }
+    | //
+    /** It was refused, or cannot be answered now: what the call Transfer would have failed with. */
+    { $case: "error"; value: Status }
+    | undefined;
 }
 
 /** GetTransactionRequest names one transaction. */
@@ -1449,6 +1553,542 @@ export const TransferResponse: MessageFns<TransferResponse> = {
   },
 };
 
+function createBaseBatchTransferRequest(): BatchTransferRequest {
+  return { mode: 0, transfers: [] };
+}
+
+export const BatchTransferRequest: MessageFns<BatchTransferRequest> = {
+  encode(message: BatchTransferRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.mode !== 0) {
+      writer.uint32(8).int32(message.mode);
+    }
+    for (const v of message.transfers) {
+      TransferRequest.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BatchTransferRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBatchTransferRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.mode = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.transfers.push(TransferRequest.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BatchTransferRequest {
+    return {
+      mode: isSet(object.mode) ? batchModeFromJSON(object.mode) : 0,
+      transfers: globalThis.Array.isArray(object?.transfers)
+        ? object.transfers.map((e: any) => TransferRequest.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: BatchTransferRequest): unknown {
+    const obj: any = {};
+    if (message.mode !== 0) {
+      obj.mode = batchModeToJSON(message.mode);
+    }
+    if (message.transfers?.length) {
+      obj.transfers = message.transfers.map((e) => TransferRequest.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BatchTransferRequest>, I>>(base?: I): BatchTransferRequest {
+    return BatchTransferRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BatchTransferRequest>, I>>(object: I): BatchTransferRequest {
+    const message = createBaseBatchTransferRequest();
+    message.mode = object.mode ?? 0;
+    message.transfers = object.transfers?.map((e) => TransferRequest.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBatchTransferResponse(): BatchTransferResponse {
+  return { results: [], balances: [] };
+}
+
+export const BatchTransferResponse: MessageFns<BatchTransferResponse> = {
+  encode(message: BatchTransferResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      BatchTransferResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BatchTransferResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBatchTransferResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(BatchTransferResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BatchTransferResponse {
+    return {
+      results: globalThis.Array.isArray(object?.results)
+        ? object.results.map((e: any) => BatchTransferResult.fromJSON(e))
+        : [],
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: BatchTransferResponse): unknown {
+    const obj: any = {};
+    if (message.results?.length) {
+      obj.results = message.results.map((e) => BatchTransferResult.toJSON(e));
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BatchTransferResponse>, I>>(base?: I): BatchTransferResponse {
+    return BatchTransferResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BatchTransferResponse>, I>>(object: I): BatchTransferResponse {
+    const message = createBaseBatchTransferResponse();
+    message.results = object.results?.map((e) => BatchTransferResult.fromPartial(e)) || [];
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBatchTransferResult(): BatchTransferResult {
+  return { transactionId: "", state: 0, journalIndex: 0n, error: undefined, replayed: false };
+}
+
+export const BatchTransferResult: MessageFns<BatchTransferResult> = {
+  encode(message: BatchTransferResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transactionId !== "") {
+      writer.uint32(10).string(message.transactionId);
+    }
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
+    }
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(34).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(40).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BatchTransferResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBatchTransferResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transactionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BatchTransferResult {
+    return {
+      transactionId: isSet(object.transactionId)
+        ? globalThis.String(object.transactionId)
+        : isSet(object.transaction_id)
+        ? globalThis.String(object.transaction_id)
+        : "",
+      state: isSet(object.state) ? transactionStateFromJSON(object.state) : 0,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
+      error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: BatchTransferResult): unknown {
+    const obj: any = {};
+    if (message.transactionId !== "") {
+      obj.transactionId = message.transactionId;
+    }
+    if (message.state !== 0) {
+      obj.state = transactionStateToJSON(message.state);
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
+    if (message.error !== undefined) {
+      obj.error = Status.toJSON(message.error);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BatchTransferResult>, I>>(base?: I): BatchTransferResult {
+    return BatchTransferResult.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BatchTransferResult>, I>>(object: I): BatchTransferResult {
+    const message = createBaseBatchTransferResult();
+    message.transactionId = object.transactionId ?? "";
+    message.state = object.state ?? 0;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseStreamTransfersRequest(): StreamTransfersRequest {
+  return { correlation: 0n, transfer: undefined };
+}
+
+export const StreamTransfersRequest: MessageFns<StreamTransfersRequest> = {
+  encode(message: StreamTransfersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.correlation !== 0n) {
+      if (BigInt.asIntN(64, message.correlation) !== message.correlation) {
+        throw new globalThis.Error("value provided for field message.correlation of type int64 too large");
+      }
+      writer.uint32(8).int64(message.correlation);
+    }
+    if (message.transfer !== undefined) {
+      TransferRequest.encode(message.transfer, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamTransfersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamTransfersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.correlation = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.transfer = TransferRequest.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StreamTransfersRequest {
+    return {
+      correlation: isSet(object.correlation) ? BigInt(object.correlation) : 0n,
+      transfer: isSet(object.transfer) ? TransferRequest.fromJSON(object.transfer) : undefined,
+    };
+  },
+
+  toJSON(message: StreamTransfersRequest): unknown {
+    const obj: any = {};
+    if (message.correlation !== 0n) {
+      obj.correlation = message.correlation.toString();
+    }
+    if (message.transfer !== undefined) {
+      obj.transfer = TransferRequest.toJSON(message.transfer);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StreamTransfersRequest>, I>>(base?: I): StreamTransfersRequest {
+    return StreamTransfersRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StreamTransfersRequest>, I>>(object: I): StreamTransfersRequest {
+    const message = createBaseStreamTransfersRequest();
+    message.correlation = (object.correlation !== undefined && object.correlation !== null)
+      ? BigInt(object.correlation)
+      : 0n;
+    message.transfer = (object.transfer !== undefined && object.transfer !== null)
+      ? TransferRequest.fromPartial(object.transfer)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseStreamTransfersResponse(): StreamTransfersResponse {
+  return { correlation: 0n, outcome: undefined };
+}
+
+export const StreamTransfersResponse: MessageFns<StreamTransfersResponse> = {
+  encode(message: StreamTransfersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.correlation !== 0n) {
+      if (BigInt.asIntN(64, message.correlation) !== message.correlation) {
+        throw new globalThis.Error("value provided for field message.correlation of type int64 too large");
+      }
+      writer.uint32(8).int64(message.correlation);
+    }
+    switch (message.outcome?.$case) {
+      case "posted":
+        TransferResponse.encode(message.outcome.value, writer.uint32(18).fork()).join();
+        break;
+      case "error":
+        Status.encode(message.outcome.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamTransfersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamTransfersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.correlation = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = { $case: "posted", value: TransferResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.outcome = { $case: "error", value: Status.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StreamTransfersResponse {
+    return {
+      correlation: isSet(object.correlation) ? BigInt(object.correlation) : 0n,
+      outcome: isSet(object.posted)
+        ? { $case: "posted", value: TransferResponse.fromJSON(object.posted) }
+        : isSet(object.error)
+        ? { $case: "error", value: Status.fromJSON(object.error) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: StreamTransfersResponse): unknown {
+    const obj: any = {};
+    if (message.correlation !== 0n) {
+      obj.correlation = message.correlation.toString();
+    }
+    if (message.outcome?.$case === "posted") {
+      obj.posted = TransferResponse.toJSON(message.outcome.value);
+    } else if (message.outcome?.$case === "error") {
+      obj.error = Status.toJSON(message.outcome.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StreamTransfersResponse>, I>>(base?: I): StreamTransfersResponse {
+    return StreamTransfersResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StreamTransfersResponse>, I>>(object: I): StreamTransfersResponse {
+    const message = createBaseStreamTransfersResponse();
+    message.correlation = (object.correlation !== undefined && object.correlation !== null)
+      ? BigInt(object.correlation)
+      : 0n;
+    switch (object.outcome?.$case) {
+      case "posted": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "posted", value: TransferResponse.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
+      case "error": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "error", value: Status.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
 function createBaseGetTransactionRequest(): GetTransactionRequest {
   return { by: undefined };
 }
@@ -2006,6 +2646,37 @@ export const TransactionServiceService = {
     responseSerialize: (value: TransferResponse): Buffer => Buffer.from(TransferResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TransferResponse => TransferResponse.decode(value),
   },
+  /**
+   * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
+   * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
+   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  batchTransfer: {
+    path: "/grey.transaction.v1.TransactionService/BatchTransfer" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BatchTransferRequest): Buffer => Buffer.from(BatchTransferRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BatchTransferRequest => BatchTransferRequest.decode(value),
+    responseSerialize: (value: BatchTransferResponse): Buffer =>
+      Buffer.from(BatchTransferResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BatchTransferResponse => BatchTransferResponse.decode(value),
+  },
+  /**
+   * Makes the transfers that the client sends, in the order in which they are sent, and answers each with one result; results may
+   * come in another order. The service reads no faster than the client takes results: at most 1,024 transfers of a stream are
+   * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
+   */
+  streamTransfers: {
+    path: "/grey.transaction.v1.TransactionService/StreamTransfers" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: StreamTransfersRequest): Buffer =>
+      Buffer.from(StreamTransfersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StreamTransfersRequest => StreamTransfersRequest.decode(value),
+    responseSerialize: (value: StreamTransfersResponse): Buffer =>
+      Buffer.from(StreamTransfersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StreamTransfersResponse => StreamTransfersResponse.decode(value),
+  },
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction: {
     path: "/grey.transaction.v1.TransactionService/GetTransaction" as const,
@@ -2049,6 +2720,18 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   withdraw: handleUnaryCall<WithdrawRequest, WithdrawResponse>;
   /** Moves money from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
   transfer: handleUnaryCall<TransferRequest, TransferResponse>;
+  /**
+   * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
+   * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
+   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  batchTransfer: handleUnaryCall<BatchTransferRequest, BatchTransferResponse>;
+  /**
+   * Makes the transfers that the client sends, in the order in which they are sent, and answers each with one result; results may
+   * come in another order. The service reads no faster than the client takes results: at most 1,024 transfers of a stream are
+   * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
+   */
+  streamTransfers: handleBidiStreamingCall<StreamTransfersRequest, StreamTransfersResponse>;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction: handleUnaryCall<GetTransactionRequest, GetTransactionResponse>;
   /**
@@ -2114,6 +2797,37 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TransferResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
+   * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
+   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  batchTransfer(
+    request: BatchTransferRequest,
+    callback: (error: ServiceError | null, response: BatchTransferResponse) => void,
+  ): ClientUnaryCall;
+  batchTransfer(
+    request: BatchTransferRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BatchTransferResponse) => void,
+  ): ClientUnaryCall;
+  batchTransfer(
+    request: BatchTransferRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BatchTransferResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes the transfers that the client sends, in the order in which they are sent, and answers each with one result; results may
+   * come in another order. The service reads no faster than the client takes results: at most 1,024 transfers of a stream are
+   * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
+   */
+  streamTransfers(): ClientDuplexStream<StreamTransfersRequest, StreamTransfersResponse>;
+  streamTransfers(options: Partial<CallOptions>): ClientDuplexStream<StreamTransfersRequest, StreamTransfersResponse>;
+  streamTransfers(
+    metadata: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientDuplexStream<StreamTransfersRequest, StreamTransfersResponse>;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction(
     request: GetTransactionRequest,

@@ -1,0 +1,114 @@
+import { status, type handleBidiStreamingCall, type ServerDuplexStream } from "@grpc/grpc-js";
+import { FailureError } from "../base/failure.js";
+import type { Status } from "../../generated/google/rpc/status.js";
+import { deadlineOf, logCall, openCall } from "./call.js";
+import { createContext, type CallContext } from "./context.js";
+import { knownFailure, type InFlight, type Pipeline } from "./methods.js";
+import { CODE, toGrpcError, toStatus } from "./status.js";
+
+/** A bidirectional stream as Grey writes it: what answers one message, each with one message. */
+export interface ItemMethod<Request, Response> {
+  /** The request_id of the message, for its errors. */
+  readonly requestIdOf: (request: Request) => string;
+  readonly answer: (request: Request, context: CallContext) => Promise<Response>;
+  /** The answer to a message that is refused; the stream goes on. */
+  readonly refuse: (request: Request, error: Status) => Response;
+}
+
+/** Messages of one stream that are worked on at once. What comes beyond waits in the transport, which slows its sender. */
+const ITEMS_IN_FLIGHT_MAX = 1_024;
+
+/**
+ * Answers each message of a stream. Messages are handed to the method in the order in which they come. The stream is read
+ * no faster than its answers are taken: neither waiting messages nor waiting answers grow.
+ */
+export function streamHandler(
+  definition: { readonly path: string; readonly requestDeserialize: (bytes: Buffer) => object },
+  methodWhenReady: () => ItemMethod<object, object> | undefined,
+  pipeline: Pipeline,
+  inFlight: InFlight,
+): handleBidiStreamingCall<Buffer, object> {
+  const { logger, retryAfterMs } = pipeline;
+  const validate = pipeline.validatorFor(definition.path);
+
+  return (call: ServerDuplexStream<Buffer, object>) => {
+    const started = process.hrtime.bigint();
+    const state = openCall(call.metadata);
+    const counts = { items: 0, refused: 0 };
+    let open = 0;
+    let isSlow = false;
+    let hasEnded = false;
+    let isOver = false;
+
+    const regulate = (): void => {
+      if (isSlow || open >= ITEMS_IN_FLIGHT_MAX || pipeline.draining.aborted) call.pause();
+      else if (call.isPaused()) call.resume();
+      if (open > 0 || isOver) return;
+      if (pipeline.draining.aborted) finish(new FailureError({ reason: "SHUTTING_DOWN" }));
+      else if (hasEnded) finish();
+    };
+
+    const finish = (error?: FailureError): void => {
+      if (isOver) return;
+      isOver = true;
+      pipeline.draining.removeEventListener("abort", regulate);
+      if (error === undefined) call.end();
+      else call.emit("error", toGrpcError(error, state, retryAfterMs));
+      const code = error === undefined ? "OK" : status[CODE[error.failure.reason]];
+      logCall(logger, definition.path, state, started, code, error, counts);
+    };
+
+    const respond = (response: object): void => {
+      if (!isOver && !call.cancelled && !call.write(response)) isSlow = true;
+    };
+
+    const answer = async (bytes: Buffer): Promise<void> => {
+      const method = methodWhenReady();
+      if (method === undefined) return finish(new FailureError({ reason: "DATABASE_UNAVAILABLE" }));
+      const violations = validate(bytes);
+      let request: object;
+      try {
+        request = definition.requestDeserialize(bytes);
+      } catch {
+        return finish(new FailureError({ reason: "INVALID_REQUEST", violations }));
+      }
+      const ids = { requestId: method.requestIdOf(request), traceId: state.traceId };
+      try {
+        if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });
+        const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), ids);
+        context.assertWaiting();
+        respond(await method.answer(request, context));
+      } catch (error) {
+        counts.refused += 1;
+        const known = knownFailure(error, logger, definition.path, { ...ids });
+        respond(method.refuse(request, toStatus(known, ids, retryAfterMs)));
+      }
+    };
+
+    call.on("data", (bytes: Buffer) => {
+      if (isOver) return;
+      counts.items += 1;
+      open += 1;
+      inFlight.enter();
+      void answer(bytes).finally(() => {
+        open -= 1;
+        inFlight.leave();
+        regulate();
+      });
+      regulate();
+    });
+    call.on("drain", () => {
+      isSlow = false;
+      regulate();
+    });
+    call.on("end", () => {
+      hasEnded = true;
+      regulate();
+    });
+    call.on("cancelled", () => finish(new FailureError({ reason: "CALLER_GONE" })));
+    // The transport reports what broke; the log line says that the stream is over.
+    call.on("error", () => undefined);
+    pipeline.draining.addEventListener("abort", regulate);
+    regulate();
+  };
+}

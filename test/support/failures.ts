@@ -1,0 +1,53 @@
+import type { Failure, Reason } from "../../src/base/failure.js";
+import { AMOUNT_MAX, AMOUNT_MIN } from "../../src/base/money.js";
+
+/** At least one failure of each reason, with and without its optional fields; a reason that is missing here does not compile. */
+const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R }>[] } = {
+  INVALID_REQUEST: [
+    { reason: "INVALID_REQUEST", violations: [] },
+    {
+      reason: "INVALID_REQUEST",
+      violations: ["a", "b.c", "d[3]", "e"].map((field) => ({ field, rule: `${field} must be "ünïcode": 你好` })),
+    },
+  ],
+  REQUEST_ID_REUSED: [{ reason: "REQUEST_ID_REUSED", requestId: "r1", differs: ["amount.minor_units", "description"] }],
+  PAGE_TOKEN_INVALID: [{ reason: "PAGE_TOKEN_INVALID" }],
+  ETAG_MISMATCH: [{ reason: "ETAG_MISMATCH", etag: "3-abcdef" }],
+  USER_NOT_FOUND: [{ reason: "USER_NOT_FOUND" }, { reason: "USER_NOT_FOUND", userId: "u1" }],
+  EMAIL_TAKEN: [{ reason: "EMAIL_TAKEN" }],
+  USER_HAS_FUNDS: [{ reason: "USER_HAS_FUNDS", userId: "u1", walletId: "w1" }],
+  WALLET_NOT_FOUND: [{ reason: "WALLET_NOT_FOUND", walletId: "w1" }],
+  WALLET_FROZEN: [{ reason: "WALLET_FROZEN", walletId: "w1" }],
+  WALLET_CLOSED: [{ reason: "WALLET_CLOSED", walletId: "w1" }],
+  ACCOUNT_NOT_FOUND: [
+    { reason: "ACCOUNT_NOT_FOUND", accountId: "a1" },
+    { reason: "ACCOUNT_NOT_FOUND", systemAccount: "cash", currencyCode: "USD" },
+  ],
+  CURRENCY_NOT_FOUND: [{ reason: "CURRENCY_NOT_FOUND", currencyCode: "USD" }],
+  CURRENCY_EXISTS: [{ reason: "CURRENCY_EXISTS", currencyCode: "USD" }],
+  TRANSACTION_NOT_FOUND: [
+    { reason: "TRANSACTION_NOT_FOUND", transactionId: "t1" },
+    { reason: "TRANSACTION_NOT_FOUND", requestId: "r1" },
+  ],
+  INSUFFICIENT_FUNDS: [
+    {
+      reason: "INSUFFICIENT_FUNDS",
+      walletId: "w1",
+      currencyCode: "USD",
+      availableMinorUnits: AMOUNT_MIN,
+      requiredMinorUnits: AMOUNT_MAX,
+    },
+    { reason: "INSUFFICIENT_FUNDS", walletId: "w1", currencyCode: "USD", availableMinorUnits: 0n, requiredMinorUnits: 2n ** 53n + 1n },
+  ],
+  CURRENCY_MISMATCH: [{ reason: "CURRENCY_MISMATCH", walletId: "w1", walletCurrencyCode: "USD", amountCurrencyCode: "EUR" }],
+  SAME_WALLET: [{ reason: "SAME_WALLET", walletId: "w1" }],
+  BALANCE_OVERFLOW: [{ reason: "BALANCE_OVERFLOW", accountId: "a1" }],
+  OVERLOADED: [{ reason: "OVERLOADED" }],
+  DATABASE_UNAVAILABLE: [{ reason: "DATABASE_UNAVAILABLE" }],
+  OUTCOME_UNKNOWN: [{ reason: "OUTCOME_UNKNOWN" }],
+  CALLER_GONE: [{ reason: "CALLER_GONE" }],
+  SHUTTING_DOWN: [{ reason: "SHUTTING_DOWN" }],
+  INTERNAL: [{ reason: "INTERNAL" }],
+};
+
+export const FAILURES: readonly Failure[] = Object.values(BY_REASON).flat();

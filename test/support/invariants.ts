@@ -1,0 +1,142 @@
+import pg from "pg";
+import type { Clients } from "./client.js";
+import type { ClientJournal, Movement } from "./load.js";
+
+/**
+ * What must hold after every fault:
+ *   C  every transaction and all balances sum to zero per currency
+ *   D  every answer that a caller was given is what is in the books
+ *   U  one transaction per request id, and none that nobody asked for
+ *   B  each balance is the sum of its entries, and each wallet's is what its callers know it to be
+ *   J  what was refused or aborted left no entry
+ *   INTEGRITY  the server's own check finds nothing
+ */
+export type Invariant = "C" | "D" | "U" | "B" | "J" | "INTEGRITY";
+
+/** Finds what is broken, as `<invariant> <what>`, in the database itself and with the callers' journal. All must be answered. */
+export async function findViolations(
+  databaseUrl: string,
+  journal: ClientJournal,
+  ledger: Clients["ledger"],
+): Promise<string[]> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    const violations = [
+      ...(await brokenInBooks(client)),
+      ...(await brokenAnswers(client, journal)),
+      ...(await brokenBalances(client, journal)),
+    ];
+    await client.query("COMMIT");
+    const { faults } = await ledger.checkIntegrity({ maxFaults: 0 });
+    return [...violations, ...faults.map(({ law, subject, detail }) => `INTEGRITY ${law} ${subject}: ${detail}`)];
+  } finally {
+    await client.end();
+  }
+}
+
+// Each finds what breaks it. Written apart from the server's own check: one must not share the other's error.
+const BOOKS: readonly (readonly [Invariant, string])[] = [
+  [
+    "C",
+    `SELECT format('transaction %s sums to %s %s', transaction_id, sum(amount), currency_code) AS what
+     FROM entries JOIN accounts ON id = account_id GROUP BY transaction_id, currency_code HAVING sum(amount) <> 0`,
+  ],
+  [
+    "C",
+    `SELECT format('balances sum to %s %s', sum(debit), currency_code) AS what
+     FROM (SELECT currency_code, CASE normal_side WHEN 1 THEN balance::numeric ELSE -balance END AS debit FROM accounts) a
+     GROUP BY currency_code HAVING sum(debit) <> 0`,
+  ],
+  [
+    "U",
+    `SELECT format('request %s made %s transactions', request_id, count(*)) AS what
+     FROM transactions GROUP BY caller, request_id HAVING count(*) > 1`,
+  ],
+  [
+    "B",
+    `SELECT format('account %s has %s, its entries sum to %s', id, balance, total) AS what
+     FROM (
+       SELECT id, balance, (
+         SELECT coalesce(sum(amount), 0) * CASE a.normal_side WHEN 1 THEN 1 ELSE -1 END FROM entries WHERE account_id = a.id
+       ) AS total FROM accounts a
+     ) sums WHERE balance <> total`,
+  ],
+  [
+    "B",
+    `SELECT format('account %s has %s and %s pending, and there is no hold', id, pending_debits, pending_credits) AS what
+     FROM accounts WHERE pending_debits <> 0 OR pending_credits <> 0`,
+  ],
+  [
+    "J",
+    `SELECT format('entry %s of account %s belongs to no posted transaction', sequence, account_id) AS what
+     FROM entries e WHERE NOT EXISTS (SELECT FROM transactions t WHERE t.id = e.transaction_id AND t.state = 1)`,
+  ],
+];
+
+async function brokenInBooks(client: pg.Client): Promise<string[]> {
+  const broken: string[] = [];
+  for (const [invariant, query] of BOOKS) {
+    const { rows } = await client.query<{ what: string }>(query);
+    broken.push(...rows.map(({ what }) => `${invariant} ${what}`));
+  }
+  return broken;
+}
+
+interface Stored {
+  readonly id: string;
+  readonly request_id: string;
+  readonly debit_account_id: string;
+  readonly credit_account_id: string;
+  readonly amount: string;
+  readonly refusal: string | null;
+  readonly is_opening: boolean;
+  readonly entries: string;
+}
+
+const TRANSACTIONS = `
+SELECT id, request_id, debit_account_id, credit_account_id, amount, failure::jsonb ->> 'reason' AS refusal, kind = 1 AS is_opening,
+  (SELECT count(*) FROM entries e WHERE e.transaction_id = t.id AND abs(e.amount) = t.amount
+    AND e.account_id = CASE WHEN e.amount > 0 THEN t.debit_account_id ELSE t.credit_account_id END) AS entries
+FROM transactions t`;
+
+async function brokenAnswers(client: pg.Client, { asked, answers }: ClientJournal): Promise<string[]> {
+  const { rows } = await client.query<Stored>(TRANSACTIONS);
+  const byRequest = new Map(rows.map((row) => [row.request_id, row]));
+  const broken: string[] = [];
+  for (const { request_id, is_opening } of rows) {
+    if (!is_opening && !asked.has(request_id)) broken.push(`U nobody asked for what request ${request_id} made`);
+  }
+  for (const [requestId, movement] of asked) {
+    const answer = answers.get(requestId);
+    const stored = byRequest.get(requestId);
+    if (answer === undefined) broken.push(`D request ${requestId} was never answered`);
+    else if (stored?.id !== answer.transactionId)
+      broken.push(`D request ${requestId}: ${answer.transactionId} is lost`);
+    else if ((stored.refusal ?? undefined) !== answer.refusal || !isSame(movement, stored)) {
+      broken.push(`D request ${requestId}: answered ${answer.refusal ?? "POSTED"}, stored ${JSON.stringify(stored)}`);
+    } else if (answer.refusal !== undefined && stored.entries !== "0") {
+      broken.push(`J request ${requestId} was refused and has entries`);
+    } else if (answer.refusal === undefined && stored.entries !== "2") {
+      broken.push(`D request ${requestId} was posted and has ${stored.entries} of its entries`);
+    }
+  }
+  return broken;
+}
+
+function isSame({ fromWalletId, toWalletId, amountMinor }: Movement, stored: Stored): boolean {
+  return (
+    (fromWalletId === undefined || fromWalletId === stored.debit_account_id) &&
+    (toWalletId === undefined || toWalletId === stored.credit_account_id) &&
+    amountMinor === BigInt(stored.amount)
+  );
+}
+
+async function brokenBalances(client: pg.Client, journal: ClientJournal): Promise<string[]> {
+  const { rows } = await client.query<{ id: string; balance: string }>("SELECT id, balance FROM accounts");
+  const balances = new Map(rows.map(({ id, balance }) => [id, BigInt(balance)]));
+  return [...journal.openings.keys()]
+    .filter((walletId) => balances.get(walletId) !== journal.balanceMinor(walletId))
+    .map((id) => `B wallet ${id} has ${balances.get(id)}, its callers know of ${journal.balanceMinor(id)}`);
+}

@@ -1,0 +1,184 @@
+import pg from "pg";
+import type { Money } from "../../generated/grey/type/v1/money.js";
+import { CreateUserRequest, type User } from "../../generated/grey/user/v1/user_service.js";
+import { DepositRequest, TransferRequest, WithdrawRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { CreateWalletRequest, type Wallet } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
+import type { Patience } from "../../src/base/patience.js";
+import { readConfig } from "../../src/config/config.js";
+import { connectDatabase, parserOf, type Database } from "../../src/db/database.js";
+import { inTransaction } from "../../src/db/transaction.js";
+import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
+import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { checkIntegrity, type IntegrityReport } from "../../src/ledger/integrity.js";
+import { postTransactions, type Outcome } from "../../src/ledger/posting.js";
+import type { Command } from "../../src/ledger/transaction.js";
+import { LOCAL_CALLER } from "../../src/rpc/context.js";
+import type { Clients } from "./client.js";
+import { createTestDatabase } from "./cluster.js";
+
+/** A caller that always waits. */
+export const PATIENT: Patience = { assertWaiting: () => undefined };
+
+/** Books on a database of a suite's own. */
+export interface TestBooks {
+  readonly url: string;
+  /** As the service sees it. */
+  readonly database: Database;
+  /** As superuser. */
+  readonly admin: pg.Client;
+  close(): Promise<void>;
+}
+
+export async function openBooks(): Promise<TestBooks> {
+  const { url, drop } = await createTestDatabase();
+  const database = await connectDatabase(url, readConfig({ DATABASE_URL: url }));
+  const admin = await openAdmin(url);
+  return {
+    url,
+    database,
+    admin,
+    close: async () => {
+      await admin.end();
+      await database.dataSource.destroy();
+      await drop();
+    },
+  };
+}
+
+/** A superuser's session, with bigint as the service has it. */
+export async function openAdmin(url: string): Promise<pg.Client> {
+  const admin = new pg.Client({ connectionString: url, types: { getTypeParser: parserOf } });
+  await admin.connect();
+  return admin;
+}
+
+/** An account as its row is made; what is not given is as CreateWallet makes it. */
+export interface WalletRow {
+  readonly id: Uuid;
+  readonly currencyCode?: string;
+  readonly state?: AccountState;
+  readonly minBalance?: bigint | null;
+  readonly maxBalance?: bigint | null;
+}
+
+/** Writes the account of a wallet that belongs to nobody: enough for the ledger, and for nothing above it. */
+export async function insertWallet(admin: pg.Client, row: WalletRow): Promise<void> {
+  await admin.query(
+    `INSERT INTO accounts (id, currency_code, normal_side, state, min_balance, max_balance) VALUES ($1, $2, 2, $3, $4, $5)`,
+    [
+      row.id,
+      row.currencyCode ?? "USD",
+      row.state ?? ACCOUNT_STATE.OPEN,
+      row.minBalance === undefined ? 0n : row.minBalance,
+      row.maxBalance ?? null,
+    ],
+  );
+}
+
+const MOVEMENT = { description: "", metadata: {}, effectiveTime: null, currencyCode: "USD" } as const;
+
+/** A command with ids of its own. */
+function command(over: Partial<Command> & Pick<Command, "kind" | "debitAccountId" | "creditAccountId" | "amountMinor">): Command {
+  return { caller: LOCAL_CALLER, requestId: newId(), transactionId: newId(), system: null, ...MOVEMENT, ...over };
+}
+
+export function transfer(from: Uuid, to: Uuid, amountMinor: bigint, over: Partial<Command> = {}): Command {
+  return command({ kind: TRANSACTION_KIND.TRANSFER, debitAccountId: from, creditAccountId: to, amountMinor, ...over });
+}
+
+export function deposit(wallet: Uuid, amountMinor: bigint, over: Partial<Command> = {}): Command {
+  const system = systemOf(over);
+  const accounts = { debitAccountId: system.accountId, creditAccountId: wallet };
+  return command({ kind: TRANSACTION_KIND.DEPOSIT, ...accounts, amountMinor, system, ...over });
+}
+
+export function withdrawal(wallet: Uuid, amountMinor: bigint, over: Partial<Command> = {}): Command {
+  const system = systemOf(over);
+  const accounts = { debitAccountId: wallet, creditAccountId: system.accountId };
+  return command({ kind: TRANSACTION_KIND.WITHDRAWAL, ...accounts, amountMinor, system, ...over });
+}
+
+function systemOf({ currencyCode = "USD" }: Partial<Command>): { name: string; accountId: Uuid } {
+  return { name: "cash", accountId: systemAccountId(currencyCode, "cash") };
+}
+
+/** Posts the commands in one call and commits. */
+export function postAll(database: Database, commands: readonly Command[]): Promise<Outcome[]> {
+  return inTransaction(database, PATIENT, ({ client }) => postTransactions(client, commands));
+}
+
+/** The report of books that add up; throws what is wrong with others. */
+export async function assertBooksAddUp(database: Database): Promise<IntegrityReport> {
+  const report = await checkIntegrity(database, 100);
+  if (report.faultCount !== 0n) {
+    throw new Error(report.faults.map(({ law, subject, detail }) => `${law} ${subject}: ${detail}`).join("\n"));
+  }
+  return report;
+}
+
+export function money(minorUnits: bigint, currencyCode = "USD"): Money {
+  return { currencyCode, minorUnits };
+}
+
+/** A user of the service; emails are new unless given. */
+export async function makeUser({ users }: Clients, over: Partial<CreateUserRequest> = {}): Promise<User> {
+  const { user } = await users.createUser(userRequest(over));
+  return user!;
+}
+
+export function userRequest(over: Partial<CreateUserRequest> = {}): CreateUserRequest {
+  return CreateUserRequest.fromPartial({ requestId: newId(), name: "Ada", email: `${newId()}@example.com`, ...over });
+}
+
+/** A wallet of the service, of a new user unless one is given. */
+export async function makeWallet(
+  clients: Clients,
+  { minorUnits = 0n, ...over }: Partial<CreateWalletRequest> & { readonly minorUnits?: bigint } = {},
+): Promise<Wallet> {
+  const userId = over.userId ?? (await makeUser(clients)).id;
+  const { wallet } = await clients.wallets.createWallet(walletRequest({ ...over, userId, minorUnits }));
+  return wallet!;
+}
+
+export function walletRequest({
+  minorUnits = 0n,
+  ...over
+}: Partial<CreateWalletRequest> & { readonly minorUnits?: bigint }): CreateWalletRequest {
+  const currencyCode = over.currencyCode ?? "USD";
+  const initial = minorUnits === 0n ? {} : { initialBalance: money(minorUnits, currencyCode) };
+  return CreateWalletRequest.fromPartial({ requestId: newId(), currencyCode, ...initial, ...over });
+}
+
+export function transferRequest(
+  fromWalletId: Uuid,
+  toWalletId: Uuid,
+  minorUnits: bigint,
+  over: Partial<TransferRequest> = {},
+): TransferRequest {
+  return TransferRequest.fromPartial({ requestId: newId(), fromWalletId, toWalletId, amount: money(minorUnits), ...over });
+}
+
+export function depositRequest(walletId: Uuid, minorUnits: bigint, over: Partial<DepositRequest> = {}): DepositRequest {
+  return DepositRequest.fromPartial({ requestId: newId(), walletId, amount: money(minorUnits), ...over });
+}
+
+export function withdrawRequest(walletId: Uuid, minorUnits: bigint, over: Partial<WithdrawRequest> = {}): WithdrawRequest {
+  return WithdrawRequest.fromPartial({ requestId: newId(), walletId, amount: money(minorUnits), ...over });
+}
+
+/** What the wallet holds, in minor units. */
+export async function balanceOf({ wallets }: Clients, walletId: Uuid): Promise<bigint> {
+  const { balance } = await wallets.getBalance({ walletId });
+  return balance!.posted!.minorUnits;
+}
+
+/** How many rows each table of the books has. */
+export async function countRows(admin: pg.Client): Promise<Record<string, bigint>> {
+  const { rows } = await admin.query<{ name: string; count: bigint }>(
+    ["users", "wallets", "accounts", "transactions", "entries", "requests", "journal_batches", "currencies"]
+      .map((name) => `SELECT '${name}' AS name, count(*) FROM ${name}`)
+      .join(" UNION ALL "),
+  );
+  return Object.fromEntries(rows.map((row) => [row.name, row.count]));
+}

@@ -1,0 +1,353 @@
+import { Client, credentials, type MethodDefinition } from "@grpc/grpc-js";
+import { service as healthService, type ServingStatus } from "grpc-health-check";
+import { spawn, type ChildProcess } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import type { DepositResponse } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { PROJECT_DIR } from "../../src/config/config.js";
+import { CallError, type Clients } from "./client.js";
+
+// A bounded load on servers, with what its callers know for certain; and servers in processes of their own to be killed.
+
+const CURRENCY = "USD";
+const PAUSE_MS = 20;
+const ANSWER_MS_MAX = 15_000;
+
+/** A movement that a caller asks for. */
+export interface Movement {
+  readonly kind: "DEPOSIT" | "WITHDRAWAL" | "TRANSFER";
+  readonly requestId: string;
+  /** undefined: a deposit. */
+  readonly fromWalletId: string | undefined;
+  /** undefined: a withdrawal. */
+  readonly toWalletId: string | undefined;
+  readonly amountMinor: bigint;
+}
+
+/** What a caller was told: the truth, for ever. */
+export interface Answer {
+  readonly transactionId: string;
+  /** Why it was refused; undefined when it was posted. */
+  readonly refusal: string | undefined;
+  readonly replayed: boolean;
+}
+
+/** An attempt that ended without an answer. */
+export interface Setback {
+  readonly requestId: string;
+  readonly code: string;
+  readonly reason: string | undefined;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** What the callers know, independently of the database. */
+export class ClientJournal {
+  /** Balances that the wallets were opened with, in minor units. */
+  readonly openings = new Map<string, bigint>();
+  /** Everything that was asked for, by request id. */
+  readonly asked = new Map<string, Movement>();
+  readonly answers = new Map<string, Answer>();
+  readonly setbacks: Setback[] = [];
+
+  /** What a wallet must hold when all that was asked for is answered. */
+  balanceMinor(walletId: string): bigint {
+    let balance = this.openings.get(walletId) ?? 0n;
+    for (const [requestId, movement] of this.asked) {
+      if (this.answers.get(requestId)?.refusal !== undefined) continue;
+      if (movement.toWalletId === walletId) balance += movement.amountMinor;
+      if (movement.fromWalletId === walletId) balance -= movement.amountMinor;
+    }
+    return balance;
+  }
+}
+
+/** Opens wallets that hold the amount, all of one user. */
+export async function openWallets(
+  { users, wallets }: Clients,
+  journal: ClientJournal,
+  count: number,
+  openingMinor: bigint,
+): Promise<string[]> {
+  const { user } = await users.createUser({
+    requestId: randomUUID(),
+    name: "Load",
+    email: `${randomUUID()}@example.com`,
+    metadata: {},
+  });
+  const ids: string[] = [];
+  for (let n = 0; n < count; n += 1) {
+    const { wallet } = await wallets.createWallet({
+      requestId: randomUUID(),
+      userId: user?.id ?? "",
+      currencyCode: CURRENCY,
+      label: "",
+      initialBalance: { currencyCode: CURRENCY, minorUnits: openingMinor },
+      metadata: {},
+    });
+    ids.push(wallet?.id ?? "");
+    journal.openings.set(wallet?.id ?? "", openingMinor);
+  }
+  return ids;
+}
+
+/** A deposit of the amount. */
+export function depositOf(toWalletId: string, amountMinor: bigint): Movement {
+  return { kind: "DEPOSIT", requestId: randomUUID(), fromWalletId: undefined, toWalletId, amountMinor };
+}
+
+/** A withdrawal of the amount. */
+export function withdrawalOf(fromWalletId: string, amountMinor: bigint): Movement {
+  return { kind: "WITHDRAWAL", requestId: randomUUID(), fromWalletId, toWalletId: undefined, amountMinor };
+}
+
+/** A transfer of the amount. */
+export function transferOf(fromWalletId: string, toWalletId: string, amountMinor: bigint): Movement {
+  return { kind: "TRANSFER", requestId: randomUUID(), fromWalletId, toWalletId, amountMinor };
+}
+
+/** Deposits and transfers between the wallets, some of more than there is. */
+export function planMovements(wallets: readonly string[], count: number): Movement[] {
+  return Array.from({ length: count }, (_, n) => {
+    const from = wallets[n % wallets.length] ?? "";
+    // Over all n, each wallet pays each other.
+    const to = wallets[(n + 1 + (Math.floor(n / wallets.length) % (wallets.length - 1))) % wallets.length] ?? "";
+    if (n % 5 === 0) return depositOf(to, BigInt(100 + n));
+    return transferOf(from, to, n % 7 === 3 ? 1_000_000_000n : BigInt(1 + n));
+  });
+}
+
+/**
+ * Asks once and keeps in the journal what came of it.
+ * @returns undefined when the attempt ended without an answer
+ * @throws for an answer that no movement may get, such as INTERNAL
+ */
+export async function ask(
+  { transactions }: Clients,
+  journal: ClientJournal,
+  movement: Movement,
+  timeoutMs: number,
+): Promise<Answer | undefined> {
+  journal.asked.set(movement.requestId, movement);
+  try {
+    const { transaction, replayed } = await send(transactions, movement, timeoutMs);
+    return note(journal, movement, { transactionId: transaction?.id ?? "", refusal: undefined, replayed });
+  } catch (error) {
+    if (!(error instanceof CallError)) throw error;
+    const { code, reason, retryAfterMs, info } = error;
+    if (RETRIED.has(code)) {
+      journal.setbacks.push({ requestId: movement.requestId, code, reason, retryAfterMs });
+      return undefined;
+    }
+    if (reason === undefined || info.transaction_id === undefined) throw error;
+    const replayed = info.replayed === "true";
+    return note(journal, movement, { transactionId: info.transaction_id, refusal: reason, replayed });
+  }
+}
+
+const RETRIED = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"]);
+
+/** Asks, of one server after the other, until there is an answer. */
+export async function askUntilAnswered(
+  servers: readonly Clients[],
+  journal: ClientJournal,
+  movement: Movement,
+  timeoutMs = 2_000,
+): Promise<Answer> {
+  const deadline = Date.now() + ANSWER_MS_MAX;
+  for (let attempt = 0; ; attempt += 1) {
+    const server = servers[attempt % servers.length];
+    if (server === undefined) throw new Error("there is no server to ask");
+    const answer = await ask(server, journal, movement, timeoutMs);
+    if (answer !== undefined) return answer;
+    const last = journal.setbacks.at(-1);
+    if (Date.now() > deadline) throw new Error(`no answer in ${ANSWER_MS_MAX} ms: ${last?.code} ${last?.reason}`);
+    await delay(PAUSE_MS);
+  }
+}
+
+/** An answer, once given, may only be given again. */
+function note(journal: ClientJournal, movement: Movement, answer: Answer): Answer {
+  const before = journal.answers.get(movement.requestId);
+  if (before === undefined) journal.answers.set(movement.requestId, answer);
+  else if (before.transactionId !== answer.transactionId || before.refusal !== answer.refusal || !answer.replayed) {
+    throw new Error(`${movement.requestId} was answered ${JSON.stringify(before)}, now ${JSON.stringify(answer)}`);
+  }
+  return answer;
+}
+
+function send(
+  transactions: Clients["transactions"],
+  { kind, requestId, fromWalletId = "", toWalletId = "", amountMinor }: Movement,
+  timeoutMs: number,
+): Promise<DepositResponse> {
+  const common = {
+    requestId,
+    amount: { currencyCode: CURRENCY, minorUnits: amountMinor },
+    description: "",
+    metadata: {},
+    effectiveTime: undefined,
+  };
+  switch (kind) {
+    case "DEPOSIT":
+      return transactions.deposit({ ...common, walletId: toWalletId, systemAccount: "" }, {}, timeoutMs);
+    case "WITHDRAWAL":
+      return transactions.withdraw({ ...common, walletId: fromWalletId, systemAccount: "" }, {}, timeoutMs);
+    case "TRANSFER":
+      return transactions.transfer({ ...common, fromWalletId, toWalletId }, {}, timeoutMs);
+  }
+}
+
+/** A load that is under way. */
+export interface Load {
+  /** Resolves once so many movements are answered. */
+  answered(count: number): Promise<void>;
+  /** Resolves once every movement is answered; rejects when one cannot be. */
+  readonly done: Promise<void>;
+}
+
+export interface LoadOptions {
+  /** Movement n is asked of server n first, and of the next one when it has to be asked again. */
+  readonly servers: readonly Clients[];
+  readonly journal: ClientJournal;
+  readonly movements: readonly Movement[];
+  /** How many callers ask at the same time. */
+  readonly callers: number;
+  /** How long one attempt waits. */
+  readonly timeoutMs?: number;
+}
+
+/** Starts callers who ask for the movements until each is answered. */
+export function startLoad({ servers, journal, movements, callers, timeoutMs = 2_000 }: LoadOptions): Load {
+  let next = 0;
+  let answeredCount = 0;
+  const waiting: { readonly count: number; readonly resolve: () => void }[] = [];
+  const caller = async (): Promise<void> => {
+    for (let n = next++; n < movements.length; n = next++) {
+      const movement = movements[n];
+      if (movement === undefined) return;
+      const first = n % servers.length;
+      const inTurn = [...servers.slice(first), ...servers.slice(0, first)];
+      await askUntilAnswered(inTurn, journal, movement, timeoutMs);
+      answeredCount += 1;
+      for (const { count, resolve } of waiting) if (answeredCount >= count) resolve();
+    }
+  };
+  const done = Promise.all(Array.from({ length: callers }, caller)).then(() => undefined);
+  // Whoever started the load meets its failure when they wait for its end.
+  done.catch(() => undefined);
+  return {
+    done,
+    answered: (count) => Promise.race([new Promise<void>((resolve) => waiting.push({ count, resolve })), done]),
+  };
+}
+
+/** Asks for everything once more: each must get the answer that it got before. */
+export async function askAllAgain(server: Clients, journal: ClientJournal): Promise<void> {
+  await startLoad({ servers: [server], journal, movements: [...journal.asked.values()], callers: 16 }).done;
+}
+
+const START_MS_MAX = 15_000;
+
+/** A real server in a process of its own. */
+export interface ServerProcess {
+  readonly address: string;
+  /** kill -9. */
+  kill(): Promise<void>;
+}
+
+/**
+ * Runs `node bin/grey.js serve` and waits until it serves.
+ * @param settings over the environment; GREY_PORT, so that a server that is started again has its former address
+ */
+export async function startServerProcess(settings: Readonly<Record<string, string>>): Promise<ServerProcess> {
+  const child = spawn(process.execPath, [join(PROJECT_DIR, "bin/grey.js"), "serve"], {
+    env: { ...process.env, GREY_PORT: "0", GREY_LOG_FORMAT: "json", ...settings },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said: string[] = [];
+  child.stderr.on("data", (chunk: Buffer) => said.push(chunk.toString()));
+  const exited = once(child, "exit");
+  const timer = setTimeout(() => child.kill("SIGKILL"), START_MS_MAX);
+  try {
+    const address = await Promise.race([
+      addressOf(child, said),
+      exited.then(() => {
+        throw new Error(`the server did not start: ${said.join("")}`);
+      }),
+    ]);
+    return {
+      address,
+      kill: async () => {
+        child.kill("SIGKILL");
+        await exited;
+      },
+    };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The address that the server says it serves on. Goes on reading what it logs, so that its pipe does not fill up. */
+function addressOf(child: ChildProcess, said: string[]): Promise<string> {
+  return new Promise((resolve) => {
+    if (child.stdout === null) return;
+    createInterface(child.stdout).on("line", (line) => {
+      if (!line.startsWith("{")) return;
+      const { message, address } = JSON.parse(line) as { message?: string; address?: string };
+      if (message === "serving" && address !== undefined) resolve(address);
+      else if (said.length < 100) said.push(line);
+    });
+  });
+}
+
+/** What health says of a server, as it changes. */
+export interface HealthWatch {
+  readonly seen: readonly ServingStatus[];
+  /** Resolves when health says this after it said all that has been waited for before. */
+  becomes(wanted: ServingStatus): Promise<void>;
+  stop(): void;
+}
+
+const HEALTH_MS_MAX = 15_000;
+
+/** Watches the health of a server as a load balancer does. */
+export function watchHealth(address: string): HealthWatch {
+  const client = new Client(address, credentials.createInsecure());
+  const watch = healthService.Watch as MethodDefinition<{ service: string }, { status: ServingStatus }>;
+  const stream = client.makeServerStreamRequest(watch.path, watch.requestSerialize, watch.responseDeserialize, {
+    service: "",
+  });
+  const seen: ServingStatus[] = [];
+  let waitedFor = 0;
+  let onSeen: () => void = () => undefined;
+  stream.on("data", ({ status }: { status: ServingStatus }) => {
+    seen.push(status);
+    onSeen();
+  });
+  // It ends with the server or with stop().
+  stream.on("error", () => undefined);
+  return {
+    seen,
+    becomes: (wanted) =>
+      new Promise((resolve, reject) => {
+        const timer = setTimeout(() => {
+          reject(new Error(`health did not become ${wanted} in ${HEALTH_MS_MAX} ms: ${seen.join(", ")}`));
+        }, HEALTH_MS_MAX);
+        onSeen = () => {
+          const at = seen.indexOf(wanted, waitedFor);
+          if (at < 0) return;
+          waitedFor = at + 1;
+          clearTimeout(timer);
+          resolve();
+        };
+        onSeen();
+      }),
+    stop: () => {
+      stream.cancel();
+      client.close();
+    },
+  };
+}

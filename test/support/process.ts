@@ -1,0 +1,210 @@
+import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { connect as connectTcp, createServer, type AddressInfo, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { PROJECT_DIR } from "../../src/config/config.js";
+
+const PROGRAM = join(PROJECT_DIR, "bin/grey.js");
+
+/** How a process ended. */
+export interface Ending {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** `grey serve` as its own process. */
+export interface GreyProcess {
+  readonly pid: number;
+  /** Its log lines so far, parsed. */
+  readonly logs: readonly Record<string, unknown>[];
+  readonly ended: Promise<Ending>;
+  signal(signal: NodeJS.Signals): void;
+  /** The first log line with this message, once it is there; rejects when the process ends before. */
+  line(message: string): Promise<Record<string, unknown>>;
+}
+
+const LINE_MS_MAX = 45_000;
+const running = new Set<ChildProcess>();
+
+/** Starts `grey serve` with these settings and no other GREY_, OTEL_ or DATABASE_URL of the tests' own environment. */
+export function spawnGrey(settings: Readonly<Record<string, string>>): GreyProcess {
+  const child = spawn(process.execPath, [PROGRAM, "serve"], {
+    env: environment({ GREY_LOG_FORMAT: "json", GREY_PORT: "0", ...settings }),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running.add(child);
+  const logs: Record<string, unknown>[] = [];
+  let out = "";
+  let err = "";
+  let rest = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line !== "") logs.push(JSON.parse(line) as Record<string, unknown>);
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
+  const ended = new Promise<Ending>((resolve) => {
+    child.on("close", (code, signal) => {
+      running.delete(child);
+      resolve({ code, signal, out, err });
+    });
+  });
+  return {
+    pid: child.pid!,
+    logs,
+    ended,
+    signal: (signal) => child.kill(signal),
+    line: async (message) => {
+      let found: Record<string, unknown> | undefined;
+      await eventually(
+        `the log line "${message}"`,
+        () => {
+          found = logs.find((line) => line.message === message);
+          if (found === undefined && !running.has(child))
+            throw new Error(`grey ended before "${message}": ${err}${out}`);
+          return found !== undefined;
+        },
+        LINE_MS_MAX,
+      );
+      return found!;
+    },
+  };
+}
+
+/** A process that serves, and where. */
+export async function startGreyProcess(
+  settings: Readonly<Record<string, string>>,
+): Promise<GreyProcess & { readonly address: string }> {
+  const grey = spawnGrey(settings);
+  const { address } = await grey.line("serving");
+  return { ...grey, address: String(address) };
+}
+
+/** Runs `grey serve` with settings that it must not start with, to its end. */
+export function runGrey(settings: Readonly<Record<string, string>>): Promise<Ending> {
+  const grey = spawnGrey(settings);
+  const timer = setTimeout(() => grey.signal("SIGKILL"), LINE_MS_MAX);
+  return grey.ended.finally(() => clearTimeout(timer));
+}
+
+/** Ends what a failed test left running, the processes that those had started too. */
+export async function endAllGrey(): Promise<void> {
+  for (const child of running) {
+    const family = [child.pid!, ...(await descendantsOf(child.pid!))];
+    for (const pid of family) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+  }
+}
+
+function environment(settings: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(GREY_|OTEL_|DATABASE_URL$|NODE_)/.test(name));
+  return { ...Object.fromEntries(inherited), ...settings };
+}
+
+/** A new folder that every user may enter: as root, PostgreSQL runs as another one. */
+export async function makeFolder(): Promise<{ readonly path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), "grey-test-"));
+  await chmod(path, 0o755);
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** The processes that this one started, and those that they started. */
+export async function descendantsOf(pid: number): Promise<number[]> {
+  const table = await new Promise<string>((resolve, reject) => {
+    execFile("ps", ["-A", "-o", "pid=,ppid="], (error, text) => (error === null ? resolve(text) : reject(error)));
+  });
+  const children = new Map<number, number[]>();
+  for (const line of table.trim().split("\n")) {
+    const [child = 0, parent = 0] = line.trim().split(/\s+/).map(Number);
+    children.set(parent, [...(children.get(parent) ?? []), child]);
+  }
+  const all = (parent: number): number[] => (children.get(parent) ?? []).flatMap((child) => [child, ...all(child)]);
+  return all(pid);
+}
+
+/** The postmaster of the embedded PostgreSQL in this data folder. */
+export async function postmasterPid(dataDir: string): Promise<number> {
+  return Number.parseInt(await readFile(join(dataDir, "postgres", "postmaster.pid"), "utf8"), 10);
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+const POLL_MS = 10;
+
+/** Waits until the condition holds. */
+export async function eventually(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = 10_000,
+): Promise<void> {
+  for (const deadline = Date.now() + timeoutMs; !(await condition()); await delay(POLL_MS)) {
+    if (Date.now() > deadline) throw new Error(`${what} did not come about within ${timeoutMs} ms`);
+  }
+}
+
+/** A port of 127.0.0.1 that nobody listens on. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** A way to a database that can be cut and mended, and that remembers what went through it. */
+export interface Way {
+  /** URL of the database by this way. */
+  readonly url: string;
+  /** Whether this text was sent to the database. */
+  hasCarried(text: string): boolean;
+  open(): Promise<void>;
+  /** Breaks every connection and lets no other in. */
+  cut(): Promise<void>;
+}
+
+/** Makes a way to the database of the URL; it is cut until it is opened. */
+export async function wayTo(databaseUrl: string): Promise<Way> {
+  const target = new URL(databaseUrl);
+  const port = await freePort();
+  const sockets = new Set<Socket>();
+  const carried: Buffer[] = [];
+  const server = createServer((inward) => {
+    const outward = connectTcp(Number(target.port), target.hostname);
+    for (const socket of [inward, outward]) {
+      sockets.add(socket);
+      socket.on("error", () => undefined);
+      socket.on("close", () => sockets.delete(socket));
+    }
+    inward.on("data", (chunk: Buffer) => carried.push(chunk));
+    inward.pipe(outward).pipe(inward);
+    inward.on("close", () => outward.destroy());
+    outward.on("close", () => inward.destroy());
+  });
+  const url = new URL(databaseUrl);
+  url.hostname = "127.0.0.1";
+  url.port = `${port}`;
+  return {
+    url: url.href,
+    hasCarried: (text) => Buffer.concat(carried).includes(text),
+    open: () => new Promise((resolve) => server.listen(port, "127.0.0.1", resolve)),
+    cut: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        if (server.listening) server.close(() => resolve());
+        else resolve();
+      }),
+  };
+}

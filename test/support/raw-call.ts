@@ -1,0 +1,105 @@
+import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
+import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { CallError } from "./client.js";
+
+/** What a call of bytes came to. */
+export type RawAnswer =
+  | { readonly bytes: Buffer; readonly error: undefined; readonly trailers: Metadata }
+  | { readonly error: CallError; readonly trailers: Metadata };
+
+/** A gRPC client that sends bytes as they are, to any method. */
+export interface RawClient {
+  /** @param path as in `/grey.user.v1.UserService/GetUser` */
+  call(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
+  close(): void;
+}
+
+export interface RawOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Without one, the call has no deadline. */
+  readonly timeoutMs?: number;
+  /** Cancels the call. */
+  readonly signal?: AbortSignal;
+}
+
+export function connectRaw(address: string): RawClient {
+  const client = new Client(address, credentials.createInsecure(), { "grpc.max_send_message_length": -1 });
+  const same = (bytes: Buffer): Buffer => bytes;
+  return {
+    call: (path, bytes, { headers = {}, timeoutMs, signal } = {}) =>
+      new Promise((resolve) => {
+        const metadata = new Metadata();
+        for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+        let answer: { error: ServiceError } | { bytes: Buffer };
+        const started = client.makeUnaryRequest(
+          path,
+          same,
+          same,
+          Buffer.from(bytes),
+          metadata,
+          timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs },
+          (error, reply) => {
+            answer = error === null ? { bytes: reply ?? Buffer.alloc(0) } : { error };
+          },
+        );
+        signal?.addEventListener("abort", () => started.cancel());
+        // It comes after the callback.
+        started.on("status", ({ metadata: trailers }) => {
+          resolve(
+            "error" in answer
+              ? { error: new CallError(answer.error), trailers }
+              : { bytes: answer.bytes, error: undefined, trailers },
+          );
+        });
+      }),
+    close: () => client.close(),
+  };
+}
+
+/** How a request of bare HTTP/2 ended: its last headers, or undefined when the stream or the connection was broken off. */
+export type BareEnding = IncomingHttpHeaders | undefined;
+
+/**
+ * Sends one request by bare HTTP/2, for what a gRPC client does not do.
+ * @param body gRPC frames, as they are
+ */
+export function postBare(
+  address: string,
+  path: string,
+  body: Uint8Array,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<BareEnding> {
+  return new Promise((resolve) => {
+    const session = connectHttp2(`http://${address}`);
+    let last: BareEnding;
+    const end = (): void => {
+      resolve(last);
+      session.destroy();
+    };
+    session.on("error", end);
+    session.on("close", end);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...headers,
+    });
+    stream.on("response", (response) => {
+      if (response["grpc-status"] !== undefined) last = response;
+    });
+    stream.on("trailers", (trailers) => (last = trailers));
+    stream.on("error", () => undefined);
+    stream.on("close", end);
+    stream.resume();
+    stream.end(Buffer.from(body));
+  });
+}
+
+/** The bytes as one gRPC frame. */
+export function frame(bytes: Uint8Array, { isCompressed = false } = {}): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(isCompressed ? 1 : 0, 0);
+  head.writeUInt32BE(bytes.length, 1);
+  return Buffer.concat([head, bytes]);
+}
