@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import { LedgerServiceService } from "../generated/grey/ledger/v1/ledger_service.js";
 import { TransactionServiceService } from "../generated/grey/transaction/v1/transaction_service.js";
 import { UserServiceService } from "../generated/grey/user/v1/user_service.js";
@@ -12,7 +14,8 @@ import { InstallationEntity } from "./entities/installation.js";
 import { createEngine, type Engine } from "./ledger/engine.js";
 import { createPostingConnection } from "./ledger/posting-connection.js";
 import { loadDescriptors } from "./rpc/descriptors.js";
-import { bindMethods, InFlight, type BoundService, type Methods, type Pipeline } from "./rpc/methods.js";
+import { bindMethods, type BoundService, type Methods } from "./rpc/methods.js";
+import { InFlight, type Pipeline } from "./rpc/pipeline.js";
 import { reflectionServices } from "./rpc/reflection.js";
 import { startRpcServer, type RpcServer } from "./rpc/server.js";
 import { createValidatorFor } from "./rpc/validate.js";
@@ -21,7 +24,6 @@ import { createPageTokens } from "./services/paging.js";
 import { createTransactionService } from "./services/transaction-service.js";
 import { createUserService } from "./services/user-service.js";
 import { createWalletService } from "./services/wallet-service.js";
-import { setTimeout as delay } from "node:timers/promises";
 import { createServerLogger, type Logger } from "./telemetry/logger.js";
 import { stopTelemetry } from "./telemetry/stop.js";
 
@@ -33,43 +35,53 @@ export interface Grey {
   readonly dataPlace: string;
   /** Answers the calls in flight, takes no new ones, and ends everything that was started. */
   stop(): Promise<void>;
+  /** Ends PostgreSQL at once, as in a crash, for a process that is about to end without waiting for anything. */
+  abandon(): Promise<void>;
 }
 
 /**
  * Starts everything in this process: the gRPC server, which says NOT_SERVING until the rest is there; PostgreSQL, unless
  * the settings name one; the schema; the services.
- * @throws SettingError for what the operator can mend
+ * @param signal gives the start up
+ * @throws SettingError for what the operator can mend; the signal's reason when that gave up
  */
-export async function startGrey(config: Config, logger: Logger): Promise<Grey> {
+export async function startGrey(
+  config: Config,
+  logger: Logger,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Grey> {
   const inFlight = new InFlight();
   const draining = new AbortController();
+  let isStopping = false;
   let services: Services | undefined;
   const server = await listen(config, logger, inFlight, draining.signal, () => services);
-  const stops: (() => Promise<void>)[] = [() => server.stop(config.GREY_SHUTDOWN_TIMEOUT_MS)];
+  // In the order in which they are to be stopped.
+  const stops = [() => server.stop(config.GREY_SHUTDOWN_TIMEOUT_MS)];
   try {
-    const embedded = config.DATABASE_URL === undefined ? await startEmbedded(config, logger) : undefined;
+    const embedded = config.DATABASE_URL === undefined ? await startEmbedded(config, logger, signal) : undefined;
     if (embedded !== undefined) stops.push(() => embedded.stop());
     const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
-    const database = await connectWhenThere(url, config, logger);
-    stops.splice(1, 0, () => database.dataSource.destroy());
+    const database = await connectWhenThere(url, config, logger, signal);
     const connection = createPostingConnection(url, config);
-    stops.splice(1, 0, () => connection.stop());
+    stops.splice(1, 0, connection.stop, () => database.dataSource.destroy());
     services = await createServices(database, createEngine(database, connection, config));
     const watch = watchDatabase(url, config, (isThere) => {
-      server.setServing(isThere);
+      if (!isStopping) server.setServing(isThere);
       logger[isThere ? "debug" : "warn"]("database", { isThere });
     });
-    stops.splice(1, 0, () => watch.stop());
+    stops.splice(1, 0, watch.stop);
     server.setServing(true);
     return {
       address: server.address,
       dataPlace: embedded === undefined ? placeOf(url) : embedded.dataDir,
       stop: async () => {
+        isStopping = true;
         server.setServing(false);
         await delay(config.GREY_DRAIN_MS);
         draining.abort();
         for (const stop of stops) await stop();
       },
+      abandon: async () => embedded?.stop({ immediate: true }),
     };
   } catch (error) {
     for (const stop of stops) await stop();
@@ -77,16 +89,26 @@ export async function startGrey(config: Config, logger: Logger): Promise<Grey> {
   }
 }
 
-/** The command `grey serve`: starts, says what to do next, and stops on SIGINT or SIGTERM. */
+/** The command `grey serve`: starts, says what to do next, and stops on SIGINT or SIGTERM. A second one does not wait. */
 export async function serve(config: Config): Promise<void> {
   const logger = createServerLogger(config);
-  const signalled = firstSignal();
-  const grey = await startGrey(config, logger);
-  if (process.stdout.isTTY || config.GREY_LOG_FORMAT !== "json") process.stdout.write(banner(grey));
-  logger.info("serving", { address: grey.address });
-  const signal = await signalled;
-  logger.info("stopping", { signal });
-  await grey.stop();
+  const ending = new AbortController();
+  let grey: Grey | undefined;
+  const onSignal = (signal: string): void => {
+    if (!ending.signal.aborted) return ending.abort(signal);
+    void Promise.resolve(grey?.abandon()).finally(() => process.exit(1));
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  try {
+    grey = await startGrey(config, logger, ending.signal);
+    if (config.GREY_LOG_FORMAT !== "json") process.stdout.write(banner(grey));
+    logger.info("serving", { address: grey.address, data: grey.dataPlace });
+    if (!ending.signal.aborted) await once(ending.signal, "abort");
+  } catch (error) {
+    if (!ending.signal.aborted) throw error;
+  }
+  logger.info("stopping", { signal: String(ending.signal.reason) });
+  await grey?.stop();
   await stopTelemetry();
   logger.info("stopped");
 }
@@ -147,10 +169,11 @@ async function createServices(database: Database, engine: Engine): Promise<Servi
   };
 }
 
-function startEmbedded(config: Config, logger: Logger): Promise<EmbeddedPostgres> {
+function startEmbedded(config: Config, logger: Logger, signal: AbortSignal): Promise<EmbeddedPostgres> {
   return startEmbeddedPostgres({
     dataDir: config.GREY_DATA_DIR,
     port: config.GREY_EMBEDDED_PORT,
+    signal,
     onProgress: (message) => logger.info("postgres", { said: message }),
   });
 }
@@ -158,8 +181,9 @@ function startEmbedded(config: Config, logger: Logger): Promise<EmbeddedPostgres
 const CONNECT_EVERY_MS = 1_000;
 
 /** Migrates and connects, and waits for a database that cannot be reached yet. */
-async function connectWhenThere(url: string, config: Config, logger: Logger): Promise<Database> {
+async function connectWhenThere(url: string, config: Config, logger: Logger, signal: AbortSignal): Promise<Database> {
   for (;;) {
+    signal.throwIfAborted();
     try {
       if (config.GREY_MIGRATE_ON_START) {
         const names = await migrateUp(config.GREY_DATABASE_OWNER_URL ?? url);
@@ -169,7 +193,7 @@ async function connectWhenThere(url: string, config: Config, logger: Logger): Pr
     } catch (error) {
       if (!isUnavailable(error)) throw error;
       logger.warn("the database cannot be reached yet", { at: placeOf(url) });
-      await delay(CONNECT_EVERY_MS);
+      await delay(CONNECT_EVERY_MS, undefined, { signal });
     }
   }
 }
@@ -177,20 +201,6 @@ async function connectWhenThere(url: string, config: Config, logger: Logger): Pr
 function placeOf(url: string): string {
   const { hostname, port, pathname } = new URL(url);
   return `PostgreSQL at ${hostname}:${port === "" ? "5432" : port}${pathname}`;
-}
-
-/** The first SIGINT or SIGTERM. A second one does not wait for anything. */
-function firstSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    let count = 0;
-    const onSignal = (signal: string): void => {
-      count += 1;
-      if (count === 1) resolve(signal);
-      else process.exit(1);
-    };
-    process.on("SIGINT", onSignal);
-    process.on("SIGTERM", onSignal);
-  });
 }
 
 function banner({ address, dataPlace }: Grey): string {

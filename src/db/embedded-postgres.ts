@@ -1,12 +1,12 @@
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { SettingError } from "../config/config.js";
-import { type Binaries, findBinaries } from "./embedded-binaries.js";
-import { ensureCluster, readPassword } from "./embedded-cluster.js";
-import { isSystemError } from "./embedded-files.js";
-import { clearFormerRun, takeOwnership } from "./embedded-owner.js";
-import { findPlace, type Place } from "./embedded-place.js";
-import { endPostmaster, startPostmaster, type NotStarted, type Postmaster } from "./embedded-postmaster.js";
+import { type Binaries, findBinaries } from "./embedded/binaries.js";
+import { ensureCluster, readPassword } from "./embedded/cluster.js";
+import { isSystemError } from "./embedded/files.js";
+import { clearFormerRun, takeOwnership } from "./embedded/owner.js";
+import { findPlace, type Place } from "./embedded/place.js";
+import { endPostmaster, startPostmaster, type NotStarted, type Postmaster } from "./embedded/postmaster.js";
 
 const PORT_TRIES_MAX = 10;
 /** After a crash, processes of the old postmaster may use its memory a little longer. */

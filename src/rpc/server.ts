@@ -1,7 +1,8 @@
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { SettingError, type Config } from "../config/config.js";
-import type { BoundService, InFlight } from "./methods.js";
+import type { BoundService } from "./methods.js";
+import type { InFlight } from "./pipeline.js";
 
 /** A gRPC server that listens. */
 export interface RpcServer {

@@ -3,7 +3,7 @@ import { FailureError } from "../base/failure.js";
 import type { Status } from "../../generated/google/rpc/status.js";
 import { deadlineOf, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
-import { knownFailure, type InFlight, type Pipeline } from "./methods.js";
+import { knownFailure, type InFlight, type Pipeline } from "./pipeline.js";
 import { CODE, toGrpcError, toStatus } from "./status.js";
 
 /** A bidirectional stream as Grey writes it: what answers one message, each with one message. */

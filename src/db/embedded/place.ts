@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { realpath, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { SettingError } from "../config/config.js";
-import { isSystemError, makeReachableFolder, readIfThere } from "./embedded-files.js";
-import { canEnter, IS_ROOT, postgresSystemUser, type OsUser } from "./embedded-user.js";
+import { SettingError } from "../../config/config.js";
+import { isSystemError, makeReachableFolder, readIfThere } from "./files.js";
+import { canEnter, IS_ROOT, postgresSystemUser, type OsUser } from "./user.js";
 
 /** Where root keeps what the user postgres cannot reach at its own place. */
 export const SYSTEM_DIR = "/var/lib/grey";

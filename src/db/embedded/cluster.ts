@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { SettingError } from "../config/config.js";
-import { type Binaries, withShellSafePath } from "./embedded-binaries.js";
-import { giveTo, makeFolderWhole, readIfThere, writeSecret } from "./embedded-files.js";
-import type { Place } from "./embedded-place.js";
-import { runAs } from "./embedded-user.js";
+import { SettingError } from "../../config/config.js";
+import { type Binaries, withShellSafePath } from "./binaries.js";
+import { giveTo, makeFolderWhole, readIfThere, writeSecret } from "./files.js";
+import type { Place } from "./place.js";
+import { runAs } from "./user.js";
 
 const PASSWORD_FILE = "grey.password";
 

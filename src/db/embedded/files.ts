@@ -1,6 +1,6 @@
 import { chmod, chown, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { isAlive, type OsUser } from "./embedded-user.js";
+import { isAlive, type OsUser } from "./user.js";
 
 /** Whether the error is one of the operating system, such as `ENOENT`. */
 export function isSystemError(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {

@@ -2,10 +2,10 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { giveTo, isSystemError } from "./embedded-files.js";
-import { readPidFile } from "./embedded-pid-file.js";
-import type { Place } from "./embedded-place.js";
-import { CHILD_ENVIRONMENT, identifyProcess } from "./embedded-user.js";
+import { giveTo, isSystemError } from "./files.js";
+import { readPidFile } from "./pid-file.js";
+import type { Place } from "./place.js";
+import { CHILD_ENVIRONMENT, identifyProcess } from "./user.js";
 
 const LOG_BYTES_MAX = 10 * 1024 * 1024;
 const LOG_EXCERPT_BYTES_MAX = 64 * 1024;

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
-import { SettingError } from "../config/config.js";
-import { readPassword } from "./embedded-cluster.js";
-import { disarmPidFile, isPostmaster, readPidFile, removeEmptyPidFile, type PidFile } from "./embedded-pid-file.js";
-import type { Place } from "./embedded-place.js";
-import { identifyProcess } from "./embedded-user.js";
+import { SettingError } from "../../config/config.js";
+import { readPassword } from "./cluster.js";
+import { disarmPidFile, isPostmaster, readPidFile, removeEmptyPidFile, type PidFile } from "./pid-file.js";
+import type { Place } from "./place.js";
+import { identifyProcess } from "./user.js";
 
 /**
  * The advisory lock, in database `postgres`, that a living Grey holds on its embedded PostgreSQL. PostgreSQL lets go of

@@ -2,10 +2,10 @@ import { chmod, cp, mkdtemp, readFile, rm, stat, symlink } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { z } from "zod";
-import { SettingError } from "../config/config.js";
-import { isSystemError, makeFolderWhole, makeReachableFolder, readIfThere } from "./embedded-files.js";
-import { SYSTEM_DIR } from "./embedded-place.js";
-import { canEnter, IS_ROOT, runAs, type OsUser } from "./embedded-user.js";
+import { SettingError } from "../../config/config.js";
+import { isSystemError, makeFolderWhole, makeReachableFolder, readIfThere } from "./files.js";
+import { SYSTEM_DIR } from "./place.js";
+import { canEnter, IS_ROOT, runAs, type OsUser } from "./user.js";
 
 const PLATFORM = `${process.platform}-${process.arch}`;
 const OTHERWISE = "set DATABASE_URL to use a PostgreSQL of your own";

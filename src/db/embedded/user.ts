@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { SettingError } from "../config/config.js";
+import { SettingError } from "../../config/config.js";
 
 /** The operating-system user that PostgreSQL runs as; without ids: the one of this process. */
 export interface OsUser {

@@ -1,8 +1,8 @@
 import { open, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { isSystemError, readIfThere } from "./embedded-files.js";
-import { isAlive, runAs } from "./embedded-user.js";
+import { isSystemError, readIfThere } from "./files.js";
+import { isAlive, runAs } from "./user.js";
 
 /** What `postmaster.pid` says. Source: PostgreSQL, src/include/utils/pidfile.h */
 export interface PidFile {
