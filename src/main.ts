@@ -63,13 +63,13 @@ export async function startGrey(
     const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
     const database = await connectWhenThere(url, config, logger, signal);
     const connection = createPostingConnection(url, config);
-    stops.splice(1, 0, connection.stop, () => database.dataSource.destroy());
+    stops.splice(1, 0, () => connection.stop(), () => database.dataSource.destroy());
     services = await createServices(database, createEngine(database, connection, config));
     const watch = watchDatabase(url, config, (isThere) => {
       if (!isStopping) server.setServing(isThere);
       logger[isThere ? "debug" : "warn"]("database", { isThere });
     });
-    stops.splice(1, 0, watch.stop);
+    stops.splice(1, 0, () => watch.stop());
     server.setServing(true);
     return {
       address: server.address,

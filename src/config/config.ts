@@ -161,10 +161,11 @@ function isLoopback(host: string): boolean {
 
 /** The setting's value for people: secrets are masked, also inside URLs. */
 export function displaySetting(name: SettingName, config: Config): string {
-  const value: unknown = config[name];
+  const value: string | number | boolean | undefined = config[name];
   if (value === undefined) return "(unset)";
   const isSecret = (SETTINGS[name] as Setting<unknown>).secret === true;
-  return isSecret ? maskUrl(String(value)) : String(value);
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return isSecret ? maskUrl(text) : text;
 }
 
 /** The URL without its password and query, which may hold one too. */

@@ -75,5 +75,5 @@ export function sessionOptions(config: Config): string {
 /** int8 as bigint for this pool only; everything else as the driver does it. */
 export function parserOf(oid: number, format?: "text" | "binary"): (value: string) => unknown {
   if (oid === pg.types.builtins.INT8 && format !== "binary") return BigInt;
-  return pg.types.getTypeParser(oid, format as "text");
+  return pg.types.getTypeParser(oid, format);
 }

@@ -124,7 +124,8 @@ export function createEngine(database: Database, connection: PostingConnection, 
   }
 
   function pump(): void {
-    while (queue.length > 0 && inFlight < BATCHES_IN_FLIGHT_MAX && locked === 0) {
+    const hasRoom = (): boolean => queue.length > 0 && inFlight < BATCHES_IN_FLIGHT_MAX && locked === 0;
+    while (hasRoom()) {
       const isLocked = lockedLeft > 0;
       // A locked batch is alone, so that works are decided in their order.
       if (isLocked && inFlight > 0) return;

@@ -5,8 +5,7 @@ export type { Logger };
 
 /** The logger of a server: JSON lines, or readable ones on a terminal. Money amounts and personal data are not logged. */
 export function createServerLogger(config: Pick<Config, "GREY_LOG_LEVEL" | "GREY_LOG_FORMAT">): Logger {
-  const isPretty =
-    config.GREY_LOG_FORMAT === "pretty" || (config.GREY_LOG_FORMAT === "auto" && process.stdout.isTTY === true);
+  const isPretty = config.GREY_LOG_FORMAT === "pretty" || (config.GREY_LOG_FORMAT === "auto" && process.stdout.isTTY);
   return createLogger({
     level: config.GREY_LOG_LEVEL,
     format: isPretty ? PRETTY : JSON_LINES,
@@ -52,5 +51,7 @@ const PRETTY = format.combine(
 
 /** One line without control characters: nothing that a caller sends can forge a line or steer the terminal. */
 function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex -- these are what must go
+  // oxlint-disable-next-line no-control-regex -- they are what is looked for
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "\u{fffd}");
 }

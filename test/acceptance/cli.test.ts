@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
-import { startServer } from "../support/server.js";
+import { startServer, type TestServer } from "../support/server.js";
 
 interface Run {
   readonly code: number;
@@ -11,17 +11,16 @@ interface Run {
 }
 
 describe("the command `grey` against a server", () => {
-  let address: string;
-  let stop: () => Promise<void>;
+  let server: TestServer;
 
   before(async () => {
-    ({ address, stop } = await startServer());
+    server = await startServer();
   });
-  after(() => stop());
+  after(() => server.stop());
 
   /** Runs the command as a user does; only GREY_ADDRESS is set. */
   function grey(...args: readonly string[]): Promise<Run> {
-    return greyAt(address, ...args);
+    return greyAt(server.address, ...args);
   }
 
   /** What the command prints with --json; it must succeed. */

@@ -1,4 +1,4 @@
-import { credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
+import { credentials, Metadata, status, type CallOptions, type ClientUnaryCall, type ServiceError } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
 import { Status } from "../../generated/google/rpc/status.js";
 import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
@@ -52,20 +52,19 @@ export class CallError extends Error {
   }
 }
 
-type Callback<T> = (error: ServiceError | null, value: T) => void;
+/** A unary method of a generated client, by its fullest overload. */
 type UnaryMethod<Request, Response> = (
   request: Request,
   metadata: Metadata,
-  options: { deadline: number },
-  callback: Callback<Response>,
-) => { on(event: "status", listener: (status: { metadata: Metadata }) => void): unknown };
+  options: Partial<CallOptions>,
+  callback: (error: ServiceError | null, value: Response) => void,
+) => ClientUnaryCall;
 
-/** A client whose methods return promises of the message; `with` gives headers and deadline and the trailers back. */
+/** A client whose methods return promises of the message; streams are left out. */
 export type Promised<Client> = {
-  [M in keyof Client as Client[M] extends UnaryMethod<never, never> ? M : never]: Client[M] extends UnaryMethod<
-    infer Request,
-    infer Response
-  >
+  [M in keyof Client as Client[M] extends UnaryMethod<infer _Request, infer _Response>
+    ? M
+    : never]: Client[M] extends UnaryMethod<infer Request, infer Response>
     ? (request: Request, headers?: Readonly<Record<string, string>>, timeoutMs?: number) => Promise<Response>
     : never;
 };

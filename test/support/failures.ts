@@ -42,6 +42,7 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
   CURRENCY_MISMATCH: [{ reason: "CURRENCY_MISMATCH", walletId: "w1", walletCurrencyCode: "USD", amountCurrencyCode: "EUR" }],
   SAME_WALLET: [{ reason: "SAME_WALLET", walletId: "w1" }],
   BALANCE_OVERFLOW: [{ reason: "BALANCE_OVERFLOW", accountId: "a1" }],
+  BATCH_ABORTED: [{ reason: "BATCH_ABORTED", culpritIndex: 3, culpritReason: "INSUFFICIENT_FUNDS" }],
   OVERLOADED: [{ reason: "OVERLOADED" }],
   DATABASE_UNAVAILABLE: [{ reason: "DATABASE_UNAVAILABLE" }],
   OUTCOME_UNKNOWN: [{ reason: "OUTCOME_UNKNOWN" }],

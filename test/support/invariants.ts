@@ -103,16 +103,16 @@ FROM transactions t`;
 
 async function brokenAnswers(client: pg.Client, { asked, answers }: ClientJournal): Promise<string[]> {
   const { rows } = await client.query<Stored>(TRANSACTIONS);
-  const byRequest = new Map(rows.map((row) => [row.request_id, row]));
+  const byId = new Map(rows.map((row) => [row.id, row]));
   const broken: string[] = [];
   for (const { request_id, is_opening } of rows) {
     if (!is_opening && !asked.has(request_id)) broken.push(`U nobody asked for what request ${request_id} made`);
   }
   for (const [requestId, movement] of asked) {
     const answer = answers.get(requestId);
-    const stored = byRequest.get(requestId);
+    const stored = byId.get(answer?.transactionId ?? "");
     if (answer === undefined) broken.push(`D request ${requestId} was never answered`);
-    else if (stored?.id !== answer.transactionId)
+    else if (stored?.request_id !== requestId)
       broken.push(`D request ${requestId}: ${answer.transactionId} is lost`);
     else if ((stored.refusal ?? undefined) !== answer.refusal || !isSame(movement, stored)) {
       broken.push(`D request ${requestId}: answered ${answer.refusal ?? "POSTED"}, stored ${JSON.stringify(stored)}`);

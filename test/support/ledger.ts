@@ -11,8 +11,9 @@ import { inTransaction } from "../../src/db/transaction.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import { checkIntegrity, type IntegrityReport } from "../../src/ledger/integrity.js";
-import { postTransactions, type Outcome } from "../../src/ledger/posting.js";
+import { postWorks } from "../../src/ledger/posting.js";
 import type { Command } from "../../src/ledger/transaction.js";
+import type { Outcome } from "../../src/ledger/work.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import type { Clients } from "./client.js";
 import { createTestDatabase } from "./cluster.js";
@@ -104,8 +105,10 @@ function systemOf({ currencyCode = "USD" }: Partial<Command>): { name: string; a
 }
 
 /** Posts the commands in one call and commits. */
-export function postAll(database: Database, commands: readonly Command[]): Promise<Outcome[]> {
-  return inTransaction(database, PATIENT, ({ client }) => postTransactions(client, commands));
+export async function postAll(database: Database, commands: readonly Command[]): Promise<Outcome[]> {
+  const works = [{ commands, mode: "INDEPENDENT" }] as const;
+  const [outcomes] = await inTransaction(database, PATIENT, ({ client }) => postWorks(client, works));
+  return outcomes!;
 }
 
 /** The report of books that add up; throws what is wrong with others. */
