@@ -63,11 +63,22 @@ export async function startGrey(
     const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
     const database = await connectWhenThere(url, config, logger, signal);
     const connection = createPostingConnection(url, config);
-    stops.splice(1, 0, () => connection.stop(), () => database.dataSource.destroy());
+    stops.splice(
+      1,
+      0,
+      () => connection.stop(),
+      () => database.dataSource.destroy(),
+    );
     services = await createServices(database, createEngine(database, connection, config));
-    const watch = watchDatabase(url, config, (isThere) => {
-      if (!isStopping) server.setServing(isThere);
-      logger[isThere ? "debug" : "warn"]("database", { isThere });
+    const watch = watchDatabase(url, config, {
+      onChange: (isThere) => {
+        if (!isStopping) server.setServing(isThere);
+        logger.warn(isThere ? "the database is back" : "the database is gone");
+      },
+      onSilence: () => {
+        connection.breakConnection();
+        database.breakConnections();
+      },
     });
     stops.splice(1, 0, () => watch.stop());
     server.setServing(true);

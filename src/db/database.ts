@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import pg from "pg";
 import { DataSource } from "typeorm";
 import type { Config } from "../config/config.js";
@@ -31,6 +32,8 @@ export type Queryable = Pick<pg.ClientBase, "query">;
 export interface Database {
   readonly dataSource: DataSource;
   readonly pool: pg.Pool;
+  /** Breaks every connection, for when the network has fallen silent: what waits for an answer fails at once. */
+  breakConnections(): void;
 }
 
 /** The role that the service takes on in each connection. The first migration makes it and says what it may do. */
@@ -57,7 +60,22 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
     },
   });
   await dataSource.initialize();
-  return { dataSource, pool: (dataSource.driver as unknown as { master: pg.Pool }).master };
+  const { master: pool } = dataSource.driver as unknown as { master: pg.Pool };
+  const clients = new Set<pg.PoolClient>();
+  pool.on("acquire", (client) => clients.add(client)).on("remove", (client) => clients.delete(client));
+  return {
+    dataSource,
+    pool,
+    breakConnections: () => {
+      for (const client of clients) breakConnection(client);
+    },
+  };
+}
+
+/** Breaks a connection as a reset of the network would: nothing is sent, and whoever waits for an answer learns of it. */
+export function breakConnection(client: pg.ClientBase): void {
+  const { connection } = client as unknown as { connection: { stream: Socket } };
+  connection.stream.destroy();
 }
 
 /** What each session of the service is set to. */
@@ -68,7 +86,10 @@ export function sessionOptions(config: Config): string {
     "-c plan_cache_mode=force_generic_plan",
     `-c statement_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
     `-c lock_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
-    `-c idle_in_transaction_session_timeout=${2 * config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+    `-c idle_in_transaction_session_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+    // PostgreSQL gives up on a server that the network has swallowed, and frees the locks of its transactions.
+    `-c tcp_user_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
   ].join(" ");
 }
 

@@ -6,6 +6,14 @@ export interface DatabaseWatch {
   stop(): Promise<void>;
 }
 
+/** Who wants to know. */
+export interface WatchListener {
+  /** Told when it went away and when it is back; it is taken to be there at first. */
+  readonly onChange: (isThere: boolean) => void;
+  /** Told when the database does not answer, though the connection stands: others like it would wait for ever. */
+  readonly onSilence: () => void;
+}
+
 const PROBE_EVERY_MS = 2_000;
 const RECONNECT_EVERY_MS = 250;
 
@@ -13,15 +21,22 @@ const RECONNECT_EVERY_MS = 250;
  * Tells when the database goes away and when it is back: at once when the connection breaks, within seconds when it only
  * falls silent. A connection of the pool would be no measure: it may be waited for because there is much to do.
  */
-export function watchDatabase(url: string, config: Config, onChange: (isThere: boolean) => void): DatabaseWatch {
+export function watchDatabase(url: string, config: Config, { onChange, onSilence }: WatchListener): DatabaseWatch {
   let isStopped = false;
+  let wasThere = true;
   let client: pg.Client | undefined;
   let timer: NodeJS.Timeout | undefined;
+
+  const tell = (isThere: boolean): void => {
+    if (isThere === wasThere) return;
+    wasThere = isThere;
+    onChange(isThere);
+  };
 
   const lost = (broken: pg.Client): void => {
     if (isStopped || client !== broken) return;
     client = undefined;
-    onChange(false);
+    tell(false);
     broken.removeAllListeners();
     broken.on("error", () => undefined);
     void broken.end().catch(() => undefined);
@@ -35,10 +50,13 @@ export function watchDatabase(url: string, config: Config, onChange: (isThere: b
       ({ rows }: pg.QueryResult<{ standby: boolean }>) => {
         if (rows[0]?.standby === true) return lost(watched);
         if (isStopped || client !== watched) return;
-        onChange(true);
+        tell(true);
         timer = setTimeout(() => probe(watched), PROBE_EVERY_MS);
       },
-      () => lost(watched),
+      (error: unknown) => {
+        if (!isStopped && error instanceof Error && error.message === "Query read timeout") onSilence();
+        lost(watched);
+      },
     );
   };
 

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { sessionOptions, parserOf } from "../db/database.js";
+import { breakConnection, parserOf, sessionOptions } from "../db/database.js";
 import { FailureError } from "../base/failure.js";
 import type { Config } from "../config/config.js";
 
@@ -20,6 +20,8 @@ export interface PostingConnection {
    * OUTCOME_UNKNOWN when a warning came with its commit, and otherwise with the database's or the connection's error.
    */
   query<Row extends pg.QueryResultRow>(query: PostingQuery): Promise<pg.QueryResult<Row>>;
+  /** Breaks the connection, for when the network has fallen silent. The next statement makes another one. */
+  breakConnection(): void;
   stop(): Promise<void>;
 }
 
@@ -64,6 +66,9 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       const result = await client.query(query);
       if (warnings !== warningsBefore) throw new FailureError({ reason: "OUTCOME_UNKNOWN" });
       return result;
+    },
+    breakConnection: () => {
+      void current?.then(breakConnection, () => undefined);
     },
     stop: async () => {
       const client = await current?.catch(() => undefined);

@@ -51,7 +51,6 @@ const PRETTY = format.combine(
 
 /** One line without control characters: nothing that a caller sends can forge a line or steer the terminal. */
 function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- these are what must go
   // oxlint-disable-next-line no-control-regex -- they are what is looked for
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "\u{fffd}");
 }
