@@ -124,7 +124,8 @@ CREATE TABLE accounts (
   CONSTRAINT accounts_pending CHECK (pending_debits >= 0 AND pending_credits >= 0),
   CONSTRAINT accounts_sequence CHECK (sequence >= 0)
 ) WITH (fillfactor = 50);
-CREATE UNIQUE INDEX accounts_system ON accounts (currency_code, system_account);
+CREATE UNIQUE INDEX accounts_system ON accounts (currency_code, system_account) WHERE system_account IS NOT NULL;
+CREATE INDEX accounts_system_id ON accounts (id) WHERE system_account IS NOT NULL;
 
 CREATE TABLE transactions (
   id uuid NOT NULL,
@@ -172,12 +173,14 @@ CREATE TABLE requests (
   method smallint NOT NULL,
   transaction_id uuid,
   resource_id uuid,
+  other_user_id uuid,
   request bytea,
   response bytea,
   failure text,
   CONSTRAINT requests_pkey PRIMARY KEY (caller, request_id)
 );
 CREATE INDEX requests_resource ON requests (resource_id) WHERE resource_id IS NOT NULL;
+CREATE INDEX requests_other_user ON requests (other_user_id) WHERE other_user_id IS NOT NULL;
 
 CREATE TABLE journal_head (
   id smallint NOT NULL DEFAULT 1,
@@ -250,6 +253,8 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'grey_service') THEN
     BEGIN
       CREATE ROLE grey_service NOLOGIN;
+      -- From PostgreSQL 16 on, who creates a role may grant it, and may take it on only once it is granted.
+      EXECUTE format('GRANT grey_service TO %I', current_user);
     EXCEPTION
       WHEN duplicate_object OR unique_violation THEN NULL;
       WHEN insufficient_privilege THEN
@@ -270,5 +275,5 @@ GRANT SELECT ON installation, currencies, users, wallets, accounts, transactions
   journal_batches TO grey_service;
 GRANT INSERT ON currencies, users, wallets, accounts, transactions, entries, requests, journal_batches TO grey_service;
 GRANT UPDATE ON users, wallets, accounts, journal_head TO grey_service;
-GRANT UPDATE (transaction_id, resource_id, request, response, failure) ON requests TO grey_service;
+GRANT UPDATE (transaction_id, resource_id, other_user_id, request, response, failure) ON requests TO grey_service;
 `;

@@ -45,10 +45,15 @@ CREATE FUNCTION post_batch(
   p_metadata text[],
   p_effective_times timestamptz[],
   p_failures text[],
+  p_leading_ids uuid[],
+  p_leading_types smallint[],
   OUT first_index bigint,
   OUT create_time_micros bigint
 )
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+-- Nested loops over the given arrays take the locks in their order, and never read a whole table, whatever the statistics.
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
 DECLARE
   v_count bigint;
   v_now timestamptz;
@@ -68,11 +73,12 @@ BEGIN
     ORDER BY caller, request_id;
   END IF;
 
-  UPDATE journal_head SET size = size + cardinality(p_ids), last_time = greatest(last_time, clock_timestamp())
+  UPDATE journal_head
+  SET size = size + cardinality(p_leading_ids) + cardinality(p_ids), last_time = greatest(last_time, clock_timestamp())
   RETURNING size - cardinality(p_ids), last_time INTO STRICT first_index, v_now;
   -- The states of transactions and the types of their records are numbered alike.
   INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
-  VALUES (post_batch.first_index, p_ids, p_states, v_now);
+  VALUES (post_batch.first_index - cardinality(p_leading_ids), p_leading_ids || p_ids, p_leading_types || p_states, v_now);
 
   INSERT INTO transactions (id, journal_index, kind, state, caller, request_id, debit_account_id, credit_account_id,
     debit_sequence, credit_sequence, currency_code, amount, description, metadata, create_time, effective_time, failure)

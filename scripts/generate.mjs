@@ -5,7 +5,10 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const buf = (...args) =>
-  execFileSync(process.execPath, [join(root, "node_modules/@bufbuild/buf/bin/buf"), ...args], { cwd: root, stdio: "inherit" });
+  execFileSync(process.execPath, [join(root, "node_modules/@bufbuild/buf/bin/buf"), ...args], {
+    cwd: root,
+    stdio: "inherit",
+  });
 
 rmSync(join(root, "generated"), { recursive: true, force: true });
 buf("generate");

@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { LedgerServiceService } from "../generated/grey/ledger/v1/ledger_service.js";
 import { TransactionServiceService } from "../generated/grey/transaction/v1/transaction_service.js";
@@ -24,7 +24,7 @@ import { createPageTokens } from "./services/paging.js";
 import { createTransactionService } from "./services/transaction-service.js";
 import { createUserService } from "./services/user-service.js";
 import { createWalletService } from "./services/wallet-service.js";
-import { createServerLogger, type Logger } from "./telemetry/logger.js";
+import { createServerLogger, describeError, type Logger } from "./telemetry/logger.js";
 import { stopTelemetry } from "./telemetry/stop.js";
 
 /** A running Grey. */
@@ -52,6 +52,8 @@ export async function startGrey(
 ): Promise<Grey> {
   const inFlight = new InFlight();
   const draining = new AbortController();
+  // Each open stream listens.
+  setMaxListeners(0, draining.signal);
   let isStopping = false;
   let services: Services | undefined;
   const server = await listen(config, logger, inFlight, draining.signal, () => services);
@@ -62,14 +64,13 @@ export async function startGrey(
     if (embedded !== undefined) stops.push(() => embedded.stop());
     const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
     const database = await connectWhenThere(url, config, logger, signal);
+    stops.splice(1, 0, () => disconnect(database, config));
+    // Posting has connections of its own: whatever fills the other pool does not keep money from moving.
+    const books = await connectDatabase(url, { ...config, GREY_DATABASE_POOL_SIZE: POSTING_POOL_SIZE });
+    stops.splice(1, 0, () => disconnect(books, config));
     const connection = createPostingConnection(url, config);
-    stops.splice(
-      1,
-      0,
-      () => connection.stop(),
-      () => database.dataSource.destroy(),
-    );
-    services = await createServices(database, createEngine(database, connection, config));
+    stops.splice(1, 0, () => connection.stop());
+    services = await createServices(database, createEngine(books, connection, config));
     const watch = watchDatabase(url, config, {
       onChange: (isThere) => {
         if (!isStopping) server.setServing(isThere);
@@ -77,6 +78,7 @@ export async function startGrey(
       },
       onSilence: () => {
         connection.breakConnection();
+        books.breakConnections();
         database.breakConnections();
       },
     });
@@ -90,12 +92,12 @@ export async function startGrey(
         server.setServing(false);
         await delay(config.GREY_DRAIN_MS);
         draining.abort();
-        for (const stop of stops) await stop();
+        await stopAll(stops, logger);
       },
       abandon: async () => embedded?.stop({ immediate: true }),
     };
   } catch (error) {
-    for (const stop of stops) await stop();
+    await stopAll(stops, logger);
     throw error;
   }
 }
@@ -187,6 +189,23 @@ function startEmbedded(config: Config, logger: Logger, signal: AbortSignal): Pro
     signal,
     onProgress: (message) => logger.info("postgres", { said: message }),
   });
+}
+
+/** For books that are not remembered, and for batches that take the locked way. */
+const POSTING_POOL_SIZE = 3;
+
+/** Ends the connections; what still runs, though its call was answered or given up, is broken off after a while. */
+async function disconnect(database: Database, config: Config): Promise<void> {
+  const timer = setTimeout(() => database.breakConnections(), config.GREY_DATABASE_CONNECT_TIMEOUT_MS);
+  await database.dataSource.destroy();
+  clearTimeout(timer);
+}
+
+/** Stops one after the other; what cannot be stopped must not keep the rest from it. */
+async function stopAll(stops: readonly (() => Promise<void>)[], logger: Logger): Promise<void> {
+  for (const stop of stops) {
+    await stop().catch((error: unknown) => logger.warn("could not stop", describeError(error)));
+  }
 }
 
 const CONNECT_EVERY_MS = 1_000;

@@ -61,8 +61,8 @@ export interface FailureDetails {
   readonly replayed?: boolean;
   /** The rejected transaction that keeps it. */
   readonly transactionId?: string;
-  /** The user or other thing whose data the refused request holds. */
-  readonly concerns?: string;
+  /** The users, two at the most, whose data the refused request holds. */
+  readonly concerns?: readonly string[];
   /** The error that it stands for, for the log. */
   readonly cause?: unknown;
 }

@@ -43,7 +43,7 @@ const SERVICE_ROLE = "grey_service";
 export async function connectDatabase(url: string, config: Config): Promise<Database> {
   const dataSource = new DataSource({
     type: "postgres",
-    url,
+    url: sessionUrl(url, config),
     applicationName: "grey",
     entities: ENTITIES,
     synchronize: false,
@@ -56,7 +56,6 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
     extra: {
       types: { getTypeParser: parserOf },
       keepAlive: true,
-      options: sessionOptions(config),
     },
   });
   await dataSource.initialize();
@@ -78,19 +77,29 @@ export function breakConnection(client: pg.ClientBase): void {
   connection.stream.destroy();
 }
 
-/** What each session of the service is set to. */
-export function sessionOptions(config: Config): string {
-  return [
+/**
+ * The URL with what each session of the service is set to. They go into the URL because the driver lets a URL's own
+ * `options` win over any that are given beside it.
+ */
+export function sessionUrl(text: string, config: Config): string {
+  const url = new URL(text);
+  const timeoutMs = config.GREY_DATABASE_STATEMENT_TIMEOUT_MS;
+  const options = [
+    url.searchParams.get("options") ?? "",
     `-c role=${SERVICE_ROLE}`,
     // The ledger's statements are named and take arrays: planning them anew for each call gains nothing.
     "-c plan_cache_mode=force_generic_plan",
-    `-c statement_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
-    `-c lock_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
-    `-c idle_in_transaction_session_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+    `-c statement_timeout=${timeoutMs}`,
+    `-c lock_timeout=${timeoutMs}`,
+    `-c idle_in_transaction_session_timeout=${timeoutMs}`,
     // PostgreSQL gives up on a server that the network has swallowed, and frees the locks of its transactions.
-    `-c tcp_user_timeout=${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`,
+    `-c tcp_user_timeout=${timeoutMs}`,
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
-  ].join(" ");
+    // A commit that may be lost in a failover says so in a warning.
+    "-c client_min_messages=warning",
+  ];
+  url.searchParams.set("options", options.join(" ").trim());
+  return url.href;
 }
 
 /** int8 as bigint for this pool only; everything else as the driver does it. */

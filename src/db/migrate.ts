@@ -23,6 +23,11 @@ export async function migrateDown(ownerUrl: string): Promise<void> {
   await asOwner(ownerUrl, (dataSource) => dataSource.undoLastMigration({ transaction: "each" }));
 }
 
+/** Whether there are migrations that the database has not run. */
+export async function hasPending(ownerUrl: string): Promise<boolean> {
+  return asOwner(ownerUrl, (dataSource) => dataSource.showMigrations());
+}
+
 /** What the entities would have the schema changed by: statements, none when both agree. */
 export async function findDrift(ownerUrl: string): Promise<string[]> {
   return asOwner(ownerUrl, async (dataSource) => {
@@ -62,9 +67,11 @@ async function migrateAt(
     await migrateDown(url);
     return onProgress("took back the latest migration");
   }
-  const names = await migrateUp(url);
-  onProgress(names.length === 0 ? "the schema is up to date" : `ran ${names.join(", ")}`);
-  if (check !== true) return;
+  if (check !== true) {
+    const names = await migrateUp(url);
+    return onProgress(names.length === 0 ? "the schema is up to date" : `ran ${names.join(", ")}`);
+  }
+  if (await hasPending(url)) throw new SettingError("the schema is not up to date: run `grey migrate`");
   const drift = await findDrift(url);
   if (drift.length > 0) throw new SettingError(`entities and migrations disagree:\n${drift.join("\n")}`);
   onProgress("entities and migrations agree");

@@ -18,14 +18,17 @@ export function sqlState(error: unknown): string | undefined {
 }
 
 /**
- * Whether the same transaction may succeed when it is run again at once: it lost against a concurrent one, also one that
- * used the same request id and is answered from now on.
+ * Whether the same transaction may come to an answer when it is run again at once: it lost against a concurrent one, also
+ * one that used the same request id or took the same email.
  */
 export function isConflict(error: unknown): boolean {
   const state = sqlState(error);
-  if (state === SQLSTATE.UNIQUE_VIOLATION) return (error as { constraint?: string }).constraint === "requests_pkey";
+  if (state === SQLSTATE.UNIQUE_VIOLATION)
+    return RACED_FOR.includes((error as { constraint?: string }).constraint ?? "");
   return state === SQLSTATE.SERIALIZATION_FAILURE || state === SQLSTATE.DEADLOCK_DETECTED;
 }
+
+const RACED_FOR: readonly string[] = ["requests_pkey", "users_email_key"];
 
 /**
  * Whether the error says that the database cannot be reached or does not serve now: lost and refused connections, a
@@ -46,3 +49,13 @@ export function isUnavailable(error: unknown): boolean {
 // The driver gives these no code.
 const CONNECTION_MESSAGES =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Query read timeout|Client was closed|Cannot use a pool after)/;
+
+/** Whether a notice warns; the severity beside it may be in another language. */
+export function isWarning({ code }: { readonly code?: string | undefined }): boolean {
+  return code !== "00000";
+}
+
+/** Whether every connection of the pool was in use for too long: there is too much to do, the database is there. */
+export function isPoolExhausted(error: unknown): boolean {
+  return error instanceof Error && error.message === "timeout exceeded when trying to connect";
+}

@@ -2,8 +2,8 @@ import type { PoolClient } from "pg";
 import type { EntityManager, QueryRunner } from "typeorm";
 import { fail, FailureError } from "../base/failure.js";
 import type { Patience } from "../base/patience.js";
-import type { Database } from "./database.js";
-import { isConflict, isUnavailable } from "./sqlstate.js";
+import type { Database, Queryable } from "./database.js";
+import { isConflict, isPoolExhausted, isUnavailable, isWarning, sqlState } from "./sqlstate.js";
 
 /** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
 export interface Transaction {
@@ -52,11 +52,7 @@ export async function inClaimingTransaction<T>(
   for (let attempt = 1; ; attempt += 1) {
     const isRepeated = wasTried || attempt > 1;
     try {
-      return await inTransaction(database, patience, async (transaction) => {
-        // A repeat that only reads would not wait for the replica that the first commit may still miss: this makes it.
-        if (isRepeated) await transaction.client.query("SELECT pg_logical_emit_message(true, 'grey', 'again')");
-        return work(transaction);
-      });
+      return await inTransaction(database, patience, work);
     } catch (error) {
       const reason = error instanceof FailureError ? error.failure.reason : undefined;
       if (reason === "OUTCOME_UNKNOWN" && attempt < UNKNOWN_ATTEMPTS_MAX) continue;
@@ -68,8 +64,17 @@ export async function inClaimingTransaction<T>(
   }
 }
 
+/**
+ * Makes the commit of a transaction that only reads wait for the replicas, as one that writes does: the answer that it
+ * repeats may come from a commit whose own wait was cancelled.
+ */
+export async function awaitReplicas(client: Queryable): Promise<void> {
+  await client.query("SELECT pg_logical_emit_message(true, 'grey', 'replay')");
+}
+
 /** The failure that a database error means to the caller; other errors stay what they are. */
 export function translate(error: unknown): unknown {
+  if (isPoolExhausted(error)) return new FailureError({ reason: "OVERLOADED" }, { cause: error });
   return isUnavailable(error) ? new FailureError({ reason: "DATABASE_UNAVAILABLE" }, { cause: error }) : error;
 }
 
@@ -118,14 +123,16 @@ async function rollBack(runner: QueryRunner): Promise<void> {
 async function commit(runner: QueryRunner, client: PoolClient): Promise<void> {
   let warned = false;
   // A commit that is cancelled while it waits for a replica succeeds with a warning: it may be lost in a failover.
-  const onNotice = ({ severity }: { severity?: string | undefined }) => {
-    if (severity === "WARNING") warned = true;
+  const onNotice = (notice: { code?: string | undefined }) => {
+    if (isWarning(notice)) warned = true;
   };
   client.on("notice", onNotice);
   try {
     await runner.commitTransaction();
   } catch (error) {
-    throw isUnavailable(error) ? new FailureError({ reason: "OUTCOME_UNKNOWN" }, { cause: error }) : error;
+    // Unless PostgreSQL itself says that it was not, it may be committed.
+    const isUnknown = sqlState(error) === undefined || isUnavailable(error);
+    throw isUnknown ? new FailureError({ reason: "OUTCOME_UNKNOWN" }, { cause: error }) : error;
   } finally {
     client.off("notice", onNotice);
   }

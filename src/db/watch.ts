@@ -1,5 +1,6 @@
 import pg from "pg";
 import type { Config } from "../config/config.js";
+import { breakConnection } from "./database.js";
 
 /** Watches over the database through a connection of its own. */
 export interface DatabaseWatch {
@@ -82,7 +83,8 @@ export function watchDatabase(url: string, config: Config, { onChange, onSilence
     stop: async () => {
       isStopped = true;
       clearTimeout(timer);
-      await client?.end().catch(() => undefined);
+      if (client === undefined) return;
+      breakConnection(client);
     },
   };
 }

@@ -45,7 +45,15 @@ export const AccountEntity = new EntitySchema<Account>({
     sequence: { type: "bigint", default: 0 },
     revision: { type: "bigint", default: 0 },
   },
-  indices: [{ name: "accounts_system", columns: ["currencyCode", "systemAccount"], unique: true }],
+  indices: [
+    {
+      name: "accounts_system",
+      columns: ["currencyCode", "systemAccount"],
+      unique: true,
+      where: "(system_account IS NOT NULL)",
+    },
+    { name: "accounts_system_id", columns: ["id"], where: "(system_account IS NOT NULL)" },
+  ],
   checks: [
     { name: "accounts_normal_side", expression: "normal_side = 1 OR normal_side = 2" },
     { name: "accounts_min_balance", expression: "min_balance IS NULL OR balance >= min_balance" },

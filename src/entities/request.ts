@@ -24,6 +24,8 @@ export interface RequestRow {
   readonly transactionId: string | null;
   /** The user, wallet or other thing that it concerns, if any. */
   readonly resourceId: string | null;
+  /** Another user whose data a refused request holds: the one who has the email that it asks for. */
+  readonly otherUserId: string | null;
   /** The request message; null for movements and once the user it speaks of is erased. */
   readonly request: Buffer | null;
   /** The response message; null for movements, refusals, and once the user it speaks of is erased. */
@@ -41,9 +43,13 @@ export const RequestEntity = new EntitySchema<RequestRow>({
     method: { type: "smallint" },
     transactionId: { type: "uuid", name: "transaction_id", nullable: true },
     resourceId: { type: "uuid", name: "resource_id", nullable: true },
+    otherUserId: { type: "uuid", name: "other_user_id", nullable: true },
     request: { type: "bytea", nullable: true },
     response: { type: "bytea", nullable: true },
     failure: { type: "text", nullable: true },
   },
-  indices: [{ name: "requests_resource", columns: ["resourceId"], where: "(resource_id IS NOT NULL)" }],
+  indices: [
+    { name: "requests_resource", columns: ["resourceId"], where: "(resource_id IS NOT NULL)" },
+    { name: "requests_other_user", columns: ["otherUserId"], where: "(other_user_id IS NOT NULL)" },
+  ],
 });

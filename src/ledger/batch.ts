@@ -6,6 +6,7 @@ import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
 import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../db/binary-array.js";
 import { TRANSACTION_STATE } from "../entities/transaction.js";
+import type { JournalRecord } from "../journal/append.js";
 import type { Book, Books } from "./books.js";
 import type { Decided } from "./work.js";
 import type { LedgerTransaction, Movement } from "./transaction.js";
@@ -50,6 +51,14 @@ export interface Writer {
   query<Row extends QueryResultRow>(query: { name: string; text: string; values: unknown[] }): Promise<{ rows: Row[] }>;
 }
 
+/** What else goes with a batch. */
+export interface WriteOptions {
+  /** false when the caller has claimed the request ids itself. */
+  readonly claims?: boolean;
+  /** Journal records that stand before those of the transactions. */
+  readonly leading?: readonly JournalRecord[];
+}
+
 /** When and where a batch was recorded. */
 export interface Recorded {
   readonly firstIndex: bigint;
@@ -61,25 +70,30 @@ SELECT first_index, create_time_micros FROM post_batch(
   $1::boolean, $2::bigint, $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
   $7::uuid[], $8::smallint[], $9::smallint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::uuid[], $14::bigint[],
   $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], $19::bigint[], $20::text[], $21::text[],
-  $22::timestamptz[], $23::text[])`;
+  $22::timestamptz[], $23::text[], $24::uuid[], $25::smallint[])`;
 
 /**
  * Writes what was decided: transactions, entries, balances, requests and the journal, all or nothing.
  *
  * Fails with serialization_failure when an account that a decision read has changed since, and with unique_violation
  * of requests_pkey when a request id was used before; then nothing is written.
- * @param claims false when the caller has claimed the request ids itself
  */
 export async function writeBatch(
   client: Writer,
   batch: Batch,
   decided: readonly Decided[],
-  claims = true,
+  { claims = true, leading = [] }: WriteOptions = {},
 ): Promise<Recorded> {
   const { rows } = await client.query<{ first_index: bigint; create_time_micros: bigint }>({
     name: "post-batch",
     text: POST_BATCH,
-    values: [claims, ...accountColumns(batch), ...transactionColumns(decided)],
+    values: [
+      claims,
+      ...accountColumns(batch),
+      ...transactionColumns(decided),
+      uuidArray(leading.map((record) => record.id)),
+      int2Array(leading.map((record) => record.type)),
+    ],
   });
   const row = present(rows[0], "the batch's place in the journal");
   return { firstIndex: row.first_index, createTime: row.create_time_micros };

@@ -1,5 +1,6 @@
 import { present } from "../base/assert.js";
 import { FailureError } from "../base/failure.js";
+import type { Uuid } from "../base/ids.js";
 import type { Patience } from "../base/patience.js";
 import type { Config } from "../config/config.js";
 import type { Database } from "../db/database.js";
@@ -8,7 +9,7 @@ import { inClaimingTransaction, translate } from "../db/transaction.js";
 import { createPostingMetrics } from "../telemetry/posting-metrics.js";
 import { openBatch, writeBatch } from "./batch.js";
 import { createBookCache } from "./book-cache.js";
-import { readBooks } from "./books.js";
+import { readBooks, type Book } from "./books.js";
 import { requestKey } from "./find.js";
 import type { PostingConnection } from "./posting-connection.js";
 import { accountIdsOf, decidedOf, decideWorks, outcomesOf, postWorks } from "./posting.js";
@@ -167,7 +168,8 @@ export function createEngine(database: Database, connection: PostingConnection, 
       // What finished in this turn of the event loop makes room for what its callers send next.
       planPump();
     });
-    lastSettled = Promise.all([before, settled]);
+    // Without their values: each would keep all before it in memory.
+    lastSettled = Promise.all([before, settled]).then(() => undefined);
   }
 
   async function postOptimistic(group: readonly Waiting[], before: Promise<unknown>): Promise<void> {
@@ -189,6 +191,9 @@ export function createEngine(database: Database, connection: PostingConnection, 
       if (sqlState(error) === SQLSTATE.SERIALIZATION_FAILURE) {
         lockedLeft = penalty;
         penalty = Math.min(penalty * 2, PENALTY_MAX);
+      } else if (sqlState(error) === SQLSTATE.UNIQUE_VIOLATION) {
+        // Retries come in numbers: the next batch may well hold another one.
+        lockedLeft = Math.max(lockedLeft, 1);
       }
       await takeLockedWay(group, before, isUnknown(error));
     }
@@ -207,10 +212,10 @@ export function createEngine(database: Database, connection: PostingConnection, 
 
   /** Decides from what is remembered and sends the batch; the batches after it build on its decisions at once. */
   async function decideOptimistic(works: readonly Work[]) {
-    await remember(works);
+    const known = await recall(works);
     // A batch before this one is about to be decided again: what is remembered may lack its effects.
     if (locked > 0) throw new StaleError();
-    const batch = openBatch(cache);
+    const batch = openBatch(known);
     const verdicts = decideWorks(batch, works, NOTHING_ANSWERED);
     const writing = writeBatch(connection, batch, decidedOf(verdicts));
     writing.catch(() => undefined);
@@ -218,14 +223,25 @@ export function createEngine(database: Database, connection: PostingConnection, 
     return { verdicts, writing };
   }
 
-  async function remember(works: readonly Work[]): Promise<void> {
-    const missing = [...accountIdsOf(works)].filter((id) => cache.get(id) === undefined);
-    if (missing.length === 0) return;
+  /**
+   * The books of all accounts that the works speak of, as far as they exist: what is not remembered is read. They are the
+   * batch's own, because the cache may forget them before they are all there.
+   */
+  async function recall(works: readonly Work[]): Promise<Map<Uuid, Book>> {
+    const known = new Map<Uuid, Book>();
+    const missing: Uuid[] = [];
+    for (const id of accountIdsOf(works)) {
+      const book = cache.get(id);
+      if (book === undefined) missing.push(id);
+      else known.set(id, book);
+    }
+    if (missing.length === 0) return known;
     try {
-      for (const book of await readBooks(database.pool, missing)) cache.set(book);
+      for (const book of await readBooks(database.pool, missing)) known.set(book.id, book);
     } catch (error) {
       throw translate(error);
     }
+    return known;
   }
 
   /** @param wasTried whether an attempt before this one may have been committed */
@@ -240,7 +256,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
       report("locked", group, started);
     } catch (error) {
       // What one of them caused must not fail its neighbours.
-      if (group.length > 1 && !(error instanceof FailureError)) {
+      if (group.length > 1 && !isPassing(error)) {
         for (const waiting of group) await postLocked([waiting], wasTried);
       } else {
         rejectAll(group, error);
@@ -287,10 +303,16 @@ const NOTHING_ANSWERED = new Map<string, null>();
 /** Works that are under way are seen through, whether their callers wait or not. */
 const ENDLESS: Patience = { assertWaiting: () => undefined };
 
-/** Whether what was sent may have been committed. */
+/** Whether what was sent may have been committed: unless PostgreSQL itself says that it was not, it may. */
 function isUnknown(error: unknown): boolean {
+  if (error instanceof StaleError) return false;
   if (error instanceof FailureError) return error.failure.reason === "OUTCOME_UNKNOWN";
-  return isUnavailable(error);
+  return sqlState(error) === undefined || isUnavailable(error);
+}
+
+/** Whether the error is about the database or the network, so that posting one by one would meet it again. */
+function isPassing(error: unknown): boolean {
+  return error instanceof FailureError && error.failure.reason !== "OVERLOADED";
 }
 
 /** Drops a work whose caller left before the database was asked. */

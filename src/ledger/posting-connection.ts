@@ -1,5 +1,6 @@
 import pg from "pg";
-import { breakConnection, parserOf, sessionOptions } from "../db/database.js";
+import { breakConnection, parserOf, sessionUrl } from "../db/database.js";
+import { isWarning } from "../db/sqlstate.js";
 import { FailureError } from "../base/failure.js";
 import type { Config } from "../config/config.js";
 
@@ -29,27 +30,27 @@ export function createPostingConnection(url: string, config: Config): PostingCon
   let current: Promise<pg.Client> | undefined;
   let warnings = 0;
 
-  const connect = async (): Promise<pg.Client> => {
+  const connect = (): Promise<pg.Client> => {
     const client = new pg.Client({
-      connectionString: url,
+      connectionString: sessionUrl(url, config),
       application_name: "grey-posting",
       connectionTimeoutMillis: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
       keepAlive: true,
       pipeline: true,
       types: { getTypeParser: parserOf as typeof pg.types.getTypeParser },
-      options: sessionOptions(config),
     });
+    const connected = client.connect().then(() => client);
     const forget = (): void => {
-      current = undefined;
+      if (current === connected) current = undefined;
     };
     client.on("error", forget);
     client.on("end", forget);
+    connected.catch(forget);
     // A commit that is cancelled while it waits for a replica succeeds with a warning: it may be lost in a failover.
-    client.on("notice", ({ severity }) => {
-      if (severity === "WARNING") warnings += 1;
+    client.on("notice", (notice) => {
+      if (isWarning(notice)) warnings += 1;
     });
-    await client.connect();
-    return client;
+    return connected;
   };
 
   return {
@@ -59,7 +60,6 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       try {
         client = await current;
       } catch (error) {
-        current = undefined;
         throw new FailureError({ reason: "DATABASE_UNAVAILABLE" }, { cause: error });
       }
       const warningsBefore = warnings;
@@ -72,7 +72,11 @@ export function createPostingConnection(url: string, config: Config): PostingCon
     },
     stop: async () => {
       const client = await current?.catch(() => undefined);
-      await client?.end().catch(() => undefined);
+      if (client === undefined) return;
+      // An orderly end waits for what is under way; a dead network would never let it end.
+      const timer = setTimeout(() => breakConnection(client), config.GREY_DATABASE_CONNECT_TIMEOUT_MS);
+      await client.end().catch(() => undefined);
+      clearTimeout(timer);
     },
   };
 }

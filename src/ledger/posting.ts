@@ -1,8 +1,9 @@
 import { present } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
 import type { Queryable } from "../db/database.js";
+import { awaitReplicas } from "../db/transaction.js";
 import { lockBooks } from "./books.js";
-import { openBatch, transactionsOf, writeBatch, type Batch, type Recorded } from "./batch.js";
+import { openBatch, transactionsOf, writeBatch, type Batch, type Recorded, type WriteOptions } from "./batch.js";
 import { findAnswered } from "./find.js";
 import { decideWork, type Answered, type Decided, type Outcome, type Verdict, type Work } from "./work.js";
 
@@ -15,26 +16,24 @@ import { decideWork, type Answered, type Decided, type Outcome, type Verdict, ty
  *   write    transactions, entries, balances, requests and journal records, each with one set-based statement
  *
  * Fails with unique_violation of requests_pkey when a concurrent transaction used a request id; trying again answers it.
- * @param claims false when the caller has claimed the commands' request ids itself
  * @returns for each work an outcome for each of its commands
  */
 export async function postWorks(
   client: Queryable,
   works: readonly Work[],
-  { claims = true }: { readonly claims?: boolean } = {},
+  options: WriteOptions = {},
 ): Promise<Outcome[][]> {
   const books = await lockBooks(client, accountIdsOf(works));
-  const answered = claims
-    ? await findAnswered(
-        client,
-        works.flatMap((work) => work.commands),
-      )
-    : new Map();
+  const commands = works.flatMap((work) => work.commands);
+  const answered = options.claims === false ? new Map() : await findAnswered(client, commands);
   const batch = openBatch(new Map(books.map((book) => [book.id, book])));
   const verdicts = decideWorks(batch, works, answered);
   const decided = decidedOf(verdicts);
-  const recorded = decided.length === 0 ? NOTHING : await writeBatch(client, batch, decided, claims);
-  return outcomesOf(verdicts, recorded);
+  if (decided.length === 0) {
+    await awaitReplicas(client);
+    return outcomesOf(verdicts, NOTHING);
+  }
+  return outcomesOf(verdicts, await writeBatch(client, batch, decided, options));
 }
 
 /** Decides all works. No two of their commands have the same request id: the engine keeps copies apart. */

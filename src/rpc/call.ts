@@ -1,6 +1,7 @@
 import type { Metadata } from "@grpc/grpc-js";
 import type { FailureError } from "../base/failure.js";
 import { newId } from "../base/ids.js";
+import type { Deadline } from "./context.js";
 import type { Logger } from "../telemetry/logger.js";
 import { traceIdOf } from "../telemetry/trace.js";
 
@@ -18,11 +19,11 @@ export interface CallState {
   readonly traceId: string;
 }
 
-/** When the caller stops waiting, in ms since 1970: as it said, and the given time from now at the latest. */
-export function deadlineOf(call: { getDeadline(): Date | number }, callTimeoutMs: number): number {
+/** Until when the call is waited for: as its caller said, and the given time from now at the latest. */
+export function deadlineOf(call: { getDeadline(): Date | number }, callTimeoutMs: number): Deadline {
   const latest = Date.now() + callTimeoutMs;
   const given = Number(call.getDeadline());
-  return given < latest ? given : latest;
+  return given < latest ? { deadlineMs: given, isCallers: true } : { deadlineMs: latest, isCallers: false };
 }
 
 /** A header as text that may be logged and sent back: at most 128 visible ASCII characters, else it is not taken. */

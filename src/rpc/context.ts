@@ -17,6 +17,14 @@ export interface CallContext extends Patience {
   readonly traceId: string;
 }
 
+/** Until when a call is waited for. */
+export interface Deadline {
+  /** In ms since 1970. */
+  readonly deadlineMs: number;
+  /** Whether the caller set it, not the service. */
+  readonly isCallers: boolean;
+}
+
 /** The part of a grpc-js call that says whether its caller still waits. */
 interface Waiting {
   readonly cancelled: boolean;
@@ -24,7 +32,7 @@ interface Waiting {
 
 export function createContext(
   call: Waiting,
-  deadlineMs: number,
+  { deadlineMs, isCallers }: Deadline,
   ids: { readonly requestId: string; readonly traceId: string },
 ): CallContext {
   return {
@@ -32,7 +40,9 @@ export function createContext(
     requestId: ids.requestId,
     traceId: ids.traceId,
     assertWaiting: () => {
-      if (call.cancelled || Date.now() >= deadlineMs) fail({ reason: "CALLER_GONE" });
+      if (call.cancelled) fail({ reason: "CALLER_GONE" });
+      // A caller who set no deadline still waits: there was too much to do.
+      if (Date.now() >= deadlineMs) fail({ reason: isCallers ? "CALLER_GONE" : "OVERLOADED" });
     },
   };
 }

@@ -84,9 +84,9 @@ function unaryHandler(
   async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState): Promise<object> {
     const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
     if (inFlight.count > pipeline.callsInFlightMax) throw new FailureError({ reason: "OVERLOADED" });
-    const violations = validate(call.request);
-    if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });
-    const request = definition.requestDeserialize(call.request);
+    const { violations, bytes } = validate(call.request);
+    if (bytes === undefined || violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
+    const request = definition.requestDeserialize(bytes);
     if ("requestId" in request && typeof request.requestId === "string")
       state.requestId = request.requestId.toLowerCase();
     const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), state);

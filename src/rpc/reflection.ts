@@ -20,7 +20,11 @@ export function reflectionServices(descriptors: Descriptors, serviceNames: reado
   const answer = createAnswer(descriptors, serviceNames);
   const implementation = {
     serverReflectionInfo: (call: ServerDuplexStream<ServerReflectionRequest, ServerReflectionResponse>) => {
-      call.on("data", (request: ServerReflectionRequest) => call.write(answer(request)));
+      // Who does not take the answers is not read.
+      call.on("data", (request: ServerReflectionRequest) => {
+        if (!call.write(answer(request))) call.pause();
+      });
+      call.on("drain", () => call.resume());
       call.on("end", () => call.end());
     },
   };

@@ -98,7 +98,7 @@ export function toGrpcError(error: FailureError, ids: CallIds, retryAfterMs: num
 }
 
 /** The failure as a google.rpc.Status with its details: what an item of a batch or a stream is answered with. */
-export function toStatus({ failure, details }: FailureError, ids: CallIds, retryAfterMs: number): Status {
+export function toStatus({ failure, details }: FailureError, ids: CallIds | undefined, retryAfterMs: number): Status {
   const extra: Record<string, string> = {};
   if (details.replayed === true) extra.replayed = "true";
   if (details.transactionId !== undefined) extra.transaction_id = details.transactionId;
@@ -117,8 +117,10 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds, retry
     const retryDelay = { seconds: BigInt(Math.floor(retryAfterMs / 1_000)), nanos: (retryAfterMs % 1_000) * 1_000_000 };
     packed.push(pack("RetryInfo", RetryInfo.encode({ retryDelay }).finish()));
   }
-  const requestInfo = RequestInfo.encode({ requestId: ids.requestId, servingData: ids.traceId });
-  packed.push(pack("RequestInfo", requestInfo.finish()));
+  if (ids !== undefined) {
+    const requestInfo = RequestInfo.encode({ requestId: ids.requestId, servingData: ids.traceId });
+    packed.push(pack("RequestInfo", requestInfo.finish()));
+  }
   return { code: CODE[failure.reason], message: messageOf(failure), details: packed };
 }
 

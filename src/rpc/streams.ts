@@ -4,7 +4,7 @@ import type { Status } from "../../generated/google/rpc/status.js";
 import { deadlineOf, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
 import { knownFailure, type InFlight, type Pipeline } from "./pipeline.js";
-import { CODE, toGrpcError, toStatus } from "./status.js";
+import { CODE, toGrpcError, toStatus, trailersOf } from "./status.js";
 
 /** A bidirectional stream as Grey writes it: what answers one message, each with one message. */
 export interface ItemMethod<Request, Response> {
@@ -52,7 +52,7 @@ export function streamHandler(
       if (isOver) return;
       isOver = true;
       pipeline.draining.removeEventListener("abort", regulate);
-      if (error === undefined) call.end();
+      if (error === undefined) call.end(trailersOf(state));
       else call.emit("error", toGrpcError(error, state, retryAfterMs));
       const code = error === undefined ? "OK" : status[CODE[error.failure.reason]];
       logCall(logger, definition.path, state, started, code, error, counts);
@@ -62,16 +62,12 @@ export function streamHandler(
       if (!isOver && !call.cancelled && !call.write(response)) isSlow = true;
     };
 
-    const answer = async (bytes: Buffer): Promise<void> => {
+    const answer = async (received: Buffer): Promise<void> => {
       const method = methodWhenReady();
       if (method === undefined) return finish(new FailureError({ reason: "DATABASE_UNAVAILABLE" }));
-      const violations = validate(bytes);
-      let request: object;
-      try {
-        request = definition.requestDeserialize(bytes);
-      } catch {
-        return finish(new FailureError({ reason: "INVALID_REQUEST", violations }));
-      }
+      const { violations, bytes } = validate(received);
+      if (bytes === undefined) return finish(new FailureError({ reason: "INVALID_REQUEST", violations }));
+      const request = definition.requestDeserialize(bytes);
       const ids = { requestId: method.requestIdOf(request), traceId: state.traceId };
       try {
         if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });

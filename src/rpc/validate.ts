@@ -1,11 +1,37 @@
-import { fromBinary, type DescMessage, type FileRegistry } from "@bufbuild/protobuf";
-import { pathToString } from "@bufbuild/protobuf/reflect";
+import {
+  fromBinary,
+  getOption,
+  toBinary,
+  type DescField,
+  type DescMessage,
+  type FileRegistry,
+} from "@bufbuild/protobuf";
+import { pathToString, reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { createValidator, type Violation } from "@bufbuild/protovalidate";
+import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { present } from "../base/assert.js";
 import type { FieldViolation } from "../base/failure.js";
 
-/** Checks the bytes of one kind of request against the contract's annotations: what is broken, empty when nothing is. */
-export type Validate = (bytes: Uint8Array) => readonly FieldViolation[];
+/** What came of the check of a request. */
+export interface Checked {
+  /** What it breaks, at most VIOLATIONS_MAX; empty when it may be answered. */
+  readonly violations: readonly FieldViolation[];
+  /**
+   * The request as it was understood, written anew; undefined when the bytes are no such message. Decoders differ on odd
+   * bytes, such as a field in two parts or of another wire type: what was checked must be what is answered.
+   */
+  readonly bytes: Buffer | undefined;
+}
+
+/** Checks the bytes of one kind of request against the contract's annotations. */
+export type Validate = (bytes: Uint8Array) => Checked;
+
+// An error's details travel in a header, and some clients take no more than 8 KiB of headers.
+const VIOLATIONS_MAX = 20;
+const FIELD_LENGTH_MAX = 100;
+/** Only longer messages can hold so many items that checking each would hold up all other calls. */
+const COUNTED_BYTES_MIN = 8_192;
 
 /** Makes the check for the input of a method, named as in a gRPC path: `/grey.user.v1.UserService/GetUser`. */
 export function createValidatorFor(registry: FileRegistry): (path: string) => Validate {
@@ -17,12 +43,16 @@ export function createValidatorFor(registry: FileRegistry): (path: string) => Va
       try {
         message = fromBinary(input, bytes);
       } catch {
-        return [{ field: "", rule: "must be a well-formed protobuf message with valid UTF-8 strings" }];
+        return { violations: [MALFORMED], bytes: undefined };
       }
+      const plain = Buffer.from(toBinary(input, message, { writeUnknownFields: false }));
+      const overfull = bytes.length > COUNTED_BYTES_MIN ? overfullIn(reflect(input, message), "") : [];
+      if (overfull.length > 0) return { violations: overfull.slice(0, VIOLATIONS_MAX), bytes: plain };
       const result = validator.validate(input, message);
-      if (result.kind === "valid") return [];
       if (result.kind === "error") throw result.error;
-      return result.violations.map(fieldViolation);
+      const violations = (result.violations ?? []).slice(0, VIOLATIONS_MAX).map(fieldViolation);
+      if (holdsTimes(input)) violations.push(...wrongTimesIn(reflect(input, message), ""));
+      return { violations: violations.slice(0, VIOLATIONS_MAX), bytes: plain };
     };
     // The first check of a message plans its rules: at start, not in the first caller's time.
     validate(new Uint8Array());
@@ -39,11 +69,87 @@ function inputOf(registry: FileRegistry, path: string): DescMessage {
   ).input;
 }
 
+const MALFORMED: FieldViolation = {
+  field: "",
+  rule: "must be a well-formed protobuf message with valid UTF-8 strings",
+};
+
+/** The lists and maps that hold more than they may. */
+function overfullIn(message: ReflectMessage, above: string): FieldViolation[] {
+  return message.fields.flatMap((field) => {
+    const path = `${above}${field.name}`;
+    if (!message.isSet(field)) return [];
+    if (field.fieldKind === "message") return overfullIn(message.get(field), `${path}.`);
+    if (field.fieldKind !== "list" && field.fieldKind !== "map") return [];
+    const { size } = message.get(field);
+    const max = itemsMax(field);
+    if (max !== undefined && size > max) return [{ field: path, rule: `must hold no more than ${max}` }];
+    if (field.fieldKind !== "list" || field.listKind !== "message") return [];
+    return [...message.get(field)].flatMap((item, index) => overfullIn(item as ReflectMessage, `${path}[${index}].`));
+  });
+}
+
+/** How many items the field may hold; undefined for any number. Reading an option decodes it, which is done once. */
+function itemsMax(field: DescField): number | undefined {
+  let max = maxima.get(field);
+  if (max === undefined) {
+    const { type } = getOption(field, fieldRules);
+    max = type.case === "repeated" ? type.value.maxItems : type.case === "map" ? type.value.maxPairs : 0n;
+    maxima.set(field, max);
+  }
+  return max === 0n ? undefined : Number(max);
+}
+
+const maxima = new Map<DescField, bigint>();
+
+const TIMESTAMP = "google.protobuf.Timestamp";
+
+/** The points in time that are none by protobuf's own rule, which annotations cannot state. */
+function wrongTimesIn(message: ReflectMessage, above: string): FieldViolation[] {
+  return message.fields.flatMap((field) => {
+    if (field.message === undefined || !holdsTimes(field.message) || !message.isSet(field)) return [];
+    const path = `${above}${field.name}`;
+    if (field.fieldKind === "list") {
+      return [...message.get(field)].flatMap((item, index) =>
+        wrongTimesIn(item as ReflectMessage, `${path}[${index}].`),
+      );
+    }
+    if (field.fieldKind !== "message") return [];
+    const inner = message.get(field);
+    if (inner.desc.typeName !== TIMESTAMP) return wrongTimesIn(inner, `${path}.`);
+    const { nanos } = inner.message as Timestamp;
+    return nanos >= 0 && nanos < 1_000_000_000 ? [] : [{ field: path, rule: "nanos must be 0 to 999999999" }];
+  });
+}
+
+/** Whether a message of this type can hold a point in time. */
+function holdsTimes(message: DescMessage): boolean {
+  let holds = timeHolders.get(message);
+  if (holds === undefined) {
+    // A type that holds itself holds no time by that.
+    timeHolders.set(message, false);
+    holds =
+      message.typeName === TIMESTAMP ||
+      message.fields.some((field) => field.message !== undefined && holdsTimes(field.message));
+    timeHolders.set(message, holds);
+  }
+  return holds;
+}
+
+const timeHolders = new Map<DescMessage, boolean>();
+
 /** Rules of a whole message name their field before a colon, as in `name: must not be empty`. */
 function fieldViolation({ field, message }: Violation): FieldViolation {
   const named = /^([a-z_.]+): (.*)$/s.exec(message);
   if (field.length === 0 && named !== null) return { field: named[1] ?? "", rule: named[2] ?? "" };
-  return { field: pathToString(field), rule: message };
+  return { field: shortened(pathToString(field)), rule: message };
+}
+
+/** A path may hold a key of the caller's. */
+function shortened(path: string): string {
+  return path.length <= FIELD_LENGTH_MAX
+    ? path
+    : `${path.slice(0, FIELD_LENGTH_MAX - 1).replace(/[\ud800-\udbff]$/, "")}…`;
 }
 
 /** Grey's own patterns are simple and linear, so the platform's engine does, which is faster than the library's RE2. */

@@ -3,7 +3,7 @@ import { present } from "../base/assert.js";
 import { decodeFailure, encodeFailure, FailureError, isRefusal, type Failure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import type { Database } from "../db/database.js";
-import { inClaimingTransaction, type Transaction } from "../db/transaction.js";
+import { awaitReplicas, inClaimingTransaction, type Transaction } from "../db/transaction.js";
 import { RequestEntity, type RequestMethod, type RequestRow } from "../entities/request.js";
 import { appendRecords, type JournalRecord } from "../journal/append.js";
 import type { CallContext } from "../rpc/context.js";
@@ -30,8 +30,8 @@ export interface Done<Response> {
   readonly resourceId?: Uuid;
   /** The transaction that it posted. */
   readonly transactionId?: Uuid;
-  /** What it changed, for the journal. */
-  readonly records: readonly JournalRecord[];
+  /** What it changed, for the journal, unless the work has appended it itself. */
+  readonly records?: readonly JournalRecord[];
 }
 
 /**
@@ -55,7 +55,10 @@ export async function answerOnce<
   const outcome = await inClaimingTransaction(database, context, async (transaction) => {
     const key = { caller: context.caller, requestId: context.requestId };
     const isNew = await claim(transaction, key, method, request);
-    if (!isNew) return replay(transaction, key, method, request);
+    if (!isNew) {
+      await awaitReplicas(transaction.client);
+      return replay(transaction, key, method, request);
+    }
     return settle(transaction, key, method, work);
   });
   // A refusal is stored with the transaction that committed; only now it leaves the call.
@@ -86,7 +89,7 @@ async function settle<Request, Response>(
   method: OnceMethod<Request, Response>,
   work: (transaction: Transaction) => Promise<Done<Response>>,
 ): Promise<Outcome<Response>> {
-  const { client, manager } = transaction;
+  const { client } = transaction;
   await client.query("SAVEPOINT work");
   let done: Done<Response>;
   try {
@@ -94,8 +97,7 @@ async function settle<Request, Response>(
   } catch (error) {
     if (!(error instanceof FailureError && isRefusal(error.failure))) throw error;
     await client.query("ROLLBACK TO SAVEPOINT work");
-    const resourceId = error.details.concerns ?? null;
-    await manager.update(RequestEntity, key, { failure: encodeFailure(error.failure), resourceId });
+    await storeRefusal(transaction, key, error);
     return { failure: error.failure, replayed: false };
   }
   await client.query(
@@ -108,8 +110,27 @@ async function settle<Request, Response>(
       done.transactionId ?? null,
     ],
   );
-  if (done.records.length > 0) await appendRecords(client, done.records);
+  const { records = [] } = done;
+  if (records.length > 0) await appendRecords(client, records);
   return { response: done.response };
+}
+
+/**
+ * Stores the refusal beside its request. The users whose data the request holds are locked, so that their erasure finds
+ * it; of one who is erased already nothing is stored.
+ */
+async function storeRefusal({ client }: Transaction, key: Key, { failure, details }: FailureError): Promise<void> {
+  const { concerns = [] } = details;
+  const { rows } = await client.query<{ is_erased: boolean }>(
+    "SELECT delete_time IS NOT NULL AS is_erased FROM users WHERE id = ANY($1) ORDER BY id FOR SHARE",
+    [concerns],
+  );
+  const isErased = rows.some((row) => row.is_erased);
+  await client.query(
+    `UPDATE requests SET failure = $3, resource_id = $4, other_user_id = $5, request = CASE WHEN $6 THEN NULL ELSE request END
+     WHERE caller = $1 AND request_id = $2`,
+    [key.caller, key.requestId, encodeFailure(failure), concerns[0] ?? null, concerns[1] ?? null, isErased],
+  );
 }
 
 async function replay<Request, Response extends { readonly replayed: boolean }>(

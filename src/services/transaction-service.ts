@@ -1,3 +1,4 @@
+import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   BatchMode,
@@ -11,9 +12,16 @@ import {
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
-import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../base/failure.js";
+import {
+  fail,
+  FailureError,
+  invalid,
+  type Failure,
+  type FailureDetails,
+  type FieldViolation,
+} from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
-import { toMicros } from "../base/time.js";
+import { toMicros, type Micros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import {
@@ -49,15 +57,15 @@ export function createTransactionService(
       const { transfers } = request;
       assertDistinct(transfers);
       const commands = transfers.map((transfer) =>
-        parseTransfer(transfer, { ...context, requestId: parseId(transfer.requestId) }),
+        parseTransfer(transfer, { ...context, requestId: transfer.requestId }),
       );
       const mode = request.mode === BatchMode.ATOMIC ? "ATOMIC" : "INDEPENDENT";
       const outcomes = await engine.post({ commands, mode }, context);
-      return presentBatch(transfers, outcomes, context);
+      return presentBatch(outcomes);
     },
 
     streamTransfers: {
-      requestIdOf: ({ transfer }) => transfer?.requestId ?? "",
+      requestIdOf: ({ transfer }) => parseId(transfer?.requestId ?? ""),
       answer: async ({ correlation, transfer }, context) => {
         const value = await postOne(engine, context, parseTransfer(present(transfer, "a transfer"), context));
         return { correlation, outcome: { $case: "posted", value } };
@@ -102,14 +110,21 @@ function parseMovement({ caller, requestId }: CallContext, request: Asked) {
   const { currencyCode, minorUnits } = present(request.amount, "amount");
   return {
     caller,
-    requestId,
+    requestId: parseId(requestId),
     transactionId: newId(),
     currencyCode,
     amountMinor: minorUnits,
     description: request.description,
     metadata: request.metadata,
-    effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
+    effectiveTime: parseTime("effective_time", request.effectiveTime),
   };
+}
+
+/** The annotations bound the seconds; nanoseconds outside of their range would move the time elsewhere. */
+function parseTime(field: string, time: Timestamp | undefined): Micros | null {
+  if (time === undefined) return null;
+  if (time.nanos < 0 || time.nanos > 999_999_999) invalid(`${field}.nanos`, "must be from 0 to 999999999");
+  return toMicros(time);
 }
 
 function parseDeposit(request: DepositRequest, context: CallContext): Command {
@@ -163,17 +178,12 @@ function assertDistinct(transfers: readonly TransferRequest[]): void {
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 
-function presentBatch(
-  transfers: readonly TransferRequest[],
-  outcomes: readonly Outcome[],
-  { traceId }: CallContext,
-): BatchTransferResponse {
+function presentBatch(outcomes: readonly Outcome[]): BatchTransferResponse {
   const balances = new Map<Uuid, Balance>();
-  const results = outcomes.map((outcome, index) => {
-    const requestId = transfers[index]?.requestId ?? "";
+  const results = outcomes.map((outcome) => {
     const error = (failure: Failure, details: FailureDetails) =>
-      // Nothing in a result passes, so no delay is told.
-      toStatus(new FailureError(failure, details), { requestId, traceId }, 0);
+      // Nothing in a result passes, so no delay is told; the ids are those of the whole call.
+      toStatus(new FailureError(failure, details), undefined, 0);
     if ("failure" in outcome) return { ...NO_TRANSACTION, error: error(outcome.failure, {}) };
     const { transaction, replayed } = outcome;
     const { id, failure, journalIndex } = transaction;
@@ -207,8 +217,8 @@ async function parseFilter({ dataSource }: Database, request: ListTransactionsRe
     accountIds: await accountsOf(dataSource.manager, present(of, "whose transactions")),
     kinds: request.kinds as number[] as TransactionKind[],
     states: request.states as number[] as StoredState[],
-    from: createTimeFrom === undefined ? null : toMicros(createTimeFrom),
-    before: createTimeBefore === undefined ? null : toMicros(createTimeBefore),
+    from: parseTime("create_time_from", createTimeFrom),
+    before: parseTime("create_time_before", createTimeBefore),
   };
 }
 

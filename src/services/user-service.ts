@@ -14,7 +14,6 @@ import { fail, FailureError } from "../base/failure.js";
 import { newId, parseId, type Uuid } from "../base/ids.js";
 import { fromDate } from "../base/time.js";
 import type { Database } from "../db/database.js";
-import { SQLSTATE, sqlState } from "../db/sqlstate.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { ACCOUNT_STATE } from "../entities/account.js";
 import { RECORD_TYPE, type RecordType } from "../entities/journal.js";
@@ -44,7 +43,8 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
           updateTime: now,
           deleteTime: null,
         };
-        await refusingTakenEmail(transaction, user, () => transaction.manager.insert(UserEntity, user));
+        await assertEmailFree(transaction, user);
+        await transaction.manager.insert(UserEntity, user);
         return done(user, RECORD_TYPE.USER_CREATED);
       }),
 
@@ -91,7 +91,8 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
           user.emailKey = request.email.toLowerCase();
         }
         if (paths.has("metadata")) user.metadata = request.metadata;
-        await refusingTakenEmail(transaction, user, () => store(transaction, user));
+        await assertEmailFree(transaction, user);
+        await store(transaction, user);
         return done(user, RECORD_TYPE.USER_UPDATED);
       }),
 
@@ -108,9 +109,10 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
         });
         await store(transaction, user);
         // Stored requests and answers hold the personal data too.
-        await transaction.client.query("UPDATE requests SET request = NULL, response = NULL WHERE resource_id = $1", [
-          user.id,
-        ]);
+        await transaction.client.query(
+          "UPDATE requests SET request = NULL, response = NULL WHERE resource_id = $1 OR other_user_id = $1",
+          [user.id],
+        );
         const records = closed.map((id) => ({ id, type: RECORD_TYPE.WALLET_CLOSED }));
         return done(user, RECORD_TYPE.USER_DELETED, records);
       }),
@@ -142,8 +144,11 @@ export async function lockUser({ manager }: Transaction, userId: Uuid, etag = ""
     where: { id: userId, deleteTime: IsNull() },
     lock: { mode: "pessimistic_write" },
   });
-  if (user === null) return fail(userNotFound(userId));
-  if (etag !== "" && etag !== etagOf(user)) return fail({ reason: "ETAG_MISMATCH", etag: etagOf(user) });
+  const concerns = [userId];
+  if (user === null) throw new FailureError(userNotFound(userId), { concerns });
+  if (etag !== "" && etag !== etagOf(user)) {
+    throw new FailureError({ reason: "ETAG_MISMATCH", etag: etagOf(user) }, { concerns });
+  }
   return user;
 }
 
@@ -175,24 +180,13 @@ async function store(transaction: Transaction, user: User): Promise<void> {
   await transaction.manager.update(UserEntity, { id }, columns);
 }
 
-/** Writes the user unless another one has the email. A refused request speaks of that other user, and is erased with it. */
-async function refusingTakenEmail(
-  { manager }: Transaction,
-  { id, emailKey }: User,
-  write: () => Promise<unknown>,
-): Promise<void> {
+/**
+ * Fails with EMAIL_TAKEN when another user has the email; the refused request holds data of both. Who takes it at the same
+ * moment makes the write a conflict, and the next attempt sees it here.
+ */
+async function assertEmailFree({ manager }: Transaction, { id, emailKey }: User): Promise<void> {
   const other = await manager.findOneBy(UserEntity, { emailKey: present(emailKey, "an email"), id: Not(id) });
-  if (other !== null) throw new FailureError({ reason: "EMAIL_TAKEN" }, { concerns: other.id });
-  try {
-    await write();
-  } catch (error) {
-    // Somebody else took it at the same moment.
-    const isTaken =
-      sqlState(error) === SQLSTATE.UNIQUE_VIOLATION &&
-      (error as { constraint?: string }).constraint === "users_email_key";
-    if (isTaken) fail({ reason: "EMAIL_TAKEN" });
-    throw error;
-  }
+  if (other !== null) throw new FailureError({ reason: "EMAIL_TAKEN" }, { concerns: [id, other.id] });
 }
 
 /** Closes the user's wallets, so that no money can reach what nobody owns. Fails: USER_HAS_FUNDS. */
@@ -209,6 +203,10 @@ async function closeWallets({ client }: Transaction, userId: Uuid): Promise<Uuid
     open,
     ACCOUNT_STATE.CLOSED,
   ]);
+  await client.query(
+    "UPDATE wallets SET revision = revision + 1, update_time = date_trunc('milliseconds', clock_timestamp()) WHERE id = ANY($1)",
+    [open],
+  );
   return open;
 }
 

@@ -20,6 +20,7 @@ import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity, type Wallet } from "../entities/wallet.js";
+import type { JournalRecord } from "../journal/append.js";
 import { postWorks } from "../ledger/posting.js";
 import type { Command, LedgerTransaction } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
@@ -42,8 +43,7 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
         return {
           response: { wallet: presentWallet(wallet, account), balance: presentBalance(account), replayed: false },
           resourceId: wallet.id,
-          ...(opening !== undefined && { transactionId: opening.id }),
-          records: [{ id: wallet.id, type: RECORD_TYPE.WALLET_CREATED }],
+          ...(opening === undefined ? { records: [walletCreated(wallet.id)] } : { transactionId: opening.id }),
         };
       }),
 
@@ -137,7 +137,11 @@ async function insertWallet(transaction: Transaction, request: CreateWalletReque
   return wallet;
 }
 
-/** Posts the initial balance under the wallet's own request id, which is claimed already. */
+function walletCreated(walletId: Uuid): JournalRecord {
+  return { id: walletId, type: RECORD_TYPE.WALLET_CREATED };
+}
+
+/** Posts the initial balance under the wallet's own request id, which is claimed already; in the journal, after the wallet. */
 async function postOpening(
   { client }: Transaction,
   { caller, requestId }: CallContext,
@@ -161,7 +165,10 @@ async function postOpening(
     effectiveTime: null,
     system: { name: "opening", accountId: openingId },
   };
-  const [outcomes] = await postWorks(client, [{ commands: [opening], mode: "ATOMIC" }], { claims: false });
+  const [outcomes] = await postWorks(client, [{ commands: [opening], mode: "ATOMIC" }], {
+    claims: false,
+    leading: [walletCreated(walletId)],
+  });
   const posted = present(outcomes?.[0], "the opening's outcome");
   if ("failure" in posted) return fail(posted.failure);
   if (posted.transaction.failure !== null) return fail(posted.transaction.failure);

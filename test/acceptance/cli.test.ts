@@ -10,7 +10,10 @@ interface Run {
   readonly err: string;
 }
 
-describe("the command `grey` against a server", () => {
+describe("the command `grey` against a server", function () {
+  // Each run of the command is a process of its own; on a busy machine they take seconds.
+  this.timeout(180_000);
+
   let server: TestServer;
 
   before(async () => {

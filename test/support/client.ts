@@ -1,4 +1,11 @@
-import { credentials, Metadata, status, type CallOptions, type ClientUnaryCall, type ServiceError } from "@grpc/grpc-js";
+import {
+  credentials,
+  Metadata,
+  status,
+  type CallOptions,
+  type ClientUnaryCall,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
 import { Status } from "../../generated/google/rpc/status.js";
 import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
@@ -32,7 +39,8 @@ export class CallError extends Error {
     this.trailers = error.metadata;
     const [packed] = error.metadata.get("grpc-status-details-bin");
     const details = packed === undefined ? [] : Status.decode(packed as Buffer).details;
-    const find = (type: string) => details.find((detail) => detail.typeUrl === `type.googleapis.com/google.rpc.${type}`)?.value;
+    const find = (type: string) =>
+      details.find((detail) => detail.typeUrl === `type.googleapis.com/google.rpc.${type}`)?.value;
     const info = find("ErrorInfo");
     const decoded = info === undefined ? undefined : ErrorInfo.decode(info);
     this.reason = decoded?.reason;
@@ -40,7 +48,9 @@ export class CallError extends Error {
     this.info = decoded?.metadata ?? {};
     const bad = find("BadRequest");
     this.violations = new Map(
-      bad === undefined ? [] : BadRequest.decode(bad).fieldViolations.map((one) => [one.field, one.description] as const),
+      bad === undefined
+        ? []
+        : BadRequest.decode(bad).fieldViolations.map((one) => [one.field, one.description] as const),
     );
     const retry = find("RetryInfo");
     const delay = retry === undefined ? undefined : RetryInfo.decode(retry).retryDelay;
@@ -62,9 +72,9 @@ type UnaryMethod<Request, Response> = (
 
 /** A client whose methods return promises of the message; streams are left out. */
 export type Promised<Client> = {
-  [M in keyof Client as Client[M] extends UnaryMethod<infer _Request, infer _Response>
-    ? M
-    : never]: Client[M] extends UnaryMethod<infer Request, infer Response>
+  [
+    M in keyof Client as Client[M] extends UnaryMethod<infer _Request, infer _Response> ? M : never
+  ]: Client[M] extends UnaryMethod<infer Request, infer Response>
     ? (request: Request, headers?: Readonly<Record<string, string>>, timeoutMs?: number) => Promise<Response>
     : never;
 };
@@ -100,10 +110,12 @@ export function connect(address: string): Clients {
 
 function promised<Client extends object>(client: Client): Promised<Client> {
   return new Proxy(client, {
-    get: (target, name) => (request: never, headers: Record<string, string> = {}, timeoutMs = TIMEOUT_MS) =>
-      call(target[name as keyof Client] as UnaryMethod<never, unknown>, target, request, headers, timeoutMs).then(
-        (answer) => answer.message,
-      ),
+    get:
+      (target, name) =>
+      (request: never, headers: Record<string, string> = {}, timeoutMs = TIMEOUT_MS) =>
+        call(target[name as keyof Client] as UnaryMethod<never, unknown>, target, request, headers, timeoutMs).then(
+          (answer) => answer.message,
+        ),
   }) as unknown as Promised<Client>;
 }
 

@@ -9,7 +9,7 @@ export interface Statement {
   readonly sql: string;
   /** Whether the session has opened a transaction before. */
   readonly isInTransaction: boolean;
-  /** Whether it has inserted, updated or deleted in that transaction. */
+  /** Whether it has inserted, updated, deleted or called a posting function in that transaction. */
   readonly hasWritten: boolean;
 }
 
@@ -314,7 +314,7 @@ class Session {
       }
     }
     if (BEGIN.test(sql)) this.#isInTransaction = true;
-    if (this.#isInTransaction && WRITE.test(sql)) this.#hasWritten = true;
+    if (this.#isInTransaction && (WRITE.test(sql) || POST.test(sql))) this.#hasWritten = true;
     if (COMMIT.test(sql) || ROLLBACK.test(sql)) {
       this.#isInTransaction = false;
       this.#hasWritten = false;

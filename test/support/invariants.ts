@@ -112,8 +112,7 @@ async function brokenAnswers(client: pg.Client, { asked, answers }: ClientJourna
     const answer = answers.get(requestId);
     const stored = byId.get(answer?.transactionId ?? "");
     if (answer === undefined) broken.push(`D request ${requestId} was never answered`);
-    else if (stored?.request_id !== requestId)
-      broken.push(`D request ${requestId}: ${answer.transactionId} is lost`);
+    else if (stored?.request_id !== requestId) broken.push(`D request ${requestId}: ${answer.transactionId} is lost`);
     else if ((stored.refusal ?? undefined) !== answer.refusal || !isSame(movement, stored)) {
       broken.push(`D request ${requestId}: answered ${answer.refusal ?? "POSTED"}, stored ${JSON.stringify(stored)}`);
     } else if (answer.refusal !== undefined && stored.entries !== "0") {

@@ -1,7 +1,11 @@
 import pg from "pg";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import { CreateUserRequest, type User } from "../../generated/grey/user/v1/user_service.js";
-import { DepositRequest, TransferRequest, WithdrawRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import {
+  DepositRequest,
+  TransferRequest,
+  WithdrawRequest,
+} from "../../generated/grey/transaction/v1/transaction_service.js";
 import { CreateWalletRequest, type Wallet } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { Patience } from "../../src/base/patience.js";
@@ -80,7 +84,9 @@ export async function insertWallet(admin: pg.Client, row: WalletRow): Promise<vo
 const MOVEMENT = { description: "", metadata: {}, effectiveTime: null, currencyCode: "USD" } as const;
 
 /** A command with ids of its own. */
-function command(over: Partial<Command> & Pick<Command, "kind" | "debitAccountId" | "creditAccountId" | "amountMinor">): Command {
+function command(
+  over: Partial<Command> & Pick<Command, "kind" | "debitAccountId" | "creditAccountId" | "amountMinor">,
+): Command {
   return { caller: LOCAL_CALLER, requestId: newId(), transactionId: newId(), system: null, ...MOVEMENT, ...over };
 }
 
@@ -159,14 +165,24 @@ export function transferRequest(
   minorUnits: bigint,
   over: Partial<TransferRequest> = {},
 ): TransferRequest {
-  return TransferRequest.fromPartial({ requestId: newId(), fromWalletId, toWalletId, amount: money(minorUnits), ...over });
+  return TransferRequest.fromPartial({
+    requestId: newId(),
+    fromWalletId,
+    toWalletId,
+    amount: money(minorUnits),
+    ...over,
+  });
 }
 
 export function depositRequest(walletId: Uuid, minorUnits: bigint, over: Partial<DepositRequest> = {}): DepositRequest {
   return DepositRequest.fromPartial({ requestId: newId(), walletId, amount: money(minorUnits), ...over });
 }
 
-export function withdrawRequest(walletId: Uuid, minorUnits: bigint, over: Partial<WithdrawRequest> = {}): WithdrawRequest {
+export function withdrawRequest(
+  walletId: Uuid,
+  minorUnits: bigint,
+  over: Partial<WithdrawRequest> = {},
+): WithdrawRequest {
   return WithdrawRequest.fromPartial({ requestId: newId(), walletId, amount: money(minorUnits), ...over });
 }
 
@@ -176,11 +192,12 @@ export async function balanceOf({ wallets }: Clients, walletId: Uuid): Promise<b
   return balance!.posted!.minorUnits;
 }
 
-/** How many rows each table of the books has. */
+/** How many rows each table of the books has, and how many records the journal. */
 export async function countRows(admin: pg.Client): Promise<Record<string, bigint>> {
   const { rows } = await admin.query<{ name: string; count: bigint }>(
-    ["users", "wallets", "accounts", "transactions", "entries", "requests", "journal_batches", "currencies"]
+    ["users", "wallets", "accounts", "transactions", "entries", "requests", "currencies"]
       .map((name) => `SELECT '${name}' AS name, count(*) FROM ${name}`)
+      .concat("SELECT 'records', size FROM journal_head")
       .join(" UNION ALL "),
   );
   return Object.fromEntries(rows.map((row) => [row.name, row.count]));

@@ -1,16 +1,9 @@
-import { Client, credentials, type MethodDefinition } from "@grpc/grpc-js";
-import { service as healthService, type ServingStatus } from "grpc-health-check";
-import { spawn, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DepositResponse } from "../../generated/grey/transaction/v1/transaction_service.js";
-import { PROJECT_DIR } from "../../src/config/config.js";
 import { CallError, type Clients } from "./client.js";
 
-// A bounded load on servers, with what its callers know for certain; and servers in processes of their own to be killed.
+// A bounded load on servers, and what its callers know for certain.
 
 const CURRENCY = "USD";
 const PAUSE_MS = 20;
@@ -244,110 +237,7 @@ export function startLoad({ servers, journal, movements, callers, timeoutMs = 2_
   };
 }
 
-/** Asks for everything once more: each must get the answer that it got before. */
-export async function askAllAgain(server: Clients, journal: ClientJournal): Promise<void> {
-  await startLoad({ servers: [server], journal, movements: [...journal.asked.values()], callers: 16 }).done;
-}
-
-const START_MS_MAX = 15_000;
-
-/** A real server in a process of its own. */
-export interface ServerProcess {
-  readonly address: string;
-  /** kill -9. */
-  kill(): Promise<void>;
-}
-
-/**
- * Runs `node bin/grey.js serve` and waits until it serves.
- * @param settings over the environment; GREY_PORT, so that a server that is started again has its former address
- */
-export async function startServerProcess(settings: Readonly<Record<string, string>>): Promise<ServerProcess> {
-  const child = spawn(process.execPath, [join(PROJECT_DIR, "bin/grey.js"), "serve"], {
-    env: { ...process.env, GREY_PORT: "0", GREY_LOG_FORMAT: "json", ...settings },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const said: string[] = [];
-  child.stderr.on("data", (chunk: Buffer) => said.push(chunk.toString()));
-  const exited = once(child, "exit");
-  const timer = setTimeout(() => child.kill("SIGKILL"), START_MS_MAX);
-  try {
-    const address = await Promise.race([
-      addressOf(child, said),
-      exited.then(() => {
-        throw new Error(`the server did not start: ${said.join("")}`);
-      }),
-    ]);
-    return {
-      address,
-      kill: async () => {
-        child.kill("SIGKILL");
-        await exited;
-      },
-    };
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** The address that the server says it serves on. Goes on reading what it logs, so that its pipe does not fill up. */
-function addressOf(child: ChildProcess, said: string[]): Promise<string> {
-  return new Promise((resolve) => {
-    if (child.stdout === null) return;
-    createInterface(child.stdout).on("line", (line) => {
-      if (!line.startsWith("{")) return;
-      const { message, address } = JSON.parse(line) as { message?: string; address?: string };
-      if (message === "serving" && address !== undefined) resolve(address);
-      else if (said.length < 100) said.push(line);
-    });
-  });
-}
-
-/** What health says of a server, as it changes. */
-export interface HealthWatch {
-  readonly seen: readonly ServingStatus[];
-  /** Resolves when health says this after it said all that has been waited for before. */
-  becomes(wanted: ServingStatus): Promise<void>;
-  stop(): void;
-}
-
-const HEALTH_MS_MAX = 15_000;
-
-/** Watches the health of a server as a load balancer does. */
-export function watchHealth(address: string): HealthWatch {
-  const client = new Client(address, credentials.createInsecure());
-  const watch = healthService.Watch as MethodDefinition<{ service: string }, { status: ServingStatus }>;
-  const stream = client.makeServerStreamRequest(watch.path, watch.requestSerialize, watch.responseDeserialize, {
-    service: "",
-  });
-  const seen: ServingStatus[] = [];
-  let waitedFor = 0;
-  let onSeen: () => void = () => undefined;
-  stream.on("data", ({ status }: { status: ServingStatus }) => {
-    seen.push(status);
-    onSeen();
-  });
-  // It ends with the server or with stop().
-  stream.on("error", () => undefined);
-  return {
-    seen,
-    becomes: (wanted) =>
-      new Promise((resolve, reject) => {
-        const timer = setTimeout(() => {
-          reject(new Error(`health did not become ${wanted} in ${HEALTH_MS_MAX} ms: ${seen.join(", ")}`));
-        }, HEALTH_MS_MAX);
-        onSeen = () => {
-          const at = seen.indexOf(wanted, waitedFor);
-          if (at < 0) return;
-          waitedFor = at + 1;
-          clearTimeout(timer);
-          resolve();
-        };
-        onSeen();
-      }),
-    stop: () => {
-      stream.cancel();
-      client.close();
-    },
-  };
+/** Asks for answered movements once more: each must get the answer that it got before. */
+export async function askAgain(server: Clients, journal: ClientJournal, movements: readonly Movement[]): Promise<void> {
+  await startLoad({ servers: [server], journal, movements, callers: 16, timeoutMs: ANSWER_MS_MAX }).done;
 }

@@ -1,5 +1,5 @@
 import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
-import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import { CallError } from "./client.js";
 
 /** What a call of bytes came to. */
@@ -11,6 +11,8 @@ export type RawAnswer =
 export interface RawClient {
   /** @param path as in `/grey.user.v1.UserService/GetUser` */
   call(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
+  /** Sends one message by a bidirectional stream, for the one message that answers it. */
+  stream(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
   close(): void;
 }
 
@@ -26,18 +28,35 @@ export function connectRaw(address: string): RawClient {
   const client = new Client(address, credentials.createInsecure(), { "grpc.max_send_message_length": -1 });
   const same = (bytes: Buffer): Buffer => bytes;
   return {
-    call: (path, bytes, { headers = {}, timeoutMs, signal } = {}) =>
+    stream: (path, bytes, { headers, timeoutMs } = {}) =>
       new Promise((resolve) => {
-        const metadata = new Metadata();
-        for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+        let reply: Buffer = Buffer.alloc(0);
+        const started = client.makeBidiStreamRequest(path, same, same, metadataOf(headers), optionsOf(timeoutMs));
+        started.on("data", (received: Buffer) => (reply = received));
+        // The status says it too.
+        started.on("error", () => undefined);
+        started.on("status", ({ code, details, metadata: trailers }) => {
+          resolve(
+            code === status.OK
+              ? { bytes: reply, error: undefined, trailers }
+              : {
+                  error: new CallError(Object.assign(new Error(details), { code, details, metadata: trailers })),
+                  trailers,
+                },
+          );
+        });
+        started.end(Buffer.from(bytes));
+      }),
+    call: (path, bytes, { headers, timeoutMs, signal } = {}) =>
+      new Promise((resolve) => {
         let answer: { error: ServiceError } | { bytes: Buffer };
         const started = client.makeUnaryRequest(
           path,
           same,
           same,
           Buffer.from(bytes),
-          metadata,
-          timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs },
+          metadataOf(headers),
+          optionsOf(timeoutMs),
           (error, reply) => {
             answer = error === null ? { bytes: reply ?? Buffer.alloc(0) } : { error };
           },
@@ -54,6 +73,16 @@ export function connectRaw(address: string): RawClient {
       }),
     close: () => client.close(),
   };
+}
+
+function metadataOf(headers: Readonly<Record<string, string>> = {}): Metadata {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  return metadata;
+}
+
+function optionsOf(timeoutMs: number | undefined): { deadline?: number } {
+  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 
 /** How a request of bare HTTP/2 ended: its last headers, or undefined when the stream or the connection was broken off. */

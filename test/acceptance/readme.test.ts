@@ -1,0 +1,139 @@
+import { execFile, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "chai";
+import { PROJECT_DIR, SETTINGS } from "../../src/config/config.js";
+import { startServer, type TestServer } from "../support/server.js";
+
+const README = readFileSync(join(PROJECT_DIR, "README.md"), "utf8");
+const HERE = "localhost:50051";
+const HAS_GRPCURL = spawnSync("grpcurl", ["-version"]).status === 0;
+
+/** Where there is no grpcurl, buf makes the README's calls: the arguments are -plaintext [-d data] address method-or-list. */
+const GRPCURL_BY_BUF = `
+grpcurl() {
+  if [ "$2" = -d ]; then
+    npx buf curl --protocol grpc --http2-prior-knowledge -d "$3" "http://$4/$5"
+  else
+    npx buf curl --protocol grpc --http2-prior-knowledge --list-services "http://$2"
+  fi
+}`;
+
+/** The commands of the fenced block after the mark. */
+function blockOf(name: string): string {
+  const block = README.split(`<!-- run: ${name} -->\n\`\`\`sh\n`)[1]?.split("\n```\n")[0];
+  if (block === undefined) throw new Error(`README.md has no block ${name}`);
+  return block;
+}
+
+/**
+ * Types the blocks into one shell, in the clone, against the server.
+ * @returns what each printed, errors too
+ */
+function type(address: string, names: readonly string[]): Promise<Map<string, string>> {
+  const script = [
+    ...(HAS_GRPCURL ? [] : [GRPCURL_BY_BUF]),
+    ...names.map((name) => `printf '\\n@@ %s\\n' ${name}\n${blockOf(name).replaceAll(HERE, address)}`),
+  ].join("\n");
+  // npx may not ask a registry: what the README calls has come with npm ci.
+  const env = {
+    ...process.env,
+    GREY_ADDRESS: address,
+    npm_config_offline: "true",
+    npm_config_update_notifier: "false",
+  };
+  return new Promise((resolve) => {
+    execFile("sh", ["-c", `exec 2>&1\n${script}`], { cwd: PROJECT_DIR, env }, (_error, output) => {
+      const parts = output.split("\n@@ ").slice(1);
+      resolve(new Map(parts.map((part) => [part.slice(0, part.indexOf("\n")), part.slice(part.indexOf("\n") + 1)])));
+    });
+  });
+}
+
+describe("the README", () => {
+  let server: TestServer;
+  let printed: Map<string, string>;
+
+  before(async function () {
+    // Some twenty commands, each a process of its own.
+    this.timeout(240_000);
+    server = await startServer();
+    printed = await type(server.address, ["grpcurl", "again", "buf", "grey"]);
+  });
+  after(() => server.stop());
+
+  /** What the block printed. A test that fails on it shows it all. */
+  const out = (name: string): string => printed.get(name) ?? "";
+
+  it(`moves 100.00 from Ada to Bob (typed with ${HAS_GRPCURL ? "grpcurl" : "buf curl, since grpcurl is not installed"})`, () => {
+    const text = out("grpcurl");
+    expect(text).to.include("grey.transaction.v1.TransactionService\n").and.to.include("grpc.health.v1.Health\n");
+    expect(text).to.include('"state": "TRANSACTION_STATE_POSTED"');
+    expect(text).to.match(/"balanceAfter": {\s+"currencyCode": "USD",\s+"minorUnits": "90000"/);
+    expect(text).to.match(/"balanceAfter": {\s+"currencyCode": "USD",\s+"minorUnits": "60000"/);
+    expect(text).to.include('"transactions": [').and.to.include('"kind": "TRANSACTION_KIND_OPENING"');
+    expect(text).not.to.match(/ERROR|"code": "/);
+  });
+
+  it("gets the same answer again, and a refusal for another request under the id", () => {
+    const text = out("again");
+    expect(text).to.include('"replayed": true');
+    expect(text.match(/"replayed": true/g)).to.have.lengthOf(1);
+    expect(text).to.match(/Code: AlreadyExists|"code": "already_exists"/);
+    expect(text).to.include("another request was made with this request_id");
+    // buf leaves the details of an error encoded.
+    if (HAS_GRPCURL) expect(text).to.include('"REQUEST_ID_REUSED"').and.to.include('"differs": "amount.minor_units"');
+  });
+
+  it("does the same with buf", () => {
+    const text = out("buf");
+    expect(text).to.include("grey.ledger.v1.LedgerService\n");
+    expect(text).to.match(/"available": {\s+"currencyCode": "USD",\s+"minorUnits": "60000"/);
+    expect(text).to.include('"ok": true');
+  });
+
+  it("does the same with the command `grey`", () => {
+    const text = out("grey");
+    expect(text).to.include("grace@example.com").and.to.include("250.00 USD");
+    expect(text)
+      .to.match(/^debit .* 12\.34 USD/m)
+      .and.to.match(/ 612\.34 USD/);
+    expect(text)
+      .to.match(/lunch$/m)
+      .and.to.match(/coffee$/m);
+    expect(text)
+      .to.match(/^users +5 made$/m)
+      .and.to.match(/^transactions +50 made$/m);
+    expect(text).to.include("All books add up.");
+    expect(text).to.include("GREY_PORT=");
+    expect(text).not.to.include("grey: ");
+  });
+
+  it("tells two commands that the project has", () => {
+    const { scripts } = JSON.parse(readFileSync(join(PROJECT_DIR, "package.json"), "utf8")) as {
+      scripts: Record<string, string>;
+    };
+    expect(README).to.include("npm ci && npm start ").and.to.include("\nnpm test ");
+    expect(scripts).to.include.keys("start", "test");
+  });
+
+  it("names every setting with its default and what it is for", () => {
+    const table = README.split("<!-- configuration -->\n")[1]?.split("\n\n")[0];
+    expect(table).to.equal(configurationTable());
+  });
+
+  it("links only to files that exist", () => {
+    const links = [...README.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = ""]) => path);
+    expect(links).not.to.have.lengthOf(0);
+    for (const path of links) expect(() => readFileSync(join(PROJECT_DIR, path)), path).not.to.throw(/ENOENT/);
+  });
+});
+
+/** The table of settings as the README shows it; a failing test prints it to be copied. */
+function configurationTable(): string {
+  const rows = Object.entries(SETTINGS).map(([name, setting]) => {
+    const shown = setting.default?.replace(PROJECT_DIR, "").replace(/^[/\\]/, "");
+    return `| \`${name}\` | ${shown === undefined ? "" : `\`${shown}\``} | ${setting.about} |`;
+  });
+  return ["| variable | default | what it is for |", "|---|---|---|", ...rows].join("\n");
+}

@@ -1,0 +1,64 @@
+import { connect, type ClientHttp2Session } from "node:http2";
+
+const STREAMS_PER_CONNECTION_MAX = 512;
+const CONNECTIONS_MIN = 4;
+const WINDOW_BYTES = 16 * 1024 * 1024;
+
+/** One HTTP/2 connection to a server, opened again when it breaks. */
+export class Connection {
+  readonly #address: string;
+  #session: ClientHttp2Session;
+
+  constructor(address: string, session: ClientHttp2Session) {
+    this.#address = address;
+    this.#session = session;
+  }
+
+  get session(): ClientHttp2Session {
+    if (this.#session.closed || this.#session.destroyed) this.#session = newSession(this.#address);
+    return this.#session;
+  }
+
+  close(): void {
+    this.#session.destroy();
+  }
+}
+
+function newSession(address: string): ClientHttp2Session {
+  const session = connect(`http://${address}`, { settings: { enablePush: false, initialWindowSize: WINDOW_BYTES } });
+  session.once("connect", () => session.setLocalWindowSize(WINDOW_BYTES));
+  // Each call on it hears of the error too.
+  session.on("error", () => undefined);
+  return session;
+}
+
+/** How many connections so many concurrent calls need. */
+export function connectionCount(inFlight: number): number {
+  return Math.max(Math.min(CONNECTIONS_MIN, inFlight), Math.ceil(inFlight / STREAMS_PER_CONNECTION_MAX));
+}
+
+/** Connections for so many concurrent calls, ready for them. */
+export async function openConnections(address: string, inFlight: number): Promise<Connection[]> {
+  return Promise.all(
+    Array.from({ length: connectionCount(inFlight) }, async () => {
+      const session = newSession(address);
+      await new Promise<void>((resolve, reject) => {
+        // The settings say how many streams the server allows.
+        session.once("remoteSettings", () => resolve());
+        session.once("error", reject);
+      });
+      return new Connection(address, session);
+    }),
+  );
+}
+
+/** The headers of a gRPC call. */
+export function callHeaders(path: string, deadlineMs: number): Record<string, string> {
+  return {
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+    "grpc-timeout": `${deadlineMs}m`,
+  };
+}

@@ -1,0 +1,194 @@
+import { migrateUp } from "../../src/db/migrate.js";
+import type { Cleanup } from "./cleanup.js";
+import { startServing } from "./children.js";
+import type { Cluster } from "./databases.js";
+import { run } from "./databases.js";
+import { createFunctionBaseline, findPgbench, functionBaselineFaults } from "./function-baseline.js";
+import { greyConservationFaults, integrityFaults, journalSize, pageTokenOf } from "./grey-books.js";
+import { populate, type Population } from "./populate.js";
+import { startServerProcess, type ServerProcess } from "./server-process.js";
+import { createTypeormBaseline, typeormBaselineFaults } from "./typeorm-books.js";
+
+/** Books that rows are measured on, each in a database of its own. */
+export type BooksName = "fresh" | "quiet" | "engine" | "large" | "overload" | "function" | "typeorm";
+
+/** What keeps books: where to find it, and how to prove that it kept them well. */
+export interface Books {
+  readonly url: string;
+  /** How many transactions it has recorded. */
+  recorded(): Promise<number>;
+  /** What breaks conservation now; empty when nothing does. */
+  faults(): Promise<string[]>;
+  /** The same with every law, however long it takes. */
+  allFaults(): Promise<string[]>;
+  /** The gRPC server on it, where there is one. */
+  readonly server?: { readonly address: string; readonly pid: number };
+}
+
+/** How large everything is. */
+export interface Scale {
+  /** Wallets that the fresh books have, and each baseline. */
+  readonly wallets: number;
+  readonly fresh: Population;
+  readonly large: Population;
+}
+
+const PAGE_SIZE = 50;
+const DEEP_PAGE = 1_000;
+/** Two wallets with a history long enough for page 1,000, in the fresh books as in the large ones. */
+const DEEP_TRANSFERS = DEEP_PAGE * PAGE_SIZE + 5_000;
+
+export const SCALE: Scale = {
+  wallets: 10_000,
+  fresh: { wallets: 10_000, rounds: 2, deepTransfers: DEEP_TRANSFERS },
+  large: { wallets: 1_000_000, rounds: 8, deepTransfers: DEEP_TRANSFERS },
+};
+/** For rows without reads. */
+export const SMALL_SCALE: Scale = { ...SCALE, fresh: { wallets: 10_000, rounds: 2, deepTransfers: 0 } };
+
+/** Books with more transactions than this are checked in full at the end only. */
+const CHECK_EACH_ROUND_MAX = 150_000;
+
+/** What rows run in. */
+export interface Environment {
+  readonly cleanup: Cleanup;
+  /** For files of this run. */
+  readonly folder: string;
+  readonly cluster: Cluster;
+  readonly scale: Scale;
+  /** pgbench's version, when it is installed. */
+  readonly pgbench: string | undefined;
+  readonly books: ReadonlyMap<BooksName, Books>;
+  /** Of page 1,000 of the deep wallet's transactions. */
+  pageToken(name: BooksName): string;
+  readonly pageSize: number;
+  /** Resident memory of the server on these books. */
+  rssBytes(name: BooksName): number;
+  /** Stops the servers, so that their CPU profiles are written. */
+  stopServers(): Promise<void>;
+}
+
+/** The books of the name. */
+export function booksOf(environment: Environment, name: BooksName): Books {
+  const books = environment.books.get(name);
+  if (books === undefined) throw new Error(`the books "${name}" were not made`);
+  return books;
+}
+
+/** The server on the books of the name. */
+export function serverOf(environment: Environment, name: BooksName): { readonly address: string; readonly pid: number } {
+  const { server } = booksOf(environment, name);
+  if (server === undefined) throw new Error(`the books "${name}" have no server`);
+  return server;
+}
+
+/** Processes whose CPU time is of interest beside the client's. */
+export function watchedPids({ cluster }: Environment, server?: { readonly pid: number }): Record<string, number> {
+  return {
+    ...(cluster.pid !== undefined && { postgres: cluster.pid }),
+    ...(server !== undefined && { server: server.pid }),
+  };
+}
+
+export interface EnvironmentOptions {
+  readonly cleanup: Cleanup;
+  readonly folder: string;
+  readonly cluster: Cluster;
+  readonly scale: Scale;
+  readonly names: ReadonlySet<BooksName>;
+  readonly needsDeepPage: boolean;
+  readonly profileDir: string | undefined;
+  readonly onProgress: (text: string) => void;
+}
+
+/** Makes the databases that are needed, fills them, and starts the servers on them. */
+export async function prepare(options: EnvironmentOptions): Promise<Environment> {
+  const { cleanup, folder, cluster, scale, names, onProgress } = options;
+  const books = new Map<BooksName, Books>();
+  const tokens = new Map<BooksName, string>();
+  const running = new Map<BooksName, ServerProcess>();
+
+  async function startOn(name: BooksName, url: string): Promise<ServerProcess> {
+    const server = await startServerProcess(cleanup, {
+      name,
+      databaseUrl: url,
+      folder,
+      profileDir: options.profileDir,
+      settings: name === "quiet" ? { GREY_LOG_LEVEL: "warn" } : {},
+    });
+    running.set(name, server);
+    return server;
+  }
+
+  async function addGrey(name: BooksName, url: string): Promise<void> {
+    const server = name === "engine" ? undefined : await startOn(name, url);
+    books.set(name, greyBooks(url, server, () => startOn(name, url)));
+    if (options.needsDeepPage && server !== undefined && (name === "fresh" || name === "large")) {
+      const { wallets } = name === "large" ? scale.large : scale.fresh;
+      tokens.set(name, await pageTokenOf(server.address, wallets, DEEP_PAGE, PAGE_SIZE));
+    }
+  }
+
+  const greyNames = (["fresh", "quiet", "engine", "overload"] as const).filter((name) => names.has(name));
+  if (greyNames.length > 0) {
+    onProgress(`making books with ${scale.fresh.wallets} wallets`);
+    const template = await cluster.createDatabase("template");
+    await migrateUp(template);
+    await populate(template, scale.fresh);
+    for (const name of greyNames) await addGrey(name, await cluster.createDatabase(name, "template"));
+  }
+  if (names.has("large")) {
+    onProgress(`making books with ${scale.large.wallets} wallets, which takes a minute or two`);
+    const url = await cluster.createDatabase("large");
+    await migrateUp(url);
+    await populate(url, scale.large, (what) => onProgress(`  ${what}`));
+    await addGrey("large", url);
+  }
+  if (names.has("function")) {
+    const url = await cluster.createDatabase("function");
+    await createFunctionBaseline(url, scale.wallets);
+    const faults = () => functionBaselineFaults(url, scale.wallets);
+    books.set("function", { url, recorded: () => countTransactions(url), faults, allFaults: faults });
+  }
+  if (names.has("typeorm")) {
+    const url = await cluster.createDatabase("typeorm");
+    await createTypeormBaseline(url, scale.wallets);
+    const server = await startServing(cleanup, "baseline-typeorm.js", [url]);
+    const faults = () => typeormBaselineFaults(url, scale.wallets);
+    books.set("typeorm", { url, server, recorded: () => countTransactions(url), faults, allFaults: faults });
+  }
+  return {
+    cleanup,
+    folder,
+    cluster,
+    scale,
+    books,
+    pgbench: await findPgbench(),
+    pageToken: (name) => tokens.get(name) ?? "",
+    pageSize: PAGE_SIZE,
+    rssBytes: (name) => running.get(name)?.rssBytes() ?? 0,
+    stopServers: async () => {
+      for (const server of running.values()) await server.stop();
+    },
+  };
+}
+
+function greyBooks(url: string, server: ServerProcess | undefined, startServer: () => Promise<ServerProcess>): Books {
+  // The engine's books have no server until they are checked.
+  const allFaults = async (): Promise<string[]> => integrityFaults((server ?? (await startServer())).address);
+  return {
+    url,
+    ...(server !== undefined && { server }),
+    recorded: () => journalSize(url),
+    faults: async () => {
+      const isSmall = (await journalSize(url)) <= CHECK_EACH_ROUND_MAX;
+      return [...(await greyConservationFaults(url)), ...(isSmall && server !== undefined ? await allFaults() : [])];
+    },
+    allFaults,
+  };
+}
+
+async function countTransactions(url: string): Promise<number> {
+  const [row] = await run<{ n: string }>(url, "SELECT count(*) AS n FROM transactions");
+  return Number(row?.n ?? 0);
+}

@@ -1,0 +1,93 @@
+import { credentials, Metadata } from "@grpc/grpc-js";
+import { LedgerServiceClient, type CheckIntegrityResponse } from "../../generated/grey/ledger/v1/ledger_service.js";
+import {
+  ListTransactionsRequest,
+  TransactionServiceClient,
+  type ListTransactionsResponse,
+} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { benchId, ID_SPACE } from "./bench-ids.js";
+import { run } from "./databases.js";
+
+const CHECK_MS_MAX = 900_000;
+const LIST_MS_MAX = 30_000;
+
+/** How many records the journal has: what was posted and rejected. */
+export async function journalSize(url: string): Promise<number> {
+  const [row] = await run<{ size: string }>(url, "SELECT size FROM journal_head");
+  return Number(row?.size ?? 0);
+}
+
+/** What breaks conservation; empty when nothing does. Reads less than the whole integrity check. */
+export async function greyConservationFaults(url: string): Promise<string[]> {
+  const [row] = await run<{ unequal: string; entries: string; unbalanced: string; sequences: string; transactions: string; size: string }>(
+    url,
+    `SELECT (SELECT count(*) FROM (
+         SELECT FROM accounts GROUP BY currency_code
+         HAVING sum(balance * CASE WHEN normal_side = 1 THEN 1 ELSE -1 END::numeric) <> 0
+       ) u) AS unequal,
+       e.entries, e.unbalanced, (SELECT sum(sequence) FROM accounts) AS sequences,
+       (SELECT count(*) FROM transactions) AS transactions, (SELECT size FROM journal_head) AS size
+     FROM (SELECT count(*) AS entries, coalesce(sum(amount), 0) AS unbalanced FROM entries) e`,
+  );
+  if (row === undefined) return ["nothing was read"];
+  return [
+    ...(row.unequal === "0" ? [] : [`the balances of ${row.unequal} currencies do not sum to zero`]),
+    ...(row.unbalanced === "0" ? [] : [`entries sum to ${row.unbalanced}`]),
+    ...(row.entries === row.sequences ? [] : [`${row.entries} entries, sequences sum to ${row.sequences}`]),
+    // The benchmark makes nothing but transactions.
+    ...(row.transactions === row.size ? [] : [`${row.transactions} transactions, ${row.size} journal records`]),
+  ];
+}
+
+/** Whether CheckIntegrity, over gRPC, finds every law obeyed. Returns what it found to be wrong. */
+export async function integrityFaults(address: string): Promise<string[]> {
+  const client = new LedgerServiceClient(address, credentials.createInsecure());
+  try {
+    const report = await new Promise<CheckIntegrityResponse>((resolve, reject) => {
+      client.checkIntegrity({ maxFaults: 5 }, new Metadata(), { deadline: Date.now() + CHECK_MS_MAX }, (error, response) =>
+        error === null ? resolve(response) : reject(error),
+      );
+    });
+    return report.ok ? [] : report.faults.map(({ law, subject, detail }) => `law ${law}: ${subject}: ${detail}`);
+  } finally {
+    client.close();
+  }
+}
+
+/** How many of the request ids are in the books. */
+export async function countRequests(url: string, requestIds: readonly string[]): Promise<number> {
+  const [row] = await run<{ n: string }>(url, "SELECT count(*) AS n FROM requests WHERE request_id = ANY ($1::uuid[])", [requestIds]);
+  return Number(row?.n ?? 0);
+}
+
+/** The largest page that the contract allows. */
+const PAGE_SIZE_MAX = 1_000;
+
+/** The token of page number `page`, from 1, of a wallet's transactions. */
+export async function pageTokenOf(address: string, wallet: number, page: number, pageSize: number): Promise<string> {
+  const client = new TransactionServiceClient(address, credentials.createInsecure());
+  let pageToken = "";
+  let left = (page - 1) * pageSize;
+  try {
+    while (left > 0) {
+      // A token serves any page size.
+      const size = Math.min(left, PAGE_SIZE_MAX);
+      const request = ListTransactionsRequest.fromPartial({
+        of: { $case: "walletId", value: benchId(ID_SPACE.WALLET, wallet) },
+        pageSize: size,
+        pageToken,
+      });
+      const response = await new Promise<ListTransactionsResponse>((resolve, reject) => {
+        client.listTransactions(request, new Metadata(), { deadline: Date.now() + LIST_MS_MAX }, (error, value) =>
+          error === null ? resolve(value) : reject(error),
+        );
+      });
+      pageToken = response.nextPageToken;
+      left -= size;
+      if (pageToken === "") throw new Error(`the wallet has no page ${page}`);
+    }
+    return pageToken;
+  } finally {
+    client.close();
+  }
+}

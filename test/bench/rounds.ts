@@ -1,0 +1,131 @@
+import type { BooksName, Environment } from "./environment.js";
+import { booksOf } from "./environment.js";
+import type { Goal, Row, Sample, Window } from "./rows.js";
+
+/** One run of a row, and why it does not count, if it does not. */
+export interface Run {
+  readonly round: number;
+  readonly sample: Sample;
+  readonly faults: readonly string[];
+}
+
+/** All runs of a row, in the order of rounds. */
+export interface RowRuns {
+  readonly row: Row;
+  readonly runs: readonly Run[];
+}
+
+export interface RoundsOptions {
+  readonly rows: readonly Row[];
+  readonly rounds: number;
+  readonly window: Window;
+  readonly onRun: (round: number, row: Row, sample: Sample) => void;
+  readonly onFault: (round: number, name: string, fault: string) => void;
+}
+
+/**
+ * Runs all rows, round after round, so that whatever else the machine does falls on all of them. After each row what was
+ * acknowledged must be recorded; after each round the books must be right; else the runs on these books do not count.
+ */
+export async function runRounds(environment: Environment, options: RoundsOptions): Promise<RowRuns[]> {
+  const { rows, rounds, window, onRun, onFault } = options;
+  const runs = new Map<Row, { round: number; sample: Sample; faults: string[] }[]>(rows.map((row) => [row, []]));
+  for (let round = 1; round <= rounds; round += 1) {
+    await environment.cluster.checkpoint();
+    for (const row of rows) {
+      const books = booksOf(environment, row.books);
+      const before = await books.recorded();
+      const sample = await row.run(environment, window);
+      const faults = acknowledgementFaults(sample, (await books.recorded()) - before);
+      for (const fault of faults) onFault(round, row.id, fault);
+      runs.get(row)?.push({ round, sample, faults });
+      onRun(round, row, sample);
+    }
+    for (const name of new Set(rows.map((row) => row.books))) {
+      const faults = await booksOf(environment, name).faults();
+      for (const fault of faults) onFault(round, name, fault);
+      for (const [row, ofRow] of runs) if (row.books === name) ofRow.at(-1)?.faults.push(...faults);
+    }
+  }
+  return [...runs].map(([row, ofRow]) => ({ row, runs: ofRow }));
+}
+
+/** Checks every law on all books; the runs on books that break one do not count. */
+export async function checkAll(
+  environment: Environment,
+  results: readonly RowRuns[],
+  onProgress: (text: string) => void,
+  onFault: (name: string, fault: string) => void,
+): Promise<RowRuns[]> {
+  const faults = new Map<BooksName, string[]>();
+  for (const [name, books] of environment.books) {
+    onProgress(`checking all books of "${name}"`);
+    const found = await books.allFaults();
+    faults.set(name, found);
+    for (const fault of found) onFault(name, fault);
+  }
+  return results.map(({ row, runs }) => ({
+    row,
+    runs: runs.map((run) => ({ ...run, faults: [...run.faults, ...(faults.get(row.books) ?? [])] })),
+  }));
+}
+
+/** What was answered OK must be recorded, and nothing that was not sent. */
+function acknowledgementFaults({ total, perSecond }: Sample, recorded: number): string[] {
+  return [
+    ...(perSecond > 0 ? [] : ["nothing was answered"]),
+    ...(total !== undefined && recorded < total.ok ? [`${total.ok} transfers were acknowledged, ${recorded} recorded`] : []),
+    ...(total !== undefined && recorded > total.sent ? [`${total.sent} transfers were sent, ${recorded} recorded`] : []),
+    ...(total === undefined && recorded > 0 ? [`${recorded} transfers were recorded and none was sent`] : []),
+  ];
+}
+
+/** A median with the least and the greatest. */
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export function spreadOf(values: readonly number[]): Spread | undefined {
+  const sorted = [...values].sort((a, b) => a - b);
+  const [min] = sorted;
+  const max = sorted.at(-1);
+  if (min === undefined || max === undefined) return undefined;
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle]!;
+  return { median: sorted.length % 2 === 1 ? upper : (sorted[middle - 1]! + upper) / 2, min, max };
+}
+
+/** The runs that count. */
+export function validRuns({ runs }: RowRuns): readonly Run[] {
+  return runs.filter((run) => run.faults.length === 0);
+}
+
+/** What became of a goal; undefined ratio when there is no round in which both rows count. */
+export interface Verdict {
+  readonly goal: Goal;
+  readonly ratio: Spread | undefined;
+  /** undefined without a goal or a ratio. */
+  readonly isMet: boolean | undefined;
+}
+
+/** The ratio of each round against the baseline of the same round. */
+export function judge(goal: Goal, results: readonly RowRuns[]): Verdict | undefined {
+  const of = results.find(({ row }) => row.id === goal.row);
+  const against = results.find(({ row }) => row.id === goal.against);
+  if (of === undefined || against === undefined) return undefined;
+  const value = ({ sample }: Run): number => (goal.measure === "throughput" ? sample.perSecond : sample.latencyUs.p50);
+  const base = new Map(validRuns(against).map((run) => [run.round, value(run)]));
+  const ratios = validRuns(of).flatMap((run) => {
+    const denominator = base.get(run.round);
+    return denominator === undefined || denominator === 0 ? [] : [value(run) / denominator];
+  });
+  const ratio = spreadOf(ratios);
+  return { goal, ratio, isMet: ratio === undefined ? undefined : isMet(goal, ratio.median) };
+}
+
+function isMet({ atLeast, atMost }: Goal, ratio: number): boolean | undefined {
+  if (atLeast === undefined && atMost === undefined) return undefined;
+  return ratio >= (atLeast ?? -Infinity) && ratio <= (atMost ?? Infinity);
+}

@@ -1,0 +1,283 @@
+import { runChild, runLoad } from "./children.js";
+import type { EnginePlan } from "./engine-client.js";
+import { booksOf, serverOf, watchedPids, type BooksName, type Environment } from "./environment.js";
+import {
+  FUNCTION_CLIENTS,
+  measureCommits,
+  runFunctionFromNode,
+  runFunctionWithPgbench,
+  type FunctionResult,
+} from "./function-baseline.js";
+import type { LatencySummary } from "./latency.js";
+import type { LoadResult, Work } from "./load-plan.js";
+import { transactionCount } from "./populate.js";
+
+/** How long a row is run: first without, then with measuring. */
+export interface Window {
+  readonly warmupMs: number;
+  readonly measureMs: number;
+}
+
+/** What one run of a row gave. */
+export interface Sample {
+  /** Transfers (or reads, or commits) per second that were answered OK. */
+  readonly perSecond: number;
+  readonly latencyUs: LatencySummary;
+  /** Over the whole run: transfers that were sent and that were answered OK; absent for reads. */
+  readonly total?: { readonly sent: number; readonly ok: number };
+  /** By grpc-status, in the window; absent without gRPC. */
+  readonly statuses?: Readonly<Record<string, number>>;
+  /** Microseconds of CPU time per transfer or read, by process. */
+  readonly cpuUs?: Readonly<Record<string, number>>;
+  /** Share of the window in which the load client's event loop was busy. */
+  readonly clientBusy?: number;
+}
+
+/** The shapes of load whose offering has a limit of its own. */
+export type Shape = "unary" | "batch-100" | "batch-1000" | "stream";
+
+/** A line of the table. */
+export interface Row {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: "transfers" | "reads" | "commits";
+  readonly books: BooksName;
+  /** Whether `--quick` runs it. */
+  readonly isQuick: boolean;
+  readonly inFlight?: number;
+  /** Where the client is checked against what it can offer. */
+  readonly shape?: Shape;
+  /** Whether it is a point of the picture's curve. */
+  readonly isOnCurve?: boolean;
+  readonly needsDeepPage?: boolean;
+  run(environment: Environment, window: Window): Promise<Sample>;
+}
+
+/** What a row promises against another, measured in the same round. */
+export interface Goal {
+  readonly row: string;
+  readonly against: string;
+  readonly measure: "throughput" | "p50";
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+const DEADLINE_MS = 20_000;
+const READERS = 8;
+/** Enough batches to keep several waiting, as callers that never wait do. */
+const TRANSFERS_IN_BATCHES = 4_000;
+const BATCHES_MAX = 16;
+
+export const ROWS: readonly Row[] = [
+  {
+    id: "commit",
+    title: "one commit at a time, one connection",
+    unit: "commits",
+    books: "function",
+    isQuick: true,
+    inFlight: 1,
+    run: async (environment, { warmupMs, measureMs }) =>
+      sampleOfFunction(await measureCommits(booksOf(environment, "function").url, warmupMs, measureMs), false),
+  },
+  functionRow("function", false),
+  functionRow("function-hot", true),
+  { ...transferRow("typeorm", "typeorm", 64, false), title: "TypeORM, a transaction per request, pool of 20", isQuick: true },
+  { ...transferRow("typeorm-hot", "typeorm", 64, true), title: "the same, one hot wallet" },
+  { ...transferRow("unary-1", "fresh", 1, false), isQuick: true, isOnCurve: true },
+  { ...transferRow("unary-8", "fresh", 8, false), isOnCurve: true },
+  { ...transferRow("unary-64", "fresh", 64, false), isQuick: true, isOnCurve: true },
+  { ...transferRow("unary-512", "fresh", 512, false), isQuick: true, isOnCurve: true, shape: "unary" },
+  { ...transferRow("unary-2048", "fresh", 2_048, false), isQuick: true, isOnCurve: true, shape: "unary" },
+  { ...transferRow("unary-512-quiet", "quiet", 512, false), title: "unary Transfer, GREY_LOG_LEVEL=warn", shape: "unary" },
+  { ...transferRow("unary-512-hot", "fresh", 512, true), isQuick: true, shape: "unary" },
+  { ...batchRow("batch-100", "fresh", 100, false), isQuick: true },
+  batchRow("batch-1000", "fresh", 1_000, false),
+  { ...batchRow("batch-100-hot", "fresh", 100, true), isQuick: true },
+  batchRow("batch-1000-hot", "fresh", 1_000, true),
+  { ...streamRow("stream", "fresh", false), isQuick: true },
+  { ...engineRow("engine", false), isQuick: true },
+  engineRow("engine-hot", true),
+  { ...transferRow("large-unary-512", "large", 512, false), title: "unary Transfer, 1M wallets, 10M entries", shape: "unary" },
+  { ...batchRow("large-batch-100", "large", 100, false), title: "BatchTransfer of 100, 1M wallets, 10M entries" },
+  ...(["fresh", "large"] as const).flatMap((books) => readRows(books)),
+];
+
+export const GOALS: readonly Goal[] = [
+  { row: "unary-1", against: "commit", measure: "p50", atMost: 3 },
+  { row: "unary-512", against: "function", measure: "throughput", atLeast: 1.3 },
+  { row: "unary-512", against: "typeorm", measure: "throughput", atLeast: 15 },
+  { row: "unary-512-hot", against: "function-hot", measure: "throughput", atLeast: 6 },
+  { row: "batch-100", against: "function", measure: "throughput", atLeast: 5 },
+  { row: "batch-1000", against: "function", measure: "throughput", atLeast: 5 },
+  { row: "batch-100-hot", against: "function-hot", measure: "throughput", atLeast: 15 },
+  { row: "batch-1000-hot", against: "function-hot", measure: "throughput", atLeast: 15 },
+  { row: "stream", against: "function", measure: "throughput", atLeast: 3.5 },
+  { row: "engine", against: "function", measure: "throughput", atLeast: 5 },
+  { row: "large-unary-512", against: "unary-512", measure: "throughput", atLeast: 0.85 },
+  { row: "large-batch-100", against: "batch-100", measure: "throughput", atLeast: 0.85 },
+  { row: "large-get-balance", against: "fresh-get-balance", measure: "p50", atMost: 1.2 },
+  { row: "large-get-transaction", against: "fresh-get-transaction", measure: "p50", atMost: 1.2 },
+  { row: "large-list-first", against: "fresh-list-first", measure: "p50", atMost: 1.2 },
+  { row: "large-list-1000th", against: "fresh-list-1000th", measure: "p50", atMost: 1.2 },
+];
+
+// Interesting ratios without a goal.
+export const COMPARISONS: readonly Goal[] = [
+  { row: "unary-512-quiet", against: "unary-512", measure: "throughput" },
+  { row: "unary-2048", against: "function", measure: "throughput" },
+  { row: "engine-hot", against: "function-hot", measure: "throughput" },
+  { row: "typeorm", against: "function", measure: "throughput" },
+];
+
+let functionRun = 0;
+
+function functionRow(id: string, isHot: boolean): Row {
+  return {
+    id,
+    title: isHot ? "the same, one hot wallet" : `one PL/pgSQL function per transfer, ${FUNCTION_CLIENTS} clients`,
+    unit: "transfers",
+    books: "function",
+    isQuick: true,
+    inFlight: FUNCTION_CLIENTS,
+    run: async (environment, window) => {
+      const { cleanup, folder, pgbench, scale } = environment;
+      functionRun += 1;
+      const { url } = booksOf(environment, "function");
+      const plan = { url, wallets: scale.wallets, isHot, clients: FUNCTION_CLIENTS, run: functionRun, ...window };
+      const result =
+        pgbench === undefined
+          ? await runFunctionFromNode(cleanup, plan)
+          : await runFunctionWithPgbench(cleanup, folder, plan);
+      return sampleOfFunction(result, true);
+    },
+  };
+}
+
+function sampleOfFunction({ perSecond, latencyUs, ok }: FunctionResult, isTransfer: boolean): Sample {
+  // Calls that pgbench breaks off at the end are not in its log, though they may be committed.
+  return { perSecond, latencyUs, ...(isTransfer && { total: { sent: ok + FUNCTION_CLIENTS, ok } }) };
+}
+
+function loadRow(
+  id: string,
+  title: string,
+  books: BooksName,
+  inFlight: number,
+  unit: "transfers" | "reads",
+  work: (environment: Environment) => Work,
+): Row {
+  return {
+    id,
+    title,
+    unit,
+    books,
+    isQuick: false,
+    inFlight,
+    run: async (environment, window) => {
+      const server = serverOf(environment, books);
+      const result = await runLoad(environment.cleanup, {
+        ...window,
+        address: server.address,
+        work: work(environment),
+        inFlight,
+        deadlineMs: DEADLINE_MS,
+        refusedPauseMs: 1_000,
+        keepsIds: false,
+        watchedPids: watchedPids(environment, server),
+      });
+      return sampleOfLoad(result, unit === "transfers");
+    },
+  };
+}
+
+function sampleOfLoad(result: LoadResult, isTransfer: boolean): Sample {
+  const count = result.okPerSecond * result.windowSeconds;
+  const cpuUs = Object.entries(result.cpuSeconds).map(([name, seconds]) => [name, count === 0 ? 0 : (seconds * 1e6) / count]);
+  return {
+    perSecond: result.okPerSecond,
+    latencyUs: result.latencyUs,
+    ...(isTransfer && { total: result.total }),
+    statuses: result.statuses,
+    cpuUs: Object.fromEntries(cpuUs) as Record<string, number>,
+    clientBusy: result.clientBusy,
+  };
+}
+
+function walletsOf(environment: Environment, books: BooksName): number {
+  return books === "large" ? environment.scale.large.wallets : environment.scale.wallets;
+}
+
+function transferRow(id: string, books: BooksName, inFlight: number, isHot: boolean): Row {
+  const title = isHot ? "unary Transfer, one hot wallet" : "unary Transfer";
+  return loadRow(id, title, books, inFlight, "transfers", (environment) => ({
+    kind: "transfer",
+    wallets: walletsOf(environment, books),
+    isHot,
+  }));
+}
+
+function batchRow(id: string, books: BooksName, items: 100 | 1_000, isHot: boolean): Row {
+  const title = `BatchTransfer of ${items.toLocaleString("en")}${isHot ? ", one hot wallet" : ""}`;
+  const inFlight = Math.min(BATCHES_MAX, TRANSFERS_IN_BATCHES / items);
+  const work = (environment: Environment): Work => ({ kind: "batch", wallets: walletsOf(environment, books), isHot, items });
+  return { ...loadRow(id, title, books, inFlight, "transfers", work), shape: `batch-${items}` };
+}
+
+function streamRow(id: string, books: BooksName, isHot: boolean): Row {
+  const work = (environment: Environment): Work => ({ kind: "stream", wallets: walletsOf(environment, books), isHot });
+  return { ...loadRow(id, "StreamTransfers, 4 streams", books, 2_048, "transfers", work), shape: "stream" };
+}
+
+function engineRow(id: string, isHot: boolean): Row {
+  const callers = 1_024;
+  return {
+    id,
+    title: `engine in process${isHot ? ", one hot wallet" : ""}`,
+    unit: "transfers",
+    books: "engine",
+    isQuick: false,
+    inFlight: callers,
+    run: async (environment, window) => {
+      const plan: EnginePlan = {
+        ...window,
+        url: booksOf(environment, "engine").url,
+        wallets: environment.scale.wallets,
+        isHot,
+        callers,
+        watchedPids: watchedPids(environment),
+      };
+      return sampleOfLoad(await runChild<LoadResult>(environment.cleanup, "engine-client.js", plan), true);
+    },
+  };
+}
+
+function readRows(books: "fresh" | "large"): Row[] {
+  const on = books === "fresh" ? "fresh" : "10M entries";
+  const deepWallet = (environment: Environment): number => environment.scale[books].wallets;
+  const list = (environment: Environment, pageToken: string): Work => ({
+    kind: "list",
+    wallet: deepWallet(environment),
+    pageSize: environment.pageSize,
+    pageToken,
+  });
+  return [
+    loadRow(`${books}-get-balance`, `GetBalance, ${on}`, books, READERS, "reads", (environment) => ({
+      kind: "get-balance",
+      wallets: environment.scale[books].wallets,
+    })),
+    loadRow(`${books}-get-transaction`, `GetTransaction, ${on}`, books, READERS, "reads", (environment) => ({
+      kind: "get-transaction",
+      transactions: transactionCount(environment.scale[books]),
+    })),
+    {
+      ...loadRow(`${books}-list-first`, `ListTransactions, first page, ${on}`, books, READERS, "reads", (environment) => list(environment, "")),
+      needsDeepPage: true,
+    },
+    {
+      ...loadRow(`${books}-list-1000th`, `ListTransactions, page 1,000, ${on}`, books, READERS, "reads", (environment) =>
+        list(environment, environment.pageToken(books)),
+      ),
+      needsDeepPage: true,
+    },
+  ];
+}

@@ -1,0 +1,236 @@
+import { expect } from "chai";
+import { randomUUID } from "node:crypto";
+import pg from "pg";
+import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
+import { CallError, connect, type Clients } from "../support/client.js";
+import { everyNth, makesWriteLast, startFaultProxy, type Effect, type FaultProxy } from "../support/fault-proxy.js";
+import { findViolations } from "../support/invariants.js";
+import {
+  ask,
+  askAgain,
+  askUntilAnswered,
+  ClientJournal,
+  depositOf,
+  openWallets,
+  planMovements,
+  startLoad,
+  transferOf,
+  withdrawalOf,
+  type Movement,
+} from "../support/load.js";
+import { eventually } from "../support/process.js";
+import { startServer, type TestServer } from "../support/server.js";
+
+const ATTEMPT_MS = 5_000;
+
+/** A database is made slowly on a busy machine. */
+const SET_UP_MS_MAX = 60_000;
+
+describe("a commit whose outcome the server does not see", function () {
+  this.timeout(20_000);
+
+  let database: TestDatabase;
+  let proxy: FaultProxy;
+  let server: TestServer;
+  let clients: Clients;
+  let journal: ClientJournal;
+  let walletA: string;
+  let walletB: string;
+
+  before(async function () {
+    this.timeout(SET_UP_MS_MAX);
+    database = await createTestDatabase();
+    proxy = await startFaultProxy(database.url);
+    server = await startServer({ DATABASE_URL: proxy.url, GREY_RETRY_AFTER_MS: "20" });
+    clients = connect(server.address);
+    journal = new ClientJournal();
+    [walletA = "", walletB = ""] = await openWallets(clients, journal, 2, 1_000n);
+  });
+  after(async function () {
+    this.timeout(SET_UP_MS_MAX);
+    clients.close();
+    await server.stop();
+    await proxy.stop();
+    await database.drop();
+  });
+
+  async function query<T extends object>(sql: string, values: readonly string[] = []): Promise<T[]> {
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    try {
+      return (await client.query<T>(sql, [...values])).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Resolves once an attempt waits for the zombie's locks, or has ended because the zombie holds none. */
+  async function attemptWaits(attempt: Promise<unknown>): Promise<void> {
+    let hasEnded = false;
+    void attempt.finally(() => (hasEnded = true)).catch(() => undefined);
+    await eventually("an attempt that waits or has ended", async () => {
+      const waiting = await query(
+        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+      );
+      return waiting.length > 0 || hasEnded;
+    });
+  }
+
+  async function transactionsOf(requestId: string): Promise<string[]> {
+    const rows = await query<{ id: string }>("SELECT id FROM transactions WHERE request_id = $1", [requestId]);
+    return rows.map(({ id }) => id);
+  }
+
+  const movements: readonly (readonly [what: string, make: () => Movement])[] = [
+    ["a deposit", () => depositOf(walletA, 5n)],
+    ["a withdrawal", () => withdrawalOf(walletA, 5n)],
+    ["a transfer", () => transferOf(walletA, walletB, 5n)],
+    ["a transfer that is refused", () => transferOf(walletA, walletB, 5_000n)],
+  ];
+
+  for (const [what, make] of movements) {
+    it(`gives ${what} whose reply was lost its one outcome, at once or when it is asked for again`, async () => {
+      const movement = make();
+      const trap = proxy.trap(makesWriteLast, "LOSE_REPLY");
+      const first = await ask(clients, journal, movement, ATTEMPT_MS);
+      await trap.sprung;
+      const stored = await transactionsOf(movement.requestId);
+      expect(stored).to.have.length(1);
+      if (first === undefined) expect(journal.setbacks).to.deep.include({ ...UNKNOWN, requestId: movement.requestId });
+      else expect([first.transactionId]).to.deep.equal(stored);
+
+      const again = await askUntilAnswered([clients], journal, movement);
+      expect(again).to.include({ transactionId: stored[0], replayed: true });
+      expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
+    });
+
+    it(`posts ${what} whose commit never reached PostgreSQL once, at once or when it is asked for again`, async () => {
+      const movement = make();
+      const trap = proxy.trap(makesWriteLast, "RESET_BEFORE");
+      const first = await ask(clients, journal, movement, ATTEMPT_MS);
+      await trap.sprung;
+      expect(await transactionsOf(movement.requestId)).to.have.length(first === undefined ? 0 : 1);
+
+      await askUntilAnswered([clients], journal, movement);
+      expect(await transactionsOf(movement.requestId)).to.have.length(1);
+      expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
+    });
+
+    it(`posts ${what} once when its commit arrives late, while its caller asks again`, async () => {
+      const movement = make();
+      const trap = proxy.trap(makesWriteLast, "ZOMBIE");
+      const answer = askUntilAnswered([clients], journal, movement);
+      await trap.sprung;
+      await attemptWaits(answer);
+      await trap.release();
+      const { transactionId } = await answer;
+      expect(await transactionsOf(movement.requestId)).to.deep.equal([transactionId]);
+      await askAgain(clients, journal, [movement]);
+      expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
+    });
+  }
+
+  const UNKNOWN = { code: "UNAVAILABLE", reason: "OUTCOME_UNKNOWN", retryAfterMs: 20 };
+  const NOTHING_WRITTEN = { code: "UNAVAILABLE", reason: "DATABASE_UNAVAILABLE", retryAfterMs: 20 };
+
+  it("is never reported as a success or a refusal by guess while no reply comes through", async () => {
+    const movement = transferOf(walletA, walletB, 5n);
+    const trap = proxy.trap(makesWriteLast, "LOSE_REPLY", { times: Infinity });
+    const first = await ask(clients, journal, movement, ATTEMPT_MS);
+    trap.disarm();
+    expect(trap.count).to.be.greaterThan(0);
+    const stored = await transactionsOf(movement.requestId);
+    expect(stored).to.have.length(1);
+    if (first === undefined) expect(journal.setbacks).to.deep.include({ ...UNKNOWN, requestId: movement.requestId });
+    else expect([first.transactionId]).to.deep.equal(stored);
+
+    const again = await askUntilAnswered([clients], journal, movement);
+    expect(again).to.include({ transactionId: stored[0], replayed: true });
+    expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
+  });
+
+  it("leaves nothing behind while no commit comes through, and the request_id unused", async () => {
+    const movement = transferOf(walletA, walletB, 5n);
+    const trap = proxy.trap(makesWriteLast, "RESET_BEFORE", { times: Infinity });
+    expect(await ask(clients, journal, movement, ATTEMPT_MS)).to.equal(undefined);
+    trap.disarm();
+    const { requestId } = movement;
+    expect([
+      { ...UNKNOWN, requestId },
+      { ...NOTHING_WRITTEN, requestId },
+    ]).to.deep.include(journal.setbacks.at(-1));
+    expect(await transactionsOf(movement.requestId)).to.deep.equal([]);
+
+    const again = await askUntilAnswered([clients], journal, movement);
+    expect(again).to.include({ replayed: false, refusal: undefined });
+    expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
+  });
+
+  for (const effect of ["LOSE_REPLY", "RESET_BEFORE", "ZOMBIE"] as const) {
+    it(`makes one user and one wallet for each request, with its initial balance once (${effect})`, async () => {
+      const userRequest = { requestId: randomUUID(), name: "Ada", email: `${randomUUID()}@example.com`, metadata: {} };
+      const user = await oneAnswer(effect, async () => (await clients.users.createUser(userRequest)).user?.id);
+      const walletRequest = {
+        requestId: randomUUID(),
+        userId: user,
+        currencyCode: "USD",
+        label: "",
+        initialBalance: { currencyCode: "USD", minorUnits: 70n },
+        metadata: {},
+      };
+      const opened = await oneAnswer(
+        effect,
+        async () => (await clients.wallets.createWallet(walletRequest)).wallet?.id,
+      );
+      journal.openings.set(opened, 70n);
+
+      const { wallets } = await clients.wallets.listWallets({ userId: user, pageSize: 0, pageToken: "" });
+      expect(wallets.map(({ wallet }) => wallet?.id)).to.deep.equal([opened]);
+      const users = await query("SELECT FROM users WHERE email = $1", [userRequest.email]);
+      expect(users).to.have.length(1);
+      expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
+    });
+  }
+
+  /** What a call answers whose commit meets the fault, and answers again. */
+  async function oneAnswer(effect: Effect, call: () => Promise<string | undefined>): Promise<string> {
+    const trap = proxy.trap(makesWriteLast, effect);
+    const attempt = async (): Promise<string | undefined> => {
+      try {
+        return await call();
+      } catch (error) {
+        if (error instanceof CallError && error.code === "UNAVAILABLE") return undefined;
+        throw error;
+      }
+    };
+    const under = attempt();
+    await trap.sprung;
+    if (effect === "ZOMBIE") {
+      await attemptWaits(under);
+      await trap.release();
+    }
+    const first = await under;
+    let answer: string | undefined;
+    await eventually("an answer", async () => (answer = await attempt()) !== undefined);
+    if (first !== undefined) expect(answer).to.equal(first);
+    expect(await call()).to.equal(answer);
+    return answer ?? "";
+  }
+
+  it("keeps the books whole when every fourth commit loses its reply and every fifth is cut off, under load", async () => {
+    const lost = proxy.trap(everyNth(4, makesWriteLast), "LOSE_REPLY", { times: Infinity });
+    const cut = proxy.trap(everyNth(5, makesWriteLast), "RESET_BEFORE", { times: Infinity });
+    const movements = planMovements([walletA, walletB], 120);
+    await startLoad({ servers: [clients], journal, movements, callers: 12, timeoutMs: ATTEMPT_MS }).done;
+    lost.disarm();
+    cut.disarm();
+    expect(lost.count).to.be.greaterThan(3);
+    expect(cut.count).to.be.greaterThan(3);
+    expect(journal.setbacks.filter(({ code }) => code !== "UNAVAILABLE")).to.deep.equal([]);
+
+    await askAgain(clients, journal, movements);
+    expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
+    const faults = server.logs.filter(({ message }) => message === "fault");
+    expect(faults, "errors that Grey does not know").to.deep.equal([]);
+  });
+});

@@ -1,0 +1,153 @@
+import { expect } from "chai";
+import { randomUUID } from "node:crypto";
+import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
+import { connect, refusal, type Clients } from "../support/client.js";
+import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.js";
+import { findViolations } from "../support/invariants.js";
+import {
+  ask,
+  askAgain,
+  askUntilAnswered,
+  ClientJournal,
+  depositOf,
+  openWallets,
+  planMovements,
+  startLoad,
+  transferOf,
+  type Movement,
+} from "../support/load.js";
+import { startServer, type TestServer } from "../support/server.js";
+
+const CONNECT_MS_MAX = 1_000;
+/** The watch notices silence: it probes every 2 s, and waits as long for an answer as for a connection. */
+const SILENCE_MS_MAX = 2_000 + CONNECT_MS_MAX;
+/** What a call may take over that: two batches before it and its own each wait for a connection that is not to be had. */
+const SLACK_MS = 3 * CONNECT_MS_MAX + 1_000;
+const RECOVERY_MS_MAX = 5_000;
+const ATTEMPT_MS = 1_000;
+const RETRY_AFTER_MS = 20;
+
+/** A database is made slowly on a busy machine. */
+const SET_UP_MS_MAX = 60_000;
+
+describe("the network to the database", function () {
+  this.timeout(20_000);
+
+  let database: TestDatabase;
+  let proxy: FaultProxy;
+  let server: TestServer;
+  let clients: Clients;
+  let journal: ClientJournal;
+  let wallets: string[];
+
+  before(async function () {
+    this.timeout(SET_UP_MS_MAX);
+    database = await createTestDatabase();
+    proxy = await startFaultProxy(database.url);
+    server = await startServer({
+      DATABASE_URL: proxy.url,
+      GREY_RETRY_AFTER_MS: `${RETRY_AFTER_MS}`,
+      GREY_DATABASE_CONNECT_TIMEOUT_MS: `${CONNECT_MS_MAX}`,
+      GREY_DATABASE_STATEMENT_TIMEOUT_MS: "1000",
+      GREY_SHUTDOWN_TIMEOUT_MS: "1000",
+    });
+    clients = connect(server.address);
+    journal = new ClientJournal();
+    wallets = await openWallets(clients, journal, 3, 10_000n);
+  });
+  after(async function () {
+    this.timeout(SET_UP_MS_MAX);
+    clients.close();
+    await server.stop();
+    await proxy.stop();
+    await database.drop();
+  });
+
+  afterEach("no error that Grey does not know", () => {
+    proxy.thaw();
+    proxy.setLatencyMs(0);
+    expect(server.logs.filter(({ message }) => message === "fault")).to.deep.equal([]);
+  });
+
+  /** Resolves once a movement is answered. */
+  async function servesWithin(ms: number): Promise<void> {
+    const started = performance.now();
+    await askUntilAnswered([clients], journal, depositOf(wallets[0] ?? "", 1n), ATTEMPT_MS);
+    expect(performance.now() - started, "until it serves again").to.be.lessThan(ms);
+  }
+
+  async function expectWholeBooks(movements: readonly Movement[]): Promise<void> {
+    await askAgain(clients, journal, movements);
+    expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
+  }
+
+  for (const way of ["thaw", "forget"] as const) {
+    const what = way === "thaw" ? "that ends" : "that never gives a connection back";
+    it(`is a black hole ${what}: calls end in time, and the pool recovers without a restart`, async () => {
+      const movements = planMovements(wallets, 100);
+      const load = startLoad({ servers: [clients], journal, movements, callers: 12, timeoutMs: ATTEMPT_MS });
+      await load.answered(40);
+      proxy.blackHole();
+      const started = performance.now();
+      const [from = "", to = ""] = wallets;
+      const caught = transferOf(from, to, 1n);
+      // These callers would wait for much longer.
+      const ended = await Promise.all([
+        refusal(clients.wallets.getBalance({ walletId: from }, {}, 15_000)),
+        refusal(
+          clients.users.createUser(
+            { requestId: randomUUID(), name: "Ada", email: "ada@example.com", metadata: {} },
+            {},
+            15_000,
+          ),
+        ),
+        ask(clients, journal, caught, 15_000).then(() => journal.setbacks.at(-1)),
+      ]);
+      expect(performance.now() - started).to.be.lessThan(SILENCE_MS_MAX + SLACK_MS);
+      for (const error of ended) expect(error).to.include({ code: "UNAVAILABLE", retryAfterMs: RETRY_AFTER_MS });
+
+      proxy[way]();
+      await servesWithin(RECOVERY_MS_MAX);
+      await load.done;
+      await expectWholeBooks([...movements, caught]);
+      const codes = new Set(journal.setbacks.map(({ code }) => code));
+      expect([...codes].filter((code) => code !== "UNAVAILABLE" && code !== "DEADLINE_EXCEEDED")).to.deep.equal([]);
+    });
+  }
+
+  it("lets nobody in: calls get UNAVAILABLE with RetryInfo, and the server serves once it is let in again", async () => {
+    await proxy.refuse();
+    const [from = "", to = ""] = wallets;
+    const movement = transferOf(from, to, 3n);
+    expect(await ask(clients, journal, movement, 5_000)).to.equal(undefined);
+    const { code, retryAfterMs } = journal.setbacks.at(-1) ?? {};
+    expect({ code, retryAfterMs }).to.deep.equal({ code: "UNAVAILABLE", retryAfterMs: RETRY_AFTER_MS });
+    await proxy.accept();
+    await servesWithin(RECOVERY_MS_MAX);
+    await askUntilAnswered([clients], journal, movement);
+    await expectWholeBooks([movement]);
+  });
+
+  it("cuts every connection again and again under load: each movement is made once", async () => {
+    const setbacks = journal.setbacks.length;
+    const movements = planMovements(wallets, 100);
+    const load = startLoad({ servers: [clients], journal, movements, callers: 12, timeoutMs: 10_000 });
+    for (const count of [20, 40, 60, 80]) {
+      await load.answered(count);
+      proxy.resetAll();
+    }
+    await load.done;
+    expect(journal.setbacks.slice(setbacks).filter(({ code }) => code !== "UNAVAILABLE")).to.deep.equal([]);
+    await expectWholeBooks(movements);
+  });
+
+  it("is slow: every call is answered all the same", async () => {
+    const setbacks = journal.setbacks.length;
+    proxy.setLatencyMs(50);
+    const movements = planMovements(wallets, 60);
+    await startLoad({ servers: [clients], journal, movements, callers: 30, timeoutMs: 10_000 }).done;
+    proxy.setLatencyMs(0);
+    expect(journal.setbacks.slice(setbacks)).to.deep.equal([]);
+    await expectWholeBooks(movements);
+  });
+});

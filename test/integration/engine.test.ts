@@ -1,0 +1,723 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { metrics } from "@opentelemetry/api";
+import { metrics as sdk } from "@opentelemetry/sdk-node";
+import { expect } from "chai";
+import { FailureError, type Failure } from "../../src/base/failure.js";
+import { newId, type Uuid } from "../../src/base/ids.js";
+import type { Patience } from "../../src/base/patience.js";
+import { sqlState } from "../../src/db/sqlstate.js";
+import { ACCOUNT_STATE } from "../../src/entities/account.js";
+import type { Command, LedgerTransaction } from "../../src/ledger/transaction.js";
+import type { Outcome } from "../../src/ledger/work.js";
+import {
+  lockAccount,
+  openEngineBooks,
+  waitsForLock,
+  WAIT_MS_MAX,
+  type EngineBooks,
+  type RowLock,
+  type TestEngine,
+} from "../support/engine.js";
+import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.js";
+import { deposit, insertWallet, PATIENT, transfer, withdrawal } from "../support/ledger.js";
+import { eventually } from "../support/process.js";
+
+describe("the posting engine", function () {
+  this.timeout(60_000);
+
+  let books: EngineBooks;
+
+  before(async () => {
+    books = await openEngineBooks();
+  });
+  afterEach(async () => {
+    await books.stopEngines();
+    expect(await books.violations()).to.deep.equal([]);
+  });
+  after(() => books.close());
+
+  /** Wallets of which the first holds the amount. */
+  async function walletsOf(engine: TestEngine, count: number, amountMinor: bigint): Promise<Uuid[]> {
+    const wallets = await books.openWallets(count);
+    await engine.postOne(deposit(wallets[0]!, amountMinor));
+    return wallets;
+  }
+
+  async function balances(ids: readonly Uuid[]): Promise<bigint[]> {
+    const { rows } = await books.admin.query<{ id: Uuid; balance: bigint }>(
+      "SELECT id, balance FROM accounts WHERE id = ANY($1)",
+      [ids],
+    );
+    return ids.map((id) => rows.find((row) => row.id === id)!.balance);
+  }
+
+  /** The ids of the transactions that requests made, in the order of the journal. */
+  async function postedFor(commands: readonly Command[]): Promise<Uuid[]> {
+    const { rows } = await books.admin.query<{ id: Uuid }>(
+      "SELECT id FROM transactions WHERE request_id = ANY($1) ORDER BY journal_index",
+      [commands.map((command) => command.requestId)],
+    );
+    return rows.map((row) => row.id);
+  }
+
+  /** The batches that hold these commands' transactions: how many of them each. */
+  async function batchSizes(commands: readonly Command[]): Promise<number[]> {
+    const ids = new Set(commands.map((command) => command.transactionId));
+    const batches = await books.postedBatches();
+    return batches.map((batch) => batch.filter((id) => ids.has(id)).length).filter((size) => size > 0);
+  }
+
+  describe("group commit", () => {
+    it("posts a lone call at once, in a database transaction of its own", async () => {
+      const engine = await books.startEngine();
+      const [wallet] = await books.openWallets(1);
+      const commands = [deposit(wallet!, 1n), deposit(wallet!, 2n), withdrawal(wallet!, 3n)];
+      for (const command of commands) expect(posted(await engine.postOne(command)).id).to.equal(command.transactionId);
+      expect(await batchSizes(commands)).to.deep.equal([1, 1, 1]);
+    });
+
+    it("has two batches under way at the most, and posts together what arrives meanwhile", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 2, 100n);
+      const commands = Array.from({ length: 22 }, () => transfer(wallets[0]!, wallets[1]!, 1n));
+      engine.batches.close();
+      const answers: Promise<Outcome>[] = [];
+      for (const [index, command] of commands.entries()) {
+        answers.push(engine.postOne(command));
+        if (index < 2) await eventually("a batch", () => engine.batches.waiting === index + 1, WAIT_MS_MAX);
+      }
+      await nextTurn();
+      await nextTurn();
+      expect([engine.batches.waiting, engine.engine.depth]).to.deep.equal([2, 20]);
+      engine.batches.open();
+      for (const answer of answers) posted(await answer);
+      const [first, second, ...others] = await batchSizes(commands);
+      expect([first, second]).to.deep.equal([1, 1]);
+      expect(others.length, "database transactions for the other 20").to.be.lessThan(5);
+      expect(engine.engine.depth).to.equal(0);
+    });
+
+    it("decides calls that came together in their order, as they were sent", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 10, 5n);
+      const commands = wallets.slice(1).map((to, index) => transfer(wallets[index]!, to, 5n));
+      for (const answer of commands.map((command) => engine.postOne(command))) posted(await answer);
+      expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
+    });
+
+    it("a thousand opposing transfers at once net to zero", async () => {
+      const engine = await books.startEngine();
+      const [a, b] = (await books.openWallets(2)) as [Uuid, Uuid];
+      await engine.post([deposit(a, 500n), deposit(b, 500n)]);
+      const commands = Array.from({ length: 1_000 }, (_, n) => (n % 2 === 0 ? transfer(a, b, 1n) : transfer(b, a, 1n)));
+      const outcomes = await Promise.all(commands.map((command) => engine.postOne(command)));
+      for (const outcome of outcomes) posted(outcome);
+      expect(await balances([a, b])).to.deep.equal([500n, 500n]);
+      expect((await batchSizes(commands)).length, "database transactions").to.be.lessThan(200);
+    });
+
+    it("batches that overlap in opposite order, from two engines, never end in a deadlock", async () => {
+      const engines = [await books.startEngine(), await books.startEngine()];
+      const wallets = await books.openWallets(12);
+      await engines[0]!.post(wallets.map((wallet) => deposit(wallet, 1_000n)));
+      const around = wallets.map((wallet, n) => [wallet, wallets[(n + 1) % wallets.length]!] as const);
+      const rounds = Array.from({ length: 15 }, (_, round) =>
+        engines.map((engine, index) => {
+          const pairs = index === 0 ? around : around.toReversed();
+          const commands = pairs.map(([from, to]) => (index === 0 ? transfer(from, to, 1n) : transfer(to, from, 1n)));
+          return engine.post(commands, round % 2 === 0 ? "ATOMIC" : "INDEPENDENT");
+        }),
+      );
+      for (const outcomes of await Promise.all(rounds.flat())) for (const outcome of outcomes) posted(outcome);
+      expect(await balances(wallets)).to.deep.equal(wallets.map(() => 1_000n));
+    });
+
+    it("decides a piece of work that touches more accounts than it remembers from all of them", async () => {
+      const engine = await books.startEngine({ GREY_POSTING_CACHE_MAX: "1000" });
+      const wallets = await books.openWallets(1_300);
+      const commands = wallets.map((wallet) => deposit(wallet, 1n));
+      for (const outcome of await engine.post(commands, "ATOMIC")) posted(outcome);
+      const back = wallets.map((wallet) => withdrawal(wallet, 1n));
+      for (const outcome of await engine.post(back, "ATOMIC")) posted(outcome);
+    });
+  });
+
+  describe("books that changed behind its back", () => {
+    interface Change {
+      readonly what: string;
+      /** What the first engine posts first, so that it remembers the wallets. */
+      readonly known: (a: Uuid, b: Uuid) => readonly Command[];
+      readonly behind: (other: TestEngine, a: Uuid, b: Uuid) => Promise<unknown>;
+      /** What comes of a transfer of 50 from a to b. */
+      readonly expected: "POSTED" | Failure["reason"];
+    }
+
+    const changes: readonly Change[] = [
+      {
+        what: "money that was spent elsewhere is not spent again",
+        known: (a) => [deposit(a, 100n)],
+        behind: (other, a, b) => other.postOne(transfer(a, b, 60n)),
+        expected: "INSUFFICIENT_FUNDS",
+      },
+      {
+        what: "money that was received elsewhere is there",
+        known: (a, b) => [transfer(a, b, 1n)],
+        behind: (other, a) => other.postOne(deposit(a, 50n)),
+        expected: "POSTED",
+      },
+      {
+        what: "a wallet that was frozen refuses",
+        known: (a) => [deposit(a, 100n)],
+        behind: (_, a) => books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN }),
+        expected: "WALLET_FROZEN",
+      },
+      {
+        what: "a receiver that was closed refuses",
+        known: (a, b) => [deposit(a, 100n), transfer(a, b, 1n)],
+        behind: (_, _a, b) => books.changeAccount(b, { state: ACCOUNT_STATE.CLOSED }),
+        expected: "WALLET_CLOSED",
+      },
+      {
+        what: "a limit that was set is kept",
+        known: (a, b) => [deposit(a, 100n), transfer(a, b, 1n)],
+        behind: (_, _a, b) => books.changeAccount(b, { max_balance: 10n }),
+        expected: "BALANCE_OVERFLOW",
+      },
+      {
+        what: "an overdraft that was granted can be used",
+        known: (a, b) => [transfer(a, b, 50n)],
+        behind: (_, a) => books.changeAccount(a, { min_balance: -50n }),
+        expected: "POSTED",
+      },
+    ];
+
+    for (const { what, known, behind, expected } of changes) {
+      it(what, async () => {
+        const [engine, other] = [await books.startEngine(), await books.startEngine()];
+        const [a, b] = (await books.openWallets(2)) as [Uuid, Uuid];
+        await engine.post(known(a, b));
+        await behind(other, a, b);
+        const outcome = await engine.postOne(transfer(a, b, 50n));
+        expect(stateOf(outcome)).to.equal(expected);
+        // The next one is decided from what is true now.
+        expect(stateOf(await engine.postOne(transfer(a, b, 50n)))).to.equal(
+          expected === "POSTED" ? "INSUFFICIENT_FUNDS" : expected,
+        );
+      });
+    }
+
+    it("a wallet that was thawed is not refused any more", async () => {
+      const engine = await books.startEngine();
+      const [a, b] = (await walletsOf(engine, 2, 100n)) as [Uuid, Uuid];
+      await books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
+      expect(stateOf(await engine.postOne(transfer(a, b, 50n)))).to.equal("WALLET_FROZEN");
+      await books.changeAccount(a, { state: ACCOUNT_STATE.OPEN });
+      expect(stateOf(await engine.postOne(transfer(a, b, 50n)))).to.equal("POSTED");
+    });
+
+    it("a wallet that was opened after it was asked for is found", async () => {
+      const engine = await books.startEngine();
+      const id = newId();
+      expect(stateOf(await engine.postOne(deposit(id, 1n)))).to.equal("WALLET_NOT_FOUND");
+      await insertWallet(books.admin, { id });
+      expect(stateOf(await engine.postOne(deposit(id, 1n)))).to.equal("POSTED");
+    });
+
+    it("calls of one sender are decided in their order, whatever the conflicts", async () => {
+      const engine = await books.startEngine();
+      for (let round = 0; round < 4; round += 1) {
+        const wallets = await walletsOf(engine, 13, 7n);
+        // Every account is remembered, and every third one changes.
+        for (const wallet of wallets.slice(1)) await engine.postOne(withdrawal(wallet, 1n));
+        for (let n = round % 3; n < wallets.length; n += 3) {
+          await books.changeAccount(wallets[n]!, { state: ACCOUNT_STATE.FROZEN });
+          await books.changeAccount(wallets[n]!, { state: ACCOUNT_STATE.OPEN });
+        }
+        // Each transfer needs the one before it.
+        const commands = wallets.slice(1).map((to, index) => transfer(wallets[index]!, to, 7n));
+        const answers: Promise<Outcome>[] = [];
+        for (const command of commands) {
+          answers.push(engine.postOne(command));
+          await nextTurn();
+        }
+        for (const outcome of await Promise.all(answers)) posted(outcome);
+        expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
+      }
+    });
+
+    it("a batch that builds on a failed one is not written, though another writer changed the same account meanwhile", async () => {
+      const engine = await books.startEngine();
+      const [a, b, c] = (await books.openWallets(3)) as [Uuid, Uuid, Uuid];
+      await engine.post([deposit(a, 100n), transfer(a, b, 1n), transfer(a, c, 1n)]);
+      await books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
+      engine.batches.close();
+      // Decided from stale books: b gets 98, and hands them on.
+      const first = engine.postOne(transfer(a, b, 98n));
+      await eventually("the first batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);
+      const second = engine.postOne(transfer(b, c, 98n));
+      await eventually("the second batch", () => engine.batches.waiting === 2, WAIT_MS_MAX);
+      engine.batches.let(1);
+      // Deciding it again changes b's revision too.
+      expect(stateOf(await first)).to.equal("WALLET_FROZEN");
+      engine.batches.open();
+      expect(stateOf(await second)).to.equal("INSUFFICIENT_FUNDS");
+      expect(await balances([a, b, c])).to.deep.equal([98n, 1n, 1n]);
+    });
+
+    it("a batch whose books are forgotten while it reads others is decided from all of them", async () => {
+      const engine = await books.startEngine();
+      const [a, b] = (await books.openWallets(2)) as [Uuid, Uuid];
+      const [unknown] = await books.openWallets(1);
+      await engine.post([deposit(a, 10n), deposit(b, 10n)]);
+      await books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
+      engine.batches.close();
+      const first = engine.postOne(transfer(a, b, 1n));
+      await eventually("the first batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);
+      engine.reads.close();
+      const second = engine.postOne(transfer(b, unknown!, 1n));
+      await eventually("the second batch's read", () => engine.reads.waiting === 1, WAIT_MS_MAX);
+      engine.batches.open();
+      expect(stateOf(await first)).to.equal("WALLET_FROZEN");
+      engine.reads.open();
+      expect(stateOf(await second)).to.equal("POSTED");
+    });
+  });
+
+  describe("copies of a request", () => {
+    for (const mode of ["ATOMIC", "INDEPENDENT"] as const) {
+      it(`while it is under way get its answer, marked replayed (${mode})`, async () => {
+        const engine = await books.startEngine();
+        const wallets = await walletsOf(engine, 2, 10n);
+        const command = transfer(wallets[0]!, wallets[1]!, 4n);
+        engine.batches.close();
+        const first = engine.postOne(command);
+        await eventually("the batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);
+        const other = transfer(wallets[0]!, wallets[1]!, 3n);
+        const copies = [engine.postOne(copyOf(command)), engine.post([other, copyOf(command)], mode)];
+        engine.batches.open();
+        const original = posted(await first);
+        expect(await first).to.include({ replayed: false });
+        expect(await copies[0]).to.deep.equal({ transaction: original, replayed: true });
+        const [ofOther, ofCopy] = (await copies[1]) as [Outcome, Outcome];
+        posted(ofOther);
+        expect(ofCopy).to.deep.equal({ transaction: original, replayed: true });
+        expect(await postedFor([command])).to.deep.equal([original.id]);
+      });
+    }
+
+    it("just done, or done long ago, get its answer, also from another engine", async () => {
+      const [engine, other] = [await books.startEngine(), await books.startEngine()];
+      const wallets = await walletsOf(engine, 2, 10n);
+      for (const command of [transfer(wallets[0]!, wallets[1]!, 4n), transfer(wallets[0]!, wallets[1]!, 400n)]) {
+        const { transaction } = (await engine.postOne(command)) as { transaction: LedgerTransaction };
+        expect(await engine.postOne(copyOf(command))).to.deep.equal({ transaction, replayed: true });
+        for (let n = 0; n < 3; n += 1) await engine.postOne(transfer(wallets[0]!, wallets[1]!, 1n));
+        expect(await engine.postOne(copyOf(command))).to.deep.equal({ transaction, replayed: true });
+        expect(await other.postOne(copyOf(command))).to.deep.equal({ transaction, replayed: true });
+        expect(await postedFor([command])).to.deep.equal([transaction.id]);
+      }
+    });
+
+    it("sent fifty times at once through two engines are one transaction", async () => {
+      const engines = [await books.startEngine(), await books.startEngine()];
+      const wallets = await walletsOf(engines[0]!, 2, 10n);
+      const command = transfer(wallets[0]!, wallets[1]!, 4n);
+      const outcomes = await Promise.all(
+        Array.from({ length: 50 }, (_, n) => engines[n % 2]!.postOne(copyOf(command))),
+      );
+      expect(new Set(outcomes.map((outcome) => posted(outcome).id)).size).to.equal(1);
+      expect(outcomes.filter((outcome) => "replayed" in outcome && !outcome.replayed)).to.have.length(1);
+      expect(await balances(wallets)).to.deep.equal([6n, 4n]);
+    });
+
+    it("with another amount are refused while it is under way and afterwards, and name the field", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 2, 10n);
+      const command = transfer(wallets[0]!, wallets[1]!, 4n);
+      const reused = {
+        failure: { reason: "REQUEST_ID_REUSED", requestId: command.requestId, differs: ["amount.minor_units"] },
+      };
+      engine.batches.close();
+      const first = engine.postOne(command);
+      await eventually("the batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);
+      const changed = engine.postOne({ ...copyOf(command), amountMinor: 5n });
+      engine.batches.open();
+      posted(await first);
+      expect(await changed).to.deep.equal(reused);
+      expect(await engine.postOne({ ...copyOf(command), amountMinor: 5n })).to.deep.equal(reused);
+      expect(await balances(wallets)).to.deep.equal([6n, 4n]);
+    });
+
+    it("are posted when the one under way is not", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 2, 10n);
+      const command = transfer(wallets[0]!, wallets[1]!, 4n);
+      const first = failing(engine.postOne(command, GONE));
+      const copy = engine.postOne(copyOf(command));
+      expect(reasonOf(await first)).to.equal("CALLER_GONE");
+      expect(await copy).to.include({ replayed: false });
+      expect(await postedFor([command])).to.have.length(1);
+    });
+  });
+
+  describe("a command that the database itself refuses", () => {
+    before(() => books.admin.query("ALTER TABLE transactions ADD CHECK (description <> 'poison')"));
+
+    it("fails alone: its neighbours are answered, and it leaves nothing", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 2, 100n);
+      const commands = Array.from({ length: 9 }, (_, n) =>
+        transfer(wallets[0]!, wallets[1]!, 1n, n % 4 === 1 ? { description: "poison" } : {}),
+      );
+      engine.batches.close();
+      const settled = Promise.allSettled(
+        commands.map(async (command, index) => {
+          const outcome = engine.postOne(command);
+          if (index < 2) await nextTurn();
+          return outcome;
+        }),
+      );
+      await eventually("the batches", () => engine.batches.waiting === 2, WAIT_MS_MAX);
+      engine.batches.open();
+      for (const [index, one] of (await settled).entries()) {
+        if (index % 4 !== 1) expect(one.status, `command ${index}`).to.equal("fulfilled");
+        else {
+          expect(one.status, `command ${index}`).to.equal("rejected");
+          // An unknown error: INTERNAL to the caller.
+          expect(sqlState((one as PromiseRejectedResult).reason)).to.equal("23514");
+        }
+      }
+      const sound = commands.filter((_, index) => index % 4 !== 1);
+      expect(await postedFor(commands)).to.have.members(sound.map((command) => command.transactionId));
+      expect(await balances(wallets)).to.deep.equal([93n, 7n]);
+    });
+
+    it("takes the other commands of its own work with it, and no other work", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 2, 100n);
+      const work = [
+        transfer(wallets[0]!, wallets[1]!, 1n),
+        transfer(wallets[0]!, wallets[1]!, 1n, { description: "poison" }),
+      ];
+      const other = transfer(wallets[0]!, wallets[1]!, 1n);
+      const [failed, done] = await Promise.all([failing(engine.post(work)), engine.postOne(other)]);
+      expect(sqlState(failed)).to.equal("23514");
+      posted(done);
+      expect(await postedFor(work)).to.deep.equal([]);
+      expect(await balances(wallets)).to.deep.equal([99n, 1n]);
+    });
+  });
+
+  describe("the queue", () => {
+    it("refuses at once what goes beyond its bound in commands, and never posts it", async () => {
+      const engine = await books.startEngine({ GREY_POSTING_QUEUE_MAX: "5" });
+      const wallets = await walletsOf(engine, 2, 100n);
+      const one = (): Command => transfer(wallets[0]!, wallets[1]!, 1n);
+      engine.batches.close();
+      const under = [one(), one()];
+      const taken: Promise<Outcome[]>[] = [];
+      for (const [index, command] of under.entries()) {
+        taken.push(engine.post([command]));
+        await eventually("a batch", () => engine.batches.waiting === index + 1, WAIT_MS_MAX);
+      }
+      taken.push(engine.post([one(), one(), one()]));
+      const refused = [one(), one(), one(), one()];
+      // While nothing moves, so at once.
+      expect(reasonOf(await failing(engine.post(refused.slice(0, 3))))).to.equal("OVERLOADED");
+      taken.push(engine.post([one()]), engine.post([one()]));
+      expect(reasonOf(await failing(engine.postOne(refused[3]!)))).to.equal("OVERLOADED");
+      expect(engine.engine.depth).to.equal(5);
+      engine.batches.open();
+      for (const outcomes of await Promise.all(taken)) for (const outcome of outcomes) posted(outcome);
+      expect(await postedFor(refused)).to.deep.equal([]);
+      expect(await balances(wallets)).to.deep.equal([93n, 7n]);
+      // There is room again, also for what was refused.
+      posted(await engine.postOne(refused[3]!));
+    });
+
+    it("refuses at once what goes beyond its bound in bytes, and never posts it", async () => {
+      const engine = await books.startEngine({ GREY_POSTING_QUEUE_BYTES_MAX: "65536" });
+      const wallets = await walletsOf(engine, 2, 100n);
+      // The contract's largest: 32 pairs of 512 characters, kept in two bytes each.
+      const metadata = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`key-${n}`, "x".repeat(512)]));
+      const large = (): Command => transfer(wallets[0]!, wallets[1]!, 1n, { metadata });
+      engine.batches.close();
+      const taken: Promise<Outcome>[] = [];
+      for (const waiting of [1, 2]) {
+        taken.push(engine.postOne(large()));
+        await eventually("a batch", () => engine.batches.waiting === waiting, WAIT_MS_MAX);
+      }
+      taken.push(engine.postOne(large()));
+      const refused = large();
+      expect(reasonOf(await failing(engine.postOne(refused)))).to.equal("OVERLOADED");
+      taken.push(engine.postOne(transfer(wallets[0]!, wallets[1]!, 1n)));
+      engine.batches.open();
+      for (const outcome of await Promise.all(taken)) posted(outcome);
+      expect(await postedFor([refused])).to.deep.equal([]);
+      posted(await engine.postOne(refused));
+    });
+
+    it("drops calls whose caller left before the database was asked, and posts those of callers who left later", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 2, 100n);
+      const patience = Array.from({ length: 6 }, leavingPatience);
+      const commands = patience.map(() => transfer(wallets[0]!, wallets[1]!, 1n));
+      engine.batches.close();
+      const answers = [];
+      for (const [index, command] of commands.entries()) {
+        const answer = engine.postOne(command, patience[index]!);
+        answers.push(answer.catch(reasonOf));
+        if (index < 2) await eventually("a batch", () => engine.batches.waiting === index + 1, WAIT_MS_MAX);
+      }
+      // The first two are under way, the others wait.
+      for (const index of [0, 2, 4]) patience[index]!.leave();
+      engine.batches.open();
+      const told = (await Promise.all(answers)).map((one) => (typeof one === "string" ? one : posted(one!).id));
+      expect(told).to.deep.equal(
+        commands.map(({ transactionId }, index) => (index === 2 || index === 4 ? "CALLER_GONE" : transactionId)),
+      );
+      expect(await postedFor(commands)).to.deep.equal(told.filter((one) => one !== "CALLER_GONE"));
+    });
+  });
+
+  describe("a posting connection that breaks", () => {
+    let lock: RowLock | undefined;
+    let proxy: FaultProxy;
+    before(async () => {
+      proxy = await startFaultProxy(books.url);
+    });
+    afterEach(async () => {
+      await lock?.release();
+      lock = undefined;
+    });
+    after(() => proxy.stop());
+
+    async function sessions(): Promise<number[]> {
+      const { rows } = await books.admin.query<{ pid: number }>(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'grey-posting'",
+      );
+      return rows.map((row) => row.pid);
+    }
+
+    async function terminate(): Promise<void> {
+      for (const pid of await sessions()) await books.admin.query("SELECT pg_terminate_backend($1)", [pid]);
+    }
+
+    it("while its batches are being written fails nobody: they are written by another one", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 3, 100n);
+      lock = await lockAccount(books.url, wallets[0]!);
+      const commands = [transfer(wallets[0]!, wallets[1]!, 9n), transfer(wallets[1]!, wallets[2]!, 9n)];
+      const first = engine.postOne(commands[0]!);
+      await waitsForLock(books.admin, "grey-posting");
+      const second = engine.postOne(commands[1]!);
+      await terminate();
+      await lock.release();
+      lock = undefined;
+      posted(await first);
+      posted(await second);
+      expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
+    });
+
+    it("again and again under load fails nobody, and leaves one session", async () => {
+      const engine = await books.startEngine();
+      const wallets = await books.openWallets(5);
+      await engine.post(wallets.map((wallet) => deposit(wallet, 1_000n)));
+      let left = 240;
+      let breaks = 0;
+      const sender = async (n: number): Promise<void> => {
+        while (left > 0) {
+          left -= 1;
+          posted(await engine.postOne(transfer(wallets[n]!, wallets[(n + 1 + (left % 4)) % 5]!, 1n)));
+        }
+      };
+      const breaker = async (): Promise<void> => {
+        while (left > 0) {
+          breaks += (await sessions()).length;
+          await terminate();
+        }
+      };
+      await Promise.all([...wallets.keys()].map(sender).concat(breaker()));
+      expect(breaks, "connections that were broken").to.be.greaterThan(3);
+      await engine.postOne(transfer(wallets[0]!, wallets[1]!, 1n));
+      await eventually("one session", async () => (await sessions()).length === 1, WAIT_MS_MAX);
+    });
+
+    for (const [effect, what] of [
+      ["LOSE_REPLY", "after the commit, before its answer came"],
+      ["RESET_BEFORE", "before the batch arrived"],
+    ] as const) {
+      it(`${what} leads to one posting and the truth for everyone`, async () => {
+        const engine = await books.startEngine({}, proxy.url);
+        const wallets = await walletsOf(engine, 3, 100n);
+        const trap = proxy.trap(({ sql }) => sql.includes("post_batch"), effect);
+        engine.batches.close();
+        const commands = [
+          transfer(wallets[0]!, wallets[1]!, 30n),
+          transfer(wallets[1]!, wallets[2]!, 20n),
+          transfer(wallets[2]!, wallets[0]!, 400n),
+        ];
+        const answers = [];
+        for (const command of commands) {
+          answers.push(engine.postOne(command));
+          await nextTurn();
+        }
+        await eventually("the batches", () => engine.batches.waiting === 2, WAIT_MS_MAX);
+        engine.batches.open();
+        const states = (await Promise.all(answers)).map(stateOf);
+        await trap.sprung;
+        expect(states).to.deep.equal(["POSTED", "POSTED", "INSUFFICIENT_FUNDS"]);
+        expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
+        expect(await balances(wallets)).to.deep.equal([70n, 10n, 20n]);
+      });
+    }
+
+    it("and whose batch arrives late leads to one posting", async () => {
+      const engine = await books.startEngine({}, proxy.url);
+      const wallets = await walletsOf(engine, 2, 100n);
+      const trap = proxy.trap(({ sql }) => sql.includes("post_batch"), "ZOMBIE");
+      const command = transfer(wallets[0]!, wallets[1]!, 30n);
+      const unknownWallet = deposit(newId(), 1n);
+      const answers = await Promise.all([engine.postOne(command), engine.postOne(unknownWallet)]);
+      await trap.sprung;
+      expect(answers.map(stateOf)).to.deep.equal(["POSTED", "WALLET_NOT_FOUND"]);
+      await trap.release();
+      expect(await postedFor([command, unknownWallet])).to.have.length(2);
+      expect(await balances(wallets)).to.deep.equal([70n, 30n]);
+    });
+
+    it("and cannot be made again posts nothing and says so; afterwards the same requests are posted once", async () => {
+      const engine = await books.startEngine({}, proxy.url);
+      const wallets = await walletsOf(engine, 2, 100n);
+      await proxy.refuse();
+      const commands = Array.from({ length: 5 }, () => transfer(wallets[0]!, wallets[1]!, 1n));
+      const failures = await Promise.all(commands.map((command) => failing(engine.postOne(command))));
+      for (const failure of failures) expect(reasonOf(failure)).to.be.oneOf(["DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN"]);
+      expect(await postedFor(commands)).to.deep.equal([]);
+      await proxy.accept();
+      for (const outcome of await Promise.all(commands.map((command) => engine.postOne(command)))) posted(outcome);
+      expect(await balances(wallets)).to.deep.equal([95n, 5n]);
+    });
+  });
+
+  describe("what it says of itself", () => {
+    let reader: InstanceType<typeof sdk.PeriodicExportingMetricReader>;
+    let exporter: InstanceType<typeof sdk.InMemoryMetricExporter>;
+    let provider: InstanceType<typeof sdk.MeterProvider>;
+
+    before(() => {
+      exporter = new sdk.InMemoryMetricExporter(sdk.AggregationTemporality.CUMULATIVE);
+      // It is asked; the interval never comes.
+      reader = new sdk.PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
+      provider = new sdk.MeterProvider({ readers: [reader] });
+      metrics.setGlobalMeterProvider(provider);
+    });
+    after(async () => {
+      metrics.disable();
+      await provider.shutdown();
+    });
+
+    /** The data points of each instrument, by its name. */
+    async function read(): Promise<Record<string, readonly { attributes: object; value: unknown }[]>> {
+      exporter.reset();
+      await provider.forceFlush();
+      const all = exporter.getMetrics().flatMap((resource) => resource.scopeMetrics.flatMap((scope) => scope.metrics));
+      return Object.fromEntries(all.map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints]));
+    }
+
+    it("tells batch sizes, waits, commits, conflicts, rejections by reason and the depth of its queue", async () => {
+      const engine = await books.startEngine();
+      const wallets = await walletsOf(engine, 2, 100n);
+      await engine.postOne(transfer(wallets[0]!, wallets[1]!, 1_000n));
+      await engine.post([transfer(wallets[0]!, wallets[1]!, 1n), transfer(wallets[0]!, newId(), 1n)]);
+      await books.changeAccount(wallets[0]!, { state: ACCOUNT_STATE.FROZEN });
+      await engine.postOne(transfer(wallets[0]!, wallets[1]!, 1n));
+      // The one after a conflict is locked too.
+      await engine.postOne(deposit(wallets[1]!, 1n));
+      engine.batches.close();
+      const waiting: Promise<Outcome>[] = [];
+      for (const under of [1, 2]) {
+        waiting.push(engine.postOne(withdrawal(wallets[1]!, 1n)));
+        await eventually("a batch", () => engine.batches.waiting === under, WAIT_MS_MAX);
+      }
+      waiting.push(engine.postOne(withdrawal(wallets[1]!, 1n)), engine.postOne(withdrawal(wallets[1]!, 1n)));
+
+      const told = await read();
+      const shaped = (name: string) =>
+        told[name]!.map(({ attributes, value }) => [attributes, (value as { count: number }).count]);
+      // Deposit, refusal and pair; the frozen one, which met a conflict, and the one after it.
+      for (const name of ["grey.posting.batch.size", "grey.posting.wait", "grey.posting.commit"]) {
+        expect(shaped(name), name).to.have.deep.members([
+          [{ shape: "optimistic" }, 3],
+          [{ shape: "locked" }, 2],
+        ]);
+      }
+      const sizes = told["grey.posting.batch.size"]!.map(({ value }) => (value as { sum: number }).sum);
+      expect(sizes).to.have.members([4, 2]);
+      expect(told["grey.posting.conflicts"]!.map(({ value }) => value)).to.deep.equal([1]);
+      expect(
+        told["grey.posting.rejections"]!.map(({ attributes, value }) => [attributes, value]),
+      ).to.have.deep.members([
+        [{ reason: "INSUFFICIENT_FUNDS" }, 1],
+        [{ reason: "WALLET_NOT_FOUND" }, 1],
+        [{ reason: "WALLET_FROZEN" }, 1],
+      ]);
+      expect(told["grey.posting.queue"]!.map(({ value }) => value)).to.deep.equal([2]);
+
+      engine.batches.open();
+      await Promise.all(waiting);
+      expect((await read())["grey.posting.queue"]!.map(({ value }) => value)).to.deep.equal([0]);
+    });
+  });
+});
+
+/** The transaction of an outcome that must be posted. */
+function posted(outcome: Outcome): LedgerTransaction {
+  expect(stateOf(outcome)).to.equal("POSTED");
+  return (outcome as { transaction: LedgerTransaction }).transaction;
+}
+
+/** POSTED, or why it was refused. */
+function stateOf(outcome: Outcome): string {
+  return "failure" in outcome ? outcome.failure.reason : (outcome.transaction.failure?.reason ?? "POSTED");
+}
+
+/** The same request as another call makes it. */
+function copyOf(command: Command): Command {
+  return { ...command, transactionId: newId() };
+}
+
+/** The error that it must end with. */
+function failing(call: Promise<unknown>): Promise<unknown> {
+  return call.then(
+    () => expect.fail("it was answered, and should have failed"),
+    (error: unknown) => error,
+  );
+}
+
+function reasonOf(error: unknown): Failure["reason"] {
+  if (error instanceof FailureError) return error.failure.reason;
+  throw error;
+}
+
+interface LeavingPatience extends Patience {
+  leave(): void;
+}
+
+/** The patience of a caller who may leave. */
+function leavingPatience(): LeavingPatience {
+  let current: Patience = PATIENT;
+  return {
+    assertWaiting: () => current.assertWaiting(),
+    leave: () => {
+      current = GONE;
+    },
+  };
+}
+
+/** The patience of a caller who has left. */
+const GONE: Patience = {
+  assertWaiting: () => {
+    throw new FailureError({ reason: "CALLER_GONE" });
+  },
+};

@@ -1,0 +1,453 @@
+import { expect } from "chai";
+import type pg from "pg";
+import { CreateCurrencyRequest, IntegrityLaw } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
+import { connect, refusal, type Clients } from "../support/client.js";
+import {
+  depositRequest,
+  makeUser,
+  makeWallet,
+  money,
+  openAdmin,
+  transferRequest,
+  withdrawRequest,
+} from "../support/ledger.js";
+import { startServer, type TestServer } from "../support/server.js";
+
+const TABLES = [
+  "currencies",
+  "users",
+  "wallets",
+  "accounts",
+  "transactions",
+  "entries",
+  "requests",
+  "journal_head",
+  "journal_batches",
+];
+
+/** What the books of the suite hold, by the names that the tampering uses. */
+interface Lively {
+  /** Two USD wallets; A paid B. */
+  readonly a: Uuid;
+  readonly b: Uuid;
+  /** The last entry of A and of B: 30.00 USD from A to B. */
+  readonly paid: Uuid;
+  readonly paidRequest: Uuid;
+  /** The one before it. */
+  readonly paidBefore: Uuid;
+  readonly rejected: Uuid;
+  /** The journal indexes of `paid` and of the record after it, and the journal's size. */
+  readonly paidIndex: bigint;
+  readonly nextIndex: bigint;
+  readonly size: bigint;
+}
+
+type Named = readonly [law: keyof typeof IntegrityLaw, subject: string | bigint];
+
+interface Tampering {
+  readonly title: string;
+  /** What an attacker with all rights runs. */
+  readonly sql: (lively: Lively) => string;
+  /** Every law that this breaks, and where; no other is named. */
+  readonly named: (lively: Lively) => readonly Named[];
+}
+
+/** What the random ids of this suite stand for. */
+const NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+const TAMPERINGS: readonly Tampering[] = [
+  {
+    title: "an entry's amount is edited",
+    sql: ({ a, paid }) =>
+      `UPDATE entries SET amount = amount + 5 WHERE transaction_id = '${paid}' AND account_id = '${a}'`,
+    named: ({ a, paid }) => [
+      ["TRANSACTION_BALANCED", paid],
+      ["ENTRIES_MATCH_STATE", paid],
+      ["BALANCE_IS_SUM_OF_ENTRIES", a],
+      ["RUNNING_BALANCE", a],
+    ],
+  },
+  {
+    title: "the amounts of both entries are edited, so that they still balance",
+    sql: ({ paid }) => `UPDATE entries SET amount = amount + sign(amount) * 5 WHERE transaction_id = '${paid}'`,
+    named: ({ a, b, paid }) => [
+      ["ENTRIES_MATCH_STATE", paid],
+      ["BALANCE_IS_SUM_OF_ENTRIES", a],
+      ["BALANCE_IS_SUM_OF_ENTRIES", b],
+      ["RUNNING_BALANCE", a],
+      ["RUNNING_BALANCE", b],
+    ],
+  },
+  {
+    title: "entries and balances are edited together, so that all sums are right",
+    sql: ({ a, b, paid }) => `
+      UPDATE entries SET amount = amount + sign(amount) * 5, balance_after = balance_after - sign(amount) * 5 WHERE transaction_id = '${paid}';
+      UPDATE accounts SET balance = balance - 5 WHERE id = '${a}';
+      UPDATE accounts SET balance = balance + 5 WHERE id = '${b}'`,
+    named: ({ paid }) => [["ENTRIES_MATCH_STATE", paid]],
+  },
+  {
+    title: "a transaction's amount is edited",
+    sql: ({ paid }) => `UPDATE transactions SET amount = amount + 1 WHERE id = '${paid}'`,
+    named: ({ paid }) => [["ENTRIES_MATCH_STATE", paid]],
+  },
+  {
+    title: "a balance is raised",
+    sql: ({ a }) => `UPDATE accounts SET balance = balance + 1 WHERE id = '${a}'`,
+    named: ({ a }) => [
+      ["BALANCE_IS_SUM_OF_ENTRIES", a],
+      ["CURRENCY_SUMS_TO_ZERO", "USD"],
+    ],
+  },
+  {
+    title: "a balance is raised and another lowered by the same",
+    sql: ({ a, b }) => `
+      UPDATE accounts SET balance = balance + 1 WHERE id = '${a}'; UPDATE accounts SET balance = balance - 1 WHERE id = '${b}'`,
+    named: ({ a, b }) => [
+      ["BALANCE_IS_SUM_OF_ENTRIES", a],
+      ["BALANCE_IS_SUM_OF_ENTRIES", b],
+    ],
+  },
+  {
+    title: "an account without entries is given a balance",
+    sql: () => `UPDATE accounts SET balance = 1 WHERE id = '${systemAccountId("USD", "fees")}'`,
+    named: () => [
+      ["BALANCE_IS_SUM_OF_ENTRIES", systemAccountId("USD", "fees")],
+      ["CURRENCY_SUMS_TO_ZERO", "USD"],
+    ],
+  },
+  {
+    title: "a balance after an entry is edited",
+    sql: ({ a, paid }) =>
+      `UPDATE entries SET balance_after = balance_after + 1 WHERE transaction_id = '${paid}' AND account_id = '${a}'`,
+    named: ({ a }) => [["RUNNING_BALANCE", a]],
+  },
+  {
+    title: "an account's last entry is deleted",
+    sql: ({ a, paid }) => `DELETE FROM entries WHERE transaction_id = '${paid}' AND account_id = '${a}'`,
+    named: ({ a, paid }) => [
+      ["TRANSACTION_BALANCED", paid],
+      ["ENTRIES_MATCH_STATE", paid],
+      ["BALANCE_IS_SUM_OF_ENTRIES", a],
+      ["SEQUENCE_DENSE", a],
+    ],
+  },
+  {
+    title: "an entry from the middle is deleted",
+    sql: ({ a, paidBefore }) => `DELETE FROM entries WHERE transaction_id = '${paidBefore}' AND account_id = '${a}'`,
+    named: ({ a, paidBefore }) => [
+      ["TRANSACTION_BALANCED", paidBefore],
+      ["ENTRIES_MATCH_STATE", paidBefore],
+      ["BALANCE_IS_SUM_OF_ENTRIES", a],
+      ["SEQUENCE_DENSE", a],
+      ["RUNNING_BALANCE", a],
+    ],
+  },
+  {
+    title: "an entry is there twice",
+    sql: ({ a, paid }) =>
+      `INSERT INTO entries SELECT * FROM entries WHERE transaction_id = '${paid}' AND account_id = '${a}'`,
+    named: ({ a, paid }) => [
+      ["TRANSACTION_BALANCED", paid],
+      ["ENTRIES_MATCH_STATE", paid],
+      ["BALANCE_IS_SUM_OF_ENTRIES", a],
+      ["SEQUENCE_DENSE", a],
+      ["RUNNING_BALANCE", a],
+    ],
+  },
+  {
+    title: "two entries of an account change places",
+    sql: ({ a, paid, paidBefore }) => `
+      UPDATE entries SET sequence = CASE transaction_id WHEN '${paid}' THEN sequence - 1 ELSE sequence + 1 END
+      WHERE account_id = '${a}' AND transaction_id IN ('${paid}', '${paidBefore}')`,
+    named: ({ a, paid, paidBefore }) => [
+      ["ENTRIES_MATCH_STATE", paid],
+      ["ENTRIES_MATCH_STATE", paidBefore],
+      ["RUNNING_BALANCE", a],
+    ],
+  },
+  {
+    title: "an entry is moved to another account",
+    sql: ({ b, paid }) => `
+      UPDATE entries SET account_id = '${systemAccountId("USD", "fees")}', sequence = 1 WHERE transaction_id = '${paid}' AND account_id = '${b}'`,
+    named: ({ b, paid }) => [
+      ["ENTRIES_MATCH_STATE", paid],
+      ["BALANCE_IS_SUM_OF_ENTRIES", b],
+      ["BALANCE_IS_SUM_OF_ENTRIES", systemAccountId("USD", "fees")],
+      ["SEQUENCE_DENSE", b],
+      ["SEQUENCE_DENSE", systemAccountId("USD", "fees")],
+      ["RUNNING_BALANCE", systemAccountId("USD", "fees")],
+    ],
+  },
+  {
+    title: "an entry is dated back before the one before it",
+    sql: ({ a, paid }) =>
+      `UPDATE entries SET create_time = create_time - interval '1 day' WHERE transaction_id = '${paid}' AND account_id = '${a}'`,
+    named: ({ a }) => [["RUNNING_BALANCE", a]],
+  },
+  {
+    title: "an account's number of entries is edited",
+    sql: ({ a }) => `UPDATE accounts SET sequence = sequence + 1 WHERE id = '${a}'`,
+    named: ({ a }) => [["SEQUENCE_DENSE", a]],
+  },
+  {
+    title: "a balance is below its minimum",
+    sql: ({ a }) => `UPDATE accounts SET min_balance = balance + 1 WHERE id = '${a}'`,
+    named: ({ a }) => [["WITHIN_LIMITS", a]],
+  },
+  {
+    title: "a balance is above its maximum",
+    sql: ({ b }) => `UPDATE accounts SET max_balance = balance - 1 WHERE id = '${b}'`,
+    named: ({ b }) => [["WITHIN_LIMITS", b]],
+  },
+  {
+    title: "an account is of another currency",
+    sql: ({ b }) => `UPDATE accounts SET currency_code = 'CHF' WHERE id = '${b}'`,
+    named: ({ paid, paidBefore }) => [
+      ["TRANSACTION_BALANCED", paid],
+      ["TRANSACTION_BALANCED", paidBefore],
+      ["CURRENCY_SUMS_TO_ZERO", "CHF"],
+      ["CURRENCY_SUMS_TO_ZERO", "USD"],
+      ["ENTRY_HAS_OWNERS", paid],
+      ["ENTRY_HAS_OWNERS", paidBefore],
+    ],
+  },
+  {
+    title: "an account is deleted",
+    sql: ({ b }) => `DELETE FROM accounts WHERE id = '${b}'`,
+    named: ({ paid, paidBefore }) => [
+      ["TRANSACTION_BALANCED", paid],
+      ["TRANSACTION_BALANCED", paidBefore],
+      ["CURRENCY_SUMS_TO_ZERO", "USD"],
+      ["ENTRY_HAS_OWNERS", paid],
+      ["ENTRY_HAS_OWNERS", paidBefore],
+    ],
+  },
+  {
+    title: "a transaction is deleted",
+    sql: ({ paid }) => `DELETE FROM transactions WHERE id = '${paid}'`,
+    named: ({ paid, paidRequest }) => [
+      ["ENTRY_HAS_OWNERS", paid],
+      ["TRANSACTION_IN_JOURNAL", paid],
+      ["REQUEST_ONCE", paidRequest],
+    ],
+  },
+  {
+    title: "a rejected transaction is deleted with its request",
+    sql: ({ rejected }) =>
+      `DELETE FROM requests WHERE transaction_id = '${rejected}'; DELETE FROM transactions WHERE id = '${rejected}'`,
+    named: ({ rejected }) => [["TRANSACTION_IN_JOURNAL", rejected]],
+  },
+  {
+    title: "the last transaction is undone in every table but the journal",
+    sql: ({ a, b, paid }) => `
+      DELETE FROM entries WHERE transaction_id = '${paid}'; DELETE FROM requests WHERE transaction_id = '${paid}';
+      DELETE FROM transactions WHERE id = '${paid}';
+      UPDATE accounts SET balance = balance + 3000, sequence = sequence - 1 WHERE id = '${a}';
+      UPDATE accounts SET balance = balance - 3000, sequence = sequence - 1 WHERE id = '${b}'`,
+    named: ({ paid }) => [["TRANSACTION_IN_JOURNAL", paid]],
+  },
+  {
+    title: "a rejected transaction is made a posted one",
+    sql: ({ rejected }) => `UPDATE transactions SET state = 1, failure = NULL WHERE id = '${rejected}'`,
+    named: ({ rejected }) => [
+      ["ENTRIES_MATCH_STATE", rejected],
+      ["TRANSACTION_IN_JOURNAL", rejected],
+    ],
+  },
+  {
+    title: "a posted transaction is made a rejected one",
+    sql: ({ paid }) => `UPDATE transactions SET state = 2, failure = '{"reason":"SAME_WALLET"}' WHERE id = '${paid}'`,
+    named: ({ paid }) => [
+      ["ENTRIES_MATCH_STATE", paid],
+      ["TRANSACTION_IN_JOURNAL", paid],
+    ],
+  },
+  {
+    title: "a transaction points to another place in the journal",
+    sql: ({ paid }) => `UPDATE transactions SET journal_index = journal_index + 1000 WHERE id = '${paid}'`,
+    named: ({ paid }) => [
+      ["ENTRIES_MATCH_STATE", paid],
+      ["TRANSACTION_IN_JOURNAL", paid],
+    ],
+  },
+  {
+    title: "the journal's head is moved",
+    sql: () => "UPDATE journal_head SET size = size + 1",
+    named: ({ size }) => [["JOURNAL_DENSE", size + 1n]],
+  },
+  {
+    title: "a batch of the journal is deleted",
+    sql: ({ paidIndex }) => `DELETE FROM journal_batches WHERE first_index = ${paidIndex}`,
+    named: ({ paid, nextIndex, size }) => [
+      ["JOURNAL_DENSE", nextIndex],
+      ["JOURNAL_DENSE", size],
+      ["TRANSACTION_IN_JOURNAL", paid],
+    ],
+  },
+  {
+    title: "the journal's last batch is deleted and its head moved back",
+    sql: () => `
+      UPDATE journal_head SET size = (SELECT max(first_index) FROM journal_batches);
+      DELETE FROM journal_batches WHERE first_index = (SELECT size FROM journal_head);
+      DELETE FROM transactions WHERE journal_index = (SELECT size FROM journal_head)`,
+    named: () => [
+      ["ENTRY_HAS_OWNERS", "last"],
+      ["REQUEST_ONCE", "last request"],
+    ],
+  },
+  {
+    title: "a record of the journal names another transaction",
+    sql: ({ paidIndex }) =>
+      `UPDATE journal_batches SET record_ids = ARRAY['${NOBODY}'::uuid] WHERE first_index = ${paidIndex}`,
+    named: ({ paid }) => [
+      ["TRANSACTION_IN_JOURNAL", paid],
+      ["TRANSACTION_IN_JOURNAL", NOBODY],
+    ],
+  },
+  {
+    title: "a transaction is in the journal twice",
+    sql: ({ paid }) => `
+      INSERT INTO journal_batches SELECT size, ARRAY['${paid}'::uuid], ARRAY[1::smallint], now() FROM journal_head;
+      UPDATE journal_head SET size = size + 1`,
+    named: ({ paid }) => [["TRANSACTION_IN_JOURNAL", paid]],
+  },
+  {
+    title: "a request is deleted",
+    sql: ({ paidRequest }) => `DELETE FROM requests WHERE request_id = '${paidRequest}'`,
+    named: ({ paid }) => [["REQUEST_ONCE", paid]],
+  },
+  {
+    title: "a request names another transaction",
+    sql: ({ paidRequest }) => `UPDATE requests SET transaction_id = '${NOBODY}' WHERE request_id = '${paidRequest}'`,
+    named: ({ paid, paidRequest }) => [
+      ["REQUEST_ONCE", paid],
+      ["REQUEST_ONCE", paidRequest],
+    ],
+  },
+  {
+    title: "a second request names the same transaction",
+    sql: ({ paid }) => `
+      INSERT INTO requests (caller, request_id, method, transaction_id) SELECT caller, '${NOBODY}', method, transaction_id FROM requests WHERE transaction_id = '${paid}'`,
+    named: () => [["REQUEST_ONCE", NOBODY]],
+  },
+];
+
+describe("the integrity check", () => {
+  let server: TestServer;
+  let clients: Clients;
+  let admin: pg.Client;
+  let lively: Lively;
+  let last: { readonly id: Uuid; readonly requestId: Uuid };
+
+  before(async () => {
+    server = await startServer();
+    clients = connect(server.address);
+    admin = await openAdmin(server.databaseUrl);
+    lively = await makeLively();
+    // The attacker is the owner of the tables: no constraint stands in the way.
+    await admin.query(`
+      ALTER TABLE entries DROP CONSTRAINT entries_pkey;
+      ALTER TABLE accounts DROP CONSTRAINT accounts_min_balance, DROP CONSTRAINT accounts_max_balance;
+      ALTER TABLE transactions DROP CONSTRAINT transactions_posted_has_entries, DROP CONSTRAINT transactions_rejected_has_failure;
+      CREATE SCHEMA backup`);
+    for (const table of TABLES) await admin.query(`CREATE TABLE backup.${table} AS TABLE ${table}`);
+  });
+  after(async () => {
+    clients.close();
+    await admin.end();
+    await server.stop();
+  });
+  afterEach(async () => {
+    await admin.query(`TRUNCATE ${TABLES.join(", ")}`);
+    for (const table of TABLES) await admin.query(`INSERT INTO ${table} TABLE backup.${table}`);
+  });
+
+  async function makeLively(): Promise<Lively> {
+    const { transactions, ledger } = clients;
+    const a = (await makeWallet(clients, { minorUnits: 100_000n })).id;
+    const b = (await makeWallet(clients)).id;
+    const euros = (await makeWallet(clients, { currencyCode: "EUR", minorUnits: 500n })).id;
+    await ledger.createCurrency(CreateCurrencyRequest.fromPartial({ requestId: newId(), code: "PTS", name: "Points" }));
+    const points = (await makeWallet(clients, { currencyCode: "PTS", minorUnits: 7n })).id;
+    const spender = (await makeWallet(clients, { minorUnits: 50n })).id;
+    await transactions.withdraw(withdrawRequest(spender, 20n));
+    await refusal(transactions.withdraw(withdrawRequest(spender, 31n)));
+    const before = await transactions.transfer(transferRequest(a, b, 1_000n));
+    const refused = await refusal(transactions.transfer(transferRequest(b, a, 5_000n)));
+    const request = transferRequest(a, b, 3_000n);
+    const { transaction } = await transactions.transfer(request);
+    const next = await transactions.deposit(depositRequest(euros, 5n, { amount: money(5n, "EUR") }));
+    await makeUser(clients);
+    const final = await transactions.deposit(depositRequest(points, 5n, { amount: money(5n, "PTS") }));
+    last = final.transaction!;
+    const { rows } = await admin.query<{ size: bigint }>("SELECT size FROM journal_head");
+    return {
+      a,
+      b,
+      paid: transaction!.id,
+      paidRequest: request.requestId,
+      paidBefore: before.transaction!.id,
+      rejected: refused.info.transaction_id!,
+      paidIndex: transaction!.journalIndex,
+      nextIndex: next.transaction!.journalIndex,
+      size: rows[0]!.size,
+    };
+  }
+
+  it("finds nothing wrong with books that nobody touched, and counts what it read", async () => {
+    const report = await clients.ledger.checkIntegrity({ maxFaults: 0 });
+    expect(report.faults).to.deep.equal([]);
+    expect([report.ok, report.faultCount]).to.deep.equal([true, 0n]);
+    const { rows } = await admin.query<Record<string, bigint>>(
+      `SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transactions) AS transactions,
+         (SELECT count(*) FROM entries) AS entries`,
+    );
+    expect({
+      accounts: report.accountCount,
+      transactions: report.transactionCount,
+      entries: report.entryCount,
+    }).to.deep.equal(rows[0]);
+    expect(report.recordCount).to.equal(lively.size);
+  });
+
+  for (const { title, sql, named } of TAMPERINGS) {
+    it(`names what is wrong when ${title}`, async () => {
+      await admin.query(sql(lively));
+      const report = await clients.ledger.checkIntegrity({ maxFaults: 0 });
+      const found = new Set(report.faults.map(({ law, subject }) => `${IntegrityLaw[law]} ${nameOf(subject)}`));
+      expect([...found].sort()).to.deep.equal(
+        named(lively)
+          .map(([law, subject]) => `${law} ${nameOf(String(subject))}`)
+          .sort(),
+      );
+      expect(report.ok).to.equal(false);
+      expect(report.faultCount >= BigInt(found.size)).to.equal(true);
+      for (const { detail } of report.faults) expect(detail).to.match(/\S/);
+    });
+  }
+
+  it("has a law for every way of tampering, and a way of tampering for every law", () => {
+    const laws = new Set(TAMPERINGS.flatMap(({ named }) => named(lively)).map(([law]) => law));
+    const all = Object.keys(IntegrityLaw).filter(
+      (name) => Number.isNaN(Number(name)) && !/UNSPECIFIED|UNRECOGNIZED/.test(name),
+    );
+    expect([...laws].sort()).to.deep.equal(all.sort());
+  });
+
+  it("counts every fault, and names as many as it is asked for", async () => {
+    await admin.query("UPDATE accounts SET sequence = sequence + 1");
+    const { rows } = await admin.query<{ count: bigint }>("SELECT count(*) FROM accounts");
+    const few = await clients.ledger.checkIntegrity({ maxFaults: 3 });
+    expect(few.faults).to.have.lengthOf(3);
+    expect(few.faultCount).to.equal(rows[0]!.count);
+    const many = await clients.ledger.checkIntegrity({ maxFaults: 10_000 });
+    expect(BigInt(many.faults.length)).to.equal(rows[0]!.count);
+  });
+
+  /** The last deposit's ids are known only after the table above was written. */
+  function nameOf(subject: string): string {
+    return subject === last.id ? "last" : subject === last.requestId ? "last request" : subject;
+  }
+});

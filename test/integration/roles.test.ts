@@ -1,0 +1,152 @@
+import { expect } from "chai";
+import pg from "pg";
+import { readConfig } from "../../src/config/config.js";
+import { connectDatabase } from "../../src/db/database.js";
+import { connect, type Clients } from "../support/client.js";
+import { makeUser, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";
+import { startServer, type TestServer } from "../support/server.js";
+
+const INSUFFICIENT_PRIVILEGE = "42501";
+
+/** What the service may change, by table; everything else about them it may not. */
+const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
+  users: "all",
+  wallets: "all",
+  accounts: "all",
+  journal_head: "all",
+  requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure"],
+};
+const MAY_INSERT = [
+  "currencies",
+  "users",
+  "wallets",
+  "accounts",
+  "transactions",
+  "entries",
+  "requests",
+  "journal_batches",
+];
+
+describe("the service's database role", () => {
+  let server: TestServer;
+  let clients: Clients;
+  let admin: pg.Client;
+  /** A session as the service has it. */
+  let service: pg.Client;
+  let columns: { readonly table: string; readonly column: string }[];
+  let tables: string[];
+
+  before(async () => {
+    server = await startServer();
+    clients = connect(server.address);
+    admin = await openAdmin(server.databaseUrl);
+    service = new pg.Client({ connectionString: server.databaseUrl, options: "-c role=grey_service" });
+    await service.connect();
+    const { rows } = await admin.query<{ table: string; column: string }>(
+      `SELECT table_name AS table, column_name AS column FROM information_schema.columns
+       WHERE table_schema = 'public' ORDER BY table_name, ordinal_position`,
+    );
+    columns = rows;
+    tables = [...new Set(rows.map((row) => row.table))];
+    const [from, to] = [await makeWallet(clients, { minorUnits: 10n }), await makeWallet(clients)];
+    await clients.transactions.transfer(transferRequest(from.id, to.id, 1n));
+    await makeUser(clients);
+  });
+  after(async () => {
+    clients.close();
+    await service.end();
+    await admin.end();
+    await server.stop();
+  });
+
+  /** The SQLSTATE of the statement's error; undefined when it was run. */
+  async function stateOf(statement: string): Promise<string | undefined> {
+    await service.query("BEGIN");
+    try {
+      await service.query(statement);
+      return undefined;
+    } catch (error) {
+      return (error as { code?: string }).code;
+    } finally {
+      await service.query("ROLLBACK");
+    }
+  }
+
+  /** A privilege that is denied is denied whatever the values are: none of these statements would change a row's meaning. */
+  async function deniedFor(statements: readonly string[]): Promise<string[]> {
+    const denied: string[] = [];
+    for (const statement of statements) {
+      if ((await stateOf(statement)) === INSUFFICIENT_PRIVILEGE) denied.push(statement);
+    }
+    return denied;
+  }
+
+  it("is the one that the service takes on in its sessions", async () => {
+    const { dataSource, pool } = await connectDatabase(
+      server.databaseUrl,
+      readConfig({ DATABASE_URL: server.databaseUrl }),
+    );
+    const { rows } = await pool.query<{ role: string }>("SELECT current_user AS role");
+    await dataSource.destroy();
+    expect(rows).to.deep.equal([{ role: "grey_service" }]);
+    expect((await service.query("SELECT current_user AS role")).rows).to.deep.equal([{ role: "grey_service" }]);
+  });
+
+  it("knows every table of the books", () => {
+    expect(tables).to.include.members([...Object.keys(MAY_UPDATE), ...MAY_INSERT]);
+    expect(tables).to.include("migrations");
+  });
+
+  it("deletes from no table and truncates none", async () => {
+    const statements = tables.flatMap((table) => [`DELETE FROM ${table}`, `TRUNCATE ${table}`]);
+    expect(await deniedFor(statements)).to.deep.equal(statements);
+  });
+
+  it("updates no column of entries, transactions, journal batches and a request's key, and none that it has no need to", async () => {
+    const statements = columns
+      .filter(({ table, column }) => MAY_UPDATE[table] !== "all" && !MAY_UPDATE[table]?.includes(column))
+      .map(({ table, column }) => `UPDATE ${table} SET ${column} = ${column}`);
+    expect(statements).to.include.members([
+      "UPDATE entries SET amount = amount",
+      "UPDATE entries SET balance_after = balance_after",
+      "UPDATE transactions SET state = state",
+      "UPDATE journal_batches SET record_ids = record_ids",
+      "UPDATE requests SET request_id = request_id",
+      "UPDATE requests SET caller = caller",
+      "UPDATE installation SET secret = secret",
+      "UPDATE currencies SET exponent = exponent",
+    ]);
+    expect(await deniedFor(statements)).to.deep.equal(statements);
+  });
+
+  it("may update what the service keeps up to date: the check above can tell", async () => {
+    const statements = columns
+      .filter(({ table, column }) => MAY_UPDATE[table] === "all" || MAY_UPDATE[table]?.includes(column))
+      .map(({ table, column }) => `UPDATE ${table} SET ${column} = ${column}`);
+    expect(await deniedFor(statements)).to.deep.equal([]);
+  });
+
+  it("inserts into the tables of the books only", async () => {
+    const insertable: string[] = [];
+    for (const table of tables) {
+      // Without values the statement fails otherwise, or not at all, once the privilege is there.
+      if ((await stateOf(`INSERT INTO ${table} DEFAULT VALUES`)) !== INSUFFICIENT_PRIVILEGE) insertable.push(table);
+    }
+    expect(insertable).to.deep.equal(MAY_INSERT.toSorted());
+  });
+
+  it("changes no schema, and reads no other file or role", async () => {
+    const statements = [
+      "DROP TABLE entries",
+      "ALTER TABLE entries DISABLE TRIGGER ALL",
+      "ALTER TABLE accounts DROP CONSTRAINT accounts_min_balance",
+      "CREATE TABLE public.mine (id int)",
+      "CREATE OR REPLACE FUNCTION public.entry_sequence_before_index(p_account uuid, p_index bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'",
+      "COPY entries TO '/tmp/entries'",
+      "SELECT rolpassword FROM pg_authid",
+      "CREATE ROLE mine",
+      "SET session_replication_role = replica",
+    ];
+    expect(await deniedFor(statements)).to.deep.equal(statements);
+  });
+});

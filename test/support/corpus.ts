@@ -1,0 +1,678 @@
+import { createHash, randomUUID } from "node:crypto";
+import {
+  clone,
+  create,
+  fromBinary,
+  getOption,
+  hasOption,
+  ScalarType,
+  toBinary,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type Message,
+} from "@bufbuild/protobuf";
+import { reflect, type ReflectList, type ReflectMap, type ReflectMessage } from "@bufbuild/protobuf/reflect";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import {
+  field as fieldOption,
+  message as messageOption,
+  oneof as oneofOption,
+  type FieldRules,
+} from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { loadDescriptors } from "../../src/rpc/descriptors.js";
+
+// What no caller should be able to break a service with, put into every field of a message; and which fields of a
+// message break a rule of the contract, found without the library that the service uses.
+
+/** The contract. */
+export const { registry } = loadDescriptors();
+
+/** A request, as bytes, that is valid but for one thing. */
+export interface Sample {
+  readonly label: string;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Every sample for a message of this type.
+ * @param isTried whether to try what begins at this field of the message
+ */
+export function samplesOf(
+  input: DescMessage,
+  example: () => Message,
+  isTried: (name: string) => boolean = () => true,
+): Sample[] {
+  const paths = fieldPathsOf(input).filter(([top]) => isTried(top!.name));
+  const inFields = paths.flatMap((path) =>
+    piecesOf(path.at(-1)!, valueAt(input, example(), path)).map(({ label, bytes }) => ({
+      label: `${path.map((field) => field.name).join(".")}: ${label}`,
+      bytes: encodeWith(input, example(), path, bytes),
+    })),
+  );
+  const whole = WHOLE.map(({ label, bytes }) => ({
+    label: `the message: ${label}`,
+    bytes: Buffer.concat([toBinary(input, example()), bytes]),
+  }));
+  return [...inFields, ...whole, ...GARBAGE];
+}
+
+/** The paths of all fields, nested ones too; into a message that holds itself only once. */
+function fieldPathsOf(message: DescMessage, above: readonly DescField[] = []): DescField[][] {
+  return message.fields.flatMap((field) => {
+    const path = [...above, field];
+    const isNested = field.message !== undefined && !above.some((one) => one.message === field.message);
+    return [path, ...(isNested ? fieldPathsOf(field.message, path) : [])];
+  });
+}
+
+/** The message's bytes, with these in place of the field at the end of the path. */
+function encodeWith(desc: DescMessage, message: Message, path: readonly DescField[], bytes: Uint8Array): Uint8Array {
+  const [field, ...rest] = path;
+  const without = clone(desc, message);
+  const child = childOf(reflect(desc, message), field!);
+  reflect(desc, without).clear(field!);
+  const own = toBinary(desc, without);
+  if (rest.length === 0) return Buffer.concat([own, bytes]);
+  return Buffer.concat([own, delimited(field!.number, encodeWith(field!.message!, child, rest, bytes))]);
+}
+
+/** The message in the field, the first of a list; an empty one where there is none. */
+function childOf(parent: ReflectMessage, field: DescField): Message {
+  if (field.fieldKind === "message" && parent.isSet(field)) return parent.get(field).message;
+  if (field.fieldKind === "list" && field.listKind === "message") {
+    const first = (parent.get(field) as ReflectList<ReflectMessage>).get(0);
+    if (first !== undefined) return first.message;
+  }
+  return create(field.message ?? parent.desc);
+}
+
+/** The bytes of a message field's value in the example. */
+function valueAt(desc: DescMessage, message: Message, path: readonly DescField[]): Uint8Array {
+  const [field, ...rest] = path;
+  if (field?.message === undefined) return new Uint8Array();
+  const child = childOf(reflect(desc, message), field);
+  return rest.length === 0 ? toBinary(field.message, child) : valueAt(field.message, child, rest);
+}
+
+interface Piece {
+  readonly label: string;
+  /** With the field's tag. */
+  readonly bytes: Uint8Array;
+}
+
+function piecesOf(field: DescField, example: Uint8Array): Piece[] {
+  const no = field.number;
+  switch (field.fieldKind) {
+    case "scalar":
+      return [...scalarPieces(no, field.scalar, rulesOf(field)), ...WRONG_WIRE(no)];
+    case "enum":
+      return [...varintPieces(no, ENUMS), ...WRONG_WIRE(no)];
+    case "message":
+      return [
+        { label: "unset", bytes: Buffer.alloc(0) },
+        { label: "an empty message", bytes: delimited(no, Buffer.alloc(0)) },
+        // The parts of a field that comes twice are one message.
+        { label: "twice, then empty", bytes: Buffer.concat([delimited(no, example), delimited(no, Buffer.alloc(0))]) },
+        {
+          label: "a length beyond its end",
+          bytes: Buffer.concat([delimited(no, example), [tag(no, 2), 0x7f]].map(bytesOf)),
+        },
+        ...(SPECIAL[field.message.typeName]?.(no) ?? []),
+        ...WRONG_WIRE(no),
+      ];
+    case "list":
+      return [{ label: "empty", bytes: Buffer.alloc(0) }, ...listPieces(field), ...WRONG_WIRE(no)];
+    case "map":
+      return [{ label: "empty", bytes: Buffer.alloc(0) }, ...mapPieces(field), ...WRONG_WIRE(no)];
+  }
+}
+
+function listPieces(field: DescField & { fieldKind: "list" }): Piece[] {
+  const no = field.number;
+  const rules = rulesOf(field);
+  const items =
+    field.listKind === "scalar"
+      ? scalarPieces(no, field.scalar, itemRules(rules))
+      : field.listKind === "enum"
+        ? varintPieces(no, ENUMS)
+        : [];
+  const repeated = rules?.type.case === "repeated" ? Number(rules.type.value.maxItems) : 0;
+  const [, , sound = { label: "", bytes: delimited(no, Buffer.alloc(0)) }] = items;
+  const distinct = Array.from({ length: repeated + 1 }, (_, index) =>
+    field.listKind === "enum"
+      ? new BinaryWriter().uint32(tag(no, 0)).int32(index).finish()
+      : delimited(no, Buffer.from(field.listKind === "scalar" ? randomUUID() : "")),
+  );
+  return [
+    ...items,
+    { label: "the same twice", bytes: Buffer.concat([sound.bytes, sound.bytes]) },
+    { label: "one more than the most", bytes: Buffer.concat(distinct) },
+    { label: "the most", bytes: Buffer.concat(distinct.slice(1)) },
+    {
+      label: "ten thousand wrong ones",
+      bytes: Buffer.concat(Array.from({ length: 10_000 }, () => items.at(-1)?.bytes ?? sound.bytes)),
+    },
+  ];
+}
+
+function mapPieces(field: DescField & { fieldKind: "map" }): Piece[] {
+  if (field.mapKey !== ScalarType.STRING || field.mapKind !== "scalar" || field.scalar !== ScalarType.STRING) {
+    throw new Error(`teach the corpus maps such as ${field.toString()}`);
+  }
+  const no = field.number;
+  const rules = rulesOf(field);
+  const map = rules?.type.case === "map" ? rules.type.value : undefined;
+  const entry = (...parts: Uint8Array[]): Uint8Array => delimited(no, Buffer.concat(parts));
+  const text = (part: number, value: string): Uint8Array => delimited(part, Buffer.from(value));
+  const pairs = (count: number): Uint8Array =>
+    Buffer.concat(Array.from({ length: count }, (_, index) => entry(text(1, `k${index}`), text(2, "v"))));
+  const maxPairs = Number(map?.maxPairs ?? 0);
+  return [
+    ...scalarPieces(1, ScalarType.STRING, map?.keys).map(({ label, bytes }) => ({
+      label: `the key ${label}`,
+      bytes: entry(bytes, text(2, "v")),
+    })),
+    ...scalarPieces(2, ScalarType.STRING, map?.values).map(({ label, bytes }) => ({
+      label: `the value ${label}`,
+      bytes: entry(text(1, "k"), bytes),
+    })),
+    { label: "an entry without a key", bytes: entry(text(2, "v")) },
+    { label: "an entry without a value", bytes: entry(text(1, "k")) },
+    {
+      label: "the same key twice",
+      bytes: Buffer.concat([entry(text(1, "k"), text(2, "1")), entry(text(1, "k"), text(2, "2"))]),
+    },
+    { label: "the most pairs", bytes: pairs(maxPairs) },
+    { label: "one pair more than the most", bytes: pairs(maxPairs + 1) },
+  ];
+}
+
+function scalarPieces(no: number, type: ScalarType, rules: FieldRules | undefined): Piece[] {
+  switch (type) {
+    case ScalarType.STRING: {
+      const max = rules?.type.case === "string" ? Number(rules.type.value.maxLen) : 0;
+      const lengths = max === 0 ? [] : [max, max + 1];
+      return [
+        ...STRINGS(),
+        ...lengths.flatMap((length) => [
+          [`${length} letters`, "A".repeat(length)] as const,
+          [`${length} emoji`, "😀".repeat(length)] as const,
+        ]),
+      ]
+        .map(([label, value]) => ({ label, bytes: delimited(no, Buffer.from(value)) }))
+        .concat(NO_UTF8.map(([label, bytes]) => ({ label, bytes: delimited(no, Buffer.from(bytes)) })));
+    }
+    case ScalarType.INT32:
+    case ScalarType.INT64: {
+      const least = rules?.type.value as {
+        greaterThan?: { value?: number | bigint };
+        lessThan?: { value?: number | bigint };
+      };
+      const bounds = [least?.greaterThan?.value, least?.lessThan?.value].flatMap((bound) =>
+        bound === undefined ? [] : [BigInt(bound) - 1n, BigInt(bound), BigInt(bound) + 1n],
+      );
+      return [
+        ...varintPieces(no, [...INTEGERS, ...bounds]),
+        { label: "a varint of 11 bytes", bytes: Uint8Array.from([tag(no, 0), ...Array(10).fill(0xff), 1]) },
+        // It takes a reader that does not look at wire types for 5 and an unknown field, any other for an unknown field.
+        { label: "5, within a fixed64", bytes: Uint8Array.from([tag(no, 1), 5, 0x7a, 5, 0, 0, 0, 0, 0]) },
+      ];
+    }
+    case ScalarType.BOOL:
+      return varintPieces(no, [0n, 1n, 2n]);
+    default:
+      throw new Error(`teach the corpus scalars of type ${ScalarType[type]}`);
+  }
+}
+
+const NIL = "00000000-0000-0000-0000-000000000000";
+
+/** New for each field: some are ids, which must not be used twice. */
+const STRINGS = (): (readonly [label: string, value: string])[] => [
+  ["empty", ""],
+  ["a letter", "a"],
+  ["an id of nothing", randomUUID()],
+  ["an id in upper case", randomUUID().toUpperCase()],
+  ["the nil id", NIL],
+  ["an id without hyphens", randomUUID().replaceAll("-", "")],
+  ["an id in braces", `{${randomUUID()}}`],
+  ["an id as a URN", `urn:uuid:${randomUUID()}`],
+  ["an id and a line feed", `${randomUUID()}\n`],
+  ["an id in full-width digits", randomUUID().replaceAll(/\d/g, "\uff11")],
+  ["blanks", "   "],
+  ["1 MB", "A".repeat(1_048_576)],
+  ["NUL", "a\0b"],
+  ["CR LF", "a\r\nx-forged: 1"],
+  ["a delete character", "a\u007fb"],
+  ["a C1 control character", "a\u009bb"],
+  ["a line separator", "a\u2028b"],
+  ["NFC", "\u00e9"],
+  ["NFD", "e\u0301"],
+  ["zero width", "a\u200bb\ufeffc"],
+  ["right to left", "\u202egnp.exe"],
+  ["a character that is none", "\uffff"],
+  ["__proto__", "__proto__"],
+  ["constructor", "constructor"],
+  ["toString", "toString"],
+  ["SQL", "'; DROP TABLE users; --"],
+  ["LIKE", "%_\\%"],
+  ["a template", "${7*7} {{7*7}} %s %n"],
+  ["a path", "../../../../etc/passwd"],
+  ["an email", `${randomUUID()}@example.com`],
+  ["an email in upper case", `${randomUUID().toUpperCase()}@EXAMPLE.COM`],
+  ["the shortest email", "a@b"],
+  ["an email and CR LF", "ada@example.com\r\nBcc: eve@example.com"],
+  ["an email beyond ASCII", "ada@exämple.com"],
+  ["an email with two at signs", "a@b@example.com"],
+  ["another currency", "EUR"],
+  ["an unknown currency", "ZQZ"],
+  ["a currency in lower case", "usd"],
+  ["a currency and a line feed", "USD\n"],
+  ["base64", Buffer.from(randomUUID()).toString("base64url")],
+  ["a number", "-1e308"],
+];
+
+/** Not even text. */
+const NO_UTF8: readonly (readonly [label: string, bytes: readonly number[]])[] = [
+  ["a lone surrogate", [0xed, 0xa0, 0x80]],
+  ["an overlong NUL", [0xc0, 0x80]],
+  ["half a character", [0x61, 0xc3]],
+  ["a byte of no character", [0xff]],
+  ["beyond Unicode", [0xf4, 0x90, 0x80, 0x80]],
+];
+
+const INTEGERS: readonly bigint[] = [
+  0n,
+  1n,
+  -1n,
+  2n ** 31n - 1n,
+  2n ** 31n,
+  -(2n ** 31n),
+  2n ** 53n - 1n,
+  2n ** 53n,
+  2n ** 53n + 1n,
+  2n ** 63n - 1n,
+  // As bytes, the same as int64's maximum and 1.
+  -(2n ** 63n),
+  -(2n ** 63n) + 1n,
+];
+const ENUMS: readonly bigint[] = [0n, 1n, 2n, 3n, -1n, 99n, 2n ** 31n - 1n];
+
+const YEAR_0 = -62_167_219_200n;
+const YEAR_10000 = 253_402_300_800n;
+const TIMES: readonly (readonly [label: string, seconds: bigint, nanos: number])[] = [
+  ["now", 1_700_000_000n, 123_456_789],
+  ["1970", 0n, 0],
+  ["just before 1970", -1n, 999_999_999],
+  ["year 0", YEAR_0, 0],
+  ["the end of year 9999", YEAR_10000 - 1n, 999_999_999],
+  ["year 10000", YEAR_10000, 0],
+  ["negative nanos", 5n, -1],
+  ["negative nanos in 1970", 0n, -1],
+  ["nanos = 10^9", 5n, 1_000_000_000],
+  ["the highest nanos", 5n, 2_147_483_647],
+  ["the least seconds", -(2n ** 63n), 0],
+  ["the highest seconds", 2n ** 63n - 1n, 0],
+];
+const MASKS: readonly (readonly string[])[] = [
+  [],
+  [""],
+  ["*"],
+  ["name", "name"],
+  ["Name"],
+  ["name,email"],
+  ["id"],
+  ["request_id"],
+  ["metadata.a"],
+  ["__proto__"],
+];
+
+/** Values for messages whose fields only make sense together. */
+const SPECIAL: Readonly<Record<string, (no: number) => Piece[]>> = {
+  "google.protobuf.Timestamp": (no) =>
+    TIMES.map(([label, seconds, nanos]) => ({
+      label,
+      bytes: delimited(no, new BinaryWriter().uint32(tag(1, 0)).int64(seconds).uint32(tag(2, 0)).int32(nanos).finish()),
+    })),
+  "google.protobuf.FieldMask": (no) =>
+    MASKS.map((paths) => ({
+      label: JSON.stringify(paths),
+      bytes: delimited(no, Buffer.concat(paths.map((path) => delimited(1, Buffer.from(path))))),
+    })),
+};
+
+/** The field as other wire types than its own. */
+const WRONG_WIRE = (no: number): Piece[] => [
+  { label: "as a varint", bytes: Uint8Array.from([tag(no, 0), 1]) },
+  { label: "as a fixed32", bytes: Uint8Array.from([tag(no, 5), 1, 2, 3, 4]) },
+  { label: "as text", bytes: delimited(no, Buffer.from("text")) },
+  { label: "as a group", bytes: Uint8Array.from([tag(no, 3), tag(no, 4)]) },
+];
+
+/** What comes after an otherwise valid message. */
+const WHOLE: readonly Sample[] = [
+  { label: "as it is", bytes: Buffer.alloc(0) },
+  {
+    label: "with unknown fields",
+    bytes: Buffer.concat([delimited(9_999, Buffer.from("new")), [0xf8, 0xac, 0x04, 1]].map(bytesOf)),
+  },
+  { label: "with an unknown group", bytes: Uint8Array.from([0x7b, 0x08, 1, 0x7c]) },
+  { label: "with the end of a group", bytes: Uint8Array.from([0x7c]) },
+  { label: "with field number 0", bytes: Uint8Array.from([0, 0]) },
+  { label: "with wire type 7", bytes: Uint8Array.from([0x7f]) },
+  { label: "cut off", bytes: Uint8Array.from([0x7a, 5, 1]) },
+  { label: "with a length of 2^32", bytes: Uint8Array.from([0x7a, 0xff, 0xff, 0xff, 0xff, 0x0f]) },
+  { label: "with groups 10,000 deep", bytes: Buffer.alloc(10_000, 0x7b) },
+];
+
+const GARBAGE: readonly Sample[] = [
+  { label: "no bytes at all", bytes: Buffer.alloc(0) },
+  ...Array.from({ length: 20 }, (_, index) => ({
+    label: `garbage ${index}`,
+    bytes: createHash("sha512").update(`${index}`).digest(),
+  })),
+];
+
+function varintPieces(no: number, values: readonly bigint[]): Piece[] {
+  return values.map((value) => ({
+    label: `${value}`,
+    bytes: new BinaryWriter().uint32(tag(no, 0)).int64(value).finish(),
+  }));
+}
+
+function delimited(no: number, bytes: Uint8Array): Uint8Array {
+  return new BinaryWriter().tag(no, WireType.LengthDelimited).bytes(bytes).finish();
+}
+
+function tag(no: number, wireType: number): number {
+  return (no << 3) | wireType;
+}
+
+function bytesOf(bytes: Uint8Array | readonly number[]): Uint8Array {
+  return Uint8Array.from(bytes);
+}
+
+// The rules of the contract, read without the library that enforces them.
+
+const ruleCache = new Map<DescField, FieldRules>();
+
+/** The field's rules; decoded once. */
+function rulesOf(field: DescField): FieldRules {
+  const rules = ruleCache.get(field) ?? getOption(field, fieldOption);
+  ruleCache.set(field, rules);
+  return rules;
+}
+
+const celCache = new Map<DescMessage, readonly string[]>();
+
+/** The ids of the rules of the message as a whole. */
+function celOf(message: DescMessage): readonly string[] {
+  const ids = celCache.get(message) ?? getOption(message, messageOption).cel.map(({ id }) => id);
+  celCache.set(message, ids);
+  return ids;
+}
+
+function itemRules(rules: FieldRules | undefined): FieldRules | undefined {
+  return rules?.type.case === "repeated" ? rules.type.value.items : undefined;
+}
+
+/** Whether nothing in the contract says how much the field may hold. */
+export function isUnbounded(field: DescField): boolean {
+  const rules = rulesOf(field)?.type;
+  switch (field.fieldKind) {
+    case "scalar":
+      return field.scalar === ScalarType.STRING && !isBoundedText(rulesOf(field));
+    case "list":
+      return (
+        rules?.case !== "repeated" ||
+        rules.value.maxItems === 0n ||
+        (field.listKind === "scalar" && field.scalar === ScalarType.STRING && !isBoundedText(rules.value.items))
+      );
+    case "map":
+      return (
+        rules?.case !== "map" ||
+        rules.value.maxPairs === 0n ||
+        !isBoundedText(rules.value.keys) ||
+        !isBoundedText(rules.value.values)
+      );
+    default:
+      return false;
+  }
+}
+
+function isBoundedText(rules: FieldRules | undefined): boolean {
+  return rules?.type.case === "string" && (rules.type.value.maxLen > 0n || rules.type.value.wellKnown.case === "uuid");
+}
+
+/** The fields of all requests, nested ones too, by their path; those of Google's own messages are not Grey's to bound. */
+export function requestFieldsOf(input: DescMessage): { path: string; field: DescField }[] {
+  return fieldPathsOf(input)
+    .filter((path) => !path.at(-1)!.parent.typeName.startsWith("google."))
+    .map((path) => ({ path: path.map((one) => one.name).join("."), field: path.at(-1)! }));
+}
+
+/** What cel rules say, by their id: the field that they name when they are of a whole message, and whether they hold. */
+const CEL: Readonly<Record<string, { field: string; holds: (message: ReflectMessage) => boolean }>> = {
+  "amount.positive": { field: "", holds: (amount) => (read(amount, "minor_units") as bigint) > 0n },
+  "initial_balance.not_negative": { field: "", holds: (amount) => (read(amount, "minor_units") as bigint) >= 0n },
+  "initial_balance.currency": {
+    field: "initial_balance.currency_code",
+    holds: (request) => {
+      const initial = read(request, "initial_balance") as ReflectMessage | undefined;
+      return initial === undefined || read(initial, "currency_code") === read(request, "currency_code");
+    },
+  },
+  "update_mask.whole_fields": {
+    field: "",
+    holds: (mask) => [...(read(mask, "paths") as Iterable<string>)].every((path) => !path.includes(".")),
+  },
+  "update_mask.not_empty": {
+    field: "update_mask",
+    holds: (request) => read(request, "update_mask") === undefined || masked(request).length > 0,
+  },
+  "name.required": {
+    field: "name",
+    holds: (request) => !masked(request).includes("name") || read(request, "name") !== "",
+  },
+  "email.required": {
+    field: "email",
+    holds: (request) => !masked(request).includes("email") || read(request, "email") !== "",
+  },
+};
+
+function celRule(id: string) {
+  const rule = CEL[id];
+  if (rule === undefined) throw new Error(`teach the corpus the rule ${id}`);
+  return rule;
+}
+
+function read(message: ReflectMessage, name: string): unknown {
+  const field = message.fields.find((one) => one.name === name)!;
+  return field.fieldKind === "message" && !message.isSet(field) ? undefined : message.get(field);
+}
+
+function masked(request: ReflectMessage): string[] {
+  const mask = read(request, "update_mask") as ReflectMessage | undefined;
+  return mask === undefined ? [] : [...(read(mask, "paths") as Iterable<string>)];
+}
+
+/** The paths of the fields that break a rule, `""` for what is no such message; empty for what the contract allows. */
+export function brokenFieldsOf(input: DescMessage, bytes: Uint8Array): string[] {
+  let message: Message;
+  try {
+    message = fromBinary(input, bytes);
+  } catch {
+    return [""];
+  }
+  return [...new Set(brokenIn(reflect(input, message), ""))].sort();
+}
+
+function brokenIn(message: ReflectMessage, above: string): string[] {
+  const { desc } = message;
+  return [
+    ...message.fields.flatMap((field) => brokenAt(message, field, `${above}${field.name}`)),
+    ...message.oneofs
+      .filter((oneof) => hasOption(oneof, oneofOption) && message.oneofCase(oneof) === undefined)
+      .map((oneof) => `${above}${oneof.name}`),
+    ...celOf(desc)
+      .map(celRule)
+      .filter(({ holds }) => !holds(message))
+      .map(({ field }) => `${above}${field}`),
+  ];
+}
+
+function brokenAt(message: ReflectMessage, field: DescField, path: string): string[] {
+  const rules = rulesOf(field);
+  const isSet = message.isSet(field);
+  if (!isSet && rules?.required === true) return [path];
+  const hasPresence = field.fieldKind === "message" || field.oneof !== undefined;
+  if (!isSet && (hasPresence || rules?.ignore === 1)) return [];
+  switch (field.fieldKind) {
+    case "scalar":
+    case "enum":
+      return breaks(field, rules, message.get(field)) ? [path] : [];
+    case "message": {
+      const value = message.get(field);
+      const own = rules.cel.every(({ id }) => celRule(id).holds(value)) ? [] : [path];
+      if (!field.message.typeName.startsWith("google.protobuf.")) return [...own, ...brokenIn(value, `${path}.`)];
+      return breaksAsMessage(rules, value) ? [path] : own;
+    }
+    case "list": {
+      const items = [...(message.get(field) as ReflectList)];
+      const inItems = items.flatMap((item) =>
+        field.listKind === "message"
+          ? brokenIn(item as ReflectMessage, `${path}.`)
+          : breaks(field, itemRules(rules), item)
+            ? [path]
+            : [],
+      );
+      if (!breaksAsList(rules, items)) return inItems;
+      // The messages of a list that is too long need not be looked at.
+      return field.listKind === "message" ? [path] : [path, ...inItems];
+    }
+    case "map":
+      return breaksAsMap(rules, message.get(field) as ReflectMap) ? [path] : [];
+  }
+}
+
+function breaks(field: DescField, rules: FieldRules | undefined, value: unknown): boolean {
+  switch (rules?.type.case) {
+    case "string":
+      return breaksAsText(rules, value as string);
+    case "int32":
+    case "int64":
+      return isOutside(rules.type.value, (bound) => compare(BigInt(value as number), BigInt(bound as number)));
+    case "enum": {
+      const { definedOnly, notIn } = rules.type.value;
+      const isDefined = field.enum!.values.some((one) => one.number === value);
+      return (definedOnly && !isDefined) || notIn.includes(value as number);
+    }
+    case undefined:
+      return false;
+    default:
+      throw new Error(`teach the corpus the rules ${rules!.type.case}`);
+  }
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+// The addresses that a browser's form takes. Source: the HTML standard.
+const EMAIL =
+  /^[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/i;
+
+function breaksAsText(rules: FieldRules | undefined, value: string): boolean {
+  if (rules?.type.case !== "string") return false;
+  const { maxLen, pattern, wellKnown } = rules.type.value;
+  if (rules.required && value === "") return true;
+  if (maxLen > 0n && BigInt([...value].length) > maxLen) return true;
+  if (wellKnown.case === "uuid" && !UUID.test(value)) return true;
+  if (wellKnown.case === "email" && !EMAIL.test(value)) return true;
+  return pattern !== "" && !new RegExp(pattern, "u").test(value);
+}
+
+function breaksAsMessage(rules: FieldRules | undefined, message: ReflectMessage): boolean {
+  if (rules?.type.case === "timestamp") {
+    const time = { seconds: read(message, "seconds") as bigint, nanos: read(message, "nanos") as number };
+    if (time.nanos < 0 || time.nanos > 999_999_999) return true;
+    return isOutside(rules.type.value, (bound) => compare(nanosOf(time), nanosOf(bound as Timestamp)));
+  }
+  if (rules?.type.case === "fieldMask") {
+    const { in: known } = rules.type.value;
+    return [...(read(message, "paths") as Iterable<string>)].some((path) => !known.includes(path));
+  }
+  throw new Error(`teach the corpus ${message.desc.typeName}`);
+}
+
+function breaksAsList(rules: FieldRules | undefined, items: readonly unknown[]): boolean {
+  if (rules?.type.case !== "repeated") return false;
+  const { minItems, maxItems, unique } = rules.type.value;
+  const count = BigInt(items.length);
+  return count < minItems || (maxItems > 0n && count > maxItems) || (unique && new Set(items).size < items.length);
+}
+
+function breaksAsMap(rules: FieldRules | undefined, map: ReflectMap): boolean {
+  if (rules?.type.case !== "map") return false;
+  const { maxPairs, keys, values } = rules.type.value;
+  return (
+    (maxPairs > 0n && BigInt(map.size) > maxPairs) ||
+    [...map].some(([key, value]) => breaksAsText(keys, key as string) || breaksAsText(values, value as string))
+  );
+}
+
+function nanosOf({ seconds, nanos }: Pick<Timestamp, "seconds" | "nanos">): bigint {
+  return seconds * 1_000_000_000n + BigInt(nanos);
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** One of gt, gte, lt and lte, or none. */
+interface Limit {
+  readonly case: string | undefined;
+  readonly value?: unknown;
+}
+
+function isOutside(
+  { greaterThan, lessThan }: { readonly greaterThan: Limit; readonly lessThan: Limit },
+  compareTo: (bound: unknown) => number,
+): boolean {
+  return [greaterThan, lessThan].some(({ case: kind, value }) => {
+    switch (kind) {
+      case "gt":
+        return compareTo(value) <= 0;
+      case "gte":
+        return compareTo(value) < 0;
+      case "lt":
+        return compareTo(value) >= 0;
+      case "lte":
+        return compareTo(value) > 0;
+      default:
+        return false;
+    }
+  });
+}
+
+/** The reasons that the contract says an RPC may answer with; it may speak of those of another RPC. */
+export function documentedReasonsOf(method: DescMethod): Set<string> {
+  const reasons = registry.getEnum("grey.error.v1.ErrorReason")!.values.map((one) => one.localName);
+  const comment = commentOf(method);
+  const named = [...comment.matchAll(/\b[A-Z][A-Z_]+[A-Z]\b/g)]
+    .map(([name]) => name)
+    .filter((name) => reasons.includes(name));
+  const others = [...comment.matchAll(/those of (\w+)/g)].map(([, name]) =>
+    method.parent.methods.find((other) => other.name === name),
+  );
+  return new Set([
+    ...named,
+    ...others.flatMap((other) => (other === undefined ? [] : [...documentedReasonsOf(other)])),
+  ]);
+}
+
+function commentOf({ parent, name }: DescMethod): string {
+  const { file } = parent;
+  const path = [6, file.services.indexOf(parent), 2, parent.methods.findIndex((method) => method.name === name)];
+  const location = file.proto.sourceCodeInfo?.location.find((one) => one.path.join() === path.join());
+  return (location?.leadingComments ?? "").replaceAll(/\s+/g, " ");
+}

@@ -1,0 +1,265 @@
+import pg from "pg";
+import { newId, type Uuid } from "../../src/base/ids.js";
+import type { Patience } from "../../src/base/patience.js";
+import { readConfig } from "../../src/config/config.js";
+import { connectDatabase, type Database } from "../../src/db/database.js";
+import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
+import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { createEngine, type Engine } from "../../src/ledger/engine.js";
+import { checkIntegrity } from "../../src/ledger/integrity.js";
+import { createPostingConnection } from "../../src/ledger/posting-connection.js";
+import type { Command } from "../../src/ledger/transaction.js";
+import type { Mode, Outcome } from "../../src/ledger/work.js";
+import type { Clients } from "./client.js";
+import { findViolations } from "./invariants.js";
+import { openBooks, PATIENT, type TestBooks } from "./ledger.js";
+import { ClientJournal, type Movement } from "./load.js";
+import { eventually } from "./process.js";
+
+// Posting engines as server processes have them, several on one database, with a hand on what each sends.
+
+/** Where what passes can be held up, in its order. */
+export interface Gate {
+  /** How many wait before it. */
+  readonly waiting: number;
+  close(): void;
+  /** Lets the first that wait pass, and stays closed. */
+  let(count: number): void;
+  open(): void;
+}
+
+/** An engine with connections and a cache of its own, as one server process has it. */
+export interface TestEngine {
+  readonly engine: Engine;
+  readonly database: Database;
+  /** Its batches on their way to the posting connection. */
+  readonly batches: Gate;
+  /** Its reads of accounts that it does not remember. */
+  readonly reads: Gate;
+  /** Posts a piece of work, and keeps in the callers' journal what they were told. */
+  post(commands: readonly Command[], mode?: Mode, patience?: Patience): Promise<Outcome[]>;
+  /** Posts one command by itself. */
+  postOne(command: Command, patience?: Patience): Promise<Outcome>;
+  stop(): Promise<void>;
+}
+
+/** What a wallet is opened with; what is not given is as CreateWallet makes it. */
+export interface WalletLimits {
+  readonly currencyCode?: string;
+  readonly state?: AccountState;
+  readonly minBalance?: bigint | null;
+  readonly maxBalance?: bigint | null;
+}
+
+/** Books that several engines post into, and what their callers know. */
+export interface EngineBooks extends TestBooks {
+  readonly callers: ClientJournal;
+  /** Opens empty wallets that belong to nobody. */
+  openWallets(count: number, limits?: WalletLimits): Promise<Uuid[]>;
+  /** @param url of the database, by another way than the usual one */
+  startEngine(settings?: Readonly<Record<string, string>>, url?: string): Promise<TestEngine>;
+  /** Ends the engines that were started. */
+  stopEngines(): Promise<void>;
+  /** Changes an account as another process would: with another revision. */
+  changeAccount(id: Uuid, change: Partial<AccountChange>): Promise<void>;
+  /** The transaction ids of each database transaction that posted, in the order of the journal. */
+  postedBatches(): Promise<Uuid[][]>;
+  /** What breaks laws C, D, U, B, J or the integrity check. */
+  violations(): Promise<string[]>;
+}
+
+interface AccountChange {
+  readonly state: AccountState;
+  readonly max_balance: bigint | null;
+  readonly min_balance: bigint | null;
+}
+
+export async function openEngineBooks(): Promise<EngineBooks> {
+  const books = await openBooks();
+  const { admin } = books;
+  const callers = new ClientJournal();
+  const engines: TestEngine[] = [];
+  const stopEngines = async (): Promise<void> => {
+    for (const engine of engines.splice(0)) await engine.stop();
+  };
+  return {
+    ...books,
+    callers,
+    openWallets: async (count, { currencyCode = "USD", state = ACCOUNT_STATE.OPEN, ...limits } = {}) => {
+      const ids = Array.from({ length: count }, newId);
+      await admin.query(
+        `INSERT INTO accounts (id, currency_code, normal_side, state, min_balance, max_balance)
+         SELECT id, $2, 2, $3, $4, $5 FROM unnest($1::uuid[]) AS wallet (id)`,
+        [
+          ids,
+          currencyCode,
+          state,
+          limits.minBalance === undefined ? 0n : limits.minBalance,
+          limits.maxBalance ?? null,
+        ],
+      );
+      for (const id of ids) callers.openings.set(id, 0n);
+      return ids;
+    },
+    startEngine: async (settings = {}, url = books.url) => {
+      const engine = await startEngine(url, settings, callers);
+      engines.push(engine);
+      return engine;
+    },
+    stopEngines,
+    changeAccount: async (id, change) => {
+      for (const [column, value] of Object.entries(change)) {
+        const sql = `UPDATE accounts SET ${pg.escapeIdentifier(column)} = $2, revision = revision + 1 WHERE id = $1`;
+        await admin.query(sql, [id, value]);
+      }
+    },
+    postedBatches: async () => {
+      const { rows } = await admin.query<{ record_ids: Uuid[] }>(
+        "SELECT record_ids::text[] FROM journal_batches ORDER BY first_index",
+      );
+      return rows.map((row) => row.record_ids);
+    },
+    violations: () => findViolations(books.url, callers, ledgerOf(books.database)),
+    close: async () => {
+      await stopEngines();
+      await books.close();
+    },
+  };
+}
+
+async function startEngine(
+  url: string,
+  settings: Readonly<Record<string, string>>,
+  callers: ClientJournal,
+): Promise<TestEngine> {
+  const config = readConfig({ DATABASE_URL: url, ...settings });
+  const database = await connectDatabase(url, config);
+  const connection = createPostingConnection(url, config);
+  const batches = createGate();
+  const reads = createGate();
+  const { pool } = database;
+  const gatedPool = new Proxy(pool, {
+    get: (target, name) =>
+      name === "query" ? (query: pg.QueryConfig) => reads.pass(() => pool.query(query)) : Reflect.get(target, name),
+  });
+  const engine = createEngine(
+    { ...database, pool: gatedPool },
+    { ...connection, query: (query) => batches.pass(() => connection.query(query)) },
+    config,
+  );
+  const post = async (commands: readonly Command[], mode: Mode = "INDEPENDENT", patience = PATIENT) => {
+    const outcomes = await engine.post({ commands, mode }, patience);
+    commands.forEach((command, index) => note(callers, command, outcomes[index]!));
+    return outcomes;
+  };
+  return {
+    engine,
+    database,
+    batches,
+    reads,
+    post,
+    postOne: async (command, patience) => (await post([command], "INDEPENDENT", patience))[0]!,
+    stop: async () => {
+      await connection.stop();
+      await database.dataSource.destroy();
+    },
+  };
+}
+
+interface PassingGate extends Gate {
+  pass<T>(run: () => Promise<T>): Promise<T>;
+}
+
+function createGate(): PassingGate {
+  const held: (() => void)[] = [];
+  let isClosed = false;
+  const letPass = (count: number): void => {
+    for (const run of held.splice(0, count)) run();
+  };
+  return {
+    get waiting() {
+      return held.length;
+    },
+    close: () => {
+      isClosed = true;
+    },
+    let: letPass,
+    open: () => {
+      isClosed = false;
+      letPass(held.length);
+    },
+    pass: (run) =>
+      isClosed
+        ? new Promise((resolve, reject) => held.push(() => void run().then(resolve, reject)))
+        : run(),
+  };
+}
+
+/** Keeps what a caller was told; an answer, once given, may only be given again. */
+function note({ asked, answers }: ClientJournal, command: Command, outcome: Outcome): void {
+  // That another request used the id says nothing of this one.
+  if ("failure" in outcome) return;
+  const { transaction, replayed } = outcome;
+  const answer = { transactionId: transaction.id, refusal: transaction.failure?.reason, replayed };
+  const before = answers.get(command.requestId);
+  if (before !== undefined && (before.transactionId !== answer.transactionId || before.refusal !== answer.refusal)) {
+    throw new Error(`${command.requestId} was answered ${JSON.stringify(before)}, and ${JSON.stringify(answer)}`);
+  }
+  asked.set(command.requestId, movementOf(command));
+  answers.set(command.requestId, answer);
+}
+
+function movementOf({ kind, requestId, debitAccountId, creditAccountId, amountMinor }: Command): Movement {
+  const common = { requestId, amountMinor };
+  switch (kind) {
+    case TRANSACTION_KIND.WITHDRAWAL:
+      return { ...common, kind: "WITHDRAWAL", fromWalletId: debitAccountId, toWalletId: undefined };
+    case TRANSACTION_KIND.TRANSFER:
+      return { ...common, kind: "TRANSFER", fromWalletId: debitAccountId, toWalletId: creditAccountId };
+    default:
+      return { ...common, kind: "DEPOSIT", fromWalletId: undefined, toWalletId: creditAccountId };
+  }
+}
+
+/** The integrity check as findViolations() calls it, without a server. */
+function ledgerOf(database: Database): Clients["ledger"] {
+  return { checkIntegrity: () => checkIntegrity(database, 100) } as unknown as Clients["ledger"];
+}
+
+/** A session of the test's own that holds rows locked. */
+export interface RowLock {
+  release(): Promise<void>;
+}
+
+/** Locks an account as a long transaction would: whoever posts to it waits. */
+export async function lockAccount(url: string, id: Uuid): Promise<RowLock> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query("BEGIN");
+  await client.query("SELECT FROM accounts WHERE id = $1 FOR UPDATE", [id]);
+  return {
+    release: async () => {
+      await client.query("ROLLBACK");
+      await client.end();
+    },
+  };
+}
+
+/** Waits until a session of this application waits for a lock in the database. */
+export function waitsForLock(admin: pg.Client, application: string): Promise<void> {
+  return eventually(
+    `a session of ${application} that waits for a lock`,
+    async () => {
+      const { rows } = await admin.query(
+        `SELECT FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = $1 AND wait_event_type = 'Lock'`,
+        [application],
+      );
+      return rows.length > 0;
+    },
+    WAIT_MS_MAX,
+  );
+}
+
+/** For what comes in moments, and late on a busy machine. */
+export const WAIT_MS_MAX = 30_000;

@@ -1,0 +1,143 @@
+import { expect } from "chai";
+import { displaySetting, readConfig, SettingError, SETTINGS, type SettingName } from "../../src/config/config.js";
+
+function refusalOf(environment: NodeJS.ProcessEnv): string {
+  try {
+    readConfig(environment);
+  } catch (error) {
+    expect(error).to.be.instanceOf(SettingError);
+    return (error as Error).message;
+  }
+  return expect.fail(`${JSON.stringify(environment)} was accepted`);
+}
+
+const NAMES = Object.keys(SETTINGS) as SettingName[];
+
+describe("the settings", () => {
+  it("have defaults that pass their own rules", () => {
+    const config = readConfig({});
+    for (const name of NAMES) {
+      const hasDefault = SETTINGS[name].default !== undefined;
+      expect(config[name] !== undefined, name).to.equal(hasDefault);
+    }
+    expect(config.GREY_PORT).to.equal(50_051);
+    expect(config.GREY_HOST).to.equal("127.0.0.1");
+    expect(config.DATABASE_URL).to.equal(undefined);
+  });
+
+  it("are each documented, with a unit where there is one", () => {
+    for (const name of NAMES) {
+      expect(SETTINGS[name].about, name).to.match(/\S{2}/);
+      if (name.endsWith("_MS")) expect(SETTINGS[name].about, name).to.match(/\bms\b/);
+      if (name.endsWith("_BYTES_MAX")) expect(SETTINGS[name].about, name).to.match(/\bbytes\b/);
+    }
+  });
+
+  it("that are empty count as unset", () => {
+    expect(readConfig(Object.fromEntries(NAMES.map((name) => [name, ""])))).to.deep.equal(readConfig({}));
+  });
+
+  it("of other programs are left alone", () => {
+    expect(readConfig({ PATH: "/bin", PORT: "x", GREYHOUND: "1", grey_port: "x" })).to.deep.equal(readConfig({}));
+  });
+
+  it("that do not exist are refused by name", () => {
+    expect(refusalOf({ GREY_PROT: "1" })).to.equal("GREY_PROT: there is no such setting");
+    expect(refusalOf({ GREY_: "" })).to.match(/^GREY_:/);
+  });
+
+  const malformed: readonly (readonly [SettingName, string])[] = [
+    ["DATABASE_URL", "mysql://root@localhost/grey"],
+    ["DATABASE_URL", "localhost:5432"],
+    ["GREY_DATABASE_OWNER_URL", "http://localhost"],
+    ["GREY_DATABASE_POOL_SIZE", "2"],
+    ["GREY_DATABASE_POOL_SIZE", "ten"],
+    ["GREY_DATABASE_STATEMENT_TIMEOUT_MS", "99"],
+    ["GREY_MIGRATE_ON_START", "yes"],
+    ["GREY_PORT", "65536"],
+    ["GREY_PORT", "-1"],
+    ["GREY_PORT", "50051.5"],
+    ["GREY_PORT", "grpc"],
+    ["GREY_EMBEDDED_PORT", "99999"],
+    ["GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION", "1"],
+    ["GREY_REQUEST_BYTES_MAX", "4MB"],
+    ["GREY_CALLS_IN_FLIGHT_MAX", "0"],
+    ["GREY_CALL_TIMEOUT_MS", "Infinity"],
+    ["GREY_LOG_LEVEL", "loud"],
+    ["GREY_LOG_FORMAT", "xml"],
+    ["GREY_ADDRESS", "localhost"],
+    ["GREY_ADDRESS", "http://localhost:50051"],
+  ];
+  for (const [name, value] of malformed) {
+    it(`refuse ${name}=${value} and name it`, () =>
+      expect(refusalOf({ [name]: value })).to.match(new RegExp(`^${name}: \\S`)));
+  }
+
+  it("are all named when several are wrong", () => {
+    const lines = refusalOf({ GREY_PORT: "x", GREY_LOG_LEVEL: "loud", GREY_NOPE: "1" }).split("\n");
+    expect(lines.map((line) => line.replace(/:.*/, "")).sort()).to.deep.equal([
+      "GREY_LOG_LEVEL",
+      "GREY_NOPE",
+      "GREY_PORT",
+    ]);
+  });
+
+  it("that are refused do not show a password", () => {
+    expect(refusalOf({ DATABASE_URL: "mysql://root:hunter2@localhost" })).not.to.include("hunter2");
+  });
+});
+
+describe("the address to serve on", () => {
+  for (const host of ["127.0.0.1", "127.1.2.3", "localhost", "::1"]) {
+    it(`may be ${host}`, () => expect(readConfig({ GREY_HOST: host }).GREY_HOST).to.equal(host));
+  }
+
+  for (const host of [
+    "0.0.0.0",
+    "::",
+    "10.0.0.1",
+    "192.168.1.5",
+    "127.0.0.1.example.com",
+    "example.com",
+    "*",
+    "127.0.0.1\n0.0.0.0",
+  ]) {
+    it(`may not be ${JSON.stringify(host)}, unless the setting named for its danger says so`, () => {
+      expect(refusalOf({ GREY_HOST: host })).to.match(/^GREY_HOST: /);
+      expect(refusalOf({ GREY_HOST: host, GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "false" })).to.match(
+        /^GREY_HOST: /,
+      );
+      const config = readConfig({ GREY_HOST: host, GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "true" });
+      expect(config.GREY_HOST).to.equal(host);
+    });
+  }
+});
+
+describe("a setting for people", () => {
+  const masked = [
+    { url: "postgres://grey:hunter2@db.example.com:5432/grey", shown: "postgres://grey:***@db.example.com:5432/grey" },
+    { url: "postgresql://grey@db/grey", shown: "postgresql://grey@db/grey" },
+    { url: "postgres://db/grey?user=grey&password=hunter2", shown: "postgres://db/grey?***" },
+    { url: "postgres://grey:hunter2@[::1/grey", shown: "(set)" },
+    { url: "postgres://grey:hunter2@a:5432,b:5432/grey", shown: "(set)" },
+  ];
+  for (const name of NAMES.filter((one) => "secret" in SETTINGS[one])) {
+    for (const { url, shown } of masked) {
+      it(`shows ${name}=${url.replace("hunter2", "…")} as ${shown}`, () => {
+        expect(displaySetting(name, readConfig({ [name]: url }))).to.equal(shown);
+      });
+    }
+  }
+
+  it("that can hold a password is a secret", () => {
+    for (const name of NAMES.filter((one) => /URL|SECRET|PASSWORD|TOKEN|_KEY/.test(one)))
+      expect(SETTINGS[name], name).to.have.property("secret", true);
+  });
+
+  it("is shown as it is, or as unset", () => {
+    const config = readConfig({ GREY_PORT: "1234" });
+    expect(displaySetting("GREY_PORT", config)).to.equal("1234");
+    expect(displaySetting("GREY_MIGRATE_ON_START", config)).to.equal("true");
+    expect(displaySetting("DATABASE_URL", config)).to.equal("(unset)");
+  });
+});

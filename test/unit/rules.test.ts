@@ -1,0 +1,521 @@
+import { expect } from "chai";
+import * as fc from "fast-check";
+import type { Failure } from "../../src/base/failure.js";
+import { AMOUNT_MAX, AMOUNT_MIN, isInt64 } from "../../src/base/money.js";
+import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/entities/account.js";
+import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import type { Book } from "../../src/ledger/books.js";
+import { availableMinor, decide } from "../../src/ledger/rules.js";
+import type { Command } from "../../src/ledger/transaction.js";
+
+/** A wallet without money and overdraft, unless the row says otherwise. */
+function wallet(id: string, over: Partial<Book> = {}): Book {
+  return {
+    id,
+    isWallet: true,
+    currencyCode: "USD",
+    normalSide: NORMAL_SIDE.CREDIT,
+    state: ACCOUNT_STATE.OPEN,
+    balanceMinor: 0n,
+    pendingDebitsMinor: 0n,
+    pendingCreditsMinor: 0n,
+    minBalanceMinor: 0n,
+    maxBalanceMinor: null,
+    sequence: 0n,
+    revision: 0n,
+    ...over,
+  };
+}
+
+/** A system account without limits, debit-normal like `cash`. */
+function system(id: string, over: Partial<Book> = {}): Book {
+  return wallet(id, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null, ...over });
+}
+
+function books(...accounts: readonly Book[]): Map<string, Book> {
+  return new Map(accounts.map((account) => [account.id, account]));
+}
+
+const ASKED = {
+  caller: "caller",
+  requestId: "request",
+  transactionId: "transaction",
+  description: "",
+  metadata: {},
+  effectiveTime: null,
+};
+
+function transfer(debitAccountId: string, creditAccountId: string, amountMinor: bigint, currencyCode = "USD"): Command {
+  return {
+    ...ASKED,
+    kind: TRANSACTION_KIND.TRANSFER,
+    debitAccountId,
+    creditAccountId,
+    amountMinor,
+    currencyCode,
+    system: null,
+  };
+}
+
+function deposit(creditAccountId: string, amountMinor: bigint, from = "cash"): Command {
+  return {
+    ...transfer(from, creditAccountId, amountMinor),
+    kind: TRANSACTION_KIND.DEPOSIT,
+    system: { name: from, accountId: from },
+  };
+}
+
+function withdrawal(debitAccountId: string, amountMinor: bigint, to = "cash"): Command {
+  return {
+    ...transfer(debitAccountId, to, amountMinor),
+    kind: TRANSACTION_KIND.WITHDRAWAL,
+    system: { name: to, accountId: to },
+  };
+}
+
+const poor = wallet("poor");
+const rich = wallet("rich", { balanceMinor: 1_000n, sequence: 7n });
+const euros = wallet("euros", { currencyCode: "EUR", balanceMinor: 1_000n });
+const frozen = wallet("frozen", { state: ACCOUNT_STATE.FROZEN, balanceMinor: 1_000n });
+const closed = wallet("closed", { state: ACCOUNT_STATE.CLOSED });
+const full = wallet("full", { balanceMinor: AMOUNT_MAX });
+const held = wallet("held", { balanceMinor: 1_000n, pendingDebitsMinor: 400n, pendingCreditsMinor: 5_000n });
+const overdraft = wallet("overdraft", { balanceMinor: -50n, minBalanceMinor: -100n });
+const reserve = wallet("reserve", { balanceMinor: 1_000n, minBalanceMinor: 300n });
+const capped = wallet("capped", { balanceMinor: 900n, maxBalanceMinor: 1_000n });
+const bottomless = wallet("bottomless", { balanceMinor: AMOUNT_MIN + 5n, minBalanceMinor: null });
+const cash = system("cash");
+const fullCash = system("full-cash", { balanceMinor: AMOUNT_MAX });
+const emptyCash = system("empty-cash", { balanceMinor: AMOUNT_MIN });
+const ACCOUNTS = [
+  poor, rich, euros, frozen, closed, full, held, overdraft, reserve, capped, bottomless, cash, fullCash, emptyCash,
+]; // prettier-ignore
+
+const missing = (walletId: string): Failure => ({ reason: "WALLET_NOT_FOUND", walletId });
+const overflow = (accountId: string): Failure => ({ reason: "BALANCE_OVERFLOW", accountId });
+const mismatch = (walletId: string, walletCurrencyCode: string, amountCurrencyCode: string): Failure => ({
+  reason: "CURRENCY_MISMATCH",
+  walletId,
+  walletCurrencyCode,
+  amountCurrencyCode,
+});
+const insufficient = (walletId: string, availableMinorUnits: bigint, requiredMinorUnits: bigint): Failure => ({
+  reason: "INSUFFICIENT_FUNDS",
+  walletId,
+  currencyCode: "USD",
+  availableMinorUnits,
+  requiredMinorUnits,
+});
+
+interface Refusal {
+  readonly title: string;
+  readonly command: Command;
+  readonly failure: Failure;
+}
+
+const REFUSALS: readonly Refusal[] = [
+  // Each rule alone.
+  {
+    title: "the same wallet on both sides",
+    command: transfer("rich", "rich", 1n),
+    failure: { reason: "SAME_WALLET", walletId: "rich" },
+  },
+  { title: "an unknown wallet on the debit side", command: transfer("none", "poor", 1n), failure: missing("none") },
+  { title: "an unknown wallet on the credit side", command: transfer("rich", "none", 1n), failure: missing("none") },
+  {
+    title: "an unknown system account to deposit from",
+    command: deposit("poor", 1n, "none"),
+    failure: { reason: "ACCOUNT_NOT_FOUND", systemAccount: "none", currencyCode: "USD" },
+  },
+  {
+    title: "an unknown system account to withdraw to",
+    command: withdrawal("rich", 1n, "none"),
+    failure: { reason: "ACCOUNT_NOT_FOUND", systemAccount: "none", currencyCode: "USD" },
+  },
+  {
+    title: "a system account named as the wallet to debit",
+    command: transfer("cash", "poor", 1n),
+    failure: missing("cash"),
+  },
+  {
+    title: "a system account named as the wallet to credit",
+    command: transfer("rich", "cash", 1n),
+    failure: missing("cash"),
+  },
+  {
+    title: "another system account named as the wallet of a deposit",
+    command: deposit("full-cash", 1n),
+    failure: missing("full-cash"),
+  },
+  {
+    title: "the deposit's own system account named as its wallet",
+    command: deposit("cash", 1n),
+    failure: missing("cash"),
+  },
+  {
+    title: "the withdrawal's own system account named as its wallet",
+    command: withdrawal("cash", 1n),
+    failure: missing("cash"),
+  },
+  {
+    title: "another currency on the debit side",
+    command: transfer("euros", "poor", 1n),
+    failure: mismatch("euros", "EUR", "USD"),
+  },
+  {
+    title: "another currency on the credit side",
+    command: transfer("rich", "euros", 1n),
+    failure: mismatch("euros", "EUR", "USD"),
+  },
+  {
+    title: "an amount in neither wallet's currency",
+    command: transfer("rich", "poor", 1n, "EUR"),
+    failure: mismatch("rich", "USD", "EUR"),
+  },
+  {
+    title: "a closed wallet on the debit side",
+    command: transfer("closed", "poor", 1n),
+    failure: { reason: "WALLET_CLOSED", walletId: "closed" },
+  },
+  {
+    title: "a closed wallet on the credit side",
+    command: deposit("closed", 1n),
+    failure: { reason: "WALLET_CLOSED", walletId: "closed" },
+  },
+  {
+    title: "a frozen wallet on the debit side",
+    command: withdrawal("frozen", 1n),
+    failure: { reason: "WALLET_FROZEN", walletId: "frozen" },
+  },
+  {
+    title: "a frozen wallet on the credit side",
+    command: transfer("rich", "frozen", 1n),
+    failure: { reason: "WALLET_FROZEN", walletId: "frozen" },
+  },
+  {
+    title: "more than the balance",
+    command: transfer("rich", "poor", 1_001n),
+    failure: insufficient("rich", 1_000n, 1_001n),
+  },
+  { title: "anything from an empty wallet", command: withdrawal("poor", 1n), failure: insufficient("poor", 0n, 1n) },
+  {
+    title: "more than is left beside what holds reserve; incoming holds do not count",
+    command: transfer("held", "poor", 601n),
+    failure: insufficient("held", 600n, 601n),
+  },
+  {
+    title: "more than the overdraft allows",
+    command: transfer("overdraft", "poor", 51n),
+    failure: insufficient("overdraft", 50n, 51n),
+  },
+  {
+    title: "what would go below a minimum above zero",
+    command: transfer("reserve", "poor", 701n),
+    failure: insufficient("reserve", 700n, 701n),
+  },
+  {
+    title: "what would lift the credited wallet above int64",
+    command: transfer("rich", "full", 1n),
+    failure: overflow("full"),
+  },
+  {
+    title: "what would lift it above its maximum",
+    command: transfer("rich", "capped", 101n),
+    failure: overflow("capped"),
+  },
+  {
+    title: "what would lower the debited wallet below int64",
+    command: transfer("bottomless", "poor", 6n),
+    failure: overflow("bottomless"),
+  },
+  {
+    title: "what would lift the debited system account above int64",
+    command: deposit("poor", 1n, "full-cash"),
+    failure: overflow("full-cash"),
+  },
+  {
+    title: "what would lower the credited system account below int64",
+    command: withdrawal("rich", 1n, "empty-cash"),
+    failure: overflow("empty-cash"),
+  },
+  // Two at once: the first in the documented order answers.
+  {
+    title: "the same unknown wallet on both sides",
+    command: transfer("none", "none", 1n),
+    failure: { reason: "SAME_WALLET", walletId: "none" },
+  },
+  {
+    title: "the same frozen wallet on both sides",
+    command: transfer("frozen", "frozen", 1n),
+    failure: { reason: "SAME_WALLET", walletId: "frozen" },
+  },
+  {
+    title: "two unknown wallets, for the debited one",
+    command: transfer("none", "nothing", 1n),
+    failure: missing("none"),
+  },
+  {
+    title: "an unknown wallet before the other's state",
+    command: transfer("frozen", "none", 1n),
+    failure: missing("none"),
+  },
+  {
+    title: "an unknown wallet before the other's funds",
+    command: transfer("poor", "none", 1n),
+    failure: missing("none"),
+  },
+  {
+    title: "the currency before the state of the same wallet",
+    command: transfer("frozen", "poor", 1n, "EUR"),
+    failure: mismatch("frozen", "USD", "EUR"),
+  },
+  {
+    title: "a frozen debit side before a closed credit side",
+    command: transfer("frozen", "closed", 1n),
+    failure: { reason: "WALLET_FROZEN", walletId: "frozen" },
+  },
+  {
+    title: "a closed debit side before a frozen credit side",
+    command: transfer("closed", "frozen", 1n),
+    failure: { reason: "WALLET_CLOSED", walletId: "closed" },
+  },
+  {
+    title: "the credited wallet's state before the debited one's funds",
+    command: transfer("poor", "frozen", 1n),
+    failure: { reason: "WALLET_FROZEN", walletId: "frozen" },
+  },
+  {
+    title: "the credited wallet's currency before the debited one's funds",
+    command: transfer("poor", "euros", 1n),
+    failure: mismatch("euros", "EUR", "USD"),
+  },
+  { title: "the funds before the range", command: transfer("poor", "full", 1n), failure: insufficient("poor", 0n, 1n) },
+  {
+    title: "the funds before the range of the system account",
+    command: withdrawal("poor", 1n, "empty-cash"),
+    failure: insufficient("poor", 0n, 1n),
+  },
+  {
+    title: "two ranges, for the debited account",
+    command: deposit("full", 1n, "full-cash"),
+    failure: overflow("full-cash"),
+  },
+];
+
+describe("deciding a movement refuses", () => {
+  for (const { title, command, failure } of REFUSALS) {
+    it(title, () => {
+      const before = books(...ACCOUNTS);
+      const after = books(...ACCOUNTS);
+      expect(decide(after, command)).to.deep.equal({ failure });
+      expect([...after], "a refusal changes nothing").to.deep.equal([...before]);
+    });
+  }
+});
+
+interface Posting {
+  readonly title: string;
+  readonly command: Command;
+  readonly debitAfter: bigint;
+  readonly creditAfter: bigint;
+}
+
+const POSTINGS: readonly Posting[] = [
+  { title: "the whole balance", command: transfer("rich", "poor", 1_000n), debitAfter: 0n, creditAfter: 1_000n },
+  { title: "one minor unit", command: transfer("rich", "poor", 1n), debitAfter: 999n, creditAfter: 1n },
+  { title: "all that holds leave", command: transfer("held", "poor", 600n), debitAfter: 400n, creditAfter: 600n },
+  { title: "down to the overdraft", command: transfer("overdraft", "poor", 50n), debitAfter: -100n, creditAfter: 50n },
+  { title: "down to the minimum", command: transfer("reserve", "poor", 700n), debitAfter: 300n, creditAfter: 700n },
+  { title: "up to the maximum", command: transfer("rich", "capped", 100n), debitAfter: 900n, creditAfter: 1_000n },
+  {
+    title: "down to the end of int64",
+    command: transfer("bottomless", "poor", 5n),
+    debitAfter: AMOUNT_MIN,
+    creditAfter: 5n,
+  },
+  {
+    title: "the highest amount",
+    command: deposit("poor", AMOUNT_MAX),
+    debitAfter: AMOUNT_MAX,
+    creditAfter: AMOUNT_MAX,
+  },
+  { title: "a deposit, which raises cash", command: deposit("rich", 5n), debitAfter: 5n, creditAfter: 1_005n },
+  { title: "a withdrawal, which lowers cash", command: withdrawal("rich", 5n), debitAfter: 995n, creditAfter: -5n },
+  {
+    title: "a deposit out of a full overdraft",
+    command: deposit("overdraft", 150n),
+    debitAfter: 150n,
+    creditAfter: 100n,
+  },
+];
+
+describe("deciding a movement posts", () => {
+  for (const { title, command, debitAfter, creditAfter } of POSTINGS) {
+    it(title, () => {
+      const { debitAccountId, creditAccountId, amountMinor } = command;
+      const before = books(...ACCOUNTS);
+      const after = books(...ACCOUNTS);
+      const debit = before.get(debitAccountId)!;
+      const credit = before.get(creditAccountId)!;
+      expect(decide(after, command)).to.deep.equal({
+        entries: [
+          {
+            accountId: debitAccountId,
+            isWallet: debit.isWallet,
+            sequence: debit.sequence + 1n,
+            amountMinor,
+            balanceAfterMinor: debitAfter,
+          },
+          {
+            accountId: creditAccountId,
+            isWallet: credit.isWallet,
+            sequence: credit.sequence + 1n,
+            amountMinor: -amountMinor,
+            balanceAfterMinor: creditAfter,
+          },
+        ],
+      });
+      before.set(debitAccountId, { ...debit, balanceMinor: debitAfter, sequence: debit.sequence + 1n });
+      before.set(creditAccountId, { ...credit, balanceMinor: creditAfter, sequence: credit.sequence + 1n });
+      expect([...after], "nothing but the two accounts changes").to.deep.equal([...before]);
+    });
+  }
+});
+
+describe("what can be spent", () => {
+  it("of a wallet is its balance less what holds take out of it", () => {
+    expect(availableMinor(held)).to.equal(600n);
+  });
+
+  it("of a debit-normal account is its balance less what holds would credit it", () => {
+    expect(availableMinor({ ...held, normalSide: NORMAL_SIDE.DEBIT })).to.equal(-4_000n);
+  });
+});
+
+describe("any list of movements", () => {
+  const currencies = ["USD", "EUR"] as const;
+  const ids = currencies.flatMap((code) => [0, 1, 2].map((n) => `${code}-${n}`));
+  const cashIds = currencies.map((code) => `${code}-cash`);
+  const state = fc.oneof(
+    { weight: 8, arbitrary: fc.constant<AccountState>(ACCOUNT_STATE.OPEN) },
+    { weight: 1, arbitrary: fc.constantFrom<AccountState>(ACCOUNT_STATE.FROZEN, ACCOUNT_STATE.CLOSED) },
+  );
+  // Amounts near the ends of int64 too, so that ranges are met as often as funds.
+  const amount = fc.oneof(
+    { weight: 8, arbitrary: fc.bigInt({ min: 1n, max: 300n }) },
+    { weight: 1, arbitrary: fc.bigInt({ min: 1n, max: AMOUNT_MAX }) },
+  );
+  const account = fc.record({
+    state,
+    balanceMinor: fc.oneof(
+      { weight: 4, arbitrary: fc.bigInt({ min: 0n, max: 500n }) },
+      { weight: 1, arbitrary: fc.constant(AMOUNT_MAX - 100n) },
+    ),
+    pendingDebitsMinor: fc.bigInt({ min: 0n, max: 50n }),
+    minBalanceMinor: fc.constantFrom(0n, -100n, null),
+    maxBalanceMinor: fc.oneof(
+      { weight: 3, arbitrary: fc.constant(null) },
+      { weight: 1, arbitrary: fc.constant(AMOUNT_MAX - 50n) },
+    ),
+  });
+  const start = fc
+    .tuple(...ids.map(() => account))
+    .map((rows) => [
+      ...rows.map((row, index) => wallet(ids[index]!, { ...row, currencyCode: ids[index]!.slice(0, 3) })),
+      ...cashIds.map((id) => system(id, { currencyCode: id.slice(0, 3) })),
+    ]);
+  const code = fc.constantFrom(...currencies);
+  const anyWallet = fc.constantFrom(...ids, ...cashIds, "unknown");
+  const ofOneCurrency = code.chain((one) => {
+    const own = fc.constantFrom(...ids.filter((id) => id.startsWith(one)));
+    return fc.tuple(own, own, amount, fc.constant(one));
+  });
+  const movement = fc.oneof(
+    { weight: 4, arbitrary: ofOneCurrency.map((args) => transfer(...args)) },
+    { weight: 1, arbitrary: fc.tuple(anyWallet, anyWallet, amount, code).map((args) => transfer(...args)) },
+    {
+      weight: 4,
+      arbitrary: fc
+        .tuple(fc.oneof(fc.constantFrom(...ids), anyWallet), amount, code, fc.boolean())
+        .map(([id, minor, currencyCode, into]) => {
+          const cashId = `${currencyCode}-cash`;
+          return { ...(into ? deposit(id, minor, cashId) : withdrawal(id, minor, cashId)), currencyCode };
+        }),
+    },
+  );
+
+  /** Debit-normal balances count up, credit-normal ones down. */
+  function sumOf(all: ReadonlyMap<string, Book>, currencyCode: string): bigint {
+    return [...all.values()]
+      .filter((book) => book.currencyCode === currencyCode)
+      .reduce(
+        (sum, book) => sum + (book.normalSide === NORMAL_SIDE.DEBIT ? book.balanceMinor : -book.balanceMinor),
+        0n,
+      );
+  }
+
+  it("conserves the sum of each currency, keeps sequences dense, balances within their limits, and changes nothing when it refuses", () => {
+    let posted = 0;
+    let refused = 0;
+    fc.assert(
+      fc.property(start, fc.array(movement, { minLength: 1, maxLength: 40 }), (accounts, commands) => {
+        const all = books(...accounts);
+        const sums = currencies.map((one) => sumOf(all, one));
+        const entries = new Map<string, { sequence: bigint; balanceAfterMinor: bigint; amountMinor: bigint }[]>();
+        for (const command of commands) {
+          const before = new Map(all);
+          const decision = decide(all, command);
+          if ("failure" in decision) {
+            refused += 1;
+            expect([...all]).to.deep.equal([...before]);
+          } else {
+            posted += 1;
+            for (const entry of decision.entries) {
+              entries.set(entry.accountId, [...(entries.get(entry.accountId) ?? []), entry]);
+              // What held before may be out of limits already; what a movement leaves behind is not, on the side that it moves to.
+              const book = all.get(entry.accountId)!;
+              const isRaised = book.balanceMinor > before.get(entry.accountId)!.balanceMinor;
+              expect(isInt64(book.balanceMinor)).to.equal(true);
+              if (!isRaised && book.minBalanceMinor !== null)
+                expect(availableMinor(book) >= book.minBalanceMinor).to.equal(true);
+              if (isRaised && book.maxBalanceMinor !== null)
+                expect(book.balanceMinor <= book.maxBalanceMinor).to.equal(true);
+            }
+          }
+          expect(currencies.map((one) => sumOf(all, one))).to.deep.equal(sums);
+        }
+        for (const first of accounts) {
+          const list = entries.get(first.id) ?? [];
+          const last = all.get(first.id)!;
+          expect(list.map((entry) => entry.sequence)).to.deep.equal(
+            list.map((_, index) => first.sequence + BigInt(index) + 1n),
+          );
+          expect(last.sequence).to.equal(first.sequence + BigInt(list.length));
+          expect(last.balanceMinor).to.equal(list.at(-1)?.balanceAfterMinor ?? first.balanceMinor);
+          const moved = list.reduce((sum, entry) => sum + entry.amountMinor, 0n);
+          const raised = first.normalSide === NORMAL_SIDE.DEBIT ? moved : -moved;
+          expect(last.balanceMinor).to.equal(first.balanceMinor + raised);
+        }
+      }),
+      { numRuns: 300 },
+    );
+    expect(posted, "movements that were posted").to.be.greaterThan(500);
+    expect(refused, "movements that were refused").to.be.greaterThan(500);
+  });
+
+  it("comes to the same in one batch and in two, wherever it is cut", () => {
+    fc.assert(
+      fc.property(start, fc.array(movement, { maxLength: 20 }), fc.nat(20), (accounts, commands, cut) => {
+        const whole = books(...accounts);
+        const decisions = commands.map((command) => decide(whole, command));
+        const first = books(...accounts);
+        const head = commands.slice(0, cut).map((command) => decide(first, command));
+        const second = books(...first.values());
+        const tail = commands.slice(cut).map((command) => decide(second, command));
+        expect([...head, ...tail]).to.deep.equal(decisions);
+        expect(second).to.deep.equal(whole);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
