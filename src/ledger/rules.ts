@@ -17,7 +17,11 @@ export type Decision = { readonly entries: readonly [Entry, Entry] } | { readonl
  */
 export function decide(books: Books, command: Command): Decision {
   const { debitAccountId, creditAccountId, amountMinor } = command;
-  if (debitAccountId === creditAccountId) return refused({ reason: "SAME_WALLET", walletId: debitAccountId });
+  if (debitAccountId === creditAccountId) {
+    // With a system account on the other side, what was named as the wallet is that account, and no wallet.
+    const reason = command.system === null ? "SAME_WALLET" : "WALLET_NOT_FOUND";
+    return refused({ reason, walletId: debitAccountId });
+  }
   const debit = bookFor(books, command, debitAccountId);
   const credit = bookFor(books, command, creditAccountId);
   if (debit === undefined) return refused(notFound(command, debitAccountId));

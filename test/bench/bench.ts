@@ -55,7 +55,8 @@ async function main({ rows, rounds, window, isQuick, overloads, saves, profiles 
   if (profileDir !== undefined) await rm(profileDir, { recursive: true, force: true });
   const needsDeepPage = rows.some((row) => row.needsDeepPage === true);
   const [load = 0] = loadavg();
-  if (load > cpus().length / 2) progress.say(`the machine is busy (load ${load.toFixed(1)}): the numbers will mean little`);
+  if (load > cpus().length / 2)
+    progress.say(`the machine is busy (load ${load.toFixed(1)}): the numbers will mean little`);
   const folder = await makeRunFolder(cleanup);
   progress.say("starting PostgreSQL");
   const cluster = await openCluster(cleanup, folder, readConfig().DATABASE_URL, interrupted.signal);

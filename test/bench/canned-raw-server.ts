@@ -36,7 +36,10 @@ function serve(socket: Socket): void {
   let isGreeted = false;
   let received = 0;
   socket.write(
-    Buffer.concat([settingsFrame([[SETTING.INITIAL_WINDOW_SIZE, WINDOW_MAX]]), windowUpdate(WINDOW_MAX - WINDOW_DEFAULT)]),
+    Buffer.concat([
+      settingsFrame([[SETTING.INITIAL_WINDOW_SIZE, WINDOW_MAX]]),
+      windowUpdate(WINDOW_MAX - WINDOW_DEFAULT),
+    ]),
   );
   socket.on("data", (chunk: Buffer) => {
     let bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
@@ -48,7 +51,8 @@ function serve(socket: Socket): void {
     rest = eachFrame(bytes, (type, flags, stream, payload) => {
       if (type === FRAME.DATA) received += payload.length;
       if (type === FRAME.DATA && (flags & FLAG.END_STREAM) !== 0) answers.push(answerTo(stream));
-      if (type === FRAME.SETTINGS && (flags & FLAG.ACK) === 0) answers.push(frameHeader(0, FRAME.SETTINGS, FLAG.ACK, 0));
+      if (type === FRAME.SETTINGS && (flags & FLAG.ACK) === 0)
+        answers.push(frameHeader(0, FRAME.SETTINGS, FLAG.ACK, 0));
     });
     if (received > WINDOW_MAX / 4) {
       answers.push(windowUpdate(received));

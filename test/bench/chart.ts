@@ -34,10 +34,14 @@ export function renderChart(results: readonly RowRuns[], subtitle: string): stri
     .flatMap((result) => pointOf(result) ?? [])
     .sort((a, b) => a.inFlight - b.inFlight);
   if (points.length < 2) return undefined;
-  const rates = references(results, [
-    ["function", "function, pgbench × 16"],
-    ["typeorm", "TypeORM, pool of 20"],
-  ], "rate");
+  const rates = references(
+    results,
+    [
+      ["function", "function, pgbench × 16"],
+      ["typeorm", "TypeORM, pool of 20"],
+    ],
+    "rate",
+  );
   const latencies = references(results, [["commit", "one commit, p50"]], "p50");
   const x = logScale(points[0]!.inFlight, points.at(-1)!.inFlight, LEFT, WIDTH - RIGHT);
   return [
@@ -93,7 +97,11 @@ function throughputPanel(points: readonly Point[], levels: readonly Reference[],
     ...ticks.flatMap((tick) => [grid(y(tick)), text(LEFT - 8, y(tick) + 4, tick.toLocaleString("en"), "end", 11)]),
     axisTitle("transfers per second", (top + bottom) / 2),
     ...referenceLines(levels.map((level) => ({ ...level, y: y(level.value) }))),
-    ...curve(points.map(({ inFlight, rate }) => ({ x: x(inFlight), spread: rate })), y, COLOUR.throughput),
+    ...curve(
+      points.map(({ inFlight, rate }) => ({ x: x(inFlight), spread: rate })),
+      y,
+      COLOUR.throughput,
+    ),
     ...lineLabels([{ label: "Grey", y: y(points.at(-1)!.rate.median), colour: COLOUR.throughput }]),
   ];
 }
@@ -104,14 +112,28 @@ function latencyPanel(points: readonly Point[], levels: readonly Reference[], x:
   const floor = 10 ** Math.floor(Math.log10(Math.min(...all)));
   const ceiling = 10 ** Math.ceil(Math.log10(Math.max(...all)));
   const y = logScale(floor, ceiling, bottom, top);
-  const decades = Array.from({ length: Math.round(Math.log10(ceiling / floor)) + 1 }, (_, index) => floor * 10 ** index);
+  const decades = Array.from(
+    { length: Math.round(Math.log10(ceiling / floor)) + 1 },
+    (_, index) => floor * 10 ** index,
+  );
   const last = points.at(-1)!;
   return [
-    ...decades.flatMap((tick) => [grid(y(tick)), text(LEFT - 8, y(tick) + 4, `${(tick / 1_000).toLocaleString("en")} ms`, "end", 11)]),
+    ...decades.flatMap((tick) => [
+      grid(y(tick)),
+      text(LEFT - 8, y(tick) + 4, `${(tick / 1_000).toLocaleString("en")} ms`, "end", 11),
+    ]),
     axisTitle("latency, logarithmic", (top + bottom) / 2),
     ...referenceLines(levels.map((level) => ({ ...level, y: y(level.value) }))),
-    ...curve(points.map(({ inFlight, p99 }) => ({ x: x(inFlight), spread: p99 })), y, COLOUR.p99),
-    ...curve(points.map(({ inFlight, p50 }) => ({ x: x(inFlight), spread: p50 })), y, COLOUR.p50),
+    ...curve(
+      points.map(({ inFlight, p99 }) => ({ x: x(inFlight), spread: p99 })),
+      y,
+      COLOUR.p99,
+    ),
+    ...curve(
+      points.map(({ inFlight, p50 }) => ({ x: x(inFlight), spread: p50 })),
+      y,
+      COLOUR.p50,
+    ),
     ...lineLabels([
       { label: "Grey, p99", y: y(last.p99.median), colour: COLOUR.p99 },
       { label: "Grey, p50", y: y(last.p50.median), colour: COLOUR.p50 },
@@ -123,7 +145,13 @@ function xAxis(points: readonly Point[], x: Scale, bottom: number): string[] {
   return [
     `<line x1="${LEFT}" y1="${bottom}" x2="${WIDTH - RIGHT}" y2="${bottom}" stroke="${INK}"/>`,
     ...points.map(({ inFlight }) => text(x(inFlight), bottom + 18, inFlight.toLocaleString("en"), "middle", 11)),
-    text((LEFT + WIDTH - RIGHT) / 2, bottom + 40, "calls in flight, logarithmic; bars and dots: least, median, greatest of the rounds", "middle", 12),
+    text(
+      (LEFT + WIDTH - RIGHT) / 2,
+      bottom + 40,
+      "calls in flight, logarithmic; bars and dots: least, median, greatest of the rounds",
+      "middle",
+      12,
+    ),
   ];
 }
 
@@ -148,7 +176,9 @@ function referenceLines(levels: readonly { readonly label: string; readonly y: n
 const LABEL_GAP = 14;
 
 /** Labels at the ends of the lines, kept apart from each other. */
-function lineLabels(labels: readonly { readonly label: string; readonly y: number; readonly colour: string }[]): string[] {
+function lineLabels(
+  labels: readonly { readonly label: string; readonly y: number; readonly colour: string }[],
+): string[] {
   let above = -Infinity;
   return [...labels]
     .sort((a, b) => a.y - b.y)
@@ -166,7 +196,15 @@ function axisTitle(title: string, y: number): string {
   return `<text x="18" y="${y}" ${FONT} font-size="12" fill="${INK}" text-anchor="middle" transform="rotate(-90 18 ${y})">${escape(title)}</text>`;
 }
 
-function text(x: number, y: number, content: string, anchor: string, size: number, colour: string = INK, weight = "normal"): string {
+function text(
+  x: number,
+  y: number,
+  content: string,
+  anchor: string,
+  size: number,
+  colour: string = INK,
+  weight = "normal",
+): string {
   return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${FONT} font-size="${size}" font-weight="${weight}" fill="${colour}" text-anchor="${anchor}">${escape(content)}</text>`;
 }
 

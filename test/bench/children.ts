@@ -8,7 +8,10 @@ import type { LoadPlan, LoadResult } from "./load-plan.js";
 
 /** Starts a program of this folder; it is ended with everything else unless it ends before. */
 export function startChild(cleanup: Cleanup, program: string, args: readonly string[] = []): ChildProcess {
-  const child = fork(join(import.meta.dirname, program), args, { execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const child = fork(join(import.meta.dirname, program), args, {
+    execArgv: [],
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
   const ended = once(child, "exit");
   const drop = cleanup.add(async () => {
     child.kill("SIGKILL");

@@ -25,7 +25,7 @@ export class Cleanup {
   }
 
   async #runAll(): Promise<void> {
-    for (const action of [...this.#actions].reverse()) await attempt(action);
+    for (const action of [...this.#actions].toReversed()) await attempt(action);
   }
 }
 

@@ -85,6 +85,10 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
 }
 
 /** Runs one statement on a connection of its own. */
-export async function run<Row extends pg.QueryResultRow>(url: string, statement: string, values: unknown[] = []): Promise<Row[]> {
+export async function run<Row extends pg.QueryResultRow>(
+  url: string,
+  statement: string,
+  values: unknown[] = [],
+): Promise<Row[]> {
   return withClient(url, async (client) => (await client.query<Row>(statement, values)).rows);
 }

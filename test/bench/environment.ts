@@ -76,7 +76,10 @@ export function booksOf(environment: Environment, name: BooksName): Books {
 }
 
 /** The server on the books of the name. */
-export function serverOf(environment: Environment, name: BooksName): { readonly address: string; readonly pid: number } {
+export function serverOf(
+  environment: Environment,
+  name: BooksName,
+): { readonly address: string; readonly pid: number } {
   const { server } = booksOf(environment, name);
   if (server === undefined) throw new Error(`the books "${name}" have no server`);
   return server;
@@ -122,7 +125,10 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
 
   async function addGrey(name: BooksName, url: string): Promise<void> {
     const server = name === "engine" ? undefined : await startOn(name, url);
-    books.set(name, greyBooks(url, server, () => startOn(name, url)));
+    books.set(
+      name,
+      greyBooks(url, server, () => startOn(name, url)),
+    );
     if (options.needsDeepPage && server !== undefined && (name === "fresh" || name === "large")) {
       const { wallets } = name === "large" ? scale.large : scale.fresh;
       tokens.set(name, await pageTokenOf(server.address, wallets, DEEP_PAGE, PAGE_SIZE));

@@ -86,17 +86,23 @@ export const FUNCTION_CLIENTS = 16;
 export async function createFunctionBaseline(url: string, wallets: number): Promise<void> {
   await withClient(url, async (client) => {
     await client.query(SCHEMA);
-    await client.query("INSERT INTO accounts (id, currency_code, balance) SELECT n, 'USD', $1 FROM generate_series(1, $2::int) AS n", [
-      OPENING_MINOR,
-      wallets,
-    ]);
+    await client.query(
+      "INSERT INTO accounts (id, currency_code, balance) SELECT n, 'USD', $1 FROM generate_series(1, $2::int) AS n",
+      [OPENING_MINOR, wallets],
+    );
     await client.query("VACUUM (ANALYZE) accounts");
   });
 }
 
 /** What is wrong with the baseline's books; empty when nothing is. */
 export async function functionBaselineFaults(url: string, wallets: number): Promise<string[]> {
-  const [row] = await run<{ total: string; entries: string; transactions: string; sequences: string; unbalanced: string }>(
+  const [row] = await run<{
+    total: string;
+    entries: string;
+    transactions: string;
+    sequences: string;
+    unbalanced: string;
+  }>(
     url,
     `SELECT (SELECT sum(balance) FROM accounts) AS total, (SELECT count(*) FROM entries) AS entries,
        (SELECT count(*) FROM transactions) AS transactions, (SELECT sum(sequence) FROM accounts) AS sequences,
@@ -160,7 +166,11 @@ SELECT transfer(('${number.toString(16).padStart(8, "0")}' || lpad(to_hex(:clien
 }
 
 /** Calls the function with pgbench, and reads its log of single transactions for the window's rate and latencies. */
-export async function runFunctionWithPgbench(cleanup: Cleanup, folder: string, plan: FunctionPlan): Promise<FunctionResult> {
+export async function runFunctionWithPgbench(
+  cleanup: Cleanup,
+  folder: string,
+  plan: FunctionPlan,
+): Promise<FunctionResult> {
   const name = `pgbench-${plan.run}`;
   const script = join(folder, `${name}.sql`);
   await writeFile(script, pgbenchScript(plan));
@@ -169,9 +179,19 @@ export async function runFunctionWithPgbench(cleanup: Cleanup, folder: string, p
   const child = spawn(
     "pgbench",
     [
-      ...["--no-vacuum", "--protocol=prepared", `--client=${plan.clients}`, "--jobs=2", `--time=${seconds}`],
-      ...["--define=key=0", "--log", `--log-prefix=${join(folder, name)}`, `--file=${script}`],
-      ...["-h", hostname, "-p", port === "" ? "5432" : port, "-U", decodeURIComponent(username), pathname.slice(1)],
+      "--no-vacuum",
+      "--protocol=prepared",
+      `--client=${plan.clients}`,
+      "--jobs=2",
+      `--time=${seconds}`,
+      "--define=key=0",
+      "--log",
+      `--log-prefix=${join(folder, name)}`,
+      `--file=${script}`,
+      `--host=${hostname}`,
+      `--port=${port === "" ? "5432" : port}`,
+      `--username=${decodeURIComponent(username)}`,
+      pathname.slice(1),
     ],
     { env: { ...process.env, PGPASSWORD: decodeURIComponent(password) }, stdio: ["ignore", "pipe", "pipe"] },
   );
@@ -215,8 +235,12 @@ export async function measureCommits(url: string, warmupMs: number, measureMs: n
     const startedMs = performance.now();
     const fromMs = startedMs + warmupMs;
     const untilMs = fromMs + measureMs;
-    for (let nowMs = startedMs; nowMs < untilMs; ) {
-      await client.query({ name: "commit", text: "INSERT INTO commits (payload) VALUES ($1)", values: ["x".repeat(100)] });
+    for (let nowMs = startedMs; nowMs < untilMs;) {
+      await client.query({
+        name: "commit",
+        text: "INSERT INTO commits (payload) VALUES ($1)",
+        values: ["x".repeat(100)],
+      });
       const doneMs = performance.now();
       if (nowMs >= fromMs) latency.record((doneMs - nowMs) * 1_000);
       nowMs = doneMs;

@@ -29,9 +29,13 @@ async function callFunction(plan: FunctionPlan): Promise<FunctionResult> {
   const untilMs = fromMs + plan.measureMs;
   await Promise.all(
     clients.map(async (client) => {
-      for (let startedMs = performance.now(); startedMs < untilMs; ) {
+      for (let startedMs = performance.now(); startedMs < untilMs;) {
         ids.stamp(idBytes, 0);
-        await client.query({ name: "transfer", text: TRANSFER_CALL, values: [idBytes.toString("latin1"), ...randomArguments(plan)] });
+        await client.query({
+          name: "transfer",
+          text: TRANSFER_CALL,
+          values: [idBytes.toString("latin1"), ...randomArguments(plan)],
+        });
         const doneMs = performance.now();
         ok += 1;
         if (doneMs >= fromMs && doneMs < untilMs) latency.record((doneMs - startedMs) * 1_000);

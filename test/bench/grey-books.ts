@@ -19,7 +19,14 @@ export async function journalSize(url: string): Promise<number> {
 
 /** What breaks conservation; empty when nothing does. Reads less than the whole integrity check. */
 export async function greyConservationFaults(url: string): Promise<string[]> {
-  const [row] = await run<{ unequal: string; entries: string; unbalanced: string; sequences: string; transactions: string; size: string }>(
+  const [row] = await run<{
+    unequal: string;
+    entries: string;
+    unbalanced: string;
+    sequences: string;
+    transactions: string;
+    size: string;
+  }>(
     url,
     `SELECT (SELECT count(*) FROM (
          SELECT FROM accounts GROUP BY currency_code
@@ -44,8 +51,11 @@ export async function integrityFaults(address: string): Promise<string[]> {
   const client = new LedgerServiceClient(address, credentials.createInsecure());
   try {
     const report = await new Promise<CheckIntegrityResponse>((resolve, reject) => {
-      client.checkIntegrity({ maxFaults: 5 }, new Metadata(), { deadline: Date.now() + CHECK_MS_MAX }, (error, response) =>
-        error === null ? resolve(response) : reject(error),
+      client.checkIntegrity(
+        { maxFaults: 5 },
+        new Metadata(),
+        { deadline: Date.now() + CHECK_MS_MAX },
+        (error, response) => (error === null ? resolve(response) : reject(error)),
       );
     });
     return report.ok ? [] : report.faults.map(({ law, subject, detail }) => `law ${law}: ${subject}: ${detail}`);
@@ -56,7 +66,11 @@ export async function integrityFaults(address: string): Promise<string[]> {
 
 /** How many of the request ids are in the books. */
 export async function countRequests(url: string, requestIds: readonly string[]): Promise<number> {
-  const [row] = await run<{ n: string }>(url, "SELECT count(*) AS n FROM requests WHERE request_id = ANY ($1::uuid[])", [requestIds]);
+  const [row] = await run<{ n: string }>(
+    url,
+    "SELECT count(*) AS n FROM requests WHERE request_id = ANY ($1::uuid[])",
+    [requestIds],
+  );
   return Number(row?.n ?? 0);
 }
 

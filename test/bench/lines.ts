@@ -17,7 +17,12 @@ export interface Line {
 export const BROKEN = "BROKEN";
 
 /** Lines for many small calls whose answers nobody reads. */
-export async function openRawLines(address: string, path: string, deadlineMs: number, inFlight: number): Promise<Line[]> {
+export async function openRawLines(
+  address: string,
+  path: string,
+  deadlineMs: number,
+  inFlight: number,
+): Promise<Line[]> {
   const open = () => RawConnection.open(address, path, deadlineMs);
   return Promise.all(Array.from({ length: connectionCount(inFlight) }, async () => rawLine(await open(), open)));
 }

@@ -15,7 +15,9 @@ export function startMeters(watchedPids: Readonly<Record<string, number>>): () =
   const before = read(watchedPids);
   return () => {
     const after = read(watchedPids);
-    const cpu = Object.entries(after.cpu).map(([name, seconds]) => [name, seconds - (before.cpu[name] ?? seconds)] as const);
+    const cpu = Object.entries(after.cpu).map(
+      ([name, seconds]) => [name, seconds - (before.cpu[name] ?? seconds)] as const,
+    );
     return {
       seconds: (after.atMs - before.atMs) / 1_000,
       busy: performance.eventLoopUtilization(after.loop, before.loop).utilization,

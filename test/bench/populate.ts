@@ -47,18 +47,26 @@ export async function populate(
   const keys = isLarge ? await dropKeys(url) : [];
   // Two lanes: one for each processor of a small machine.
   await Promise.all([
-    lane(url, [
-      ["transactions", insertTransactions(shape)],
-      ["requests", insertRequests(shape)],
-    ], onProgress),
-    lane(url, [
-      ["users, wallets", insertOwners(shape)],
-      ["accounts", insertAccounts(shape)],
-      ["system account", updateOpeningAccount(shape)],
-      ["entries", insertEntries(shape)],
-      ["journal", insertJournal(shape)],
-      ["journal head", updateHead(shape)],
-    ], onProgress),
+    lane(
+      url,
+      [
+        ["transactions", insertTransactions(shape)],
+        ["requests", insertRequests(shape)],
+      ],
+      onProgress,
+    ),
+    lane(
+      url,
+      [
+        ["users, wallets", insertOwners(shape)],
+        ["accounts", insertAccounts(shape)],
+        ["system account", updateOpeningAccount(shape)],
+        ["entries", insertEntries(shape)],
+        ["journal", insertJournal(shape)],
+        ["journal head", updateHead(shape)],
+      ],
+      onProgress,
+    ),
   ]);
   await Promise.all([
     lane(url, keys.filter((key) => key.table === "entries").map(addKey), onProgress),

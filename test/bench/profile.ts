@@ -22,7 +22,9 @@ const IDLE = "(idle)";
 export async function summariseProfiles(folder: string): Promise<string> {
   const files = (await readdir(folder)).filter((file) => file.endsWith(".cpuprofile"));
   const texts = await Promise.all(
-    files.map(async (file) => `${file}\n${summarise(JSON.parse(await readFile(join(folder, file), "utf8")) as CpuProfile)}`),
+    files.map(
+      async (file) => `${file}\n${summarise(JSON.parse(await readFile(join(folder, file), "utf8")) as CpuProfile)}`,
+    ),
   );
   return texts.join("\n\n");
 }
@@ -40,7 +42,10 @@ function summarise({ nodes, samples, timeDeltas }: CpuProfile): string {
   const lines = [...selfUs]
     .sort(([, a], [, b]) => b - a)
     .slice(0, LINES_MAX)
-    .map(([place, us]) => `${((100 * us) / busyUs).toFixed(1).padStart(6)} %  ${(us / 1_000).toFixed(0).padStart(8)} ms  ${place}`);
+    .map(
+      ([place, us]) =>
+        `${((100 * us) / busyUs).toFixed(1).padStart(6)} %  ${(us / 1_000).toFixed(0).padStart(8)} ms  ${place}`,
+    );
   const seconds = (us: number): string => `${(us / 1e6).toFixed(1)} s`;
   return [`busy ${seconds(busyUs)}, idle ${seconds(idleUs)}; self time by function:`, ...lines].join("\n");
 }

@@ -151,7 +151,8 @@ export class RawConnection {
         if ((flags & FLAG.ACK) === 0) this.#send(frameHeader(0, FRAME.SETTINGS, FLAG.ACK, 0));
         return this.#onSettings();
       case FRAME.PING:
-        if ((flags & FLAG.ACK) === 0) this.#send(frameHeader(payload.length, FRAME.PING, FLAG.ACK, 0), Buffer.from(payload));
+        if ((flags & FLAG.ACK) === 0)
+          this.#send(frameHeader(payload.length, FRAME.PING, FLAG.ACK, 0), Buffer.from(payload));
         return;
       case FRAME.GOAWAY:
         return this.#break(`GOAWAY ${payload.readUInt32BE(4)}`);
@@ -265,7 +266,8 @@ function headerBlocks(address: string, path: string, deadlineMs: number): Header
 
 /** A header that the peer's table takes in; names and values are shorter than 127 bytes. */
 export function literal(name: number | string, value: string): Buffer {
-  const start = typeof name === "number" ? Buffer.from([0x40 | name]) : Buffer.concat([Buffer.from([0x40]), text(name)]);
+  const start =
+    typeof name === "number" ? Buffer.from([0x40 | name]) : Buffer.concat([Buffer.from([0x40]), text(name)]);
   return Buffer.concat([start, text(value)]);
 }
 
@@ -324,4 +326,3 @@ function grpcStatusIn(block: Buffer): number | undefined {
   }
   return undefined;
 }
-

@@ -75,12 +75,22 @@ function cpuText(result: RowRuns): string {
     const spread = spreadOf(validRuns(result).flatMap(({ sample }) => sample.cpuUs?.[name] ?? []));
     return spread === undefined ? "–" : spread.median.toFixed(0);
   };
-  return result.runs.some(({ sample }) => sample.cpuUs !== undefined) ? ["server", "postgres", "client"].map(median).join(" + ") : "";
+  return result.runs.some(({ sample }) => sample.cpuUs !== undefined)
+    ? ["server", "postgres", "client"].map(median).join(" + ")
+    : "";
 }
 
 function renderVerdicts(verdicts: readonly Verdict[]): string {
   return renderTable(
-    [{ title: "row" }, { title: "against" }, { title: "of" }, { title: "ratio", align: "right" }, { title: "spread", align: "right" }, { title: "goal" }, { title: "" }],
+    [
+      { title: "row" },
+      { title: "against" },
+      { title: "of" },
+      { title: "ratio", align: "right" },
+      { title: "spread", align: "right" },
+      { title: "goal" },
+      { title: "" },
+    ],
     verdicts.map(({ goal, ratio, isMet }) => [
       goal.row,
       goal.against,

@@ -74,8 +74,12 @@ export async function checkAll(
 function acknowledgementFaults({ total, perSecond }: Sample, recorded: number): string[] {
   return [
     ...(perSecond > 0 ? [] : ["nothing was answered"]),
-    ...(total !== undefined && recorded < total.ok ? [`${total.ok} transfers were acknowledged, ${recorded} recorded`] : []),
-    ...(total !== undefined && recorded > total.sent ? [`${total.sent} transfers were sent, ${recorded} recorded`] : []),
+    ...(total !== undefined && recorded < total.ok
+      ? [`${total.ok} transfers were acknowledged, ${recorded} recorded`]
+      : []),
+    ...(total !== undefined && recorded > total.sent
+      ? [`${total.sent} transfers were sent, ${recorded} recorded`]
+      : []),
     ...(total === undefined && recorded > 0 ? [`${recorded} transfers were recorded and none was sent`] : []),
   ];
 }

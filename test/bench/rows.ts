@@ -81,14 +81,22 @@ export const ROWS: readonly Row[] = [
   },
   functionRow("function", false),
   functionRow("function-hot", true),
-  { ...transferRow("typeorm", "typeorm", 64, false), title: "TypeORM, a transaction per request, pool of 20", isQuick: true },
+  {
+    ...transferRow("typeorm", "typeorm", 64, false),
+    title: "TypeORM, a transaction per request, pool of 20",
+    isQuick: true,
+  },
   { ...transferRow("typeorm-hot", "typeorm", 64, true), title: "the same, one hot wallet" },
   { ...transferRow("unary-1", "fresh", 1, false), isQuick: true, isOnCurve: true },
   { ...transferRow("unary-8", "fresh", 8, false), isOnCurve: true },
   { ...transferRow("unary-64", "fresh", 64, false), isQuick: true, isOnCurve: true },
   { ...transferRow("unary-512", "fresh", 512, false), isQuick: true, isOnCurve: true, shape: "unary" },
   { ...transferRow("unary-2048", "fresh", 2_048, false), isQuick: true, isOnCurve: true, shape: "unary" },
-  { ...transferRow("unary-512-quiet", "quiet", 512, false), title: "unary Transfer, GREY_LOG_LEVEL=warn", shape: "unary" },
+  {
+    ...transferRow("unary-512-quiet", "quiet", 512, false),
+    title: "unary Transfer, GREY_LOG_LEVEL=warn",
+    shape: "unary",
+  },
   { ...transferRow("unary-512-hot", "fresh", 512, true), isQuick: true, shape: "unary" },
   { ...batchRow("batch-100", "fresh", 100, false), isQuick: true },
   batchRow("batch-1000", "fresh", 1_000, false),
@@ -97,7 +105,11 @@ export const ROWS: readonly Row[] = [
   { ...streamRow("stream", "fresh", false), isQuick: true },
   { ...engineRow("engine", false), isQuick: true },
   engineRow("engine-hot", true),
-  { ...transferRow("large-unary-512", "large", 512, false), title: "unary Transfer, 1M wallets, 10M entries", shape: "unary" },
+  {
+    ...transferRow("large-unary-512", "large", 512, false),
+    title: "unary Transfer, 1M wallets, 10M entries",
+    shape: "unary",
+  },
   { ...batchRow("large-batch-100", "large", 100, false), title: "BatchTransfer of 100, 1M wallets, 10M entries" },
   ...(["fresh", "large"] as const).flatMap((books) => readRows(books)),
 ];
@@ -192,7 +204,10 @@ function loadRow(
 
 function sampleOfLoad(result: LoadResult, isTransfer: boolean): Sample {
   const count = result.okPerSecond * result.windowSeconds;
-  const cpuUs = Object.entries(result.cpuSeconds).map(([name, seconds]) => [name, count === 0 ? 0 : (seconds * 1e6) / count]);
+  const cpuUs = Object.entries(result.cpuSeconds).map(([name, seconds]) => [
+    name,
+    count === 0 ? 0 : (seconds * 1e6) / count,
+  ]);
   return {
     perSecond: result.okPerSecond,
     latencyUs: result.latencyUs,
@@ -219,7 +234,12 @@ function transferRow(id: string, books: BooksName, inFlight: number, isHot: bool
 function batchRow(id: string, books: BooksName, items: 100 | 1_000, isHot: boolean): Row {
   const title = `BatchTransfer of ${items.toLocaleString("en")}${isHot ? ", one hot wallet" : ""}`;
   const inFlight = Math.min(BATCHES_MAX, TRANSFERS_IN_BATCHES / items);
-  const work = (environment: Environment): Work => ({ kind: "batch", wallets: walletsOf(environment, books), isHot, items });
+  const work = (environment: Environment): Work => ({
+    kind: "batch",
+    wallets: walletsOf(environment, books),
+    isHot,
+    items,
+  });
   return { ...loadRow(id, title, books, inFlight, "transfers", work), shape: `batch-${items}` };
 }
 
@@ -270,12 +290,19 @@ function readRows(books: "fresh" | "large"): Row[] {
       transactions: transactionCount(environment.scale[books]),
     })),
     {
-      ...loadRow(`${books}-list-first`, `ListTransactions, first page, ${on}`, books, READERS, "reads", (environment) => list(environment, "")),
+      ...loadRow(`${books}-list-first`, `ListTransactions, first page, ${on}`, books, READERS, "reads", (environment) =>
+        list(environment, ""),
+      ),
       needsDeepPage: true,
     },
     {
-      ...loadRow(`${books}-list-1000th`, `ListTransactions, page 1,000, ${on}`, books, READERS, "reads", (environment) =>
-        list(environment, environment.pageToken(books)),
+      ...loadRow(
+        `${books}-list-1000th`,
+        `ListTransactions, page 1,000, ${on}`,
+        books,
+        READERS,
+        "reads",
+        (environment) => list(environment, environment.pageToken(books)),
       ),
       needsDeepPage: true,
     },

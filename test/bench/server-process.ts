@@ -47,7 +47,11 @@ export async function startServerProcess(cleanup: Cleanup, options: ServerOption
   if (profileDir !== undefined) await mkdir(profileDir, { recursive: true });
   const child = spawn(
     process.execPath,
-    [...(profileDir === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDir}`]), join(PROJECT_DIR, "bin/grey.js"), "serve"],
+    [
+      ...(profileDir === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDir}`]),
+      join(PROJECT_DIR, "bin/grey.js"),
+      "serve",
+    ],
     {
       env: { ...Object.fromEntries(inherited), DATABASE_URL: databaseUrl, GREY_PORT: String(port), ...settings },
       // A terminal's Ctrl-C is for the benchmark, which then stops the server.
@@ -104,7 +108,12 @@ function callOnce(address: string, path: string, message: Uint8Array): Promise<U
   return new Promise((resolve, reject) => {
     const session = connect(`http://${address}`);
     session.once("error", reject);
-    const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" });
+    const stream = session.request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
     const chunks: Buffer[] = [];
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("error", reject);

@@ -57,6 +57,8 @@ export async function typeormBaselineFaults(url: string, wallets: number): Promi
   return [
     ...(BigInt(row.total) === BigInt(wallets) * BigInt(OPENING_MINOR) ? [] : [`balances sum to ${row.total}`]),
     ...(row.unbalanced === "0" ? [] : [`entries sum to ${row.unbalanced}`]),
-    ...(BigInt(row.entries) === 2n * BigInt(row.transactions) ? [] : [`${row.transactions} transactions, ${row.entries} entries`]),
+    ...(BigInt(row.entries) === 2n * BigInt(row.transactions)
+      ? []
+      : [`${row.transactions} transactions, ${row.entries} entries`]),
   ];
 }

@@ -23,12 +23,7 @@ import { startServer, type TestServer } from "../support/server.js";
 
 const ATTEMPT_MS = 5_000;
 
-/** A database is made slowly on a busy machine. */
-const SET_UP_MS_MAX = 60_000;
-
-describe("a commit whose outcome the server does not see", function () {
-  this.timeout(20_000);
-
+describe("a commit whose outcome the server does not see", () => {
   let database: TestDatabase;
   let proxy: FaultProxy;
   let server: TestServer;
@@ -37,8 +32,7 @@ describe("a commit whose outcome the server does not see", function () {
   let walletA: string;
   let walletB: string;
 
-  before(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  before(async () => {
     database = await createTestDatabase();
     proxy = await startFaultProxy(database.url);
     server = await startServer({ DATABASE_URL: proxy.url, GREY_RETRY_AFTER_MS: "20" });
@@ -46,8 +40,7 @@ describe("a commit whose outcome the server does not see", function () {
     journal = new ClientJournal();
     [walletA = "", walletB = ""] = await openWallets(clients, journal, 2, 1_000n);
   });
-  after(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  after(async () => {
     clients.close();
     await server.stop();
     await proxy.stop();

@@ -19,7 +19,6 @@ import {
 import { endAllGrey, eventually, makeFolder, startGreyProcess, type GreyProcess } from "../support/process.js";
 import { startServer } from "../support/server.js";
 
-const SET_UP_MS_MAX = 60_000;
 const RECOVERY_MS_MAX = 5_000;
 const RETRY_AFTER_MS = 20;
 /** Longer than the server takes to say what it knows. */
@@ -27,9 +26,7 @@ const ATTEMPT_MS = 10_000;
 /** PostgreSQL recovers from a crash before it lets anybody in. */
 const RETURN_MS_MAX = 15_000;
 
-describe("a PostgreSQL that fails under a server in another process", function () {
-  this.timeout(20_000);
-
+describe("a PostgreSQL that fails under a server in another process", () => {
   let folder: Awaited<ReturnType<typeof makeFolder>>;
   let postgres: EmbeddedPostgres;
   let server: GreyProcess & { readonly address: string };
@@ -38,8 +35,7 @@ describe("a PostgreSQL that fails under a server in another process", function (
   let journal: ClientJournal;
   let wallets: string[];
 
-  before(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  before(async () => {
     folder = await makeFolder();
     postgres = await startEmbeddedPostgres({ dataDir: folder.path, port: 0 });
     server = await startGreyProcess({ DATABASE_URL: postgres.ownerUrl, GREY_RETRY_AFTER_MS: `${RETRY_AFTER_MS}` });
@@ -52,8 +48,7 @@ describe("a PostgreSQL that fails under a server in another process", function (
   afterEach("no error that Grey does not know", () => {
     expect(server.logs.filter(({ message }) => message === "fault")).to.deep.equal([]);
   });
-  after(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  after(async () => {
     health.stop();
     clients.close();
     await endAllGrey();

@@ -7,14 +7,10 @@ import { findViolations } from "../support/invariants.js";
 import { askAgain, ClientJournal, openWallets, planMovements, startLoad, transferOf } from "../support/load.js";
 import { endAllGrey, startGreyProcess } from "../support/process.js";
 
-/** Processes start slowly on a busy machine. */
-const SET_UP_MS_MAX = 60_000;
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
-describe("server processes on one database", function () {
-  this.timeout(20_000);
-
+describe("server processes on one database", () => {
   type Server = Awaited<ReturnType<typeof startGreyProcess>>;
   let database: TestDatabase;
   let clock: pg.Client;
@@ -24,8 +20,7 @@ describe("server processes on one database", function () {
   let clientsOfSlow: Clients;
   let journal: ClientJournal;
 
-  before(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  before(async () => {
     database = await createTestDatabase();
     clock = new pg.Client({ connectionString: database.url });
     await clock.connect();
@@ -101,7 +96,7 @@ describe("server processes on one database", function () {
   it("under opposing transfers: no caller meets a deadlock, and what went there and back leaves nothing", async () => {
     const [a = "", b = ""] = await openWallets(clientsOfFast, journal, 2, 100_000n);
     const setbacks = journal.setbacks.length;
-    const movements = Array.from({ length: 200 }, (_, n) =>
+    const movements = Array.from({ length: 120 }, (_, n) =>
       // Two callers of each server at a time go either way.
       n % 4 < 2 ? transferOf(a, b, 7n) : transferOf(b, a, 7n),
     );
@@ -119,7 +114,7 @@ describe("server processes on one database", function () {
   it("one killed with -9 in mid-load: the other gives its callers their answers", async () => {
     const wallets = await openWallets(clientsOfSlow, journal, 3, 10_000n);
     const setbacks = journal.setbacks.length;
-    const movements = planMovements(wallets, 150);
+    const movements = planMovements(wallets, 100);
     const load = startLoad({ servers: [clientsOfFast, clientsOfSlow], journal, movements, callers: 16 });
     await load.answered(40);
     fast.signal("SIGKILL");
@@ -134,7 +129,7 @@ describe("server processes on one database", function () {
   it("the only one killed with -9 in mid-load and started again: every call gets its one answer", async () => {
     const wallets = await openWallets(clientsOfSlow, journal, 3, 10_000n);
     const setbacks = journal.setbacks.length;
-    const movements = planMovements(wallets, 150);
+    const movements = planMovements(wallets, 100);
     const load = startLoad({ servers: [clientsOfSlow], journal, movements, callers: 16 });
     await load.answered(40);
     slow.signal("SIGKILL");

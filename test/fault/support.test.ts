@@ -8,17 +8,12 @@ import { findViolations } from "../support/invariants.js";
 import { ask, ClientJournal, depositOf, openWallets, transferOf } from "../support/load.js";
 import { startServer, type TestServer } from "../support/server.js";
 
-/** A database is made slowly on a busy machine. */
-const SET_UP_MS_MAX = 60_000;
-
-describe("the fault proxy", function () {
-  this.timeout(20_000);
+describe("the fault proxy", () => {
   let database: TestDatabase;
   let proxy: FaultProxy;
   const clients: pg.Client[] = [];
 
-  before(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  before(async () => {
     database = await createTestDatabase();
     proxy = await startFaultProxy(database.url);
     await direct("CREATE TABLE marks (mark text PRIMARY KEY)");
@@ -26,8 +21,7 @@ describe("the fault proxy", function () {
   afterEach(async () => {
     for (const client of clients.splice(0)) await client.end().catch(() => undefined);
   });
-  after(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  after(async () => {
     await proxy.stop();
     await database.drop();
   });
@@ -184,9 +178,7 @@ describe("the fault proxy", function () {
   });
 });
 
-describe("the invariants", function () {
-  this.timeout(20_000);
-
+describe("the invariants", () => {
   const TABLES = ["transactions", "entries", "accounts"] as const;
   const journal = new ClientJournal();
   let server: TestServer;
@@ -195,8 +187,7 @@ describe("the invariants", function () {
   let walletA: string;
   let walletB: string;
 
-  before(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  before(async () => {
     server = await startServer();
     clients = connectClients(server.address);
     [walletA = "", walletB = ""] = await openWallets(clients, journal, 2, 1_000n);
@@ -212,8 +203,7 @@ describe("the invariants", function () {
   afterEach(async () => {
     for (const table of TABLES) await admin.query(`TRUNCATE ${table}; INSERT INTO ${table} TABLE true_${table}`);
   });
-  after(async function () {
-    this.timeout(SET_UP_MS_MAX);
+  after(async () => {
     await admin.end();
     clients.close();
     await server.stop();

@@ -4,7 +4,13 @@ import { measureCapacity } from "../bench/calibrate.js";
 import { runLoad, startServing } from "../bench/children.js";
 import { Cleanup } from "../bench/cleanup.js";
 import { createFunctionBaseline, functionBaselineFaults, runFunctionFromNode } from "../bench/function-baseline.js";
-import { countRequests, greyConservationFaults, integrityFaults, journalSize, pageTokenOf } from "../bench/grey-books.js";
+import {
+  countRequests,
+  greyConservationFaults,
+  integrityFaults,
+  journalSize,
+  pageTokenOf,
+} from "../bench/grey-books.js";
 import type { LoadPlan, LoadResult, Work } from "../bench/load-plan.js";
 import { populate, transactionCount } from "../bench/populate.js";
 import { createTypeormBaseline, typeormBaselineFaults } from "../bench/typeorm-books.js";

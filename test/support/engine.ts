@@ -90,13 +90,7 @@ export async function openEngineBooks(): Promise<EngineBooks> {
       await admin.query(
         `INSERT INTO accounts (id, currency_code, normal_side, state, min_balance, max_balance)
          SELECT id, $2, 2, $3, $4, $5 FROM unnest($1::uuid[]) AS wallet (id)`,
-        [
-          ids,
-          currencyCode,
-          state,
-          limits.minBalance === undefined ? 0n : limits.minBalance,
-          limits.maxBalance ?? null,
-        ],
+        [ids, currencyCode, state, limits.minBalance === undefined ? 0n : limits.minBalance, limits.maxBalance ?? null],
       );
       for (const id of ids) callers.openings.set(id, 0n);
       return ids;
@@ -189,9 +183,7 @@ function createGate(): PassingGate {
       letPass(held.length);
     },
     pass: (run) =>
-      isClosed
-        ? new Promise((resolve, reject) => held.push(() => void run().then(resolve, reject)))
-        : run(),
+      isClosed ? new Promise((resolve, reject) => held.push(() => void run().then(resolve, reject))) : run(),
   };
 }
 

@@ -7,7 +7,7 @@ import { CallError, type Clients } from "./client.js";
 
 const CURRENCY = "USD";
 const PAUSE_MS = 20;
-const ANSWER_MS_MAX = 15_000;
+const ANSWER_MS_MAX = 30_000;
 
 /** A movement that a caller asks for. */
 export interface Movement {

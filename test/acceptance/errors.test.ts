@@ -1,0 +1,345 @@
+import { randomUUID } from "node:crypto";
+import { expect } from "chai";
+import pg from "pg";
+import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
+import { credentials } from "@grpc/grpc-js";
+import { call, CallError, connect, refusal, type Clients } from "../support/client.js";
+import { eventually, wayTo } from "../support/process.js";
+import { startServer, type TestServer } from "../support/server.js";
+
+const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
+const HEADERS = { traceparent: `00-${TRACE_ID}-b7ad6b7169203331-01` };
+
+/** What must not be told to a caller: statements, tables, files, stacks, the driver. */
+const LEAKS =
+  /\b(select|insert|update|relation|column|constraint|postgres|typeorm|pg_|sql)\b|\bat .*:\d+|node_modules|\/src\//i;
+
+describe("an error", () => {
+  let server: TestServer;
+  let grey: Clients;
+  let admin: pg.Client;
+  let userId: string;
+  let walletId: string;
+  let otherWalletId: string;
+
+  before(async () => {
+    server = await startServer({ GREY_RETRY_AFTER_MS: "1500" });
+    grey = connect(server.address);
+    admin = new pg.Client(server.databaseUrl);
+    await admin.connect();
+    const made = await grey.users.createUser(user());
+    userId = made.user!.id;
+    walletId = await createWallet("USD");
+    otherWalletId = await createWallet("USD");
+  });
+  after(async () => {
+    grey.close();
+    await admin.end();
+    await server.stop();
+  });
+
+  /** A request that is refused for each reason that a caller can bring about, and what else the error must tell. */
+  const REFUSALS: readonly {
+    reason: string;
+    code: string;
+    metadata: readonly string[];
+    ask: (requestId: string) => Promise<unknown>;
+  }[] = [
+    {
+      reason: "INVALID_REQUEST",
+      code: "INVALID_ARGUMENT",
+      metadata: [],
+      ask: () => grey.users.listUsers({ pageSize: -1, pageToken: "" }, HEADERS),
+    },
+    {
+      reason: "REQUEST_ID_REUSED",
+      code: "ALREADY_EXISTS",
+      metadata: ["request_id", "differs"],
+      ask: async (requestId) => {
+        await grey.users.createUser({ ...user(), requestId });
+        return grey.users.createUser({ ...user(), requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "PAGE_TOKEN_INVALID",
+      code: "INVALID_ARGUMENT",
+      metadata: [],
+      ask: () => grey.users.listUsers({ pageSize: 1, pageToken: "AAAA" }, HEADERS),
+    },
+    {
+      reason: "ETAG_MISMATCH",
+      code: "ABORTED",
+      metadata: ["etag"],
+      ask: (requestId) => grey.users.deleteUser({ requestId, userId, etag: "old" }, HEADERS),
+    },
+    {
+      reason: "USER_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["user_id"],
+      ask: () => grey.users.getUser({ by: { $case: "id", value: randomUUID() } }, HEADERS),
+    },
+    {
+      reason: "EMAIL_TAKEN",
+      code: "ALREADY_EXISTS",
+      metadata: [],
+      ask: async (requestId) => {
+        const first = user();
+        await grey.users.createUser(first);
+        return grey.users.createUser({ ...first, requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "USER_HAS_FUNDS",
+      code: "FAILED_PRECONDITION",
+      metadata: ["user_id", "wallet_id"],
+      ask: (requestId) => grey.users.deleteUser({ requestId, userId, etag: "" }, HEADERS),
+    },
+    {
+      reason: "WALLET_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["wallet_id"],
+      ask: () => grey.wallets.getBalance({ walletId: randomUUID() }, HEADERS),
+    },
+    {
+      reason: "WALLET_FROZEN",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id", "transaction_id"],
+      ask: async (requestId) => {
+        const frozen = await createWallet("USD");
+        // Freezing by an RPC is yet to come; no posting has seen this wallet since it was opened.
+        await admin.query("UPDATE accounts SET state = 2, revision = revision + 1 WHERE id = $1", [frozen]);
+        return grey.transactions.transfer({ ...transfer(1n), requestId, fromWalletId: frozen }, HEADERS);
+      },
+    },
+    {
+      reason: "WALLET_CLOSED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id", "transaction_id"],
+      ask: async (requestId) => {
+        const { user: gone } = await grey.users.createUser(user());
+        const closed = await createWallet("USD", gone!.id, 0n);
+        await grey.users.deleteUser({ requestId: randomUUID(), userId: gone!.id, etag: "" });
+        return grey.transactions.transfer({ ...transfer(1n), requestId, toWalletId: closed }, HEADERS);
+      },
+    },
+    {
+      reason: "ACCOUNT_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["system_account", "currency_code"],
+      ask: () =>
+        grey.ledger.getAccount(
+          { by: { $case: "systemAccount", value: { name: "nowhere", currencyCode: "USD" } } },
+          HEADERS,
+        ),
+    },
+    {
+      reason: "CURRENCY_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["currency_code"],
+      ask: (requestId) => grey.wallets.createWallet({ ...wallet("ZQZ"), requestId }, HEADERS),
+    },
+    {
+      reason: "CURRENCY_EXISTS",
+      code: "ALREADY_EXISTS",
+      metadata: ["currency_code"],
+      ask: (requestId) => grey.ledger.createCurrency({ requestId, code: "USD", exponent: 2, name: "Dollar" }, HEADERS),
+    },
+    {
+      reason: "TRANSACTION_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["transaction_id"],
+      ask: () => grey.transactions.getTransaction({ by: { $case: "id", value: randomUUID() } }, HEADERS),
+    },
+    {
+      reason: "INSUFFICIENT_FUNDS",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id", "available_minor_units", "required_minor_units", "currency_code", "transaction_id"],
+      ask: (requestId) => grey.transactions.transfer({ ...transfer(1_000_000n), requestId }, HEADERS),
+    },
+    {
+      reason: "CURRENCY_MISMATCH",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id", "wallet_currency_code", "amount_currency_code", "transaction_id"],
+      ask: async (requestId) =>
+        grey.transactions.transfer({ ...transfer(1n), requestId, toWalletId: await createWallet("EUR") }, HEADERS),
+    },
+    {
+      reason: "SAME_WALLET",
+      code: "INVALID_ARGUMENT",
+      metadata: ["wallet_id", "transaction_id"],
+      ask: (requestId) => grey.transactions.transfer({ ...transfer(1n), requestId, toWalletId: walletId }, HEADERS),
+    },
+    {
+      reason: "BALANCE_OVERFLOW",
+      code: "OUT_OF_RANGE",
+      metadata: ["account_id", "transaction_id"],
+      ask: (requestId) =>
+        grey.transactions.deposit({ ...transfer(2n ** 63n - 1n), requestId, walletId, systemAccount: "" }, HEADERS),
+    },
+  ];
+
+  for (const { reason, code, metadata, ask } of REFUSALS) {
+    it(`${reason} is ${code} and tells ${metadata.join(", ") || "nothing more"}, request and trace id, and no internals`, async () => {
+      const requestId = randomUUID();
+      const error = await refusal(ask(requestId));
+      expect(error).to.include({ code, reason, domain: "grey", traceId: TRACE_ID });
+      expect(Object.keys(error.info)).to.have.members(metadata);
+      expectIds(error);
+      if (metadata.includes("transaction_id") && reason !== "TRANSACTION_NOT_FOUND") {
+        expect(error.requestId).to.equal(requestId);
+      }
+      expect(error.violations.size > 0).to.equal(reason === "INVALID_REQUEST");
+      expect(error.retryAfterMs).to.equal(undefined);
+      expect(error.message).not.to.match(LEAKS);
+    });
+  }
+
+  it("carries the request_id of its message, in lower case, else the header's, else a new one", async () => {
+    const requestId = randomUUID();
+    const refused = { ...transfer(1_000_000n), requestId: requestId.toUpperCase() };
+    expect((await refusal(grey.transactions.transfer(refused, { "x-request-id": "mine" }))).requestId).to.equal(
+      requestId,
+    );
+    const missing = { by: { $case: "id" as const, value: randomUUID() } };
+    expect((await refusal(grey.users.getUser(missing, { "x-request-id": "mine" }))).requestId).to.equal("mine");
+    expect((await refusal(grey.users.getUser(missing))).requestId).to.match(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+    const forged = await refusal(grey.users.getUser(missing, { "x-request-id": "a b" }));
+    expect(forged.requestId).to.match(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+  });
+
+  it("carries a new trace id when the caller has none, or none that is valid", async () => {
+    const missing = { by: { $case: "id" as const, value: randomUUID() } };
+    const ids = new Set<string | undefined>();
+    for (const traceparent of [
+      undefined,
+      "",
+      "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+      `00-${TRACE_ID.toUpperCase()}-b7ad6b7169203331-01`,
+      `${TRACE_ID}`,
+    ]) {
+      const error = await refusal(grey.users.getUser(missing, traceparent === undefined ? {} : { traceparent }));
+      expect(error.traceId).to.match(/^[0-9a-f]{32}$/);
+      expect(error.traceId).not.to.match(/^0+$/);
+      ids.add(error.traceId);
+    }
+    expect(ids.size).to.equal(5);
+  });
+
+  it("and an answer alike carry both ids in their trailers", async () => {
+    const users = new UserServiceClient(server.address, credentials.createInsecure());
+    const requestId = randomUUID();
+    const { trailers } = await call(users.createUser, users, { ...user(), requestId }, HEADERS);
+    users.close();
+    expect(trailers.get("grey-request-id")).to.deep.equal([requestId]);
+    expect(trailers.get("grey-trace-id")).to.deep.equal([TRACE_ID]);
+  });
+
+  it("that is a stored answer says so, also for a user or a wallet", async () => {
+    const request = { ...wallet("ZQZ"), requestId: randomUUID() };
+    expect((await refusal(grey.wallets.createWallet(request))).info).to.deep.equal({ currency_code: "ZQZ" });
+    expect((await refusal(grey.wallets.createWallet(request))).info).to.deep.equal({
+      currency_code: "ZQZ",
+      replayed: "true",
+    });
+  });
+
+  it("that nobody foresaw is INTERNAL: the caller is told nothing of it, the log everything but values", async () => {
+    await admin.query("ALTER TABLE users ADD CONSTRAINT unforeseen CHECK (name <> 'canary-name')");
+    const request = { ...user(), name: "canary-name" };
+    const error = await refusal(grey.users.createUser(request, HEADERS));
+    await admin.query("ALTER TABLE users DROP CONSTRAINT unforeseen");
+    expect(error).to.include({ code: "INTERNAL", reason: "INTERNAL", domain: "grey", message: "internal error" });
+    expect(error.info).to.deep.equal({});
+    expectIds(error);
+    const fault = server.logs.find((line) => line.message === "fault");
+    expect(fault).to.include({
+      level: "error",
+      method: "/grey.user.v1.UserService/CreateUser",
+      requestId: request.requestId,
+      traceId: TRACE_ID,
+      code: "23514",
+      constraint: "unforeseen",
+    });
+    expect(fault!.at).to.be.a("string").that.includes("user-service");
+    expect(JSON.stringify(server.logs)).not.to.include("canary").and.not.to.include(request.email);
+    // It used nothing up.
+    await grey.users.createUser(request);
+  });
+
+  it("of an unreachable database is UNAVAILABLE with RetryInfo, and says nothing of where the database is", async () => {
+    const way = await wayTo(server.databaseUrl);
+    await way.open();
+    const other = await startServer({ DATABASE_URL: way.url, GREY_RETRY_AFTER_MS: "1500" });
+    const client = connect(other.address);
+    try {
+      await client.users.listUsers({ pageSize: 1, pageToken: "" });
+      await way.cut();
+      for (const ask of [
+        () => client.users.listUsers({ pageSize: 1, pageToken: "" }, HEADERS),
+        () => client.users.createUser(user(), HEADERS),
+        () => client.wallets.getBalance({ walletId }, HEADERS),
+        () => client.transactions.transfer(transfer(1n), HEADERS),
+        () => client.ledger.checkIntegrity({ maxFaults: 0 }, HEADERS),
+      ]) {
+        const error = await refusal(ask());
+        expect(error).to.include({
+          code: "UNAVAILABLE",
+          reason: "DATABASE_UNAVAILABLE",
+          domain: "grey",
+          retryAfterMs: 1_500,
+        });
+        expectIds(error);
+        expect(error.message).not.to.match(LEAKS);
+        expect(error.message).not.to.include(new URL(way.url).port);
+      }
+      await way.open();
+      await eventually("an answer", () =>
+        client.wallets.getBalance({ walletId }).then(
+          () => true,
+          () => false,
+        ),
+      );
+      await client.transactions.transfer(transfer(1n));
+    } finally {
+      client.close();
+      await other.stop();
+      await way.cut();
+    }
+  });
+
+  function expectIds(error: CallError): void {
+    expect(error.traceId).to.equal(TRACE_ID);
+    expect(error.requestId).to.be.a("string").and.not.equal("");
+    expect(error.trailers.get("grey-trace-id")).to.deep.equal([error.traceId]);
+    expect(error.trailers.get("grey-request-id")).to.deep.equal([error.requestId]);
+  }
+
+  async function createWallet(currencyCode: string, owner = userId, minorUnits = 100n): Promise<string> {
+    const answer = await grey.wallets.createWallet({
+      ...wallet(currencyCode),
+      userId: owner,
+      initialBalance: { currencyCode, minorUnits },
+    });
+    return answer.wallet!.id;
+  }
+
+  function wallet(currencyCode: string) {
+    return { requestId: randomUUID(), userId, currencyCode, label: "", initialBalance: undefined, metadata: {} };
+  }
+
+  function transfer(minorUnits: bigint) {
+    return {
+      requestId: randomUUID(),
+      fromWalletId: walletId,
+      toWalletId: otherWalletId,
+      amount: { currencyCode: "USD", minorUnits },
+      description: "",
+      metadata: {},
+      effectiveTime: undefined,
+    };
+  }
+});
+
+function user() {
+  return { requestId: randomUUID(), name: "Ada", email: `${randomUUID()}@example.com`, metadata: {} };
+}

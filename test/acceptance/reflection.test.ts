@@ -1,0 +1,202 @@
+import { createFileRegistry, fromBinary, getOption, hasOption, type FileRegistry } from "@bufbuild/protobuf";
+import {
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  type DescriptorProto,
+  type FileDescriptorProto,
+} from "@bufbuild/protobuf/wkt";
+import { create } from "@bufbuild/protobuf";
+import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { credentials } from "@grpc/grpc-js";
+import { expect } from "chai";
+import {
+  ServerReflectionClient,
+  type ServerReflectionRequest,
+  type ServerReflectionResponse,
+} from "../../generated/grpc/reflection/v1/reflection.js";
+import { ServerReflectionClient as ServerReflectionAlphaClient } from "../../generated/grpc/reflection/v1alpha/reflection.js";
+import { startServer, type TestServer } from "../support/server.js";
+
+type Question = NonNullable<ServerReflectionRequest["messageRequest"]>;
+type Reply = NonNullable<ServerReflectionResponse["messageResponse"]>;
+
+const SERVICES = [
+  "grey.user.v1.UserService",
+  "grey.wallet.v1.WalletService",
+  "grey.transaction.v1.TransactionService",
+  "grey.ledger.v1.LedgerService",
+  "grpc.health.v1.Health",
+  "grpc.reflection.v1.ServerReflection",
+  "grpc.reflection.v1alpha.ServerReflection",
+];
+
+const NOT_FOUND = 5;
+
+for (const [version, Client] of [
+  ["v1", ServerReflectionClient],
+  ["v1alpha", ServerReflectionAlphaClient],
+] as const) {
+  describe(`reflection ${version}`, () => {
+    let server: TestServer;
+    let client: ServerReflectionClient;
+
+    before(async () => {
+      server = await startServer();
+      client = new Client(server.address, credentials.createInsecure());
+    });
+    after(async () => {
+      client.close();
+      await server.stop();
+    });
+
+    /** The answers to questions that are asked one after the other on one stream. */
+    function ask(...questions: Question[]): Promise<ServerReflectionResponse[]> {
+      return new Promise((resolve, reject) => {
+        const answers: ServerReflectionResponse[] = [];
+        const stream = client.serverReflectionInfo();
+        stream.on("data", (answer: ServerReflectionResponse) => answers.push(answer));
+        stream.on("end", () => resolve(answers));
+        stream.on("error", reject);
+        for (const messageRequest of questions) stream.write({ host: "here", messageRequest });
+        stream.end();
+      });
+    }
+
+    async function askOne(question: Question): Promise<Reply> {
+      const [answer] = await ask(question);
+      return answer!.messageResponse!;
+    }
+
+    async function filesWith(symbol: string): Promise<FileDescriptorProto[]> {
+      return filesOf(await askOne({ $case: "fileContainingSymbol", value: symbol }));
+    }
+
+    it("lists every service", async () => {
+      const reply = await askOne({ $case: "listServices", value: "" });
+      expect(reply.$case).to.equal("listServicesResponse");
+      const { service } = reply.value as { service: { name: string }[] };
+      expect(service.map(({ name }) => name)).to.have.members(SERVICES);
+    });
+
+    it("repeats the question in its answer, and answers many on one stream in their order", async () => {
+      const questions: Question[] = [
+        { $case: "fileContainingSymbol", value: "grey.user.v1.User" },
+        { $case: "listServices", value: "" },
+        { $case: "fileByFilename", value: "grey/type/v1/money.proto" },
+      ];
+      const answers = await ask(...questions);
+      expect(answers.map(({ validHost }) => validHost)).to.deep.equal(["here", "here", "here"]);
+      expect(answers.map(({ originalRequest }) => originalRequest?.messageRequest)).to.deep.equal(questions);
+      expect(answers.map(({ messageResponse }) => messageResponse?.$case)).to.deep.equal([
+        "fileDescriptorResponse",
+        "listServicesResponse",
+        "fileDescriptorResponse",
+      ]);
+    });
+
+    it("gives each service's file with all that it imports: enough to make a client of", async () => {
+      for (const name of SERVICES) {
+        const registry = registryOf(await filesWith(name));
+        const service = registry.getService(name);
+        expect(service?.methods, name).not.to.deep.equal([]);
+      }
+    });
+
+    it("finds every symbol of every file: services, methods, messages, fields, enums, nested ones too", async () => {
+      const files = new Map<string, FileDescriptorProto>();
+      for (const name of SERVICES) for (const file of await filesWith(name)) files.set(file.name, file);
+      const symbols = [...files.values()].flatMap((file) =>
+        symbolsOf(file).map((symbol) => ({ symbol, file: file.name })),
+      );
+      expect(symbols.length).to.be.greaterThan(300);
+      const answers = await ask(
+        ...symbols.map(({ symbol }) => ({ $case: "fileContainingSymbol" as const, value: symbol })),
+      );
+      const missing = symbols.filter(({ file }, index) => {
+        const reply = answers[index]!.messageResponse!;
+        return reply.$case !== "fileDescriptorResponse" || filesOf(reply)[0]?.name !== file;
+      });
+      expect(missing).to.deep.equal([]);
+    });
+
+    it("gives the files with the rules of their fields and their comments", async () => {
+      const registry = registryOf(await filesWith("grey.transaction.v1.TransactionService"));
+      const request = registry.getMessage("grey.transaction.v1.TransferRequest")!;
+      const requestId = request.fields.find((field) => field.name === "request_id")!;
+      expect(hasOption(requestId, fieldRules)).to.equal(true);
+      const rules = getOption(requestId, fieldRules);
+      expect(rules.required).to.equal(true);
+      expect(rules.type.case === "string" && rules.type.value.wellKnown.case).to.equal("uuid");
+      const comments = request.file.proto.sourceCodeInfo?.location.filter((one) => one.leadingComments !== "");
+      expect(comments).not.to.deep.equal([]);
+    });
+
+    it("gives a file by its name", async () => {
+      const [file] = filesOf(await askOne({ $case: "fileByFilename", value: "grey/type/v1/money.proto" }));
+      expect(file!.messageType.map(({ name }) => name)).to.deep.equal(["Money"]);
+    });
+
+    for (const question of [
+      { $case: "fileContainingSymbol", value: "grey.user.v1.Nobody" },
+      { $case: "fileContainingSymbol", value: "" },
+      { $case: "fileContainingSymbol", value: "__proto__" },
+      { $case: "fileByFilename", value: "../../package.json" },
+      { $case: "fileByFilename", value: "constructor" },
+    ] as const) {
+      it(`answers ${question.$case} ${JSON.stringify(question.value)} with NOT_FOUND, and goes on`, async () => {
+        const [missing, list] = await ask(question, { $case: "listServices", value: "" });
+        expect(missing!.messageResponse).to.deep.include({ $case: "errorResponse" });
+        expect((missing!.messageResponse!.value as { errorCode: number }).errorCode).to.equal(NOT_FOUND);
+        expect(list!.messageResponse!.$case).to.equal("listServicesResponse");
+      });
+    }
+  });
+}
+
+function filesOf(reply: Reply): FileDescriptorProto[] {
+  expect(reply.$case, JSON.stringify(reply)).to.equal("fileDescriptorResponse");
+  const { fileDescriptorProto } = reply.value as { fileDescriptorProto: Uint8Array[] };
+  return fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes));
+}
+
+/** A registry of the files alone; it fails when an import is missing. */
+function registryOf(files: readonly FileDescriptorProto[]): FileRegistry {
+  const byName = new Map(files.map((file) => [file.name, file]));
+  const sorted: FileDescriptorProto[] = [];
+  const add = (file: FileDescriptorProto): void => {
+    if (sorted.includes(file)) return;
+    for (const name of file.dependency) {
+      const imported = byName.get(name);
+      expect(imported, `${name}, imported by ${file.name}`).not.to.equal(undefined);
+      add(imported!);
+    }
+    sorted.push(file);
+  };
+  files.forEach(add);
+  return createFileRegistry(create(FileDescriptorSetSchema, { file: sorted }));
+}
+
+function symbolsOf(file: FileDescriptorProto): string[] {
+  const inMessage = (message: DescriptorProto, scope: string): string[] => {
+    const name = `${scope}.${message.name}`;
+    return [
+      name,
+      ...message.field.map((field) => `${name}.${field.name}`),
+      ...message.oneofDecl.map((oneof) => `${name}.${oneof.name}`),
+      ...message.enumType.map((one) => `${name}.${one.name}`),
+      ...message.nestedType.flatMap((nested) => inMessage(nested, name)),
+    ];
+  };
+  return [
+    ...file.messageType.flatMap((message) => inMessage(message, file.package)),
+    // An enum's values stand beside it, as in C++.
+    ...file.enumType.flatMap((one) => [
+      `${file.package}.${one.name}`,
+      ...one.value.map((value) => `${file.package}.${value.name}`),
+    ]),
+    ...file.service.flatMap((service) => [
+      `${file.package}.${service.name}`,
+      ...service.method.map((method) => `${file.package}.${service.name}.${method.name}`),
+    ]),
+  ];
+}
