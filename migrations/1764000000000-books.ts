@@ -45,7 +45,7 @@ export class Books1764000000000 implements MigrationInterface {
   async down(queryRunner: QueryRunner): Promise<void> {
     await queryRunner.query(`
       DROP FUNCTION entry_sequence_before_index(uuid, bigint);
-      DROP FUNCTION entry_sequence_before_time(uuid, timestamptz);
+      DROP FUNCTION journal_index_from_time(timestamptz);
       DROP TABLE journal_batches, journal_head, requests, entries, transactions, accounts, wallets, users, currencies, installation;
     `);
     // The role may serve other databases of the same cluster, so it stays.
@@ -202,8 +202,8 @@ CREATE TABLE journal_batches (
 );
 `;
 
-// An account's entries are dense in sequence, and journal_index and create_time never fall along it. So a binary search
-// over the primary key finds a place in any history in about log2(n) look-ups, without another index.
+// An account's entries are dense in sequence, and journal_index grows along it; time never falls along the journal. So a
+// binary search over a primary key finds a place in any history in about log2(n) look-ups, without another index.
 const FUNCTIONS = `
 CREATE FUNCTION entry_sequence_before_index(p_account uuid, p_index bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
@@ -225,25 +225,25 @@ END $$;
 COMMENT ON FUNCTION entry_sequence_before_index(uuid, bigint) IS
   'The sequence of the latest entry of the account whose journal index is less than the given one; 0 for none.';
 
-CREATE FUNCTION entry_sequence_before_time(p_account uuid, p_time timestamptz) RETURNS bigint
+CREATE FUNCTION journal_index_from_time(p_time timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
   v_low bigint := 0;
   v_high bigint;
-  v_middle bigint;
-  v_found timestamptz;
+  v_first bigint;
+  v_end bigint;
+  v_time timestamptz;
 BEGIN
-  SELECT sequence INTO v_high FROM entries WHERE account_id = p_account ORDER BY sequence DESC LIMIT 1;
-  IF v_high IS NULL THEN RETURN 0; END IF;
+  SELECT size INTO STRICT v_high FROM journal_head;
   WHILE v_low < v_high LOOP
-    v_middle := (v_low + v_high + 1) / 2;
-    SELECT create_time INTO v_found FROM entries WHERE account_id = p_account AND sequence = v_middle;
-    IF v_found < p_time THEN v_low := v_middle; ELSE v_high := v_middle - 1; END IF;
+    SELECT first_index, first_index + cardinality(record_ids), create_time INTO STRICT v_first, v_end, v_time
+    FROM journal_batches WHERE first_index <= (v_low + v_high) / 2 ORDER BY first_index DESC LIMIT 1;
+    IF v_time < p_time THEN v_low := v_end; ELSE v_high := v_first; END IF;
   END LOOP;
   RETURN v_low;
 END $$;
-COMMENT ON FUNCTION entry_sequence_before_time(uuid, timestamptz) IS
-  'The sequence of the latest entry of the account that was recorded before the given time; 0 for none.';
+COMMENT ON FUNCTION journal_index_from_time(timestamptz) IS
+  'The index of the first journal record that was appended at the given time or later; the journal''s size for none.';
 `;
 
 // Roles belong to the cluster: another Grey database of the cluster may have made it, even at this moment.

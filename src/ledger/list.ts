@@ -1,3 +1,4 @@
+import { present } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
 import { toIso, type Micros } from "../base/time.js";
 import { int2Array, uuidArray } from "../db/binary-array.js";
@@ -29,32 +30,31 @@ export interface TransactionPage {
 const LIST = `
 WITH places AS (
   SELECT w.id, entry_sequence_before_index(w.id, $2::bigint) AS below,
-    CASE WHEN $4::timestamptz IS NULL THEN NULL ELSE entry_sequence_before_time(w.id, $4::timestamptz) END AS below_time,
-    CASE WHEN $3::timestamptz IS NULL THEN 0 ELSE entry_sequence_before_time(w.id, $3::timestamptz) END AS above
+    CASE WHEN $3::bigint = 0 THEN 0 ELSE entry_sequence_before_index(w.id, $3::bigint) END AS above
   FROM unnest($1::uuid[]) AS w (id)
 )
 SELECT id, journal_index FROM (
   SELECT e.transaction_id AS id, e.journal_index
   FROM places p CROSS JOIN LATERAL (
     SELECT transaction_id, journal_index FROM entries
-    WHERE account_id = p.id AND sequence <= least(p.below, p.below_time) AND sequence > p.above
-    ORDER BY sequence DESC LIMIT $5
-  ) e WHERE ${TRANSACTION_STATE.POSTED} = ANY ($6::smallint[])
+    WHERE account_id = p.id AND sequence <= p.below AND sequence > p.above
+    ORDER BY sequence DESC LIMIT $4
+  ) e WHERE ${TRANSACTION_STATE.POSTED} = ANY ($5::smallint[])
   UNION
   SELECT r.id, r.journal_index
   FROM places p CROSS JOIN LATERAL (
     (SELECT id, journal_index FROM transactions
-     WHERE debit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2
-       AND ($3::timestamptz IS NULL OR create_time >= $3) AND ($4::timestamptz IS NULL OR create_time < $4)
-     ORDER BY journal_index DESC LIMIT $5)
+     WHERE debit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2 AND journal_index >= $3
+     ORDER BY journal_index DESC LIMIT $4)
     UNION ALL
     (SELECT id, journal_index FROM transactions
-     WHERE credit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2
-       AND ($3::timestamptz IS NULL OR create_time >= $3) AND ($4::timestamptz IS NULL OR create_time < $4)
-     ORDER BY journal_index DESC LIMIT $5)
-  ) r WHERE ${TRANSACTION_STATE.REJECTED} = ANY ($6::smallint[])
+     WHERE credit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2 AND journal_index >= $3
+     ORDER BY journal_index DESC LIMIT $4)
+  ) r WHERE ${TRANSACTION_STATE.REJECTED} = ANY ($5::smallint[])
 ) found
-ORDER BY journal_index DESC LIMIT $5`;
+ORDER BY journal_index DESC LIMIT $4`;
+
+const INDEX_FROM_TIME = "SELECT journal_index_from_time($1::timestamptz) AS index";
 
 /** How many transactions one call looks at, per transaction asked for, before it answers with a page that is not full. */
 const LOOKED_AT_MAX = 20;
@@ -72,7 +72,9 @@ export async function listTransactions(
   pageSize: number,
 ): Promise<TransactionPage> {
   const page: LedgerTransaction[] = [];
-  let next = below ?? LAST_INDEX;
+  const from = filter.from === null ? 0n : await indexFromTime(client, filter.from);
+  const end = filter.before === null ? LAST_INDEX : await indexFromTime(client, filter.before);
+  let next = below === undefined || below > end ? end : below;
   for (let lookedAt = 0; lookedAt < LOOKED_AT_MAX * pageSize; lookedAt += pageSize) {
     const { rows } = await client.query<{ id: Uuid; journal_index: bigint }>({
       name: "transactions-list",
@@ -80,8 +82,7 @@ export async function listTransactions(
       values: [
         uuidArray(filter.accountIds),
         next,
-        filter.from === null ? null : toIso(filter.from),
-        filter.before === null ? null : toIso(filter.before),
+        from,
         pageSize + 1,
         int2Array(filter.states.length === 0 ? Object.values(TRANSACTION_STATE) : filter.states),
       ],
@@ -105,4 +106,14 @@ export async function listTransactions(
     next = last.journal_index;
   }
   return { transactions: page, nextBelow: next };
+}
+
+/** The first journal index at this time or later. */
+async function indexFromTime(client: Queryable, time: Micros): Promise<bigint> {
+  const { rows } = await client.query<{ index: bigint }>({
+    name: "journal-index-from-time",
+    text: INDEX_FROM_TIME,
+    values: [toIso(time)],
+  });
+  return present(rows[0], "a journal index").index;
 }

@@ -12,7 +12,7 @@ export type Decision = { readonly entries: readonly [Entry, Entry] } | { readonl
  * Decides one command against the books and, when it is posted, changes them.
  *
  * A refusal changes nothing. When several rules refuse, the first of this order answers: SAME_WALLET; then, debit
- * account before credit account, that it exists, has the currency, is not closed, is not frozen; then the funds; then
+ * account before credit account in each, that they exist; that each has the currency, is not closed, is not frozen; then the funds; then
  * the range of int64.
  */
 export function decide(books: Books, command: Command): Decision {

@@ -1,5 +1,5 @@
 import type { Failure } from "../base/failure.js";
-import type { Uuid } from "../base/ids.js";
+import { systemAccountId, type Uuid } from "../base/ids.js";
 import { requestKey } from "./find.js";
 import type { Book, Books } from "./books.js";
 import { decide, type Decision } from "./rules.js";
@@ -99,12 +99,12 @@ function draftOf(books: Books): Books & { keep(): void } {
 }
 
 /** The contract's names of the fields in which a request differs from the one that was answered under its id. */
-function differences(command: Movement, stored: Movement): string[] {
+function differences(command: Command, stored: Movement): string[] {
   if (command.kind !== stored.kind) return ["method"];
   const names = FIELD_NAMES[command.kind];
   return [
-    ...(command.debitAccountId === stored.debitAccountId ? [] : [names.debit]),
-    ...(command.creditAccountId === stored.creditAccountId ? [] : [names.credit]),
+    ...(accountInCurrencyOf(command, command.debitAccountId, stored) === stored.debitAccountId ? [] : [names.debit]),
+    ...(accountInCurrencyOf(command, command.creditAccountId, stored) === stored.creditAccountId ? [] : [names.credit]),
     ...(command.currencyCode === stored.currencyCode ? [] : ["amount.currency_code"]),
     ...(command.amountMinor === stored.amountMinor ? [] : ["amount.minor_units"]),
     ...(command.description === stored.description ? [] : ["description"]),
@@ -113,7 +113,12 @@ function differences(command: Movement, stored: Movement): string[] {
   ];
 }
 
-// By TransactionKind. The system account follows from currency and name, so another currency makes it differ too.
+/** The account that the command would name if it were in the stored one's currency, of which a system account's id is made. */
+function accountInCurrencyOf({ system }: Command, accountId: Uuid, { currencyCode }: Movement): Uuid {
+  return system?.accountId === accountId ? systemAccountId(currencyCode, system.name) : accountId;
+}
+
+// By TransactionKind.
 const FIELD_NAMES = {
   1: { debit: "system_account", credit: "wallet_id" },
   2: { debit: "system_account", credit: "wallet_id" },

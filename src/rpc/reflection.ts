@@ -1,7 +1,12 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { status } from "@grpc/grpc-js";
 import { toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema, type DescriptorProto, type FileDescriptorProto } from "@bufbuild/protobuf/wkt";
+import {
+  FileDescriptorProtoSchema,
+  type DescriptorProto,
+  type EnumDescriptorProto,
+  type FileDescriptorProto,
+} from "@bufbuild/protobuf/wkt";
 import {
   ServerReflectionService,
   type ServerReflectionRequest,
@@ -82,19 +87,22 @@ function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): 
 
 /** The full names of all that a file defines, as reflection is asked for them. */
 function symbolsOf(file: FileDescriptorProto): string[] {
+  // The values of an enum stand beside it, not in it.
+  const enums = (scope: string, list: readonly EnumDescriptorProto[]): string[] =>
+    list.flatMap((one) => [`${scope}.${one.name}`, ...one.value.map((value) => `${scope}.${value.name}`)]);
   const messages = (scope: string, list: readonly DescriptorProto[]): string[] =>
     list.flatMap((message) => {
       const name = `${scope}.${message.name}`;
       return [
         name,
-        ...message.field.map((field) => `${name}.${field.name}`),
-        ...message.enumType.map((one) => `${name}.${one.name}`),
+        ...[...message.field, ...message.oneofDecl].map((part) => `${name}.${part.name}`),
+        ...enums(name, message.enumType),
         ...messages(name, message.nestedType),
       ];
     });
   return [
     ...messages(file.package, file.messageType),
-    ...file.enumType.map((one) => `${file.package}.${one.name}`),
+    ...enums(file.package, file.enumType),
     ...file.extension.map((one) => `${file.package}.${one.name}`),
     ...file.service.flatMap((service) => [
       `${file.package}.${service.name}`,

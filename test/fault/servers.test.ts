@@ -130,12 +130,17 @@ describe("server processes on one database", () => {
     const wallets = await openWallets(clientsOfSlow, journal, 3, 10_000n);
     const setbacks = journal.setbacks.length;
     const movements = planMovements(wallets, 100);
-    const load = startLoad({ servers: [clientsOfSlow], journal, movements, callers: 16 });
+    const servers = [clientsOfSlow];
+    const load = startLoad({ servers, journal, movements, callers: 16 });
     await load.answered(40);
     slow.signal("SIGKILL");
     expect(await slow.ended).to.include({ signal: "SIGKILL" });
-    slow = await start({ GREY_PORT: new URL(`grpc://${slow.address}`).port });
+    slow = await start({});
+    const clients = connect(slow.address);
+    servers[0] = clients;
     await load.done;
+    clientsOfSlow.close();
+    clientsOfSlow = clients;
     expect(journal.setbacks.slice(setbacks).map(({ code }) => code)).to.include("UNAVAILABLE");
 
     await askAgain(clientsOfSlow, journal, movements);

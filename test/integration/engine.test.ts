@@ -19,7 +19,7 @@ import {
   type TestEngine,
 } from "../support/engine.js";
 import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.js";
-import { deposit, insertWallet, PATIENT, transfer, withdrawal } from "../support/ledger.js";
+import { assertBooksAddUp, deposit, insertWallet, PATIENT, transfer, withdrawal } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 
 describe("the posting engine", function () {
@@ -142,7 +142,7 @@ describe("the posting engine", function () {
         for (const outcome of await engine.post(into, "ATOMIC")) posted(outcome);
         const out = wallets.map((wallet) => withdrawal(wallet, 1n));
         for (const outcome of await engine.post(out, "INDEPENDENT")) posted(outcome);
-        expect(await own.violations()).to.deep.equal([]);
+        await assertBooksAddUp(own.database);
       } finally {
         await own.close();
       }
@@ -250,6 +250,32 @@ describe("the posting engine", function () {
         for (const outcome of await Promise.all(answers)) posted(outcome);
         expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
       }
+    });
+
+    it("a batch that fails is decided again before the one after it, which builds on it", async () => {
+      const engine = await books.startEngine();
+      const [a, b, c] = (await books.openWallets(3)) as [Uuid, Uuid, Uuid];
+      await engine.post([deposit(a, 102n), transfer(a, b, 1n), transfer(a, c, 1n)]);
+      await books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
+      await books.changeAccount(a, { state: ACCOUNT_STATE.OPEN });
+      const commands = [transfer(a, b, 100n), transfer(b, c, 100n)];
+      const endedBefore = engine.batches.ended;
+      engine.batches.close();
+      engine.locked.close();
+      const answers: Promise<Outcome>[] = [];
+      for (const [index, command] of commands.entries()) {
+        answers.push(engine.postOne(command));
+        await eventually("a batch", () => engine.batches.waiting === index + 1, WAIT_MS_MAX);
+      }
+      engine.batches.open();
+      await eventually("two conflicts", () => engine.batches.ended === endedBefore + 2, WAIT_MS_MAX);
+      await eventually("the first batch", () => engine.locked.waiting > 0, WAIT_MS_MAX);
+      await nextTurn();
+      await nextTurn();
+      expect(engine.locked.waiting, "batches that are about to be decided again").to.equal(1);
+      engine.locked.open();
+      for (const answer of answers) posted(await answer);
+      expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
     });
 
     it("a batch that builds on a failed one is not written, though another writer changed the same account meanwhile", async () => {
@@ -590,6 +616,24 @@ describe("the posting engine", function () {
       expect(answers.map(stateOf)).to.deep.equal(["POSTED", "WALLET_NOT_FOUND"]);
       await trap.release();
       expect(await postedFor([command, unknownWallet])).to.have.length(2);
+      expect(await balances(wallets)).to.deep.equal([70n, 30n]);
+    });
+
+    it("after a commit, and cannot be made again, is told as an unknown outcome; asking again tells the truth", async () => {
+      const engine = await books.startEngine({}, proxy.url);
+      const wallets = await walletsOf(engine, 2, 100n);
+      const trap = proxy.trap(({ sql }) => sql.includes("post_batch"), "LOSE_REPLY");
+      engine.locked.close();
+      const command = transfer(wallets[0]!, wallets[1]!, 30n);
+      const failure = failing(engine.postOne(command));
+      await trap.sprung;
+      await eventually("the way to look it up", () => engine.locked.waiting === 1, WAIT_MS_MAX);
+      await proxy.refuse();
+      engine.locked.open();
+      expect(reasonOf(await failure)).to.equal("OUTCOME_UNKNOWN");
+      expect(await postedFor([command])).to.deep.equal([command.transactionId]);
+      await proxy.accept();
+      expect(await engine.postOne(copyOf(command))).to.include({ replayed: true });
       expect(await balances(wallets)).to.deep.equal([70n, 30n]);
     });
 

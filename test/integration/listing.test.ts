@@ -266,6 +266,11 @@ describe("listing from long histories", () => {
          FROM numbered
        ), new_requests AS (
          INSERT INTO requests (caller, request_id, method, transaction_id) SELECT $4::uuid, id, 1, id FROM numbered
+       ), new_records AS (
+         INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
+         SELECT n, ARRAY[id], ARRAY[CASE WHEN is_rejected THEN 2 ELSE 1 END]::smallint[], time FROM numbered
+       ), new_head AS (
+         UPDATE journal_head SET size = $1::bigint
        )
        INSERT INTO entries (account_id, sequence, transaction_id, journal_index, amount, balance_after, create_time)
        SELECT $5::uuid, cash_sequence, id, n, 1, cash_sequence, time FROM numbered WHERE NOT is_rejected

@@ -1,4 +1,5 @@
 import pg from "pg";
+import type { QueryRunner } from "typeorm";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import type { Patience } from "../../src/base/patience.js";
 import { readConfig } from "../../src/config/config.js";
@@ -22,6 +23,8 @@ import { eventually } from "./process.js";
 export interface Gate {
   /** How many wait before it. */
   readonly waiting: number;
+  /** How many have passed, and come to their end. */
+  readonly ended: number;
   close(): void;
   /** Lets the first that wait pass, and stays closed. */
   let(count: number): void;
@@ -36,6 +39,8 @@ export interface TestEngine {
   readonly batches: Gate;
   /** Its reads of accounts that it does not remember. */
   readonly reads: Gate;
+  /** Its database transactions with locked accounts. */
+  readonly locked: Gate;
   /** Posts a piece of work, and keeps in the callers' journal what they were told. */
   post(commands: readonly Command[], mode?: Mode, patience?: Patience): Promise<Outcome[]>;
   /** Posts one command by itself. */
@@ -131,13 +136,18 @@ async function startEngine(
   const connection = createPostingConnection(url, config);
   const batches = createGate();
   const reads = createGate();
+  const locked = createGate();
   const { pool } = database;
   const gatedPool = new Proxy(pool, {
     get: (target, name) =>
       name === "query" ? (query: pg.QueryConfig) => reads.pass(() => pool.query(query)) : Reflect.get(target, name),
   });
+  const gatedSource = new Proxy(database.dataSource, {
+    get: (target, name) =>
+      name === "createQueryRunner" ? () => gatedRunner(database, locked) : Reflect.get(target, name),
+  });
   const engine = createEngine(
-    { ...database, pool: gatedPool },
+    { ...database, dataSource: gatedSource, pool: gatedPool },
     { ...connection, query: (query) => batches.pass(() => connection.query(query)) },
     config,
   );
@@ -151,6 +161,7 @@ async function startEngine(
     database,
     batches,
     reads,
+    locked,
     post,
     postOne: async (command, patience) => (await post([command], "INDEPENDENT", patience))[0]!,
     stop: async () => {
@@ -160,6 +171,19 @@ async function startEngine(
   };
 }
 
+/** A way to a database transaction that goes through the gate. */
+function gatedRunner({ dataSource }: Database, gate: PassingGate): QueryRunner {
+  const runner = dataSource.createQueryRunner();
+  const connect = () => runner.connect();
+  return new Proxy(runner, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name);
+      if (name === "connect") return () => gate.pass(connect);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
 interface PassingGate extends Gate {
   pass<T>(run: () => Promise<T>): Promise<T>;
 }
@@ -167,12 +191,16 @@ interface PassingGate extends Gate {
 function createGate(): PassingGate {
   const held: (() => void)[] = [];
   let isClosed = false;
+  let ended = 0;
   const letPass = (count: number): void => {
     for (const run of held.splice(0, count)) run();
   };
   return {
     get waiting() {
       return held.length;
+    },
+    get ended() {
+      return ended;
     },
     close: () => {
       isClosed = true;
@@ -182,8 +210,12 @@ function createGate(): PassingGate {
       isClosed = false;
       letPass(held.length);
     },
-    pass: (run) =>
-      isClosed ? new Promise((resolve, reject) => held.push(() => void run().then(resolve, reject))) : run(),
+    pass: async (run) => {
+      if (isClosed) await new Promise<void>((resolve) => held.push(resolve));
+      return run().finally(() => {
+        ended += 1;
+      });
+    },
   };
 }
 

@@ -77,6 +77,8 @@ export interface FaultProxy {
   thaw(): void;
   /** New connections pass; those that were in the hole stay silent, as after a firewall forgot them. */
   forget(): void;
+  /** The connections of these applications fall silent for ever, as after a firewall forgot them; new ones pass. */
+  silence(matches: (applicationName: string) => boolean): void;
   /** Cuts all connections. */
   resetAll(): void;
   /** Cuts all connections and lets none in: nobody listens. */
@@ -139,6 +141,9 @@ export async function startFaultProxy(databaseUrl: string): Promise<FaultProxy> 
     },
     forget: () => {
       weather.isBlackHole = false;
+    },
+    silence: (matches) => {
+      for (const session of sessions) if (matches(session.applicationName)) session.stall();
     },
     resetAll,
     refuse: close,
@@ -218,6 +223,7 @@ interface Caught {
 /** One connection of a client and the one to PostgreSQL that belongs to it. */
 class Session {
   onClosed: () => void = () => undefined;
+  applicationName = "";
   readonly #toServer: Lane;
   readonly #toClient: Lane;
   readonly #fromClient = new Frames(false);
@@ -288,6 +294,7 @@ class Session {
       else if (code >> 16 === 3) {
         this.#fromClient.isTyped = true;
         this.#readyDue = 1;
+        this.applicationName = /\0application_name\0([^\0]*)\0/.exec(frame.bytes.toString("utf8"))?.[1] ?? "";
       }
     }
     const sql = this.#texts.read(frame);

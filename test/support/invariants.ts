@@ -1,5 +1,6 @@
 import pg from "pg";
-import type { Clients } from "./client.js";
+import type { CheckIntegrityResponse } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { CallError, type Clients } from "./client.js";
 import type { ClientJournal, Movement } from "./load.js";
 
 /**
@@ -29,12 +30,25 @@ export async function findViolations(
       ...(await brokenBalances(client, journal)),
     ];
     await client.query("COMMIT");
-    const { faults } = await ledger.checkIntegrity({ maxFaults: 0 });
+    const { faults } = await checkIntegrity(ledger);
     return [...violations, ...faults.map(({ law, subject, detail }) => `INTEGRITY ${law} ${subject}: ${detail}`)];
   } finally {
     await client.end();
   }
 }
+
+/** The server's own check. A connection that broke after the last call is only noticed, and reported, by the next one. */
+async function checkIntegrity(ledger: Clients["ledger"]): Promise<CheckIntegrityResponse> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await ledger.checkIntegrity({ maxFaults: 0 });
+    } catch (error) {
+      if (attempt === CHECKS_MAX || !(error instanceof CallError && error.code === "UNAVAILABLE")) throw error;
+    }
+  }
+}
+
+const CHECKS_MAX = 5;
 
 // Each finds what breaks it. Written apart from the server's own check: one must not share the other's error.
 const BOOKS: readonly (readonly [Invariant, string])[] = [

@@ -142,15 +142,16 @@ export async function ask(
 
 const RETRIED = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"]);
 
-/** Asks, of one server after the other, until there is an answer. */
+/** Asks, of one server after the other and of server `first` at first, until there is an answer. */
 export async function askUntilAnswered(
   servers: readonly Clients[],
   journal: ClientJournal,
   movement: Movement,
   timeoutMs = 2_000,
+  first = 0,
 ): Promise<Answer> {
   const deadline = Date.now() + ANSWER_MS_MAX;
-  for (let attempt = 0; ; attempt += 1) {
+  for (let attempt = first; ; attempt += 1) {
     const server = servers[attempt % servers.length];
     if (server === undefined) throw new Error("there is no server to ask");
     const answer = await ask(server, journal, movement, timeoutMs);
@@ -202,7 +203,10 @@ export interface Load {
 }
 
 export interface LoadOptions {
-  /** Movement n is asked of server n first, and of the next one when it has to be asked again. */
+  /**
+   * Movement n is asked of server n first, and of the next one when it has to be asked again. They may be exchanged
+   * while the load is under way.
+   */
   readonly servers: readonly Clients[];
   readonly journal: ClientJournal;
   readonly movements: readonly Movement[];
@@ -221,9 +225,7 @@ export function startLoad({ servers, journal, movements, callers, timeoutMs = 2_
     for (let n = next++; n < movements.length; n = next++) {
       const movement = movements[n];
       if (movement === undefined) return;
-      const first = n % servers.length;
-      const inTurn = [...servers.slice(first), ...servers.slice(0, first)];
-      await askUntilAnswered(inTurn, journal, movement, timeoutMs);
+      await askUntilAnswered(servers, journal, movement, timeoutMs, n);
       answeredCount += 1;
       for (const { count, resolve } of waiting) if (answeredCount >= count) resolve();
     }

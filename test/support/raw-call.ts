@@ -1,5 +1,5 @@
 import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
-import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
+import { Client, credentials, Metadata, status, type ClientOptions, type ServiceError } from "@grpc/grpc-js";
 import { CallError } from "./client.js";
 
 /** What a call of bytes came to. */
@@ -24,8 +24,12 @@ export interface RawOptions {
   readonly signal?: AbortSignal;
 }
 
-export function connectRaw(address: string): RawClient {
-  const client = new Client(address, credentials.createInsecure(), { "grpc.max_send_message_length": -1 });
+/** @param options clients with the same options share a connection */
+export function connectRaw(address: string, options: Partial<ClientOptions> = {}): RawClient {
+  const client = new Client(address, credentials.createInsecure(), {
+    "grpc.max_send_message_length": -1,
+    ...options,
+  });
   const same = (bytes: Buffer): Buffer => bytes;
   return {
     stream: (path, bytes, { headers, timeoutMs } = {}) =>

@@ -30,6 +30,8 @@ export async function startServer(settings: Readonly<Record<string, string>> = {
         stream: new Writable({
           write: (line: Buffer, _encoding, done) => {
             logs.push(JSON.parse(line.toString()) as Record<string, unknown>);
+            // A fault of the service itself explains a red test better than the test can.
+            if (line.includes('"level":"error"')) process.stderr.write(line);
             done();
           },
         }),
