@@ -159,6 +159,7 @@ function listen(
     retryAfterMs: config.GREY_RETRY_AFTER_MS,
     callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
     callsInFlightMax: config.GREY_CALLS_IN_FLIGHT_MAX,
+    metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
     draining,
   };
   const bound: BoundService[] = [

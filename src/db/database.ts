@@ -56,6 +56,7 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
     extra: {
       types: { getTypeParser: parserOf },
       keepAlive: true,
+      query_timeout: readTimeoutMs(config),
     },
   });
   await dataSource.initialize();
@@ -75,6 +76,11 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
 export function breakConnection(client: pg.ClientBase): void {
   const { connection } = client as unknown as { connection: { stream: Socket } };
   connection.stream.destroy();
+}
+
+/** After this an answer is overdue: PostgreSQL gives a statement up earlier. */
+export function readTimeoutMs(config: Config): number {
+  return config.GREY_DATABASE_STATEMENT_TIMEOUT_MS + 2_000;
 }
 
 /**

@@ -50,6 +50,11 @@ export function isUnavailable(error: unknown): boolean {
 const CONNECTION_MESSAGES =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Query read timeout|Client was closed|Cannot use a pool after)/;
 
+/** Whether an answer is overdue that PostgreSQL itself would have given up by now: the network has fallen silent. */
+export function isReadTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === "Query read timeout";
+}
+
 /** Whether a notice warns; the severity beside it may be in another language. */
 export function isWarning({ code }: { readonly code?: string | undefined }): boolean {
   return code !== "00000";

@@ -2,8 +2,8 @@ import type { PoolClient } from "pg";
 import type { EntityManager, QueryRunner } from "typeorm";
 import { fail, FailureError } from "../base/failure.js";
 import type { Patience } from "../base/patience.js";
-import type { Database, Queryable } from "./database.js";
-import { isConflict, isPoolExhausted, isUnavailable, isWarning, sqlState } from "./sqlstate.js";
+import { breakConnection, type Database, type Queryable } from "./database.js";
+import { isConflict, isPoolExhausted, isReadTimeout, isUnavailable, isWarning, sqlState } from "./sqlstate.js";
 
 /** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
 export interface Transaction {
@@ -78,10 +78,29 @@ export function translate(error: unknown): unknown {
   return isUnavailable(error) ? new FailureError({ reason: "DATABASE_UNAVAILABLE" }, { cause: error }) : error;
 }
 
-/** Runs a read, with its errors translated. */
-export async function reading<T>(read: () => Promise<T>): Promise<T> {
+/** Runs reads on one connection, each as a transaction of its own, with their errors translated. */
+export function reading<T>(
+  { dataSource }: Database,
+  patience: Patience,
+  read: (session: Transaction) => Promise<T>,
+): Promise<T> {
+  return translating(async () => {
+    const runner = dataSource.createQueryRunner();
+    try {
+      const client = (await runner.connect()) as PoolClient;
+      // The wait for a connection may have outlasted the caller.
+      patience.assertWaiting();
+      return await unlessSilent(client, read({ manager: runner.manager, client }));
+    } finally {
+      await runner.release();
+    }
+  });
+}
+
+/** Does what takes its own connection, with its errors translated. */
+export async function translating<T>(work: () => Promise<T>): Promise<T> {
   try {
-    return await read();
+    return await work();
   } catch (error) {
     throw translate(error);
   }
@@ -100,7 +119,7 @@ async function attemptTransaction<T>(
     await runner.startTransaction("READ COMMITTED");
     let result: T;
     try {
-      result = await work({ manager: runner.manager, client });
+      result = await unlessSilent(client, work({ manager: runner.manager, client }));
     } catch (error) {
       await rollBack(runner);
       throw error;
@@ -109,6 +128,16 @@ async function attemptTransaction<T>(
     return result;
   } finally {
     await runner.release();
+  }
+}
+
+/** Breaks a connection on which an answer is overdue, so that nobody else waits on it. */
+async function unlessSilent<T>(client: PoolClient, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isReadTimeout(error)) breakConnection(client);
+    throw error;
   }
 }
 
@@ -128,7 +157,7 @@ async function commit(runner: QueryRunner, client: PoolClient): Promise<void> {
   };
   client.on("notice", onNotice);
   try {
-    await runner.commitTransaction();
+    await unlessSilent(client, runner.commitTransaction());
   } catch (error) {
     // Unless PostgreSQL itself says that it was not, it may be committed.
     const isUnknown = sqlState(error) === undefined || isUnavailable(error);

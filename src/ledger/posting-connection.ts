@@ -1,5 +1,5 @@
 import pg from "pg";
-import { breakConnection, parserOf, sessionUrl } from "../db/database.js";
+import { breakConnection, parserOf, readTimeoutMs, sessionUrl } from "../db/database.js";
 import { isWarning } from "../db/sqlstate.js";
 import { FailureError } from "../base/failure.js";
 import type { Config } from "../config/config.js";
@@ -36,6 +36,8 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       application_name: "grey-posting",
       connectionTimeoutMillis: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
       keepAlive: true,
+      // When an answer is overdue the driver breaks the connection, and all that was sent on it fails.
+      query_timeout: readTimeoutMs(config),
       pipeline: true,
       types: { getTypeParser: parserOf as typeof pg.types.getTypeParser },
     });

@@ -1,5 +1,5 @@
 import type { Metadata } from "@grpc/grpc-js";
-import type { FailureError } from "../base/failure.js";
+import type { FailureError, FieldViolation } from "../base/failure.js";
 import { newId } from "../base/ids.js";
 import type { Deadline } from "./context.js";
 import type { Logger } from "../telemetry/logger.js";
@@ -24,6 +24,21 @@ export function deadlineOf(call: { getDeadline(): Date | number }, callTimeoutMs
   const latest = Date.now() + callTimeoutMs;
   const given = Number(call.getDeadline());
   return given < latest ? { deadlineMs: given, isCallers: true } : { deadlineMs: latest, isCallers: false };
+}
+
+/** What HTTP/2 counts for a header besides its name and value. Source: RFC 9113, section 6.5.2 */
+const HEADER_OVERHEAD_BYTES = 32;
+
+/**
+ * What is wrong with the headers of a call: that they are too many or too long. The transport only refuses those beyond
+ * 64 KiB.
+ */
+export function headerViolations(headers: Metadata, bytesMax: number): FieldViolation[] {
+  let bytes = 0;
+  for (const [name, values] of Object.entries(headers.toJSON())) {
+    for (const value of values) bytes += name.length + value.length + HEADER_OVERHEAD_BYTES;
+  }
+  return bytes <= bytesMax ? [] : [{ field: "", rule: `headers must take no more than ${bytesMax} bytes` }];
 }
 
 /** A header as text that may be logged and sent back: at most 128 visible ASCII characters, else it is not taken. */

@@ -7,7 +7,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { fail, FailureError } from "../base/failure.js";
-import { deadlineOf, logCall, openCall, type CallState } from "./call.js";
+import { deadlineOf, headerViolations, logCall, openCall, type CallState } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
 import { CODE, toGrpcError, trailersOf } from "./status.js";
 import { knownFailure, type InFlight, type Pipeline } from "./pipeline.js";
@@ -84,6 +84,8 @@ function unaryHandler(
   async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState): Promise<object> {
     const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
     if (inFlight.count > pipeline.callsInFlightMax) throw new FailureError({ reason: "OVERLOADED" });
+    const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
+    if (wrongHeaders.length > 0) fail({ reason: "INVALID_REQUEST", violations: wrongHeaders });
     const { violations, bytes } = validate(call.request);
     if (bytes === undefined || violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
     const request = definition.requestDeserialize(bytes);

@@ -11,6 +11,7 @@ export interface Pipeline {
   /** Deadline of a call whose caller gave none, and the latest of all. */
   readonly callTimeoutMs: number;
   readonly callsInFlightMax: number;
+  readonly metadataBytesMax: number;
   /** Aborted when the server stops: streams take no more. */
   readonly draining: AbortSignal;
 }

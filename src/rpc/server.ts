@@ -27,7 +27,6 @@ export async function startRpcServer(
   const server = new Server({
     "grpc.max_concurrent_streams": config.GREY_CONNECTION_STREAMS_MAX,
     "grpc.max_receive_message_length": config.GREY_REQUEST_BYTES_MAX,
-    "grpc.max_metadata_size": config.GREY_METADATA_BYTES_MAX,
     "grpc.max_connection_idle_ms": config.GREY_CONNECTION_IDLE_MS,
     "grpc.max_connection_age_ms": config.GREY_CONNECTION_AGE_MS,
     "grpc.max_connection_age_grace_ms": config.GREY_CONNECTION_GRACE_MS,

@@ -81,6 +81,10 @@ export interface GrpcError {
 const BINARY_KEY = "grpc-status-details-bin";
 const DOMAIN = "grey";
 
+// Details travel in a header, and some clients take no more than 8 KiB of headers.
+const VIOLATIONS_MAX = 20;
+const FIELD_LENGTH_MAX = 100;
+
 /** The trailers of every answer. */
 export function trailersOf({ requestId, traceId }: CallIds): Metadata {
   const trailers = new Metadata();
@@ -105,8 +109,8 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
   const info = { reason: failure.reason, domain: DOMAIN, metadata: { ...metadataOf(failure), ...extra } };
   const packed: Any[] = [pack("ErrorInfo", ErrorInfo.encode(info).finish())];
   if (failure.reason === "INVALID_REQUEST") {
-    const fieldViolations = failure.violations.map(({ field, rule }) => ({
-      field,
+    const fieldViolations = failure.violations.slice(0, VIOLATIONS_MAX).map(({ field, rule }) => ({
+      field: shortened(field),
       description: rule,
       reason: "",
       localizedMessage: undefined,
@@ -126,9 +130,16 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
 
 function messageOf(failure: Failure): string {
   if (failure.reason !== "INVALID_REQUEST") return MESSAGE[failure.reason];
-  const shown = failure.violations.slice(0, 3).map(({ field, rule }) => `${field}: ${rule}`);
+  const shown = failure.violations.slice(0, 3).map(({ field, rule }) => `${shortened(field)}: ${rule}`);
   const more = failure.violations.length - shown.length;
   return `${shown.join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
+}
+
+/** The path of a field may hold a key that the caller chose. */
+function shortened(path: string): string {
+  if (path.length <= FIELD_LENGTH_MAX) return path;
+  // Half of a character beyond the basic plane would not be text any more.
+  return `${path.slice(0, FIELD_LENGTH_MAX - 1).replace(/[\ud800-\udbff]$/, "")}…`;
 }
 
 /** The failure's fields as ErrorInfo's metadata: snake_case names, amounts as decimal strings, lists with commas. */

@@ -1,7 +1,7 @@
 import { status, type handleBidiStreamingCall, type ServerDuplexStream } from "@grpc/grpc-js";
 import { FailureError } from "../base/failure.js";
 import type { Status } from "../../generated/google/rpc/status.js";
-import { deadlineOf, logCall, openCall } from "./call.js";
+import { deadlineOf, headerViolations, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
 import { knownFailure, type InFlight, type Pipeline } from "./pipeline.js";
 import { CODE, toGrpcError, toStatus, trailersOf } from "./status.js";
@@ -105,6 +105,8 @@ export function streamHandler(
     // The transport reports what broke; the log line says that the stream is over.
     call.on("error", () => undefined);
     pipeline.draining.addEventListener("abort", regulate);
+    const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
+    if (wrongHeaders.length > 0) finish(new FailureError({ reason: "INVALID_REQUEST", violations: wrongHeaders }));
     regulate();
   };
 }

@@ -15,7 +15,7 @@ import type { FieldViolation } from "../base/failure.js";
 
 /** What came of the check of a request. */
 export interface Checked {
-  /** What it breaks, at most VIOLATIONS_MAX; empty when it may be answered. */
+  /** What it breaks; empty when it may be answered. */
   readonly violations: readonly FieldViolation[];
   /**
    * The request as it was understood, written anew; undefined when the bytes are no such message. Decoders differ on odd
@@ -27,9 +27,6 @@ export interface Checked {
 /** Checks the bytes of one kind of request against the contract's annotations. */
 export type Validate = (bytes: Uint8Array) => Checked;
 
-// An error's details travel in a header, and some clients take no more than 8 KiB of headers.
-const VIOLATIONS_MAX = 20;
-const FIELD_LENGTH_MAX = 100;
 /** Only longer messages can hold so many items that checking each would hold up all other calls. */
 const COUNTED_BYTES_MIN = 8_192;
 
@@ -47,12 +44,12 @@ export function createValidatorFor(registry: FileRegistry): (path: string) => Va
       }
       const plain = Buffer.from(toBinary(input, message, { writeUnknownFields: false }));
       const overfull = bytes.length > COUNTED_BYTES_MIN ? overfullIn(reflect(input, message), "") : [];
-      if (overfull.length > 0) return { violations: overfull.slice(0, VIOLATIONS_MAX), bytes: plain };
+      if (overfull.length > 0) return { violations: overfull, bytes: plain };
       const result = validator.validate(input, message);
       if (result.kind === "error") throw result.error;
-      const violations = (result.violations ?? []).slice(0, VIOLATIONS_MAX).map(fieldViolation);
-      if (holdsTimes(input)) violations.push(...wrongTimesIn(reflect(input, message), ""));
-      return { violations: violations.slice(0, VIOLATIONS_MAX), bytes: plain };
+      const ofRules = (result.violations ?? []).map(fieldViolation);
+      const ofTimes = holdsTimes(input) ? wrongTimesIn(reflect(input, message), "") : [];
+      return { violations: [...ofRules, ...ofTimes], bytes: plain };
     };
     // The first check of a message plans its rules: at start, not in the first caller's time.
     validate(new Uint8Array());
@@ -118,7 +115,7 @@ function wrongTimesIn(message: ReflectMessage, above: string): FieldViolation[] 
     const inner = message.get(field);
     if (inner.desc.typeName !== TIMESTAMP) return wrongTimesIn(inner, `${path}.`);
     const { nanos } = inner.message as Timestamp;
-    return nanos >= 0 && nanos < 1_000_000_000 ? [] : [{ field: path, rule: "nanos must be 0 to 999999999" }];
+    return nanos >= 0 && nanos < 1_000_000_000 ? [] : [{ field: `${path}.nanos`, rule: "must be 0 to 999999999" }];
   });
 }
 
@@ -142,14 +139,7 @@ const timeHolders = new Map<DescMessage, boolean>();
 function fieldViolation({ field, message }: Violation): FieldViolation {
   const named = /^([a-z_.]+): (.*)$/s.exec(message);
   if (field.length === 0 && named !== null) return { field: named[1] ?? "", rule: named[2] ?? "" };
-  return { field: shortened(pathToString(field)), rule: message };
-}
-
-/** A path may hold a key of the caller's. */
-function shortened(path: string): string {
-  return path.length <= FIELD_LENGTH_MAX
-    ? path
-    : `${path.slice(0, FIELD_LENGTH_MAX - 1).replace(/[\ud800-\udbff]$/, "")}…`;
+  return { field: pathToString(field), rule: message };
 }
 
 /** Grey's own patterns are simple and linear, so the platform's engine does, which is faster than the library's RE2. */

@@ -10,12 +10,12 @@ import {
 import { fail } from "../base/failure.js";
 import { parseId, systemAccountId } from "../base/ids.js";
 import type { Database } from "../db/database.js";
-import { reading } from "../db/transaction.js";
+import { reading, translating } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js";
 import { CurrencyEntity, type Currency } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
-import { checkIntegrity, type Law } from "../ledger/integrity.js";
+import { checkIntegrity, type IntegrityReport, type Law } from "../ledger/integrity.js";
 import { readTrialBalance, type TrialBalance } from "../ledger/trial-balance.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
@@ -23,16 +23,17 @@ import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { money } from "./present.js";
 
 const FAULTS_DEFAULT = 100;
+const FAULTS_MAX = 10_000;
 
 /** grey.ledger.v1.LedgerService. */
 export function createLedgerService(database: Database, tokens: PageTokens): Methods<typeof LedgerServiceService> {
-  const { manager } = database.dataSource;
+  let checking: Promise<IntegrityReport> | undefined;
   return {
     listCurrencies: async (request, context) => {
       const scope = ["ListCurrencies", context.caller];
       const after = tokens.open(scope, request.pageToken);
       const pageSize = pageSizeOf(request);
-      const currencies = await reading(() =>
+      const currencies = await reading(database, context, ({ manager }) =>
         manager.find(CurrencyEntity, {
           where: { ...(after !== undefined && { code: MoreThan(after) }) },
           order: { code: "ASC" },
@@ -71,12 +72,12 @@ export function createLedgerService(database: Database, tokens: PageTokens): Met
         };
       }),
 
-    getAccount: async ({ by }) => {
+    getAccount: async ({ by }, context) => {
       const id =
         by?.$case === "systemAccount"
           ? systemAccountId(by.value.currencyCode, by.value.name)
           : parseId(by?.value ?? "");
-      const account = await reading(() => manager.findOneBy(AccountEntity, { id }));
+      const account = await reading(database, context, ({ manager }) => manager.findOneBy(AccountEntity, { id }));
       if (account !== null) return { account: presentAccount(account) };
       return by?.$case === "systemAccount"
         ? fail({ reason: "ACCOUNT_NOT_FOUND", systemAccount: by.value.name, currencyCode: by.value.currencyCode })
@@ -88,7 +89,7 @@ export function createLedgerService(database: Database, tokens: PageTokens): Met
       const scope = ["ListAccounts", context.caller, currencyCode, systemOnly];
       const after = tokens.open(scope, request.pageToken);
       const pageSize = pageSizeOf(request);
-      const accounts = await reading(() =>
+      const accounts = await reading(database, context, ({ manager }) =>
         manager.find(AccountEntity, {
           where: {
             ...(currencyCode !== "" && { currencyCode }),
@@ -106,17 +107,23 @@ export function createLedgerService(database: Database, tokens: PageTokens): Met
       };
     },
 
-    getTrialBalance: async ({ currencyCode }) => {
-      const balances = await reading(() => readTrialBalance(database.pool, currencyCode));
+    getTrialBalance: async ({ currencyCode }, context) => {
+      const balances = await reading(database, context, ({ client }) => readTrialBalance(client, currencyCode));
       return { currencies: balances.map(presentTrialBalance) };
     },
 
     checkIntegrity: async ({ maxFaults }) => {
-      const report = await reading(() => checkIntegrity(database, maxFaults === 0 ? FAULTS_DEFAULT : maxFaults));
+      // One check at a time: those who ask meanwhile get what it finds.
+      checking ??= translating(() => checkIntegrity(database, FAULTS_MAX)).finally(() => {
+        checking = undefined;
+      });
+      const report = await checking;
       return {
         ...report,
         ok: report.faultCount === 0n,
-        faults: report.faults.map((fault) => ({ ...fault, law: lawOf(fault.law) })),
+        faults: report.faults
+          .slice(0, maxFaults === 0 ? FAULTS_DEFAULT : maxFaults)
+          .map((fault) => ({ ...fault, law: lawOf(fault.law) })),
       };
     },
   };

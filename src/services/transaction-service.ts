@@ -1,4 +1,3 @@
-import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   BatchMode,
@@ -11,17 +10,11 @@ import {
   type WithdrawRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import type { EntityManager } from "typeorm";
 import { present } from "../base/assert.js";
-import {
-  fail,
-  FailureError,
-  invalid,
-  type Failure,
-  type FailureDetails,
-  type FieldViolation,
-} from "../base/failure.js";
+import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
-import { toMicros, type Micros } from "../base/time.js";
+import { toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import {
@@ -73,16 +66,17 @@ export function createTransactionService(
       refuse: ({ correlation }, value) => ({ correlation, outcome: { $case: "error", value } }),
     },
 
-    getTransaction: async ({ by }, { caller }) => {
+    getTransaction: async ({ by }, context) => {
       const id = parseId(present(by, "what names the transaction").value);
       if (by?.$case === "requestId") {
-        const found = await reading(() => findAnswered(database.pool, [{ caller, requestId: id }]));
+        const key = { caller: context.caller, requestId: id };
+        const found = await reading(database, context, ({ client }) => findAnswered(client, [key]));
         const [transaction] = found.values();
         return {
           transaction: presentTransaction(transaction ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })),
         };
       }
-      const found = await reading(() => findTransactions(database.pool, [id]));
+      const found = await reading(database, context, ({ client }) => findTransactions(client, [id]));
       const transaction = found.get(id) ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id });
       return { transaction: presentTransaction(transaction) };
     },
@@ -90,10 +84,10 @@ export function createTransactionService(
     listTransactions: async (request, context) => {
       const scope = ["ListTransactions", context.caller, { ...request, pageSize: 0, pageToken: "" }];
       const cursor = tokens.open(scope, request.pageToken);
-      return reading(async () => {
-        const filter = await parseFilter(database, request);
+      return reading(database, context, async ({ manager, client }) => {
+        const filter = await parseFilter(manager, request);
         const below = cursor === undefined ? undefined : BigInt(cursor);
-        const page = await listTransactions(database.pool, filter, below, pageSizeOf(request));
+        const page = await listTransactions(client, filter, below, pageSizeOf(request));
         return {
           transactions: page.transactions.map(presentTransaction),
           nextPageToken: page.nextBelow === undefined ? "" : tokens.seal(scope, page.nextBelow.toString()),
@@ -116,15 +110,8 @@ function parseMovement({ caller, requestId }: CallContext, request: Asked) {
     amountMinor: minorUnits,
     description: request.description,
     metadata: request.metadata,
-    effectiveTime: parseTime("effective_time", request.effectiveTime),
+    effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
   };
-}
-
-/** The annotations bound the seconds; nanoseconds outside of their range would move the time elsewhere. */
-function parseTime(field: string, time: Timestamp | undefined): Micros | null {
-  if (time === undefined) return null;
-  if (time.nanos < 0 || time.nanos > 999_999_999) invalid(`${field}.nanos`, "must be from 0 to 999999999");
-  return toMicros(time);
 }
 
 function parseDeposit(request: DepositRequest, context: CallContext): Command {
@@ -211,21 +198,18 @@ function answerOf(outcome: Outcome): TransferResponse {
   return { transaction: presentTransaction(transaction), balances: balancesAfter(transaction), replayed };
 }
 
-async function parseFilter({ dataSource }: Database, request: ListTransactionsRequest): Promise<TransactionFilter> {
+async function parseFilter(manager: EntityManager, request: ListTransactionsRequest): Promise<TransactionFilter> {
   const { of, createTimeFrom, createTimeBefore } = request;
   return {
-    accountIds: await accountsOf(dataSource.manager, present(of, "whose transactions")),
+    accountIds: await accountsOf(manager, present(of, "whose transactions")),
     kinds: request.kinds as number[] as TransactionKind[],
     states: request.states as number[] as StoredState[],
-    from: parseTime("create_time_from", createTimeFrom),
-    before: parseTime("create_time_before", createTimeBefore),
+    from: createTimeFrom === undefined ? null : toMicros(createTimeFrom),
+    before: createTimeBefore === undefined ? null : toMicros(createTimeBefore),
   };
 }
 
-async function accountsOf(
-  manager: Database["dataSource"]["manager"],
-  of: NonNullable<ListTransactionsRequest["of"]>,
-): Promise<Uuid[]> {
+async function accountsOf(manager: EntityManager, of: NonNullable<ListTransactionsRequest["of"]>): Promise<Uuid[]> {
   const id = parseId(of.value);
   if (of.$case === "walletId") {
     const exists = await manager.existsBy(WalletEntity, { id });

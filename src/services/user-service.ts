@@ -27,7 +27,6 @@ import { etagOf } from "./present.js";
 
 /** grey.user.v1.UserService. */
 export function createUserService(database: Database, tokens: PageTokens): Methods<typeof UserServiceService> {
-  const { manager } = database.dataSource;
   return {
     createUser: (request, context) =>
       answerOnce(database, context, CREATE_USER, request, async (transaction) => {
@@ -48,8 +47,8 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
         return done(user, RECORD_TYPE.USER_CREATED);
       }),
 
-    getUser: async ({ by }) => {
-      const user = await reading(async () => {
+    getUser: async ({ by }, context) => {
+      const user = await reading(database, context, async ({ manager }) => {
         switch (by?.$case) {
           case "id":
             return manager.findOneBy(UserEntity, { id: parseId(by.value) });
@@ -67,7 +66,7 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
       const scope = ["ListUsers", context.caller];
       const after = tokens.open(scope, request.pageToken);
       const pageSize = pageSizeOf(request);
-      const users = await reading(() =>
+      const users = await reading(database, context, ({ manager }) =>
         manager.find(UserEntity, {
           where: { deleteTime: IsNull(), ...(after !== undefined && { id: MoreThan(after) }) },
           order: { id: "ASC" },

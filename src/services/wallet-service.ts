@@ -32,7 +32,6 @@ import { assertUserExists, clock, lockUser } from "./user-service.js";
 
 /** grey.wallet.v1.WalletService. */
 export function createWalletService(database: Database, tokens: PageTokens): Methods<typeof WalletServiceService> {
-  const { manager } = database.dataSource;
   return {
     createWallet: (request, context) =>
       answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
@@ -47,15 +46,15 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
         };
       }),
 
-    getWallet: async ({ id }) => {
+    getWallet: async ({ id }, context) => {
       const walletId = parseId(id);
-      const found = await reading(() => findWallets(manager, [walletId]));
+      const found = await reading(database, context, ({ manager }) => findWallets(manager, [walletId]));
       return found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId });
     },
 
-    batchGetWallets: async (request) => {
+    batchGetWallets: async (request, context) => {
       const ids = request.ids.map(parseId);
-      const found = await reading(() => findWallets(manager, ids));
+      const found = await reading(database, context, ({ manager }) => findWallets(manager, ids));
       return { wallets: ids.map((walletId) => found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId })) };
     },
 
@@ -64,7 +63,7 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
       const scope = ["ListWallets", context.caller, userId];
       const after = tokens.open(scope, request.pageToken);
       const pageSize = pageSizeOf(request);
-      return reading(async () => {
+      return reading(database, context, async ({ manager }) => {
         await assertUserExists(manager, userId, { evenDeleted: true });
         const wallets = await manager.find(WalletEntity, {
           where: { userId, ...(after !== undefined && { id: MoreThan(after) }) },
@@ -97,9 +96,11 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
         };
       }),
 
-    getBalance: async (request) => {
+    getBalance: async (request, context) => {
       const walletId = parseId(request.walletId);
-      const account = await reading(() => manager.findOneBy(AccountEntity, { id: walletId }));
+      const account = await reading(database, context, ({ manager }) =>
+        manager.findOneBy(AccountEntity, { id: walletId }),
+      );
       if (account === null || account.systemAccount !== null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
       return { balance: presentBalance(account) };
     },

@@ -428,9 +428,9 @@ describe("bad input", function () {
       ["kinds", { kinds: [1, 1] }],
       ["states", { states: [3] }],
       ["create_time_from", { createTimeFrom: { seconds: -62_167_219_200n, nanos: 0 } }],
-      ["create_time_from", { createTimeFrom: { seconds: 0n, nanos: -1 } }],
+      ["create_time_from.nanos", { createTimeFrom: { seconds: 5n, nanos: -1 } }],
       ["create_time_before", { createTimeBefore: { seconds: 253_402_300_800n, nanos: 0 } }],
-      ["create_time_before", { createTimeBefore: { seconds: 5n, nanos: 1_000_000_000 } }],
+      ["create_time_before.nanos", { createTimeBefore: { seconds: 5n, nanos: 1_000_000_000 } }],
       ["of", { of: undefined }],
     ] as const) {
       it(`${what} of ${JSON.stringify(list, (_key, value: unknown) => (typeof value === "bigint" ? `${value}` : value))} is refused and named`, async () => {
@@ -455,7 +455,7 @@ describe("bad input", function () {
       expect(answer.error).to.equal(undefined);
     });
 
-    it("what was checked is what is posted: a field sent in two parts, or by another wire type, is not read in two ways", async () => {
+    it("what was checked is what is posted: a field sent in two parts is not read in two ways", async () => {
       const request = transferOf(world.walletId, world.otherWalletId);
       const whole = TransferRequest.encode(request).finish();
       const before = await balanceOf(world.otherWalletId);

@@ -10,7 +10,15 @@ import {
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
-import { balanceOf, countRows, depositRequest, makeUser, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";
+import {
+  balanceOf,
+  countRows,
+  depositRequest,
+  makeUser,
+  makeWallet,
+  openAdmin,
+  transferRequest,
+} from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 /** The wallets of each case: a has 100, the others nothing; z is in euros, and nobody has n. */
@@ -30,43 +38,106 @@ const UNCHANGED = [100n, 0n, 0n, 0n] as const;
 const CASES: readonly Case[] = [
   {
     what: "of transfers that all can be made makes them all",
-    transfers: [["a", "b", 10n], ["a", "c", 20n], ["a", "d", 70n]],
-    atomic: [["POSTED", "POSTED", "POSTED"], [0n, 10n, 20n, 70n]],
-    independent: [["POSTED", "POSTED", "POSTED"], [0n, 10n, 20n, 70n]],
+    transfers: [
+      ["a", "b", 10n],
+      ["a", "c", 20n],
+      ["a", "d", 70n],
+    ],
+    atomic: [
+      ["POSTED", "POSTED", "POSTED"],
+      [0n, 10n, 20n, 70n],
+    ],
+    independent: [
+      ["POSTED", "POSTED", "POSTED"],
+      [0n, 10n, 20n, 70n],
+    ],
   },
   {
     what: "whose first transfer is refused",
-    transfers: [["b", "a", 1n], ["a", "b", 10n], ["a", "c", 20n]],
-    atomic: [["INSUFFICIENT_FUNDS", "BATCH_ABORTED 0 INSUFFICIENT_FUNDS", "BATCH_ABORTED 0 INSUFFICIENT_FUNDS"], UNCHANGED],
-    independent: [["INSUFFICIENT_FUNDS", "POSTED", "POSTED"], [70n, 10n, 20n, 0n]],
+    transfers: [
+      ["b", "a", 1n],
+      ["a", "b", 10n],
+      ["a", "c", 20n],
+    ],
+    atomic: [
+      ["INSUFFICIENT_FUNDS", "BATCH_ABORTED 0 INSUFFICIENT_FUNDS", "BATCH_ABORTED 0 INSUFFICIENT_FUNDS"],
+      UNCHANGED,
+    ],
+    independent: [
+      ["INSUFFICIENT_FUNDS", "POSTED", "POSTED"],
+      [70n, 10n, 20n, 0n],
+    ],
   },
   {
     what: "whose middle transfer is refused",
-    transfers: [["a", "b", 10n], ["a", "n", 1n], ["a", "c", 20n]],
+    transfers: [
+      ["a", "b", 10n],
+      ["a", "n", 1n],
+      ["a", "c", 20n],
+    ],
     atomic: [["BATCH_ABORTED 1 WALLET_NOT_FOUND", "WALLET_NOT_FOUND", "BATCH_ABORTED 1 WALLET_NOT_FOUND"], UNCHANGED],
-    independent: [["POSTED", "WALLET_NOT_FOUND", "POSTED"], [70n, 10n, 20n, 0n]],
+    independent: [
+      ["POSTED", "WALLET_NOT_FOUND", "POSTED"],
+      [70n, 10n, 20n, 0n],
+    ],
   },
   {
     what: "whose last transfer is refused",
-    transfers: [["a", "b", 10n], ["a", "c", 20n], ["a", "z", 1n]],
-    atomic: [["BATCH_ABORTED 2 CURRENCY_MISMATCH", "BATCH_ABORTED 2 CURRENCY_MISMATCH", "CURRENCY_MISMATCH"], UNCHANGED],
-    independent: [["POSTED", "POSTED", "CURRENCY_MISMATCH"], [70n, 10n, 20n, 0n]],
+    transfers: [
+      ["a", "b", 10n],
+      ["a", "c", 20n],
+      ["a", "z", 1n],
+    ],
+    atomic: [
+      ["BATCH_ABORTED 2 CURRENCY_MISMATCH", "BATCH_ABORTED 2 CURRENCY_MISMATCH", "CURRENCY_MISMATCH"],
+      UNCHANGED,
+    ],
+    independent: [
+      ["POSTED", "POSTED", "CURRENCY_MISMATCH"],
+      [70n, 10n, 20n, 0n],
+    ],
   },
   {
     what: "of which two are refused names the first",
-    transfers: [["a", "b", 10n], ["c", "d", 1n], ["a", "a", 1n]],
-    atomic: [["BATCH_ABORTED 1 INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS", "BATCH_ABORTED 1 INSUFFICIENT_FUNDS"], UNCHANGED],
-    independent: [["POSTED", "INSUFFICIENT_FUNDS", "SAME_WALLET"], [90n, 10n, 0n, 0n]],
+    transfers: [
+      ["a", "b", 10n],
+      ["c", "d", 1n],
+      ["a", "a", 1n],
+    ],
+    atomic: [
+      ["BATCH_ABORTED 1 INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS", "BATCH_ABORTED 1 INSUFFICIENT_FUNDS"],
+      UNCHANGED,
+    ],
+    independent: [
+      ["POSTED", "INSUFFICIENT_FUNDS", "SAME_WALLET"],
+      [90n, 10n, 0n, 0n],
+    ],
   },
   {
     what: "whose transfers hand on what they get from those before",
-    transfers: [["a", "b", 100n], ["b", "c", 100n], ["c", "d", 100n], ["d", "a", 40n]],
-    atomic: [["POSTED", "POSTED", "POSTED", "POSTED"], [40n, 0n, 0n, 60n]],
-    independent: [["POSTED", "POSTED", "POSTED", "POSTED"], [40n, 0n, 0n, 60n]],
+    transfers: [
+      ["a", "b", 100n],
+      ["b", "c", 100n],
+      ["c", "d", 100n],
+      ["d", "a", 40n],
+    ],
+    atomic: [
+      ["POSTED", "POSTED", "POSTED", "POSTED"],
+      [40n, 0n, 0n, 60n],
+    ],
+    independent: [
+      ["POSTED", "POSTED", "POSTED", "POSTED"],
+      [40n, 0n, 0n, 60n],
+    ],
   },
   {
     what: "that breaks in the middle of such a chain",
-    transfers: [["a", "b", 100n], ["b", "c", 101n], ["c", "d", 100n], ["b", "d", 30n]],
+    transfers: [
+      ["a", "b", 100n],
+      ["b", "c", 101n],
+      ["c", "d", 100n],
+      ["b", "d", 30n],
+    ],
     atomic: [
       [
         "BATCH_ABORTED 1 INSUFFICIENT_FUNDS",
@@ -77,13 +148,26 @@ const CASES: readonly Case[] = [
       UNCHANGED,
     ],
     // The refused one is as if it had never been asked for; the third lacks what it would have got.
-    independent: [["POSTED", "INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS", "POSTED"], [0n, 70n, 0n, 30n]],
+    independent: [
+      ["POSTED", "INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS", "POSTED"],
+      [0n, 70n, 0n, 30n],
+    ],
   },
   {
     what: "that spends what it has to the last unit, and then one more",
-    transfers: [["a", "b", 60n], ["a", "c", 40n], ["a", "d", 1n]],
-    atomic: [["BATCH_ABORTED 2 INSUFFICIENT_FUNDS", "BATCH_ABORTED 2 INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS"], UNCHANGED],
-    independent: [["POSTED", "POSTED", "INSUFFICIENT_FUNDS"], [0n, 60n, 40n, 0n]],
+    transfers: [
+      ["a", "b", 60n],
+      ["a", "c", 40n],
+      ["a", "d", 1n],
+    ],
+    atomic: [
+      ["BATCH_ABORTED 2 INSUFFICIENT_FUNDS", "BATCH_ABORTED 2 INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS"],
+      UNCHANGED,
+    ],
+    independent: [
+      ["POSTED", "POSTED", "INSUFFICIENT_FUNDS"],
+      [0n, 60n, 40n, 0n],
+    ],
   },
 ];
 
@@ -112,7 +196,14 @@ describe("BatchTransfer", function () {
   async function makeWallets(): Promise<Record<Name, Uuid>> {
     const open = async (minorUnits: bigint, currencyCode = "USD") =>
       (await makeWallet(grey, { userId, minorUnits, currencyCode })).id;
-    return { a: await open(100n), b: await open(0n), c: await open(0n), d: await open(0n), n: newId(), z: await open(0n, "EUR") };
+    return {
+      a: await open(100n),
+      b: await open(0n),
+      c: await open(0n),
+      d: await open(0n),
+      n: newId(),
+      z: await open(0n, "EUR"),
+    };
   }
 
   const requestsOf = (wallets: Record<Name, Uuid>, planned: readonly Planned[]): TransferRequest[] =>
@@ -121,7 +212,14 @@ describe("BatchTransfer", function () {
   const balancesOf = ({ a, b, c, d }: Record<Name, Uuid>): Promise<bigint[]> =>
     Promise.all([a, b, c, d].map((id) => balanceOf(grey, id)));
 
-  const send = (mode: BatchMode, transfers: TransferRequest[]) => grey.transactions.batchTransfer({ mode, transfers }, {}, 60_000);
+  /** How many database transactions have written to the journal. */
+  async function countBatches(): Promise<bigint> {
+    const { rows } = await admin.query<{ count: bigint }>("SELECT count(*) FROM journal_batches");
+    return rows[0]!.count;
+  }
+
+  const send = (mode: BatchMode, transfers: TransferRequest[]) =>
+    grey.transactions.batchTransfer({ mode, transfers }, {}, 60_000);
 
   for (const { what, transfers, ...expected } of CASES) {
     for (const mode of ["atomic", "independent"] as const) {
@@ -130,6 +228,7 @@ describe("BatchTransfer", function () {
         const wallets = await makeWallets();
         const requests = requestsOf(wallets, transfers);
         const before = await countRows(admin);
+        const batchesBefore = await countBatches();
         const answer = await send(MODES[mode], requests);
         expect(answer.results.map(resultOf)).to.deep.equal(results);
         expect(await balancesOf(wallets)).to.deep.equal(balances);
@@ -140,12 +239,15 @@ describe("BatchTransfer", function () {
           transactions: before.transactions! + BigInt(transfers.length),
           requests: before.requests! + BigInt(transfers.length),
           entries: before.entries! + BigInt(2 * postedCount),
-          journal_batches: before.journal_batches! + 1n,
+          records: before.records! + BigInt(transfers.length),
         });
+        expect(await countBatches()).to.equal(batchesBefore + 1n);
 
         // The transactions, in the order of the request, one after the other in the journal.
         for (const [index, result] of answer.results.entries()) {
-          const { transaction } = await grey.transactions.getTransaction({ by: { $case: "id", value: result.transactionId } });
+          const { transaction } = await grey.transactions.getTransaction({
+            by: { $case: "id", value: result.transactionId },
+          });
           expect(transaction).to.deep.include({
             requestId: requests[index]!.requestId,
             debitAccountId: requests[index]!.fromWalletId,
@@ -158,7 +260,9 @@ describe("BatchTransfer", function () {
         // The balances after the batch, of the wallets that were moved.
         const told = new Map(answer.balances.map((balance) => [balance.walletId, balance.posted!.minorUnits]));
         const moved = new Set(
-          requests.flatMap(({ fromWalletId, toWalletId }, n) => (results[n] === "POSTED" ? [fromWalletId, toWalletId] : [])),
+          requests.flatMap(({ fromWalletId, toWalletId }, n) =>
+            results[n] === "POSTED" ? [fromWalletId, toWalletId] : [],
+          ),
         );
         expect([...told.keys()]).to.have.members([...moved]);
         for (const [walletId, balance] of told) expect(balance).to.equal(await balanceOf(grey, walletId));
@@ -178,7 +282,10 @@ describe("BatchTransfer", function () {
 
   it("tells for each refusal what Transfer would have told: metadata, the transaction that keeps it and the request id", async () => {
     const wallets = await makeWallets();
-    const requests = requestsOf(wallets, [["a", "b", 10n], ["a", "c", 101n]]);
+    const requests = requestsOf(wallets, [
+      ["a", "b", 10n],
+      ["a", "c", 101n],
+    ]);
     const { results } = await send(BatchMode.INDEPENDENT, requests);
     const error = await refusal(grey.transactions.transfer(requests[1]!));
     expect(infoOf(results[1]!.error!).metadata).to.deep.equal({
@@ -195,7 +302,10 @@ describe("BatchTransfer", function () {
     describe(`with a request id that was used before (${mode})`, () => {
       it("for the same transfer, posted: replays it and posts the others", async () => {
         const wallets = await makeWallets();
-        const requests = requestsOf(wallets, [["a", "b", 30n], ["b", "c", 20n]]);
+        const requests = requestsOf(wallets, [
+          ["a", "b", 30n],
+          ["b", "c", 20n],
+        ]);
         const { transaction } = await grey.transactions.transfer(requests[0]!);
         const { results } = await send(MODES[mode], requests);
         expect(results.map(resultOf)).to.deep.equal(["POSTED", "POSTED"]);
@@ -206,7 +316,10 @@ describe("BatchTransfer", function () {
 
       it("for the same transfer, refused: it stays refused, even if it could be made now", async () => {
         const wallets = await makeWallets();
-        const requests = requestsOf(wallets, [["a", "b", 30n], ["c", "d", 5n]]);
+        const requests = requestsOf(wallets, [
+          ["a", "b", 30n],
+          ["c", "d", 5n],
+        ]);
         const refused = await refusal(grey.transactions.transfer(requests[1]!));
         await grey.transactions.deposit(depositRequest(wallets.c, 5n));
         const { results } = await send(MODES[mode], requests);
@@ -221,7 +334,11 @@ describe("BatchTransfer", function () {
 
       it("by another request: is refused without a transaction, and its id keeps its answer", async () => {
         const wallets = await makeWallets();
-        const requests = requestsOf(wallets, [["a", "b", 30n], ["a", "c", 20n], ["a", "d", 10n]]);
+        const requests = requestsOf(wallets, [
+          ["a", "b", 30n],
+          ["a", "c", 20n],
+          ["a", "d", 10n],
+        ]);
         const { transaction } = await grey.transactions.deposit(
           depositRequest(wallets.a, 7n, { requestId: requests[1]!.requestId }),
         );
@@ -232,9 +349,14 @@ describe("BatchTransfer", function () {
             : ["POSTED", "REQUEST_ID_REUSED", "POSTED"],
         );
         expect(results[1]).to.include({ transactionId: "", state: TransactionState.UNSPECIFIED, journalIndex: 0n });
-        expect(infoOf(results[1]!.error!).metadata).to.deep.equal({ request_id: requests[1]!.requestId, differs: "method" });
+        expect(infoOf(results[1]!.error!).metadata).to.deep.equal({
+          request_id: requests[1]!.requestId,
+          differs: "method",
+        });
         expect(await balancesOf(wallets)).to.deep.equal(mode === "atomic" ? [107n, 0n, 0n, 0n] : [67n, 30n, 0n, 10n]);
-        const found = await grey.transactions.getTransaction({ by: { $case: "requestId", value: requests[1]!.requestId } });
+        const found = await grey.transactions.getTransaction({
+          by: { $case: "requestId", value: requests[1]!.requestId },
+        });
         expect(found.transaction).to.deep.equal(transaction);
       });
 
@@ -242,7 +364,9 @@ describe("BatchTransfer", function () {
         const wallets = await makeWallets();
         const requests = requestsOf(wallets, [["a", "b", 30n]]);
         await grey.transactions.transfer(requests[0]!);
-        const { results } = await send(MODES[mode], [{ ...requests[0]!, amount: { currencyCode: "USD", minorUnits: 31n } }]);
+        const { results } = await send(MODES[mode], [
+          { ...requests[0]!, amount: { currencyCode: "USD", minorUnits: 31n } },
+        ]);
         expect(results.map(resultOf)).to.deep.equal(["REQUEST_ID_REUSED"]);
         expect(infoOf(results[0]!.error!).metadata.differs).to.equal("amount.minor_units");
         expect(await balancesOf(wallets)).to.deep.equal([70n, 30n, 0n, 0n]);
@@ -252,11 +376,14 @@ describe("BatchTransfer", function () {
 
   it("whose atomic first attempt was aborted stays aborted when it is sent again as independent transfers", async () => {
     const wallets = await makeWallets();
-    const requests = requestsOf(wallets, [["a", "b", 30n], ["c", "d", 5n]]);
+    const requests = requestsOf(wallets, [
+      ["a", "b", 30n],
+      ["c", "d", 5n],
+    ]);
     const first = await send(BatchMode.ATOMIC, requests);
     await grey.transactions.deposit(depositRequest(wallets.c, 5n));
     const again = await send(BatchMode.INDEPENDENT, requests);
-    expect(again.results.map(resultOf)).to.deep.equal(["BATCH_ABORTED 0 INSUFFICIENT_FUNDS".replace("0", "1"), "INSUFFICIENT_FUNDS"]);
+    expect(again.results.map(resultOf)).to.deep.equal(["BATCH_ABORTED 1 INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS"]);
     expect(again.results.map(withoutError)).to.deep.equal(
       first.results.map((result) => ({ ...withoutError(result), replayed: true })),
     );
@@ -265,7 +392,11 @@ describe("BatchTransfer", function () {
 
   it("sent ten times at once is made once", async () => {
     const wallets = await makeWallets();
-    const requests = requestsOf(wallets, [["a", "b", 30n], ["b", "c", 20n], ["c", "d", 999n]]);
+    const requests = requestsOf(wallets, [
+      ["a", "b", 30n],
+      ["b", "c", 20n],
+      ["c", "d", 999n],
+    ]);
     const before = await countRows(admin);
     const answers = await Promise.all(Array.from({ length: 10 }, () => send(BatchMode.INDEPENDENT, requests)));
     for (const { results } of answers) {
@@ -284,10 +415,14 @@ describe("BatchTransfer", function () {
     before(async () => {
       wallets = await makeWallets();
     });
-    const broken: readonly (readonly [what: string, make: () => [BatchMode, TransferRequest[]], fields: readonly string[]])[] = [
+    const broken: readonly (readonly [
+      what: string,
+      make: () => [BatchMode, TransferRequest[]],
+      fields: readonly string[],
+    ])[] = [
       ["without transfers", () => [BatchMode.ATOMIC, []], ["transfers"]],
       ["without a mode", () => [BatchMode.UNSPECIFIED, requestsOf(wallets, [["a", "b", 1n]])], ["mode"]],
-      ["with an unknown mode", () => [7, requestsOf(wallets, [["a", "b", 1n]])], ["mode"]],
+      ["with an unknown mode", () => [7 as BatchMode, requestsOf(wallets, [["a", "b", 1n]])], ["mode"]],
       [
         "with more than 10,000 transfers",
         () => [BatchMode.INDEPENDENT, Array.from({ length: 10_001 }, () => transferRequest(wallets.a, wallets.b, 1n))],
@@ -295,13 +430,23 @@ describe("BatchTransfer", function () {
       ],
       [
         "with a bad transfer among good ones",
-        () => [BatchMode.INDEPENDENT, requestsOf(wallets, [["a", "b", 1n], ["a", "b", 0n], ["a", "b", 1n]])],
+        () => [
+          BatchMode.INDEPENDENT,
+          requestsOf(wallets, [
+            ["a", "b", 1n],
+            ["a", "b", 0n],
+            ["a", "b", 1n],
+          ]),
+        ],
         ["transfers[1].amount"],
       ],
       [
         "with a request id twice, in whatever case",
         () => {
-          const [one, other] = requestsOf(wallets, [["a", "b", 1n], ["a", "c", 1n]]) as [TransferRequest, TransferRequest];
+          const [one, other] = requestsOf(wallets, [
+            ["a", "b", 1n],
+            ["a", "c", 1n],
+          ]) as [TransferRequest, TransferRequest];
           return [BatchMode.ATOMIC, [one, other, { ...one }, { ...other, requestId: other.requestId.toUpperCase() }]];
         },
         ["transfers[2].request_id", "transfers[3].request_id"],
@@ -328,15 +473,13 @@ describe("BatchTransfer", function () {
       const [from, to] = n % 2 === 0 ? [wallets.a, wallets.b] : [wallets.b, wallets.a];
       return transferRequest(from, to, n % 1_000 === 500 ? 1_001n : 1n);
     });
-    const before = await countRows(admin);
+    const before = await countBatches();
     const { results } = await send(BatchMode.INDEPENDENT, requests);
     expect(results).to.have.length(10_000);
     const refused = results.flatMap((result, index) => (resultOf(result) === "POSTED" ? [] : [index]));
     // Without the money of the refused one, the one after it finds nothing to send back.
-    expect(refused).to.deep.equal(
-      Array.from({ length: 10 }, (_, n) => [1_000 * n + 500, 1_000 * n + 501]).flat(),
-    );
-    expect((await countRows(admin)).journal_batches).to.equal(before.journal_batches! + 1n);
+    expect(refused).to.deep.equal(Array.from({ length: 10 }, (_, n) => [1_000 * n + 500, 1_000 * n + 501]).flat());
+    expect(await countBatches()).to.equal(before + 1n);
     expect(results.map((result) => result.journalIndex - results[0]!.journalIndex)).to.deep.equal(
       results.map((_, index) => BigInt(index)),
     );

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import pg from "pg";
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { credentials } from "@grpc/grpc-js";
-import { call, CallError, connect, refusal, type Clients } from "../support/client.js";
+import { call, connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { eventually, wayTo } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 
@@ -215,7 +215,7 @@ describe("an error", () => {
       "",
       "00-00000000000000000000000000000000-b7ad6b7169203331-01",
       `00-${TRACE_ID.toUpperCase()}-b7ad6b7169203331-01`,
-      `${TRACE_ID}`,
+      TRACE_ID,
     ]) {
       const error = await refusal(grey.users.getUser(missing, traceparent === undefined ? {} : { traceparent }));
       expect(error.traceId).to.match(/^[0-9a-f]{32}$/);

@@ -63,12 +63,18 @@ describe("a limit", () => {
     expect((await raw.call(CREATE_USER, fitting)).error).to.equal(undefined);
   });
 
-  it("GREY_METADATA_BYTES_MAX: headers below it are taken, more are RESOURCE_EXHAUSTED", async () => {
+  it("GREY_METADATA_BYTES_MAX: headers below it are taken, more are INVALID_REQUEST, by a stream too", async () => {
     const list = (bytes: number) =>
       raw.call(LIST_USERS, Buffer.alloc(0), { headers: { "x-filler": "a".repeat(bytes) } });
     expect((await list(METADATA_BYTES_MAX - 1_024)).error).to.equal(undefined);
-    const { error } = await list(METADATA_BYTES_MAX);
-    expect(error).to.include({ code: "RESOURCE_EXHAUSTED", reason: "OVERLOADED" });
+    const headers = { "x-filler": "a".repeat(METADATA_BYTES_MAX) };
+    const stream = "/grey.transaction.v1.TransactionService/StreamTransfers";
+    for (const { error } of [await list(METADATA_BYTES_MAX), await raw.stream(stream, Buffer.alloc(0), { headers })]) {
+      expect(error).to.include({ code: "INVALID_ARGUMENT", reason: "INVALID_REQUEST" });
+      expect([...error!.violations.values()]).to.deep.equal([
+        `headers must take no more than ${METADATA_BYTES_MAX} bytes`,
+      ]);
+    }
   });
 
   it("headers of a megabyte, in one or in thousands, end at most their own connection", async () => {

@@ -4,17 +4,26 @@ import { readdirSync, readFileSync } from "node:fs";
 const SECONDS_PER_TICK = 0.01;
 const STAT_FIELD = { PARENT: 1, USER: 11, SYSTEM: 12 } as const;
 
-/** CPU seconds that the process and its living children have used; undefined where there is no /proc. */
-export function cpuSeconds(pid: number): number | undefined {
+/** CPU seconds that processes have used, by pid. */
+export type CpuTimes = ReadonlyMap<number, number>;
+
+/** Of the process and its living children; empty where there is no /proc. */
+export function cpuTimes(pid: number): CpuTimes {
+  const times = new Map<number, number>();
   const own = readStat(pid);
-  if (own === undefined) return undefined;
-  let seconds = own.seconds;
+  if (own === undefined) return times;
+  times.set(pid, own.seconds);
   for (const name of readdirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     const stat = readStat(Number(name));
-    if (stat?.parent === pid) seconds += stat.seconds;
+    if (stat?.parent === pid) times.set(Number(name), stat.seconds);
   }
-  return seconds;
+  return times;
+}
+
+/** What was used in between by the processes that are still there. */
+export function cpuSecondsBetween(before: CpuTimes, after: CpuTimes): number {
+  return [...after].reduce((sum, [pid, seconds]) => sum + seconds - (before.get(pid) ?? 0), 0);
 }
 
 function readStat(pid: number): { readonly parent: number; readonly seconds: number } | undefined {

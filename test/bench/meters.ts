@@ -1,37 +1,29 @@
 import { performance } from "node:perf_hooks";
-import { cpuSeconds } from "./cpu-time.js";
+import { cpuSecondsBetween, cpuTimes } from "./cpu-time.js";
 
 /** What was used between two moments. */
 export interface Used {
   readonly seconds: number;
   /** Share of the time in which this process's event loop was busy, 0 to 1. */
   readonly busy: number;
-  /** CPU seconds of this process (`client`) and of the watched ones. */
+  /** CPU seconds of this process (`client`) and of the watched ones with their children. */
   readonly cpuSeconds: Readonly<Record<string, number>>;
 }
 
 /** Begins to measure what this process and others use. Returns a function that ends it. */
 export function startMeters(watchedPids: Readonly<Record<string, number>>): () => Used {
-  const before = read(watchedPids);
+  const before = Object.entries(watchedPids).map(([name, pid]) => ({ name, pid, times: cpuTimes(pid) }));
+  const cpu = process.cpuUsage();
+  const loop = performance.eventLoopUtilization();
+  const startedMs = performance.now();
   return () => {
-    const after = read(watchedPids);
-    const cpu = Object.entries(after.cpu).map(
-      ([name, seconds]) => [name, seconds - (before.cpu[name] ?? seconds)] as const,
-    );
-    return {
-      seconds: (after.atMs - before.atMs) / 1_000,
-      busy: performance.eventLoopUtilization(after.loop, before.loop).utilization,
-      cpuSeconds: Object.fromEntries(cpu),
-    };
+    const seconds = (performance.now() - startedMs) / 1_000;
+    const busy = performance.eventLoopUtilization(loop).utilization;
+    const { user, system } = process.cpuUsage(cpu);
+    const cpuSeconds: Record<string, number> = { client: (user + system) / 1e6 };
+    for (const { name, pid, times } of before) {
+      if (times.size > 0) cpuSeconds[name] = cpuSecondsBetween(times, cpuTimes(pid));
+    }
+    return { seconds, busy, cpuSeconds };
   };
-}
-
-function read(watchedPids: Readonly<Record<string, number>>) {
-  const own = process.cpuUsage();
-  const cpu: Record<string, number> = { client: (own.user + own.system) / 1e6 };
-  for (const [name, pid] of Object.entries(watchedPids)) {
-    const seconds = cpuSeconds(pid);
-    if (seconds !== undefined) cpu[name] = seconds;
-  }
-  return { atMs: performance.now(), loop: performance.eventLoopUtilization(), cpu };
 }

@@ -15,7 +15,7 @@ export interface Options {
 /** The name by which `--rows` selects the measurement of overload and memory, which is no row of the table. */
 const OVERLOAD = "overload";
 
-const FULL = { rounds: 3, warmupMs: 600, measureMs: 2_400 };
+const FULL = { rounds: 3, warmupMs: 500, measureMs: 2_000 };
 const QUICK = { rounds: 2, warmupMs: 400, measureMs: 1_200 };
 
 /** Reads the command line; ends the process for --help and for what is wrongly typed. */

@@ -42,6 +42,7 @@ describe("the network to the database", () => {
       DATABASE_URL: proxy.url,
       GREY_RETRY_AFTER_MS: `${RETRY_AFTER_MS}`,
       GREY_DATABASE_CONNECT_TIMEOUT_MS: "1000",
+      GREY_DATABASE_POOL_SIZE: "3",
       GREY_DATABASE_STATEMENT_TIMEOUT_MS: "1000",
       GREY_SHUTDOWN_TIMEOUT_MS: "1000",
     });
@@ -128,6 +129,44 @@ describe("the network to the database", () => {
     await askUntilAnswered([clients], journal, movement);
     await expectWholeBooks([movement]);
   });
+
+  const reads: readonly (readonly [what: string, read: () => Promise<unknown>])[] = [
+    ["GetUser", () => clients.users.getUser({ by: { $case: "id", value: randomUUID() } })],
+    ["ListUsers", () => clients.users.listUsers({ pageSize: 0, pageToken: "" })],
+    ["GetWallet", () => clients.wallets.getWallet({ id: wallets[0] ?? "" })],
+    ["GetBalance", () => clients.wallets.getBalance({ walletId: wallets[0] ?? "" })],
+    ["GetTransaction", () => clients.transactions.getTransaction({ by: { $case: "requestId", value: randomUUID() } })],
+    [
+      "ListTransactions",
+      () =>
+        clients.transactions.listTransactions({
+          of: { $case: "walletId", value: wallets[0] ?? "" },
+          pageSize: 0,
+          pageToken: "",
+          kinds: [],
+          states: [],
+          createTimeFrom: undefined,
+          createTimeBefore: undefined,
+        }),
+    ],
+    ["ListCurrencies", () => clients.ledger.listCurrencies({ pageSize: 0, pageToken: "" })],
+    [
+      "ListAccounts",
+      () => clients.ledger.listAccounts({ currencyCode: "", systemOnly: false, pageSize: 0, pageToken: "" }),
+    ],
+    ["GetTrialBalance", () => clients.ledger.getTrialBalance({ currencyCode: "" })],
+    ["CheckIntegrity", () => clients.ledger.checkIntegrity({ maxFaults: 0 })],
+  ];
+  for (const [what, read] of reads) {
+    it(`is cut under ${what}: UNAVAILABLE with RetryInfo, and the next one is answered`, async () => {
+      const trap = proxy.trap(({ sql }) => !sql.includes("pg_is_in_recovery"), "LOSE_REPLY");
+      const error = await refusal(read());
+      await trap.sprung;
+      expect(error).to.include({ code: "UNAVAILABLE", retryAfterMs: RETRY_AFTER_MS });
+      const next = await read().catch((failure: { code: string }) => failure.code);
+      expect(next).not.to.be.oneOf(["UNAVAILABLE", "INTERNAL"]);
+    });
+  }
 
   it("cuts every connection again and again under load: each movement is made once", async () => {
     const setbacks = journal.setbacks.length;

@@ -3,6 +3,7 @@ import { benchId, ID_SPACE } from "../bench/bench-ids.js";
 import { measureCapacity } from "../bench/calibrate.js";
 import { runLoad, startServing } from "../bench/children.js";
 import { Cleanup } from "../bench/cleanup.js";
+import { LatencyHistogram } from "../bench/latency.js";
 import { createFunctionBaseline, functionBaselineFaults, runFunctionFromNode } from "../bench/function-baseline.js";
 import {
   countRequests,
@@ -119,6 +120,16 @@ describe("the benchmark's pieces", () => {
     const served = await load({ kind: "transfer", wallets: 100, isHot: false }, { inFlight: 128 });
     const capacity = await measureCapacity(cleanup, "unary", WINDOW);
     expect(capacity.perSecond).to.be.greaterThan(served.okPerSecond);
+  });
+
+  it("a quantile of latencies is off by no more than 1.6 %", () => {
+    const histogram = new LatencyHistogram();
+    for (let us = 1; us <= 200_000; us += 1) histogram.record(us);
+    for (const share of [0.0001, 0.01, 0.5, 0.9, 0.99, 0.999, 1]) {
+      const exact = share * 200_000;
+      expect(histogram.quantile(share)).to.be.closeTo(exact, Math.max(1, exact * 0.016));
+    }
+    expect(histogram.summary()).to.include({ count: 200_000, mean: 100_000.5, max: 200_000 });
   });
 
   it("both baselines conserve the money that they move", async () => {

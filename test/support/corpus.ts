@@ -526,9 +526,9 @@ function brokenIn(message: ReflectMessage, above: string): string[] {
 function brokenAt(message: ReflectMessage, field: DescField, path: string): string[] {
   const rules = rulesOf(field);
   const isSet = message.isSet(field);
-  if (!isSet && rules?.required === true) return [path];
+  if (!isSet && rules.required) return [path];
   const hasPresence = field.fieldKind === "message" || field.oneof !== undefined;
-  if (!isSet && (hasPresence || rules?.ignore === 1)) return [];
+  if (!isSet && (hasPresence || rules.ignore === 1)) return [];
   switch (field.fieldKind) {
     case "scalar":
     case "enum":
@@ -537,10 +537,10 @@ function brokenAt(message: ReflectMessage, field: DescField, path: string): stri
       const value = message.get(field);
       const own = rules.cel.every(({ id }) => celRule(id).holds(value)) ? [] : [path];
       if (!field.message.typeName.startsWith("google.protobuf.")) return [...own, ...brokenIn(value, `${path}.`)];
-      return breaksAsMessage(rules, value) ? [path] : own;
+      return [...new Set([...own, ...breaksAsMessage(path, rules, value)])];
     }
     case "list": {
-      const items = [...(message.get(field) as ReflectList)];
+      const items = [...message.get(field)];
       const inItems = items.flatMap((item) =>
         field.listKind === "message"
           ? brokenIn(item as ReflectMessage, `${path}.`)
@@ -553,7 +553,7 @@ function brokenAt(message: ReflectMessage, field: DescField, path: string): stri
       return field.listKind === "message" ? [path] : [path, ...inItems];
     }
     case "map":
-      return breaksAsMap(rules, message.get(field) as ReflectMap) ? [path] : [];
+      return breaksAsMap(rules, message.get(field)) ? [path] : [];
   }
 }
 
@@ -585,21 +585,23 @@ function breaksAsText(rules: FieldRules | undefined, value: string): boolean {
   if (rules?.type.case !== "string") return false;
   const { maxLen, pattern, wellKnown } = rules.type.value;
   if (rules.required && value === "") return true;
-  if (maxLen > 0n && BigInt([...value].length) > maxLen) return true;
+  if (maxLen > 0n && BigInt(Array.from(value).length) > maxLen) return true;
   if (wellKnown.case === "uuid" && !UUID.test(value)) return true;
   if (wellKnown.case === "email" && !EMAIL.test(value)) return true;
   return pattern !== "" && !new RegExp(pattern, "u").test(value);
 }
 
-function breaksAsMessage(rules: FieldRules | undefined, message: ReflectMessage): boolean {
-  if (rules?.type.case === "timestamp") {
+function breaksAsMessage(path: string, rules: FieldRules, message: ReflectMessage): string[] {
+  if (rules.type.case === "timestamp") {
     const time = { seconds: read(message, "seconds") as bigint, nanos: read(message, "nanos") as number };
-    if (time.nanos < 0 || time.nanos > 999_999_999) return true;
-    return isOutside(rules.type.value, (bound) => compare(nanosOf(time), nanosOf(bound as Timestamp)));
+    const isWrong = isOutside(rules.type.value, (bound) => compare(nanosOf(time), nanosOf(bound as Timestamp)));
+    // Protobuf's own rule.
+    const isNone = time.nanos < 0 || time.nanos > 999_999_999;
+    return [...(isWrong ? [path] : []), ...(isNone ? [`${path}.nanos`] : [])];
   }
-  if (rules?.type.case === "fieldMask") {
+  if (rules.type.case === "fieldMask") {
     const { in: known } = rules.type.value;
-    return [...(read(message, "paths") as Iterable<string>)].some((path) => !known.includes(path));
+    return [...(read(message, "paths") as Iterable<string>)].every((name) => known.includes(name)) ? [] : [path];
   }
   throw new Error(`teach the corpus ${message.desc.typeName}`);
 }
