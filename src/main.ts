@@ -102,6 +102,8 @@ export async function startGrey(
   }
 }
 
+const LINGER_MS_MAX = 1_000;
+
 /** The command `grey serve`: starts, says what to do next, and stops on SIGINT or SIGTERM. A second one does not wait. */
 export async function serve(config: Config): Promise<void> {
   const logger = createServerLogger(config);
@@ -124,6 +126,8 @@ export async function serve(config: Config): Promise<void> {
   await grey?.stop();
   await stopTelemetry();
   logger.info("stopped");
+  // A connection that the network has swallowed takes no notice of its end, and would keep the process.
+  setTimeout(() => process.exit(), LINGER_MS_MAX).unref();
 }
 
 interface Services {

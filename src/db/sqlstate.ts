@@ -50,6 +50,15 @@ export function isUnavailable(error: unknown): boolean {
 const CONNECTION_MESSAGES =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Query read timeout|Client was closed|Cannot use a pool after)/;
 
+/**
+ * Whether a commit that ended with this error may have happened all the same: unless PostgreSQL itself says that it rolled
+ * back. A connection or a server that goes away says nothing.
+ */
+export function leavesOutcomeOpen(error: unknown): boolean {
+  const state = sqlState(error);
+  return state === undefined || /^(08|57P)/.test(state);
+}
+
 /** Whether an answer is overdue that PostgreSQL itself would have given up by now: the network has fallen silent. */
 export function isReadTimeout(error: unknown): boolean {
   return error instanceof Error && error.message === "Query read timeout";

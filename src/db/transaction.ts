@@ -3,7 +3,7 @@ import type { EntityManager, QueryRunner } from "typeorm";
 import { fail, FailureError } from "../base/failure.js";
 import type { Patience } from "../base/patience.js";
 import { breakConnection, type Database, type Queryable } from "./database.js";
-import { isConflict, isPoolExhausted, isReadTimeout, isUnavailable, isWarning, sqlState } from "./sqlstate.js";
+import { isConflict, isPoolExhausted, isReadTimeout, isUnavailable, isWarning, leavesOutcomeOpen } from "./sqlstate.js";
 
 /** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
 export interface Transaction {
@@ -159,9 +159,7 @@ async function commit(runner: QueryRunner, client: PoolClient): Promise<void> {
   try {
     await unlessSilent(client, runner.commitTransaction());
   } catch (error) {
-    // Unless PostgreSQL itself says that it was not, it may be committed.
-    const isUnknown = sqlState(error) === undefined || isUnavailable(error);
-    throw isUnknown ? new FailureError({ reason: "OUTCOME_UNKNOWN" }, { cause: error }) : error;
+    throw leavesOutcomeOpen(error) ? new FailureError({ reason: "OUTCOME_UNKNOWN" }, { cause: error }) : error;
   } finally {
     client.off("notice", onNotice);
   }

@@ -4,7 +4,7 @@ import type { Uuid } from "../base/ids.js";
 import type { Patience } from "../base/patience.js";
 import type { Config } from "../config/config.js";
 import type { Database } from "../db/database.js";
-import { isConflict, isUnavailable, SQLSTATE, sqlState } from "../db/sqlstate.js";
+import { isConflict, leavesOutcomeOpen, SQLSTATE, sqlState } from "../db/sqlstate.js";
 import { inClaimingTransaction, translate } from "../db/transaction.js";
 import { createPostingMetrics } from "../telemetry/posting-metrics.js";
 import { openBatch, writeBatch } from "./batch.js";
@@ -303,11 +303,11 @@ const NOTHING_ANSWERED = new Map<string, null>();
 /** Works that are under way are seen through, whether their callers wait or not. */
 const ENDLESS: Patience = { assertWaiting: () => undefined };
 
-/** Whether what was sent may have been committed: unless PostgreSQL itself says that it was not, it may. */
+/** Whether what was sent may have been committed. */
 function isUnknown(error: unknown): boolean {
   if (error instanceof StaleError) return false;
   if (error instanceof FailureError) return error.failure.reason === "OUTCOME_UNKNOWN";
-  return sqlState(error) === undefined || isUnavailable(error);
+  return leavesOutcomeOpen(error);
 }
 
 /** Whether the error is about the database or the network, so that posting one by one would meet it again. */

@@ -56,7 +56,8 @@ export function replay(command: Command, stored: LedgerTransaction | null): Outc
   if (stored === null || differs.length > 0) {
     return { failure: { reason: "REQUEST_ID_REUSED", requestId: command.requestId, differs } };
   }
-  return { transaction: stored, replayed: true };
+  // It may be the command's own, when the reply to its commit was lost.
+  return { transaction: stored, replayed: stored.id !== command.transactionId };
 }
 
 function verdictOf(books: Books, command: Command, answered: Answered): Verdict {

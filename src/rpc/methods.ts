@@ -12,6 +12,7 @@ import { createContext, type CallContext } from "./context.js";
 import { CODE, toGrpcError, trailersOf } from "./status.js";
 import { knownFailure, type InFlight, type Pipeline } from "./pipeline.js";
 import { streamHandler, type ItemMethod } from "./streams.js";
+import { setTrailers } from "./trailers.js";
 
 /** One method of a generated service definition. */
 interface UnaryDefinition<Request, Response> {
@@ -102,7 +103,7 @@ function unaryHandler(
     inFlight.enter();
     answer(call, state).then(
       (response) => {
-        callback(null, response, trailersOf(state));
+        callback(null, response, setTrailers(call.metadata, trailersOf(state)));
         inFlight.leave();
         logCall(logger, definition.path, state, started, "OK");
       },

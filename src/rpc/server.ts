@@ -1,8 +1,10 @@
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { SettingError, type Config } from "../config/config.js";
 import type { BoundService } from "./methods.js";
+import { isTelemetryOn } from "../telemetry/stop.js";
 import type { InFlight } from "./pipeline.js";
+import { keepTrailers } from "./trailers.js";
 
 /** A gRPC server that listens. */
 export interface RpcServer {
@@ -24,7 +26,10 @@ export async function startRpcServer(
   serviceNames: readonly string[],
   inFlight: InFlight,
 ): Promise<RpcServer> {
+  // The library prints headers that it cannot read, with their values, to standard error.
+  setLogVerbosity(logVerbosity.NONE);
   const server = new Server({
+    interceptors: isTelemetryOn() ? [keepTrailers] : [],
     "grpc.max_concurrent_streams": config.GREY_CONNECTION_STREAMS_MAX,
     "grpc.max_receive_message_length": config.GREY_REQUEST_BYTES_MAX,
     "grpc.max_connection_idle_ms": config.GREY_CONNECTION_IDLE_MS,

@@ -70,6 +70,7 @@ export function streamHandler(
       const request = definition.requestDeserialize(bytes);
       const ids = { requestId: method.requestIdOf(request), traceId: state.traceId };
       try {
+        if (inFlight.count > pipeline.callsInFlightMax) throw new FailureError({ reason: "OVERLOADED" });
         if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });
         const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), ids);
         context.assertWaiting();

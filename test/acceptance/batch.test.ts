@@ -523,7 +523,7 @@ function infoOf({ details }: Status): ErrorInfo {
   return ErrorInfo.decode(info!.value);
 }
 
-/** The error of a replayed result says so, so it is not the same. */
-function withoutError({ error: _, ...result }: Result): Omit<Result, "error"> {
-  return result;
+/** All but the error, which says itself when it is replayed. */
+function withoutError({ transactionId, state, journalIndex, replayed }: Result): Omit<Result, "error"> {
+  return { transactionId, state, journalIndex, replayed };
 }

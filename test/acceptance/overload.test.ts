@@ -9,7 +9,7 @@ import {
   type TransferRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Uuid } from "../../src/base/ids.js";
-import { CallError, connect, refusal, type Clients } from "../support/client.js";
+import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { lockAccount, waitsForLock, WAIT_MS_MAX, type RowLock } from "../support/engine.js";
 import { balanceOf, makeUser, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";

@@ -86,7 +86,7 @@ async function main({ rows, rounds, window, isQuick, overloads, saves, profiles 
     onRun: (round, row, sample) => progress.step(`round ${round}  ${row.id.padEnd(22)} ${describe(sample)}`),
     onFault: (round, name, fault) => progress.say(`DOES NOT COUNT: round ${round}, ${name}: ${fault}`),
   });
-  const overload = overloads ? await measureOverload(environment, window, (text) => progress.say(text)) : undefined;
+  const overload = overloads ? await measureOverload(environment, (text) => progress.say(text)) : undefined;
   const results = await checkAll(
     environment,
     measured,

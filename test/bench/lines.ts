@@ -29,22 +29,38 @@ export async function openRawLines(
 
 function rawLine(first: RawConnection, open: () => Promise<RawConnection>): Line {
   let connection = first;
-  let isOpening = false;
+  let opening: Promise<void> | undefined;
+
+  /** One new connection for all calls that wait for it. */
+  function reopen(): Promise<void> {
+    opening ??= open()
+      .then((next) => {
+        connection = next;
+      })
+      .finally(() => {
+        opening = undefined;
+      });
+    return opening;
+  }
+
   return {
     begin: (message, onEnd) => {
-      if (connection.isBroken && !isOpening) {
-        isOpening = true;
-        open().then(
-          (next) => {
-            connection = next;
-            isOpening = false;
-          },
-          () => {
-            isOpening = false;
-          },
-        );
-      }
-      return connection.begin(message, (end) => onEnd(statusOf(end), undefined));
+      const begin = (): (() => void) => connection.begin(message, (end) => onEnd(statusOf(end), undefined));
+      if (!connection.isBroken) return begin();
+      let cancel: (() => void) | undefined;
+      let isCancelled = false;
+      reopen().then(
+        () => {
+          if (!isCancelled) cancel = begin();
+        },
+        (error: unknown) => {
+          if (!isCancelled) onEnd(`${BROKEN} ${String(error)}`, undefined);
+        },
+      );
+      return () => {
+        isCancelled = true;
+        cancel?.();
+      };
     },
     close: () => connection.close(),
   };

@@ -3,7 +3,6 @@ import { runLoad } from "./children.js";
 import { booksOf, serverOf, watchedPids, type Environment } from "./environment.js";
 import { countRequests } from "./grey-books.js";
 import type { LoadPlan, LoadResult } from "./load-plan.js";
-import type { Window } from "./rows.js";
 
 /** Callers at the peak, and ten times as many. */
 const PEAK_CALLERS = 2_048;
@@ -13,6 +12,8 @@ const DEADLINE_MS = 2_000;
 /** What RetryInfo says, which callers obey. */
 const REFUSED_PAUSE_MS = 1_000;
 const IDLE_MS = 1_000;
+/** The first deadlines have passed before anything is counted: then as many callers wait as ever will. */
+const WINDOW = { warmupMs: 2 * DEADLINE_MS, measureMs: 3 * DEADLINE_MS };
 const SAMPLE_EVERY_MS = 100;
 
 /** The server under ten times as many callers as its peak has. Memory is resident bytes. */
@@ -38,14 +39,13 @@ export interface OverloadReport {
 /** Loads a server that has done nothing else: nothing, the peak, ten times that, nothing. */
 export async function measureOverload(
   environment: Environment,
-  window: Window,
   onProgress: (text: string) => void,
 ): Promise<OverloadReport> {
   const server = serverOf(environment, "overload");
   const { url } = booksOf(environment, "overload");
   const pids = watchedPids(environment, server);
   const plan: LoadPlan = {
-    ...window,
+    ...WINDOW,
     address: server.address,
     work: { kind: "transfer", wallets: environment.scale.wallets, isHot: false },
     inFlight: PEAK_CALLERS,
@@ -55,9 +55,9 @@ export async function measureOverload(
     watchedPids: pids,
   };
   const [, idle] = await withMemory(environment, () => delay(IDLE_MS));
-  onProgress(`${PEAK_CALLERS} callers`);
+  onProgress(`overload: ${PEAK_CALLERS} callers`);
   const [peak, peakBytes] = await withMemory(environment, () => runLoad(environment.cleanup, plan));
-  onProgress(`${OVERLOAD_CALLERS} callers`);
+  onProgress(`overload: ${OVERLOAD_CALLERS} callers`);
   const [over, overBytes] = await withMemory(environment, () =>
     runLoad(environment.cleanup, { ...plan, inFlight: OVERLOAD_CALLERS }),
   );

@@ -191,7 +191,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
 
   it("too many connections: UNAVAILABLE with RetryInfo while there is none, and service with the few there are", async () => {
     // PostgreSQL refuses a connection over a role's limit as it refuses one over its own: too_many_connections.
-    await query("CREATE ROLE teller LOGIN PASSWORD 'teller' CONNECTION LIMIT 3 IN ROLE grey_service");
+    await query("CREATE ROLE teller LOGIN PASSWORD 'teller' CONNECTION LIMIT 4 IN ROLE grey_service");
     const url = new URL(postgres.ownerUrl);
     [url.username, url.password] = ["teller", "teller"];
     const crowded = await startServer({

@@ -498,14 +498,14 @@ describe("the posting engine", function () {
       engine.batches.close();
       const answers = [];
       for (const [index, command] of commands.entries()) {
-        const answer = engine.postOne(command, patience[index]!);
+        const answer = engine.postOne(command, patience[index]);
         answers.push(answer.catch(reasonOf));
         if (index < 2) await eventually("a batch", () => engine.batches.waiting === index + 1, WAIT_MS_MAX);
       }
       // The first two are under way, the others wait.
       for (const index of [0, 2, 4]) patience[index]!.leave();
       engine.batches.open();
-      const told = (await Promise.all(answers)).map((one) => (typeof one === "string" ? one : posted(one!).id));
+      const told = (await Promise.all(answers)).map((one) => (typeof one === "string" ? one : posted(one).id));
       expect(told).to.deep.equal(
         commands.map(({ transactionId }, index) => (index === 2 || index === 4 ? "CALLER_GONE" : transactionId)),
       );
