@@ -2,7 +2,7 @@ import type { PoolClient } from "pg";
 import type { EntityManager, QueryRunner } from "typeorm";
 import { fail, FailureError } from "../base/failure.js";
 import type { Patience } from "../base/patience.js";
-import { breakConnection, type Database, type Queryable } from "./database.js";
+import type { Database, Queryable } from "./database.js";
 import { isConflict, isPoolExhausted, isReadTimeout, isUnavailable, isWarning, leavesOutcomeOpen } from "./sqlstate.js";
 
 /** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
@@ -80,17 +80,17 @@ export function translate(error: unknown): unknown {
 
 /** Runs reads on one connection, each as a transaction of its own, with their errors translated. */
 export function reading<T>(
-  { dataSource }: Database,
+  database: Database,
   patience: Patience,
   read: (session: Transaction) => Promise<T>,
 ): Promise<T> {
   return translating(async () => {
-    const runner = dataSource.createQueryRunner();
+    const runner = database.dataSource.createQueryRunner();
     try {
       const client = (await runner.connect()) as PoolClient;
       // The wait for a connection may have outlasted the caller.
       patience.assertWaiting();
-      return await unlessSilent(client, read({ manager: runner.manager, client }));
+      return await unlessSilent(database, read({ manager: runner.manager, client }));
     } finally {
       await runner.release();
     }
@@ -107,11 +107,11 @@ export async function translating<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function attemptTransaction<T>(
-  { dataSource }: Database,
+  database: Database,
   patience: Patience,
   work: (transaction: Transaction) => Promise<T>,
 ): Promise<T> {
-  const runner = dataSource.createQueryRunner();
+  const runner = database.dataSource.createQueryRunner();
   try {
     const client = (await runner.connect()) as PoolClient;
     // The wait for a connection may have outlasted the caller.
@@ -119,24 +119,24 @@ async function attemptTransaction<T>(
     await runner.startTransaction("READ COMMITTED");
     let result: T;
     try {
-      result = await unlessSilent(client, work({ manager: runner.manager, client }));
+      result = await unlessSilent(database, work({ manager: runner.manager, client }));
     } catch (error) {
       await rollBack(runner);
       throw error;
     }
-    await commit(runner, client);
+    await commit(database, runner, client);
     return result;
   } finally {
     await runner.release();
   }
 }
 
-/** Breaks a connection on which an answer is overdue, so that nobody else waits on it. */
-async function unlessSilent<T>(client: PoolClient, work: Promise<T>): Promise<T> {
+/** When an answer is overdue, breaks it and every other connection: they went the same way, and nobody else is to wait. */
+async function unlessSilent<T>(database: Database, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    if (isReadTimeout(error)) breakConnection(client);
+    if (isReadTimeout(error)) database.breakConnections();
     throw error;
   }
 }
@@ -149,7 +149,7 @@ async function rollBack(runner: QueryRunner): Promise<void> {
   }
 }
 
-async function commit(runner: QueryRunner, client: PoolClient): Promise<void> {
+async function commit(database: Database, runner: QueryRunner, client: PoolClient): Promise<void> {
   let warned = false;
   // A commit that is cancelled while it waits for a replica succeeds with a warning: it may be lost in a failover.
   const onNotice = (notice: { code?: string | undefined }) => {
@@ -157,7 +157,7 @@ async function commit(runner: QueryRunner, client: PoolClient): Promise<void> {
   };
   client.on("notice", onNotice);
   try {
-    await unlessSilent(client, runner.commitTransaction());
+    await unlessSilent(database, runner.commitTransaction());
   } catch (error) {
     throw leavesOutcomeOpen(error) ? new FailureError({ reason: "OUTCOME_UNKNOWN" }, { cause: error }) : error;
   } finally {

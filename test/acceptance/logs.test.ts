@@ -205,6 +205,7 @@ describe("the log", () => {
       expect(lines).to.have.length(2);
       expect(lines[1]).to.equal("");
       // The level may be coloured.
+      // oxlint-disable-next-line no-control-regex -- they are what is looked for
       const text = lines[0]!.replaceAll(/\u001b\[\d+m/g, "");
       // oxlint-disable-next-line no-control-regex -- they are what is looked for
       expect(text).not.to.match(form === "json" ? /[\u0000-\u001f]/ : /[\u0000-\u001f\u007f-\u009f\u2028\u202e]/);

@@ -167,15 +167,16 @@ describe("the story of Ada and Bob", () => {
     const transfer = (fromWalletId: string, toWalletId: string) =>
       grey.transactions.transfer({ ...movement(1n, "refused"), fromWalletId, toWalletId });
     const reasons = [];
-    for (const refused of [
-      transfer(adasWallet, nowhere),
-      transfer(nowhere, adasWallet),
-      transfer(adasWallet, euros),
-      transfer(adasWallet, adasWallet),
-      grey.transactions.deposit({ ...movement(2n ** 63n - 1n, "overflow"), walletId: adasWallet, systemAccount: "" }),
-      grey.users.deleteUser({ requestId: randomUUID(), userId: ada, etag: "" }),
+    for (const ask of [
+      () => transfer(adasWallet, nowhere),
+      () => transfer(nowhere, adasWallet),
+      () => transfer(adasWallet, euros),
+      () => transfer(adasWallet, adasWallet),
+      () =>
+        grey.transactions.deposit({ ...movement(2n ** 63n - 1n, "overflow"), walletId: adasWallet, systemAccount: "" }),
+      () => grey.users.deleteUser({ requestId: randomUUID(), userId: ada, etag: "" }),
     ]) {
-      const { code, reason } = await refusal(refused);
+      const { code, reason } = await refusal(ask());
       reasons.push(`${code} ${reason}`);
     }
     expect(reasons).to.deep.equal([

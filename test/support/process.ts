@@ -181,6 +181,8 @@ export interface Way {
   open(): Promise<void>;
   /** Breaks every connection and lets no other in. */
   cut(): Promise<void>;
+  /** Swallows everything from now on; connections stand. */
+  silence(): void;
 }
 
 /** Makes a way to the database of the URL; it is cut until it is opened. */
@@ -189,17 +191,32 @@ export async function wayTo(databaseUrl: string): Promise<Way> {
   const port = await freePort();
   const sockets = new Set<Socket>();
   const carried: Buffer[] = [];
-  const server = createServer((inward) => {
+  let isSilent = false;
+  // The end of one side is not told to the other while everything is swallowed.
+  const server = createServer({ allowHalfOpen: true }, (inward) => {
     const outward = connectTcp(Number(target.port), target.hostname);
+    inward.on("end", () => {
+      if (!isSilent) outward.end();
+    });
+    outward.on("end", () => {
+      if (!isSilent) inward.end();
+    });
     for (const socket of [inward, outward]) {
       sockets.add(socket);
       socket.on("error", () => undefined);
       socket.on("close", () => sockets.delete(socket));
     }
-    inward.on("data", (chunk: Buffer) => carried.push(chunk));
-    inward.pipe(outward).pipe(inward);
+    inward.on("data", (chunk: Buffer) => {
+      carried.push(chunk);
+      if (!isSilent) outward.write(chunk);
+    });
+    outward.on("data", (chunk: Buffer) => {
+      if (!isSilent) inward.write(chunk);
+    });
     inward.on("close", () => outward.destroy());
-    outward.on("close", () => inward.destroy());
+    outward.on("close", () => {
+      if (!isSilent) inward.destroy();
+    });
   });
   const url = new URL(databaseUrl);
   url.hostname = "127.0.0.1";
@@ -208,6 +225,9 @@ export async function wayTo(databaseUrl: string): Promise<Way> {
     url: url.href,
     hasCarried: (text) => Buffer.concat(carried).includes(text),
     open: () => new Promise((resolve) => server.listen(port, "127.0.0.1", resolve)),
+    silence: () => {
+      isSilent = true;
+    },
     cut: () =>
       new Promise((resolve) => {
         for (const socket of sockets) socket.destroy();

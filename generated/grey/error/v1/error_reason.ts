@@ -18,7 +18,10 @@ export const protobufFileName = "grey/error/v1/error_reason.proto";
 export enum ErrorReason {
   /** UNSPECIFIED - No reason: never sent in an error. */
   UNSPECIFIED = 0,
-  /** INVALID_REQUEST - A field of the request breaks its rule; google.rpc.BadRequest names each such field and rule. The request_id is not used up. */
+  /**
+   * INVALID_REQUEST - A field of the request breaks its rule; google.rpc.BadRequest names such fields and their rules, 20 at the most. The request_id is
+   * not used up.
+   */
   INVALID_REQUEST = 1,
   /** REQUEST_ID_REUSED - The request_id was used before by a different request. Metadata: `request_id`, `differs` (the fields that differ, comma-separated). */
   REQUEST_ID_REUSED = 2,
