@@ -5,10 +5,19 @@ import type { Deadline } from "./context.js";
 import type { Logger } from "../telemetry/logger.js";
 import { traceIdOf } from "../telemetry/trace.js";
 
-/** The ids of a call, from its headers; the request id of its message takes the place of the header's. */
+/**
+ * The ids of a call, from its headers; the request id of its message takes the place of the header's. One is made only for
+ * a call that has neither.
+ */
 export function openCall(headers: Metadata): CallState {
+  let given = headerText(headers, "x-request-id");
   return {
-    requestId: headerText(headers, "x-request-id") ?? newId(),
+    get requestId() {
+      return (given ??= newId());
+    },
+    set requestId(ofMessage: string) {
+      given = ofMessage;
+    },
     traceId: traceIdOf(headerText(headers, "traceparent")),
   };
 }
