@@ -1,12 +1,35 @@
+import { randomFillSync } from "node:crypto";
 import { v5, v7 } from "uuid";
 
 /** A UUID in lower case with hyphens. */
 export type Uuid = string;
 
-/** A new UUIDv7: ordered by time, so that indexes grow at their right edge. */
+/**
+ * A new UUIDv7: ordered by time, so that indexes grow at their right edge; within a millisecond by a counter that starts
+ * anywhere. The random bytes are drawn for many ids at once, which the library does not do.
+ */
 export function newId(): Uuid {
-  return v7();
+  if (used === RANDOM.length) {
+    randomFillSync(RANDOM);
+    used = 0;
+  }
+  const random = RANDOM.subarray(used, used + 16);
+  used += 16;
+  const now = Date.now();
+  if (now > msecs) {
+    msecs = now;
+    seq = random.readUInt32BE(0) >>> 1;
+  } else {
+    seq += 1;
+  }
+  return v7({ random, msecs, seq });
 }
+
+const RANDOM = Buffer.alloc(4_096);
+let used = RANDOM.length;
+let msecs = 0;
+/** Starts below 2^31, so that it cannot reach the end of its 32 bits within a millisecond. */
+let seq = 0;
 
 /** The id as it is kept: UUIDs are the same in any case (RFC 9562, section 4). The contract has checked its form. */
 export function parseId(text: string): Uuid {

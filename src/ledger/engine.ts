@@ -46,17 +46,20 @@ const PENALTY_MAX = 256;
 
 interface Waiting {
   readonly work: Work;
+  /** requestKey() of each of its commands. */
+  readonly keys: readonly string[];
   readonly patience: Patience;
   readonly bytes: number;
   readonly since: number;
+  readonly done: Promise<Outcome[]>;
   readonly resolve: (outcomes: Outcome[]) => void;
   readonly reject: (error: unknown) => void;
 }
 
 export function createEngine(database: Database, connection: PostingConnection, config: Config): Engine {
   const cache = createBookCache(Math.ceil(config.GREY_POSTING_CACHE_MAX / 2));
-  /** The outcome of each request that waits or is under way, by requestKey(). */
-  const pending = new Map<string, Promise<Outcome>>();
+  /** What waits or is under way, by requestKey(). */
+  const pending = new Map<string, Waiting>();
   let queue: Waiting[] = [];
   let depth = 0;
   let bytes = 0;
@@ -75,17 +78,34 @@ export function createEngine(database: Database, connection: PostingConnection, 
 
   async function post(work: Work, patience: Patience): Promise<Outcome[]> {
     const keys = work.commands.map(requestKey);
-    const earlier = keys.map((key) => pending.get(key)).filter((one) => one !== undefined);
-    // A copy of a request that is under way waits for it, and asks nothing of the database.
-    if (earlier.length > 0) {
-      const settled = await Promise.allSettled(earlier);
-      const [only] = settled;
-      if (work.commands.length === 1 && only?.status === "fulfilled" && "transaction" in only.value) {
-        return [replay(present(work.commands[0], "a command"), only.value.transaction)];
-      }
-      return post(work, patience);
+    const earlier = earlierOf(keys);
+    return earlier.length === 0 ? enqueue(work, patience, keys) : postCopy(work, patience, keys, earlier);
+  }
+
+  function earlierOf(keys: readonly string[]): Waiting[] {
+    const earlier: Waiting[] = [];
+    for (const key of keys) {
+      const waiting = pending.get(key);
+      if (waiting !== undefined) earlier.push(waiting);
     }
-    return enqueue(work, patience, keys);
+    return earlier;
+  }
+
+  /** A copy of a request that is under way waits for it, and asks nothing of the database. */
+  async function postCopy(
+    work: Work,
+    patience: Patience,
+    keys: readonly string[],
+    earlier: readonly Waiting[],
+  ): Promise<Outcome[]> {
+    await Promise.allSettled(earlier.map((waiting) => waiting.done));
+    const [key] = keys;
+    const [first] = earlier;
+    if (keys.length > 1 || key === undefined || first === undefined) return post(work, patience);
+    const outcomes = await first.done.catch(() => []);
+    const outcome = outcomes[first.keys.indexOf(key)];
+    if (outcome === undefined || !("transaction" in outcome)) return post(work, patience);
+    return [replay(present(work.commands[0], "a command"), outcome.transaction)];
   }
 
   function enqueue(work: Work, patience: Patience, keys: readonly string[]): Promise<Outcome[]> {
@@ -98,20 +118,16 @@ export function createEngine(database: Database, connection: PostingConnection, 
     }
     depth += work.commands.length;
     bytes += size;
-    const done = new Promise<Outcome[]>((resolve, reject) => {
-      queue.push({ work, patience, bytes: size, since: performance.now(), resolve, reject });
-    });
-    keys.forEach((key, index) => {
-      const outcome = done.then((outcomes) => present(outcomes[index], "an outcome"));
-      outcome.catch(() => undefined);
-      pending.set(key, outcome);
-    });
-    const forget = (): void => {
-      for (const key of keys) pending.delete(key);
-    };
-    done.then(forget, forget);
+    const { promise: done, resolve, reject } = promised<Outcome[]>();
+    const waiting = { work, keys, patience, bytes: size, since: performance.now(), done, resolve, reject };
+    for (const key of keys) pending.set(key, waiting);
+    queue.push(waiting);
     planPump();
     return done;
+  }
+
+  function settled({ keys }: Waiting): void {
+    for (const key of keys) pending.delete(key);
   }
 
   /** After what arrived in this turn of the event loop: calls that came together are posted together. */
@@ -267,11 +283,32 @@ export function createEngine(database: Database, connection: PostingConnection, 
   }
 
   function answer(group: readonly Waiting[], outcomes: readonly Outcome[][]): void {
-    group.forEach(({ resolve }, index) => {
+    group.forEach((waiting, index) => {
       const ofWork = present(outcomes[index], "the outcomes of a work");
       for (const outcome of ofWork) countRejection(outcome);
-      resolve(ofWork);
+      settled(waiting);
+      waiting.resolve(ofWork);
     });
+  }
+
+  function reject(waiting: Waiting, error: unknown): void {
+    settled(waiting);
+    waiting.reject(error);
+  }
+
+  function rejectAll(group: readonly Waiting[], error: unknown): void {
+    for (const waiting of group) reject(waiting, error);
+  }
+
+  /** Drops a work whose caller left before the database was asked. */
+  function stillWaits(waiting: Waiting): boolean {
+    try {
+      waiting.patience.assertWaiting();
+      return true;
+    } catch (error) {
+      reject(waiting, error);
+      return false;
+    }
   }
 
   function countRejection(outcome: Outcome): void {
@@ -315,19 +352,14 @@ function isPassing(error: unknown): boolean {
   return error instanceof FailureError && error.failure.reason !== "OVERLOADED";
 }
 
-/** Drops a work whose caller left before the database was asked. */
-function stillWaits({ patience, reject }: Waiting): boolean {
-  try {
-    patience.assertWaiting();
-    return true;
-  } catch (error) {
-    reject(error);
-    return false;
-  }
-}
-
-function rejectAll(group: readonly Waiting[], error: unknown): void {
-  for (const { reject } of group) reject(error);
+function promised<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
+  let resolve!: (value: T) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<T>((resolved, rejected) => {
+    resolve = resolved;
+    reject = rejected;
+  });
+  return { promise, resolve, reject };
 }
 
 function sizeOf(group: readonly Waiting[]): number {

@@ -1,10 +1,11 @@
 import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from "@grpc/grpc-js";
+import { isTelemetryOn } from "../telemetry/stop.js";
 
 const byHeaders = new WeakMap<Metadata, Metadata>();
 
 /** Gives the answer to the call with these headers its trailers, also when keepTrailers has to see to it. */
 export function setTrailers(headers: Metadata, trailers: Metadata): Metadata {
-  byHeaders.set(headers, trailers);
+  if (isTelemetryOn()) byHeaders.set(headers, trailers);
   return trailers;
 }
 

@@ -12,20 +12,22 @@ import { createValidator, type Violation } from "@bufbuild/protovalidate";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { present } from "../base/assert.js";
 import type { FieldViolation } from "../base/failure.js";
+import { proofOf } from "./proof.js";
 
 /** What came of the check of a request. */
 export interface Checked {
   /** What it breaks; empty when it may be answered. */
   readonly violations: readonly FieldViolation[];
   /**
-   * The request as it was understood, written anew; undefined when the bytes are no such message. Decoders differ on odd
-   * bytes, such as a field in two parts or of another wire type: what was checked must be what is answered.
+   * The request as it was understood: as it came, when every decoder reads it alike, else written anew. Decoders differ
+   * on odd bytes, such as a field in two parts or of another wire type: what was checked must be what is answered.
+   * undefined when the bytes are no such message.
    */
   readonly bytes: Buffer | undefined;
 }
 
 /** Checks the bytes of one kind of request against the contract's annotations. */
-export type Validate = (bytes: Uint8Array) => Checked;
+export type Validate = (bytes: Buffer) => Checked;
 
 /** Only longer messages can hold so many items that checking each would hold up all other calls. */
 const COUNTED_BYTES_MIN = 8_192;
@@ -35,7 +37,9 @@ export function createValidatorFor(registry: FileRegistry): (path: string) => Va
   const validator = createValidator({ registry, regexMatch: matches });
   return (path) => {
     const input = inputOf(registry, path);
+    const isProven = proofOf(input, regexOf);
     const validate: Validate = (bytes) => {
+      if (isProven?.(bytes, 0, bytes.length) === true) return { violations: NONE, bytes };
       let message;
       try {
         message = fromBinary(input, bytes);
@@ -52,7 +56,7 @@ export function createValidatorFor(registry: FileRegistry): (path: string) => Va
       return { violations: [...ofRules, ...ofTimes], bytes: plain };
     };
     // The first check of a message plans its rules: at start, not in the first caller's time.
-    validate(new Uint8Array());
+    validate(Buffer.of());
     return validate;
   };
 }
@@ -65,6 +69,8 @@ function inputOf(registry: FileRegistry, path: string): DescMessage {
     path,
   ).input;
 }
+
+const NONE: readonly FieldViolation[] = [];
 
 const MALFORMED: FieldViolation = {
   field: "",
@@ -144,12 +150,16 @@ function fieldViolation({ field, message }: Violation): FieldViolation {
 
 /** Grey's own patterns are simple and linear, so the platform's engine does, which is faster than the library's RE2. */
 function matches(pattern: string, text: string): boolean {
+  return regexOf(pattern).test(text);
+}
+
+function regexOf(pattern: string): RegExp {
   let expression = expressions.get(pattern);
   if (expression === undefined) {
     expression = new RegExp(pattern, "u");
     expressions.set(pattern, expression);
   }
-  return expression.test(text);
+  return expression;
 }
 
 const expressions = new Map<string, RegExp>();

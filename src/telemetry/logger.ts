@@ -1,4 +1,5 @@
-import { createLogger, format, transports, type Logger } from "winston";
+import { createLogger, format, type Logger } from "winston";
+import Transport from "winston-transport";
 import type { Config } from "../config/config.js";
 
 export type { Logger };
@@ -9,7 +10,7 @@ export function createServerLogger(config: Pick<Config, "GREY_LOG_LEVEL" | "GREY
   return createLogger({
     level: config.GREY_LOG_LEVEL,
     format: isPretty ? PRETTY : JSON_LINES,
-    transports: [new transports.Console()],
+    transports: [new LinesTransport(process.stdout)],
   });
 }
 
@@ -36,7 +37,40 @@ function framesOf(stack: string): string {
     .join(" < ");
 }
 
-const JSON_LINES = format.combine(format.timestamp(), format.json({ bigint: true }));
+/** What a line holds as winston hands it to a transport. */
+const MESSAGE = Symbol.for("message");
+
+/**
+ * Writes the lines of one turn of the event loop with one system call, where winston's own console makes one for each.
+ * Lines that wait when the process ends are written then.
+ */
+class LinesTransport extends Transport {
+  #waiting = "";
+  readonly #out: NodeJS.WritableStream;
+
+  constructor(out: NodeJS.WritableStream) {
+    super();
+    this.#out = out;
+    process.once("exit", () => this.#flush());
+  }
+
+  override log(info: { readonly [MESSAGE]: string }, next: () => void): void {
+    if (this.#waiting === "") setImmediate(() => this.#flush());
+    this.#waiting += `${info[MESSAGE]}\n`;
+    next();
+  }
+
+  #flush(): void {
+    const lines = this.#waiting;
+    this.#waiting = "";
+    if (lines !== "") this.#out.write(lines);
+  }
+}
+
+/** One JSON object a line. Fields are text and numbers, so the platform's own writer does. */
+const JSON_LINES = format.printf(({ level, message, ...rest }) =>
+  JSON.stringify({ timestamp: new Date().toISOString(), level, message, ...rest }),
+);
 
 const PRETTY = format.combine(
   format.timestamp({ format: "HH:mm:ss.SSS" }),

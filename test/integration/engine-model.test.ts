@@ -192,7 +192,7 @@ describe("two posting engines on one database", function () {
       if (hasCopies) continue;
       for (const { transactionId, debitAccountId, creditAccountId } of work.commands) {
         const index = indexOf.get(transactionId)!;
-        for (const account of [debitAccountId, creditAccountId]) {
+        for (const account of new Set([debitAccountId, creditAccountId])) {
           expect(index > (last.get(`${engine}/${account}`) ?? -1n), `${transactionId} is decided in its turn`).to.equal(
             true,
           );
