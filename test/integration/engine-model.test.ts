@@ -57,7 +57,7 @@ describe("two posting engines on one database", function () {
       }),
     },
     {
-      weight: 2,
+      weight: 3,
       arbitrary: fc.record({
         do: fc.constant("change" as const),
         wallet: fc.nat(WALLETS.length - 1),
@@ -231,7 +231,7 @@ describe("two posting engines on one database", function () {
           }
         }
       }),
-      { numRuns: 15 },
+      { numRuns: 30 },
     );
     // A plan that never meets these proves little.
     expect([...seen]).to.include.members([
