@@ -7,37 +7,45 @@ import type { Micros } from "../base/time.js";
 import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../db/binary-array.js";
 import { TRANSACTION_STATE } from "../entities/transaction.js";
 import type { JournalRecord } from "../journal/append.js";
-import type { Book, Books } from "./books.js";
+import type { Book, Books, ReadBook } from "./books.js";
 import type { Decided } from "./work.js";
 import type { LedgerTransaction, Movement } from "./transaction.js";
 
 /** The books of one batch: what its decisions read, as it was, and what they made of it. */
 export interface Batch extends Books {
-  /** Each account that a decision asked for, as it was before the batch. */
-  readonly before: ReadonlyMap<Uuid, Book>;
-  /** Each of them as it is after the batch, with its new revision. */
-  readonly after: ReadonlyMap<Uuid, Book>;
+  /** The revision of each account that a decision asked for, after the batch. */
+  readonly revision: bigint;
+  /** The accounts that decisions asked for. */
+  readonly touched: readonly Touched[];
+}
+
+/** An account that a batch knows. */
+interface Touched {
+  /** As it is by now. */
+  book: Book;
+  readonly revisionBefore: bigint;
 }
 
 /** The books of a batch, over what is known of the accounts. */
-export function openBatch(known: { get(id: Uuid): Book | undefined }): Batch {
-  const revision = newRevision();
-  const before = new Map<Uuid, Book>();
-  const after = new Map<Uuid, Book>();
+export function openBatch(known: readonly ReadBook[]): Batch {
+  const accounts = new Map<Uuid, Touched & { isTouched: boolean }>();
+  for (const { book, revision } of known) accounts.set(book.id, { book, revisionBefore: revision, isTouched: false });
+  const touched: Touched[] = [];
   return {
-    before,
-    after,
+    revision: newRevision(),
+    touched,
     get: (id) => {
-      const touched = after.get(id);
-      if (touched !== undefined) return touched;
-      const book = known.get(id);
-      if (book === undefined) return undefined;
-      before.set(id, book);
-      const renewed = { ...book, revision };
-      after.set(id, renewed);
-      return renewed;
+      const account = accounts.get(id);
+      if (account === undefined) return undefined;
+      if (!account.isTouched) {
+        account.isTouched = true;
+        touched.push(account);
+      }
+      return account.book;
     },
-    set: (id, book) => after.set(id, book),
+    set: (id, book) => {
+      present(accounts.get(id), "a known account").book = book;
+    },
   };
 }
 
@@ -119,16 +127,15 @@ export function transactionsOf(decided: readonly Decided[], { firstIndex, create
   }));
 }
 
-function accountColumns({ before, after }: Batch): unknown[] {
+function accountColumns(batch: Batch): unknown[] {
   // In id order, which is the order in which every writer locks accounts.
-  const ids = [...before.keys()].sort();
-  const books = ids.map((id) => present(after.get(id), "an account after the batch"));
+  const touched = batch.touched.toSorted((a, b) => (a.book.id < b.book.id ? -1 : 1));
   return [
-    books[0]?.revision ?? 0n,
-    uuidArray(ids),
-    int8Array(ids.map((id) => present(before.get(id), "an account before the batch").revision)),
-    int8Array(books.map((book) => book.balanceMinor)),
-    int8Array(books.map((book) => book.sequence)),
+    batch.revision,
+    uuidArray(touched.map(({ book }) => book.id)),
+    int8Array(touched.map(({ revisionBefore }) => revisionBefore)),
+    int8Array(touched.map(({ book }) => book.balanceMinor)),
+    int8Array(touched.map(({ book }) => book.sequence)),
   ];
 }
 

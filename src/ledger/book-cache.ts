@@ -1,5 +1,5 @@
 import type { Uuid } from "../base/ids.js";
-import type { Book } from "./books.js";
+import type { ReadBook } from "./books.js";
 
 /**
  * The books of recently used accounts, as far as this process knows. They are a guess: what they lead to is written only
@@ -8,17 +8,17 @@ import type { Book } from "./books.js";
  * Two generations bound it: when the young one is full it becomes the old one, and what was not used meanwhile is gone.
  */
 export interface BookCache {
-  get(id: Uuid): Book | undefined;
-  set(book: Book): void;
+  get(id: Uuid): ReadBook | undefined;
+  set(read: ReadBook): void;
   forget(ids: Iterable<Uuid>): void;
 }
 
 /** @param generationMax accounts in a generation; the cache holds at most twice as many */
 export function createBookCache(generationMax: number): BookCache {
-  let young = new Map<Uuid, Book>();
-  let old = new Map<Uuid, Book>();
-  const set = (book: Book): void => {
-    young.set(book.id, book);
+  let young = new Map<Uuid, ReadBook>();
+  let old = new Map<Uuid, ReadBook>();
+  const set = (read: ReadBook): void => {
+    young.set(read.book.id, read);
     if (young.size < generationMax) return;
     old = young;
     young = new Map();

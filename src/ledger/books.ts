@@ -18,6 +18,11 @@ export interface Book {
   readonly minBalanceMinor: bigint | null;
   readonly maxBalanceMinor: bigint | null;
   readonly sequence: bigint;
+}
+
+/** A book as it was read. */
+export interface ReadBook {
+  readonly book: Book;
   /** Names this very state of the account: no other one ever has the same. */
   readonly revision: bigint;
 }
@@ -49,20 +54,20 @@ interface AccountRow {
 }
 
 /** Reads the accounts that exist of these and locks them, in id order, until the transaction ends. */
-export async function lockBooks(client: Queryable, ids: Iterable<Uuid>): Promise<Book[]> {
+export async function lockBooks(client: Queryable, ids: Iterable<Uuid>): Promise<ReadBook[]> {
   const text = `${COLUMNS} ORDER BY id FOR UPDATE`;
   const { rows } = await client.query<AccountRow>({ name: "books-lock", text, values: [uuidArray([...ids])] });
-  return rows.map(bookOf);
+  return rows.map(readBook);
 }
 
 /** Reads the accounts that exist of these, as they are at the moment. */
-export async function readBooks(client: Queryable, ids: Iterable<Uuid>): Promise<Book[]> {
+export async function readBooks(client: Queryable, ids: Iterable<Uuid>): Promise<ReadBook[]> {
   const { rows } = await client.query<AccountRow>({ name: "books-read", text: COLUMNS, values: [uuidArray([...ids])] });
-  return rows.map(bookOf);
+  return rows.map(readBook);
 }
 
-function bookOf(row: AccountRow): Book {
-  return {
+function readBook(row: AccountRow): ReadBook {
+  const book = {
     id: row.id,
     isWallet: row.is_wallet,
     currencyCode: row.currency_code,
@@ -74,6 +79,6 @@ function bookOf(row: AccountRow): Book {
     minBalanceMinor: row.min_balance,
     maxBalanceMinor: row.max_balance,
     sequence: row.sequence,
-    revision: row.revision,
   };
+  return { book, revision: row.revision };
 }

@@ -9,7 +9,7 @@ import { inClaimingTransaction, translate } from "../db/transaction.js";
 import { createPostingMetrics } from "../telemetry/posting-metrics.js";
 import { openBatch, writeBatch } from "./batch.js";
 import { createBookCache } from "./book-cache.js";
-import { readBooks, type Book } from "./books.js";
+import { readBooks, type ReadBook } from "./books.js";
 import { requestKey } from "./find.js";
 import type { PostingConnection } from "./posting-connection.js";
 import { accountIdsOf, decidedOf, decideWorks, outcomesOf, postWorks } from "./posting.js";
@@ -235,7 +235,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
     const verdicts = decideWorks(batch, works, NOTHING_ANSWERED);
     const writing = writeBatch(connection, batch, decidedOf(verdicts));
     writing.catch(() => undefined);
-    for (const book of batch.after.values()) cache.set(book);
+    for (const { book } of batch.touched) cache.set({ book, revision: batch.revision });
     return { verdicts, writing };
   }
 
@@ -243,21 +243,20 @@ export function createEngine(database: Database, connection: PostingConnection, 
    * The books of all accounts that the works speak of, as far as they exist: what is not remembered is read. They are the
    * batch's own, because the cache may forget them before they are all there.
    */
-  async function recall(works: readonly Work[]): Promise<Map<Uuid, Book>> {
-    const known = new Map<Uuid, Book>();
+  async function recall(works: readonly Work[]): Promise<ReadBook[]> {
+    const known: ReadBook[] = [];
     const missing: Uuid[] = [];
     for (const id of accountIdsOf(works)) {
-      const book = cache.get(id);
-      if (book === undefined) missing.push(id);
-      else known.set(id, book);
+      const read = cache.get(id);
+      if (read === undefined) missing.push(id);
+      else known.push(read);
     }
     if (missing.length === 0) return known;
     try {
-      for (const book of await readBooks(database.pool, missing)) known.set(book.id, book);
+      return [...known, ...(await readBooks(database.pool, missing))];
     } catch (error) {
       throw translate(error);
     }
-    return known;
   }
 
   /** @param wasTried whether an attempt before this one may have been committed */

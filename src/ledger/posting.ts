@@ -26,7 +26,7 @@ export async function postWorks(
   const books = await lockBooks(client, accountIdsOf(works));
   const commands = works.flatMap((work) => work.commands);
   const answered = options.claims === false ? new Map() : await findAnswered(client, commands);
-  const batch = openBatch(new Map(books.map((book) => [book.id, book])));
+  const batch = openBatch(books);
   const verdicts = decideWorks(batch, works, answered);
   const decided = decidedOf(verdicts);
   if (decided.length === 0) {

@@ -210,7 +210,7 @@ describe("two posting engines on one database", function () {
         for (const limits of WALLETS) ids.push(...(await books.openWallets(1, limits)));
         const accounts = [...ids, systemAccountId("USD", "cash")];
         const model = new Map<Uuid, Book>();
-        for (const book of await readBooks(books.database.pool, accounts)) model.set(book.id, book);
+        for (const { book } of await readBooks(books.database.pool, accounts)) model.set(book.id, book);
 
         const history = await run(steps, [...ids, newId()]);
 
@@ -220,7 +220,7 @@ describe("two posting engines on one database", function () {
         assertSerial(model, history, recorded);
         assertTruth(history.posted, recorded);
         assertOrder(history.posted, recorded);
-        for (const now of await readBooks(books.database.pool, accounts)) {
+        for (const { book: now } of await readBooks(books.database.pool, accounts)) {
           const { balanceMinor, sequence } = model.get(now.id)!;
           expect([now.balanceMinor, now.sequence]).to.deep.equal([balanceMinor, sequence]);
         }

@@ -22,7 +22,6 @@ function wallet(id: string, over: Partial<Book> = {}): Book {
     minBalanceMinor: 0n,
     maxBalanceMinor: null,
     sequence: 0n,
-    revision: 0n,
     ...over,
   };
 }
