@@ -1,5 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import { v5, v7 } from "uuid";
+import { present } from "./assert.js";
 
 /** A UUID in lower case with hyphens. */
 export type Uuid = string;
@@ -9,12 +10,12 @@ export type Uuid = string;
  * anywhere. The random bytes are drawn for many ids at once, which the library does not do.
  */
 export function newId(): Uuid {
-  if (used === RANDOM.length) {
+  if (used === DRAWS.length) {
     randomFillSync(RANDOM);
     used = 0;
   }
-  const random = RANDOM.subarray(used, used + 16);
-  used += 16;
+  const random = present(DRAWS[used], "random bytes");
+  used += 1;
   const now = Date.now();
   if (now > msecs) {
     msecs = now;
@@ -26,7 +27,8 @@ export function newId(): Uuid {
 }
 
 const RANDOM = Buffer.alloc(4_096);
-let used = RANDOM.length;
+const DRAWS = Array.from({ length: RANDOM.length / 16 }, (_, index) => RANDOM.subarray(16 * index, 16 * index + 16));
+let used = DRAWS.length;
 let msecs = 0;
 /** Starts below 2^31, so that it cannot reach the end of its 32 bits within a millisecond. */
 let seq = 0;

@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
+import { isInt64 } from "../base/money.js";
 
 // PostgreSQL's binary form of a one-dimensional array. The driver sends a Buffer as a binary parameter as it is, which
 // costs both sides less than array text. Source: PostgreSQL's array_recv and array_send (utils/adt/arrayfuncs.c).
@@ -16,14 +17,14 @@ export function uuidArray(ids: readonly (Uuid | null)[]): Buffer {
 }
 
 /** By hand, because a string without its hyphens would have to be made for Buffer.write(). */
-function writeUuid(buffer: Buffer, offset: number, id: Uuid): void {
+function writeUuid(view: DataView, offset: number, id: Uuid): void {
   let known = id.length === 36 ? 0 : -1;
   for (let index = 0; index < 16; index += 1) {
     const position = HEX_POSITIONS[index] ?? 0;
     const high = NIBBLES[id.charCodeAt(position)] ?? -1;
     const low = NIBBLES[id.charCodeAt(position + 1)] ?? -1;
     known |= high | low;
-    buffer[offset + index] = (high << 4) | low;
+    view.setUint8(offset + index, (high << 4) | low);
   }
   assert(known >= 0, "an id is not a UUID");
 }
@@ -35,19 +36,25 @@ const NIBBLES = Int8Array.from({ length: 128 }, (_, code) => "0123456789abcdef".
 
 /** A parameter for `$n::bigint[]`. */
 export function int8Array(values: readonly (bigint | null)[]): Buffer {
-  return encode(OID.INT8, values, 8, (buffer, offset, value) => buffer.writeBigInt64BE(value, offset));
+  return encode(OID.INT8, values, 8, writeInt64);
 }
 
 /** A parameter for `$n::smallint[]`. */
 export function int2Array(values: readonly (number | null)[]): Buffer {
-  return encode(OID.INT2, values, 2, (buffer, offset, value) => buffer.writeInt16BE(value, offset));
+  return encode(OID.INT2, values, 2, (view, offset, value) => view.setInt16(offset, value));
 }
 
 /** A parameter for `$n::timestamptz[]`, from microseconds since 1970. */
 export function timestampArray(micros: readonly (bigint | null)[]): Buffer {
-  return encode(OID.TIMESTAMPTZ, micros, 8, (buffer, offset, value) =>
-    buffer.writeBigInt64BE(value - PG_EPOCH_MICROS, offset),
+  return encode(OID.TIMESTAMPTZ, micros, 8, (view, offset, value) =>
+    writeInt64(view, offset, value - PG_EPOCH_MICROS),
   );
+}
+
+/** Buffer.writeBigInt64BE() makes two more bigints for each. */
+function writeInt64(view: DataView, offset: number, value: bigint): void {
+  assert(isInt64(value), "a number exceeds int64");
+  view.setBigInt64(offset, value);
 }
 
 /** A parameter for `$n::text[]`. */
@@ -72,16 +79,18 @@ function encode<T>(
   oid: number,
   values: readonly (T | null)[],
   bytes: number,
-  write: (buffer: Buffer, offset: number, value: T) => void,
+  write: (view: DataView, offset: number, value: T) => void,
 ): Buffer {
   const buffer = Buffer.allocUnsafe(HEADER_BYTES + values.length * (4 + bytes));
+  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
   let offset = writeHeader(buffer, oid, values.length);
   for (const value of values) {
     if (value === null) {
-      offset = buffer.writeInt32BE(-1, offset);
+      view.setInt32(offset, -1);
+      offset += 4;
     } else {
-      buffer.writeInt32BE(bytes, offset);
-      write(buffer, offset + 4, value);
+      view.setInt32(offset, bytes);
+      write(view, offset + 4, value);
       offset += 4 + bytes;
     }
   }

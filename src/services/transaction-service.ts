@@ -9,6 +9,7 @@ import {
   type TransferResponse,
   type WithdrawRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { Money } from "../../generated/grey/type/v1/money.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import type { EntityManager } from "typeorm";
 import { present } from "../base/assert.js";
@@ -99,13 +100,20 @@ export function createTransactionService(
 
 type Asked = Pick<TransferRequest, "amount" | "description" | "metadata" | "effectiveTime">;
 
-/** What every movement has in common; the contract's annotations have checked it. */
-function parseMovement({ caller, requestId }: CallContext, request: Asked) {
-  const { currencyCode, minorUnits } = present(request.amount, "amount");
+/** Between which accounts a movement of which kind goes. */
+type Sides = Pick<Command, "kind" | "debitAccountId" | "creditAccountId" | "system">;
+
+/** The movement that was asked for; the contract's annotations have checked it. */
+function parseMovement({ caller, requestId }: CallContext, request: Asked, sides: Sides): Command {
+  const { currencyCode, minorUnits } = amountOf(request);
   return {
     caller,
     requestId: parseId(requestId),
     transactionId: newId(),
+    kind: sides.kind,
+    debitAccountId: sides.debitAccountId,
+    creditAccountId: sides.creditAccountId,
+    system: sides.system,
     currencyCode,
     amountMinor: minorUnits,
     description: request.description,
@@ -114,28 +122,37 @@ function parseMovement({ caller, requestId }: CallContext, request: Asked) {
   };
 }
 
+function amountOf({ amount }: Pick<Asked, "amount">): Money {
+  return present(amount, "amount");
+}
+
 function parseDeposit(request: DepositRequest, context: CallContext): Command {
-  const movement = parseMovement(context, request);
-  const system = parseSystemAccount(request.systemAccount, movement.currencyCode);
-  const creditAccountId = parseId(request.walletId);
-  return { ...movement, kind: TRANSACTION_KIND.DEPOSIT, debitAccountId: system.accountId, creditAccountId, system };
+  const system = parseSystemAccount(request.systemAccount, amountOf(request).currencyCode);
+  return parseMovement(context, request, {
+    kind: TRANSACTION_KIND.DEPOSIT,
+    debitAccountId: system.accountId,
+    creditAccountId: parseId(request.walletId),
+    system,
+  });
 }
 
 function parseWithdraw(request: WithdrawRequest, context: CallContext): Command {
-  const movement = parseMovement(context, request);
-  const system = parseSystemAccount(request.systemAccount, movement.currencyCode);
-  const debitAccountId = parseId(request.walletId);
-  return { ...movement, kind: TRANSACTION_KIND.WITHDRAWAL, debitAccountId, creditAccountId: system.accountId, system };
+  const system = parseSystemAccount(request.systemAccount, amountOf(request).currencyCode);
+  return parseMovement(context, request, {
+    kind: TRANSACTION_KIND.WITHDRAWAL,
+    debitAccountId: parseId(request.walletId),
+    creditAccountId: system.accountId,
+    system,
+  });
 }
 
 function parseTransfer(request: TransferRequest, context: CallContext): Command {
-  return {
-    ...parseMovement(context, request),
+  return parseMovement(context, request, {
     kind: TRANSACTION_KIND.TRANSFER,
     debitAccountId: parseId(request.fromWalletId),
     creditAccountId: parseId(request.toWalletId),
     system: null,
-  };
+  });
 }
 
 function parseSystemAccount(name: string, currencyCode: string): { name: string; accountId: Uuid } {
