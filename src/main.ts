@@ -15,7 +15,8 @@ import { createEngine, type Engine } from "./ledger/engine.js";
 import { createPostingConnection } from "./ledger/posting-connection.js";
 import { loadDescriptors } from "./rpc/descriptors.js";
 import { bindMethods, type BoundService, type Methods } from "./rpc/methods.js";
-import { InFlight, type Pipeline } from "./rpc/pipeline.js";
+import { Admission } from "./rpc/admission.js";
+import type { Pipeline } from "./rpc/pipeline.js";
 import { reflectionServices } from "./rpc/reflection.js";
 import { startRpcServer, type RpcServer } from "./rpc/server.js";
 import { createValidatorFor } from "./rpc/validate.js";
@@ -50,13 +51,17 @@ export async function startGrey(
   logger: Logger,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Grey> {
-  const inFlight = new InFlight();
+  const admission = new Admission({
+    callsInFlightMax: config.GREY_CALLS_IN_FLIGHT_MAX,
+    callWaitMs: config.GREY_CALL_WAIT_MS,
+    retryAfterMs: config.GREY_RETRY_AFTER_MS,
+  });
   const draining = new AbortController();
   // Each open stream listens.
   setMaxListeners(0, draining.signal);
   let isStopping = false;
   let services: Services | undefined;
-  const server = await listen(config, logger, inFlight, draining.signal, () => services);
+  const server = await listen(config, logger, admission, draining.signal, () => services);
   // In the order in which they are to be stopped.
   const stops = [() => server.stop(config.GREY_SHUTDOWN_TIMEOUT_MS)];
   try {
@@ -152,7 +157,7 @@ const SYSTEM_SERVICE_NAMES = [
 function listen(
   config: Config,
   logger: Logger,
-  inFlight: InFlight,
+  admission: Admission,
   draining: AbortSignal,
   services: () => Services | undefined,
 ): Promise<RpcServer> {
@@ -162,18 +167,18 @@ function listen(
     logger,
     retryAfterMs: config.GREY_RETRY_AFTER_MS,
     callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
-    callsInFlightMax: config.GREY_CALLS_IN_FLIGHT_MAX,
+    admission,
     metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
     draining,
   };
   const bound: BoundService[] = [
-    bindMethods(UserServiceService, () => services()?.user, pipeline, inFlight),
-    bindMethods(WalletServiceService, () => services()?.wallet, pipeline, inFlight),
-    bindMethods(TransactionServiceService, () => services()?.transaction, pipeline, inFlight),
-    bindMethods(LedgerServiceService, () => services()?.ledger, pipeline, inFlight),
+    bindMethods(UserServiceService, () => services()?.user, pipeline),
+    bindMethods(WalletServiceService, () => services()?.wallet, pipeline),
+    bindMethods(TransactionServiceService, () => services()?.transaction, pipeline),
+    bindMethods(LedgerServiceService, () => services()?.ledger, pipeline),
     ...reflectionServices(descriptors, [...SERVICE_NAMES, ...SYSTEM_SERVICE_NAMES]),
   ];
-  return startRpcServer(config, bound, SERVICE_NAMES, inFlight);
+  return startRpcServer(config, bound, SERVICE_NAMES, admission);
 }
 
 async function createServices(database: Database, engine: Engine): Promise<Services> {

@@ -79,6 +79,11 @@ export const SETTINGS = {
   ),
   GREY_CONNECTION_GRACE_MS: setting(whole(100, 3_600_000), "60000", "calls may go on this long after that, in ms"),
   GREY_CALLS_IN_FLIGHT_MAX: setting(whole(1, 1_000_000), "10000", "calls worked on at once; more get OVERLOADED"),
+  GREY_CALL_WAIT_MS: setting(
+    whole(10, 3_600_000),
+    "500",
+    "when there is too much to do, calls beyond those that are answered within about this get OVERLOADED, in ms",
+  ),
   GREY_CALL_TIMEOUT_MS: setting(whole(100, 3_600_000), "30000", "deadline of a call whose caller gave none, in ms"),
   GREY_POSTING_QUEUE_MAX: setting(
     whole(1, 10_000_000),

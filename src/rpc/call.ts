@@ -56,6 +56,11 @@ function headerText(metadata: Metadata, name: string): string | undefined {
   return typeof value === "string" && /^[!-~]{1,128}$/.test(value) ? value : undefined;
 }
 
+/** Milliseconds since a process.hrtime, in steps of a microsecond. */
+export function msSince(started: bigint): number {
+  return Number((process.hrtime.bigint() - started) / 1_000n) / 1_000;
+}
+
 /** The one line that a call leaves in the log; `info` for what the caller can cause, `warn` for what the operator should see. */
 export function logCall(
   logger: Logger,
@@ -71,7 +76,7 @@ export function logCall(
   logger.log(level, "call", {
     method: path,
     code,
-    durationMs: Number((process.hrtime.bigint() - started) / 1_000n) / 1_000,
+    durationMs: msSince(started),
     ...state,
     ...extra,
     ...(reason !== undefined && { reason }),

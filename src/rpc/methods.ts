@@ -7,10 +7,10 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { fail, FailureError } from "../base/failure.js";
-import { deadlineOf, headerViolations, logCall, openCall, type CallState } from "./call.js";
+import { deadlineOf, headerViolations, logCall, msSince, openCall, type CallState } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
 import { CODE, toGrpcError, trailersOf } from "./status.js";
-import { knownFailure, type InFlight, type Pipeline } from "./pipeline.js";
+import { knownFailure, retryAfterOf, type Pipeline } from "./pipeline.js";
 import { streamHandler, type ItemMethod } from "./streams.js";
 import { setTrailers } from "./trailers.js";
 
@@ -56,7 +56,6 @@ export function bindMethods<Definition extends object>(
   definition: Definition,
   methods: () => Methods<Definition> | undefined,
   pipeline: Pipeline,
-  inFlight: InFlight,
 ): BoundService {
   const bound: Record<string, unknown> = {};
   const implementation: Record<string, handleUnaryCall<Buffer, unknown> | handleBidiStreamingCall<Buffer, object>> = {};
@@ -64,8 +63,8 @@ export function bindMethods<Definition extends object>(
     // The bytes are validated before they are decoded; grpc-js would answer a throwing deserializer with its own error.
     bound[name] = { ...method, requestDeserialize: (bytes: Buffer) => bytes };
     implementation[name] = method.requestStream
-      ? streamHandler(method, () => methods()?.[name] as ItemMethod<object, object> | undefined, pipeline, inFlight)
-      : unaryHandler(method, () => methods()?.[name] as Method | undefined, pipeline, inFlight);
+      ? streamHandler(method, () => methods()?.[name] as ItemMethod<object, object> | undefined, pipeline)
+      : unaryHandler(method, () => methods()?.[name] as Method | undefined, pipeline);
   }
   return { definition: bound as unknown as ServiceDefinition, implementation };
 }
@@ -77,14 +76,12 @@ function unaryHandler(
   definition: UnaryDefinition<object, object>,
   methodWhenReady: () => Method | undefined,
   pipeline: Pipeline,
-  inFlight: InFlight,
 ): handleUnaryCall<Buffer, unknown> {
-  const { logger, retryAfterMs } = pipeline;
+  const { admission, logger } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
   async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState): Promise<object> {
     const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
-    if (inFlight.count > pipeline.callsInFlightMax) throw new FailureError({ reason: "OVERLOADED" });
     const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
     if (wrongHeaders.length > 0) fail({ reason: "INVALID_REQUEST", violations: wrongHeaders });
     const { violations, bytes } = validate(call.request);
@@ -100,18 +97,28 @@ function unaryHandler(
   return (call, callback) => {
     const started = process.hrtime.bigint();
     const state = openCall(call.metadata);
-    inFlight.enter();
+    const refuse = (error: unknown): FailureError => {
+      const known = knownFailure(error, logger, definition.path, state);
+      callback(toGrpcError(known, state, retryAfterOf(known, pipeline)));
+      admission.leave();
+      logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
+      return known;
+    };
+    admission.enter();
+    if (!admission.admits()) {
+      refuse(new FailureError({ reason: "OVERLOADED" }));
+      return;
+    }
     answer(call, state).then(
       (response) => {
         callback(null, response, setTrailers(call.metadata, trailersOf(state)));
-        inFlight.leave();
+        admission.leave();
+        admission.answered(msSince(started), true);
         logCall(logger, definition.path, state, started, "OK");
       },
       (error: unknown) => {
-        const known = knownFailure(error, logger, definition.path, state);
-        callback(toGrpcError(known, state, retryAfterMs));
-        inFlight.leave();
-        logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
+        const { reason } = refuse(error).failure;
+        admission.answered(msSince(started), reason !== "CALLER_GONE");
       },
     );
   };

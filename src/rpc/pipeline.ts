@@ -1,5 +1,6 @@
 import { FailureError } from "../base/failure.js";
 import { describeError, type Logger } from "../telemetry/logger.js";
+import type { Admission } from "./admission.js";
 import type { CallState } from "./call.js";
 import type { Validate } from "./validate.js";
 
@@ -10,34 +11,10 @@ export interface Pipeline {
   readonly retryAfterMs: number;
   /** Deadline of a call whose caller gave none, and the latest of all. */
   readonly callTimeoutMs: number;
-  readonly callsInFlightMax: number;
+  readonly admission: Admission;
   readonly metadataBytesMax: number;
   /** Aborted when the server stops: streams take no more. */
   readonly draining: AbortSignal;
-}
-
-/** Counts the calls that are worked on, for the whole server. */
-export class InFlight {
-  #count = 0;
-  readonly #idle: (() => void)[] = [];
-
-  get count(): number {
-    return this.#count;
-  }
-
-  enter(): void {
-    this.#count += 1;
-  }
-
-  leave(): void {
-    this.#count -= 1;
-    if (this.#count === 0) for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  /** Resolves at the first moment at which no call is worked on. */
-  whenIdle(): Promise<void> {
-    return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
-  }
 }
 
 /** The error as a failure. One that nobody foresaw is INTERNAL to the caller, and described in the log. */
@@ -46,4 +23,9 @@ export function knownFailure(error: unknown, logger: Logger, method: string, sta
   if (isKnown) return error;
   logger.error("fault", { method, ...state, ...describeError(error) });
   return new FailureError({ reason: "INTERNAL" });
+}
+
+/** What the caller of a failed call is told to wait, in ms; it matters where the failure passes. */
+export function retryAfterOf({ failure }: FailureError, { admission, retryAfterMs }: Pipeline): number {
+  return failure.reason === "OVERLOADED" ? admission.retryAfterMs() : retryAfterMs;
 }

@@ -3,7 +3,7 @@ import { HealthImplementation } from "grpc-health-check";
 import { SettingError, type Config } from "../config/config.js";
 import type { BoundService } from "./methods.js";
 import { isTelemetryOn } from "../telemetry/stop.js";
-import type { InFlight } from "./pipeline.js";
+import type { Admission } from "./admission.js";
 import { keepTrailers } from "./trailers.js";
 
 /** A gRPC server that listens. */
@@ -24,7 +24,7 @@ export async function startRpcServer(
   config: Config,
   services: readonly BoundService[],
   serviceNames: readonly string[],
-  inFlight: InFlight,
+  admission: Admission,
 ): Promise<RpcServer> {
   // The library prints headers that it cannot read, with their values, to standard error.
   setLogVerbosity(logVerbosity.NONE);
@@ -64,7 +64,7 @@ export async function startRpcServer(
       const expired = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, timeoutMs);
       });
-      await Promise.race([inFlight.whenIdle().then(flushed), closed, expired]);
+      await Promise.race([admission.whenIdle().then(flushed), closed, expired]);
       clearTimeout(timer);
       server.forceShutdown();
     },

@@ -79,6 +79,8 @@ export interface GrpcError {
 }
 
 const BINARY_KEY = "grpc-status-details-bin";
+/** The delay of RetryInfo as gRPC clients read it that retry by themselves. Source: gRPC proposal A6. */
+const PUSHBACK_KEY = "grpc-retry-pushback-ms";
 const DOMAIN = "grey";
 
 // Details travel in a header, and some clients take no more than 8 KiB of headers.
@@ -97,6 +99,7 @@ export function trailersOf({ requestId, traceId }: CallIds): Metadata {
 export function toGrpcError(error: FailureError, ids: CallIds, retryAfterMs: number): GrpcError {
   const { code, message, details } = toStatus(error, ids, retryAfterMs);
   const metadata = trailersOf(ids);
+  if (RETRIED.includes(error.failure.reason)) metadata.set(PUSHBACK_KEY, `${retryAfterMs}`);
   metadata.set(BINARY_KEY, Buffer.from(Status.encode({ code, message, details }).finish()));
   return { code, details: message, metadata };
 }

@@ -3,7 +3,7 @@ import { FailureError } from "../base/failure.js";
 import type { Status } from "../../generated/google/rpc/status.js";
 import { deadlineOf, headerViolations, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
-import { knownFailure, type InFlight, type Pipeline } from "./pipeline.js";
+import { knownFailure, retryAfterOf, type Pipeline } from "./pipeline.js";
 import { CODE, toGrpcError, toStatus, trailersOf } from "./status.js";
 
 /** A bidirectional stream as Grey writes it: what answers one message, each with one message. */
@@ -26,9 +26,8 @@ export function streamHandler(
   definition: { readonly path: string; readonly requestDeserialize: (bytes: Buffer) => object },
   methodWhenReady: () => ItemMethod<object, object> | undefined,
   pipeline: Pipeline,
-  inFlight: InFlight,
 ): handleBidiStreamingCall<Buffer, object> {
-  const { logger, retryAfterMs } = pipeline;
+  const { admission, logger } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
   return (call: ServerDuplexStream<Buffer, object>) => {
@@ -53,7 +52,7 @@ export function streamHandler(
       isOver = true;
       pipeline.draining.removeEventListener("abort", regulate);
       if (error === undefined) call.end(trailersOf(state));
-      else call.emit("error", toGrpcError(error, state, retryAfterMs));
+      else call.emit("error", toGrpcError(error, state, retryAfterOf(error, pipeline)));
       const code = error === undefined ? "OK" : status[CODE[error.failure.reason]];
       logCall(logger, definition.path, state, started, code, error, counts);
     };
@@ -70,7 +69,7 @@ export function streamHandler(
       const request = definition.requestDeserialize(bytes);
       const ids = { requestId: method.requestIdOf(request), traceId: state.traceId };
       try {
-        if (inFlight.count > pipeline.callsInFlightMax) throw new FailureError({ reason: "OVERLOADED" });
+        if (!admission.admitsItem()) throw new FailureError({ reason: "OVERLOADED" });
         if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });
         const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), ids);
         context.assertWaiting();
@@ -78,7 +77,7 @@ export function streamHandler(
       } catch (error) {
         counts.refused += 1;
         const known = knownFailure(error, logger, definition.path, { ...ids });
-        respond(method.refuse(request, toStatus(known, ids, retryAfterMs)));
+        respond(method.refuse(request, toStatus(known, ids, retryAfterOf(known, pipeline))));
       }
     };
 
@@ -86,10 +85,10 @@ export function streamHandler(
       if (isOver) return;
       counts.items += 1;
       open += 1;
-      inFlight.enter();
+      admission.enter();
       void answer(bytes).finally(() => {
         open -= 1;
-        inFlight.leave();
+        admission.leave();
         regulate();
       });
       regulate();

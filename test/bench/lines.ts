@@ -4,8 +4,11 @@ import { callHeaders, connectionCount, openConnections, type Connection } from "
 import { FRAME_HEADER_BYTES } from "./frames.js";
 import { RawConnection, type CallEnd } from "./raw-http2.js";
 
-/** Told once of how a call ended: the name of its grpc-status, or how it broke; and its answer, where lines keep answers. */
-export type OnEnd = (status: string, answer: Uint8Array | undefined) => void;
+/**
+ * Told once of how a call ended: the name of its grpc-status, or how it broke; its answer, where lines keep answers; and
+ * how long the server wants the caller to wait, when it says so.
+ */
+export type OnEnd = (status: string, answer: Uint8Array | undefined, pushbackMs?: number) => void;
 
 /** A connection on which calls of one method are made. */
 export interface Line {
@@ -45,7 +48,7 @@ function rawLine(first: RawConnection, open: () => Promise<RawConnection>): Line
 
   return {
     begin: (message, onEnd) => {
-      const begin = (): (() => void) => connection.begin(message, (end) => onEnd(statusOf(end), undefined));
+      const begin = (): (() => void) => connection.begin(message, (end) => onEnd(statusOf(end), undefined, "broken" in end ? undefined : end.pushbackMs));
       if (!connection.isBroken) return begin();
       let cancel: (() => void) | undefined;
       let isCancelled = false;
@@ -92,7 +95,7 @@ function lineOf(connection: Connection, headers: Record<string, string>): Line {
       // A refusal comes as the only headers; an answer's status comes in the trailers.
       const onHeaders = (received: IncomingHttpHeaders): void => {
         const code = received["grpc-status"];
-        if (code !== undefined) status = statusOf({ grpcStatus: Number(code) });
+        if (code !== undefined) status = statusOf({ grpcStatus: Number(code), pushbackMs: undefined });
       };
       stream.on("response", onHeaders);
       stream.on("trailers", onHeaders);

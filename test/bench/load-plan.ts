@@ -20,7 +20,7 @@ export interface LoadPlan {
   readonly measureMs: number;
   /** What each call tells the server as its deadline; the client gives up a second after it. */
   readonly deadlineMs: number;
-  /** How long a caller that got RESOURCE_EXHAUSTED or a broken connection waits before its next call. */
+  /** How long a caller that got RESOURCE_EXHAUSTED waits before its next call, where the server does not say. */
   readonly refusedPauseMs: number;
   /** Whether to hand back the request ids of what was answered OK and of what was refused. */
   readonly keepsIds: boolean;

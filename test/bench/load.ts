@@ -80,19 +80,21 @@ class CallLoad {
     const pending: Pending = { call, line, startedMs: performance.now(), cancel: () => undefined };
     this.#pending.add(pending);
     this.#tally.sent(this.#calls.perCall);
-    pending.cancel = line.begin(call.frame, (status, answer) => {
+    pending.cancel = line.begin(call.frame, (status, answer, pushbackMs) => {
       const posted = answer === undefined ? 1 : (this.#calls.countPosted?.(answer) ?? 1);
-      this.#end(pending, status, status === "OK" ? posted : 0);
+      this.#end(pending, status, status === "OK" ? posted : 0, pushbackMs);
     });
   }
 
-  #end(pending: Pending, status: string, ok: number): void {
+  #end(pending: Pending, status: string, ok: number, pushbackMs?: number): void {
     this.#pending.delete(pending);
     this.#tally.answered(status, ok, pending.startedMs);
     const isRefused = status === "RESOURCE_EXHAUSTED";
     if (this.#plan.keepsIds && status === "OK") this.#okIds.push(...pending.call.requestIds());
     if (this.#plan.keepsIds && isRefused) this.#refusedIds.push(...pending.call.requestIds());
-    const pauseMs = isRefused ? this.#plan.refusedPauseMs : status.startsWith(BROKEN) ? RECONNECT_AFTER_MS : 0;
+    const pauseMs = isRefused
+      ? (pushbackMs ?? this.#plan.refusedPauseMs)
+      : status.startsWith(BROKEN) ? RECONNECT_AFTER_MS : 0;
     this.#goOn(pending.line, pauseMs);
   }
 

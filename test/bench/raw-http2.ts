@@ -15,7 +15,9 @@ export const WINDOW_MAX = 2 ** 31 - 1;
 const DATA_BYTES_MAX = 16_384;
 
 /** How a call ended: its grpc-status, or how its stream broke. */
-export type CallEnd = { readonly grpcStatus: number } | { readonly broken: string };
+export type CallEnd =
+  /** pushbackMs: how long the server wants the caller to wait before the next attempt. */
+  { readonly grpcStatus: number; readonly pushbackMs: number | undefined } | { readonly broken: string };
 
 interface Call {
   readonly onEnd: (end: CallEnd) => void;
@@ -142,8 +144,11 @@ export class RawConnection {
       case FRAME.HEADERS: {
         if ((flags & FLAG.END_HEADERS) === 0) return this.#break("headers in more than one frame");
         if ((flags & FLAG.END_STREAM) === 0) return;
-        const grpcStatus = grpcStatusIn(unpadded(payload, flags));
-        return this.#end(stream, grpcStatus === undefined ? { broken: "no grpc-status" } : { grpcStatus });
+        const { status, pushback } = trailersIn(unpadded(payload, flags));
+        return this.#end(
+          stream,
+          status === undefined ? { broken: "no grpc-status" } : { grpcStatus: status, pushbackMs: pushback },
+        );
       }
       case FRAME.RST_STREAM:
         return this.#end(stream, { broken: `RST_STREAM ${payload.readUInt32BE(0)}` });
@@ -276,12 +281,16 @@ function text(value: string): Buffer {
   return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, "latin1")]);
 }
 
-const STATUS_NAME = Buffer.from("grpc-status", "latin1");
-/** The same in HPACK's Huffman code, which is shorter and therefore what a server sends. */
-const STATUS_NAME_HUFFMAN = Buffer.from("9acac8b21234da8f", "hex");
+// Names as they are, and in HPACK's Huffman code, which is shorter and therefore what a server sends.
+const STATUS_NAMES = [Buffer.from("grpc-status", "latin1"), Buffer.from("9acac8b21234da8f", "hex")];
+const PUSHBACK_NAMES = [
+  Buffer.from("grpc-retry-pushback-ms", "latin1"),
+  Buffer.from("9acac8b5854d9e96aed44f18c9d56a51", "hex"),
+];
 
-/** The grpc-status in a block of headers that was encoded without a dynamic table. */
-function grpcStatusIn(block: Buffer): number | undefined {
+/** The numbers of interest in a block of headers that was encoded without a dynamic table. */
+function trailersIn(block: Buffer): { status?: number; pushback?: number } {
+  const found: { status?: number; pushback?: number } = {};
   let offset = 0;
   let length = 0;
 
@@ -313,16 +322,44 @@ function grpcStatusIn(block: Buffer): number | undefined {
       integer(5);
     } else {
       const name = integer((byte & 0x40) === 0 ? 4 : 6);
-      let isStatus = false;
+      let key: "status" | "pushback" | undefined;
       if (name === 0) {
         const start = string();
         const written = block.subarray(start, start + length);
-        isStatus = written.equals(STATUS_NAME_HUFFMAN) || written.equals(STATUS_NAME);
+        if (STATUS_NAMES.some((one) => written.equals(one))) key = "status";
+        else if (PUSHBACK_NAMES.some((one) => written.equals(one))) key = "pushback";
       }
+      const isHuffman = (block[offset]! & 0x80) !== 0;
       const start = string();
-      // Digits are never shorter in Huffman code, so they come as they are.
-      if (isStatus) return Number(block.toString("latin1", start, start + length));
+      const value = block.subarray(start, start + length);
+      if (key !== undefined) found[key] = isHuffman ? huffmanNumber(value) : Number(value.toString("latin1"));
     }
   }
-  return undefined;
+  return found;
+}
+
+/** A decimal number in HPACK's Huffman code (RFC 7541, appendix B): 0 to 2 have five bits, 3 to 9 have six; ones fill up. */
+function huffmanNumber(bytes: Buffer): number {
+  let value = 0;
+  let bits = 0;
+  let count = 0;
+  for (const byte of bytes) {
+    bits = (bits << 8) | byte;
+    count += 8;
+    while (count >= 5) {
+      const five = (bits >> (count - 5)) & 0x1f;
+      if (five <= 2) {
+        value = value * 10 + five;
+        count -= 5;
+      } else {
+        if (count < 6) break;
+        const six = (bits >> (count - 6)) & 0x3f;
+        if (six > 0x1f) return value;
+        value = value * 10 + six - 0x19 + 3;
+        count -= 6;
+      }
+    }
+    bits &= (1 << count) - 1;
+  }
+  return value;
 }

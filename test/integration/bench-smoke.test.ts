@@ -105,7 +105,11 @@ describe("the benchmark's pieces", () => {
   });
 
   it("calls that an overloaded server refuses are told apart, by request id, from those that it posted", async () => {
-    const narrow = await startServer({ DATABASE_URL: server.databaseUrl, GREY_CALLS_IN_FLIGHT_MAX: "4" });
+    const narrow = await startServer({
+      DATABASE_URL: server.databaseUrl,
+      GREY_CALLS_IN_FLIGHT_MAX: "4",
+      GREY_RETRY_AFTER_MS: "10",
+    });
     const plan = { address: narrow.address, inFlight: 64, keepsIds: true };
     const { total, okIds, refusedIds } = await load({ kind: "transfer", wallets: 100, isHot: false }, plan);
     await narrow.stop();

@@ -1,0 +1,132 @@
+/** How many calls the server works on at once. */
+export interface AdmissionOptions {
+  /** Never more than this. */
+  readonly callsInFlightMax: number;
+  /** Under load no more than are answered within about this. */
+  readonly callWaitMs: number;
+  /** What a refused caller is told to wait at the least. */
+  readonly retryAfterMs: number;
+}
+
+const WINDOW_MS = 100;
+/** Fewer calls say nothing about the rate. */
+const CALLS_MIN = 20;
+/** However slow the server is, so many calls are taken on. */
+const LIMIT_MIN = 64;
+/** The part of a new measurement in the rate: about the last second counts. */
+const WEIGHT = 0.2;
+/** Refusing costs about as much as answering: refused callers are to come back at this part of the rate. */
+const RETURN_SHARE = 0.1;
+/** Nobody is told to wait longer. */
+const RETRY_AFTER_MAX_MS = 20_000;
+/** Answers a ms, until something is known. */
+const RATE_ASSUMED = 5;
+/** By how much the limit grows in a window in which it stood in nobody's way. */
+const GROWTH = 1.05;
+
+/**
+ * Counts the calls that are worked on, and takes on as many as are answered in time.
+ *
+ * A queue that is longer than callers wait for only makes the server work for those who have gone. So once answers take
+ * longer than wanted, or calls were refused, the limit is what is answered within the wanted time at the present rate
+ * (Little's law). While nobody is refused it grows again.
+ */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #now: () => number;
+  readonly #idle: (() => void)[] = [];
+  #count = 0;
+  #limit: number;
+  /** Useful answers a ms, while there is too much to do. */
+  #ratePerMs: number | undefined;
+  #windowStart: number;
+  #durations: number[] = [];
+  #useful = 0;
+  #wasFull = false;
+  /** When the caller that was refused last is to come back. */
+  #nextReturn = 0;
+
+  /** @param now a clock in ms */
+  constructor(options: AdmissionOptions, now: () => number = () => performance.now()) {
+    this.#options = options;
+    this.#now = now;
+    this.#limit = options.callsInFlightMax;
+    this.#windowStart = now();
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Whether the call that has just entered is taken on. */
+  admits(): boolean {
+    if (this.#count <= this.#limit) return true;
+    this.#wasFull = true;
+    return false;
+  }
+
+  /** Whether a message of a stream is taken on: the stream itself is slowed down by what it has under way. */
+  admitsItem(): boolean {
+    return this.#count <= this.#options.callsInFlightMax;
+  }
+
+  enter(): void {
+    this.#count += 1;
+  }
+
+  leave(): void {
+    this.#count -= 1;
+    if (this.#count === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** How long a caller who is refused is to wait: each a little longer than the one before, so that they return one by one. */
+  retryAfterMs(): number {
+    const now = this.#now();
+    const { retryAfterMs } = this.#options;
+    const latest = now + Math.max(retryAfterMs, RETRY_AFTER_MAX_MS);
+    const between = 1 / (RETURN_SHARE * Math.max(this.#ratePerMs ?? RATE_ASSUMED, 0.001));
+    this.#nextReturn = Math.min(latest, Math.max(this.#nextReturn + between, now + retryAfterMs));
+    return Math.ceil(this.#nextReturn - now);
+  }
+
+  /**
+   * A call that was taken on is over after so many ms.
+   * @param isUseful false when nobody waited for its answer any more
+   */
+  answered(durationMs: number, isUseful: boolean): void {
+    this.#durations.push(durationMs);
+    if (isUseful) this.#useful += 1;
+    if (this.#durations.length < CALLS_MIN) return;
+    const now = this.#now();
+    const elapsedMs = now - this.#windowStart;
+    if (elapsedMs < WINDOW_MS) return;
+    this.#adjust(this.#useful / elapsedMs, medianOf(this.#durations));
+    this.#windowStart = now;
+    this.#durations = [];
+    this.#useful = 0;
+    this.#wasFull = false;
+  }
+
+  #adjust(ratePerMs: number, medianMs: number): void {
+    const { callsInFlightMax, callWaitMs } = this.#options;
+    let limit = this.#limit * GROWTH;
+    if (this.#wasFull || medianMs > callWaitMs) {
+      const before = this.#ratePerMs ?? ratePerMs;
+      this.#ratePerMs = before + WEIGHT * (ratePerMs - before);
+      limit = this.#ratePerMs * callWaitMs;
+    } else {
+      this.#ratePerMs = undefined;
+    }
+    this.#limit = Math.min(callsInFlightMax, Math.max(LIMIT_MIN, Math.ceil(limit)));
+  }
+
+  /** Resolves at the first moment at which no call is worked on. */
+  whenIdle(): Promise<void> {
+    return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+}
+
+function medianOf(durations: readonly number[]): number {
+  const sorted = durations.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? 0;
+}
