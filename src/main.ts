@@ -12,6 +12,7 @@ import { isUnavailable } from "./db/sqlstate.js";
 import { watchDatabase } from "./db/watch.js";
 import { InstallationEntity } from "./entities/installation.js";
 import { createEngine, type Engine } from "./ledger/engine.js";
+import { startExpiry } from "./ledger/expiry.js";
 import { createPostingConnection } from "./ledger/posting-connection.js";
 import { loadDescriptors } from "./rpc/descriptors.js";
 import { bindMethods, type BoundService, type Methods } from "./rpc/methods.js";
@@ -75,7 +76,12 @@ export async function startGrey(
     stops.splice(1, 0, () => disconnect(books, config));
     const connection = createPostingConnection(url, config);
     stops.splice(1, 0, () => connection.stop());
-    services = await createServices(database, createEngine(books, connection, config));
+    const engine = createEngine(books, connection, config);
+    services = await createServices(database, engine);
+    const expiry = startExpiry(database, engine, config.GREY_HOLD_EXPIRY_EVERY_MS, (error) => {
+      if (!isStopping) logger.warn("holds could not be expired", describeError(error));
+    });
+    stops.splice(1, 0, () => expiry.stop());
     const watch = watchDatabase(url, config, {
       onChange: (isThere) => {
         if (!isStopping) server.setServing(isThere);

@@ -45,6 +45,18 @@ export type Failure =
     }
   | { readonly reason: "SAME_WALLET"; readonly walletId: string }
   | { readonly reason: "BALANCE_OVERFLOW"; readonly accountId: string }
+  | { readonly reason: "HOLD_NOT_FOUND"; readonly holdId: string }
+  | { readonly reason: "HOLD_ENDED"; readonly holdId: string; readonly holdState: string }
+  | { readonly reason: "HOLD_EXPIRED"; readonly holdId: string }
+  | {
+      readonly reason: "HOLD_EXCEEDED";
+      readonly holdId: string;
+      readonly currencyCode: string;
+      readonly remainingMinorUnits: bigint;
+      readonly requiredMinorUnits: bigint;
+    }
+  | { readonly reason: "HOLD_HAS_DESTINATION"; readonly holdId: string; readonly walletId: string }
+  | { readonly reason: "EXPIRY_INVALID" }
   | { readonly reason: "BATCH_ABORTED"; readonly culpritIndex: number; readonly culpritReason: string }
   | { readonly reason: "OVERLOADED" }
   | { readonly reason: "DATABASE_UNAVAILABLE" }
@@ -94,6 +106,8 @@ const PASSING = new Set<Reason>([
   "INVALID_REQUEST",
   "REQUEST_ID_REUSED",
   "PAGE_TOKEN_INVALID",
+  // Holds are named by the service, so what is not found today is never found.
+  "HOLD_NOT_FOUND",
   "OVERLOADED",
   "DATABASE_UNAVAILABLE",
   "OUTCOME_UNKNOWN",

@@ -56,3 +56,8 @@ export function systemAccountId(currencyCode: string, name: string): Uuid {
 }
 
 const systemAccountIds = new Map<string, Uuid>();
+
+/** The request id of a hold's expiry: it follows from the hold, so that a hold expires once whoever sees to it. */
+export function expiryRequestId(holdId: Uuid): Uuid {
+  return v5(`expiry/${holdId}`, GREY_NAMESPACE);
+}

@@ -105,6 +105,11 @@ export const SETTINGS = {
     "200000",
     "accounts whose balances are kept in memory, some 300 bytes each",
   ),
+  GREY_HOLD_EXPIRY_EVERY_MS: setting(
+    whole(10, 3_600_000),
+    "1000",
+    "how often holds whose time has passed are looked for, in ms; none is captured after its time either way",
+  ),
   GREY_RETRY_AFTER_MS: setting(whole(1, 60_000), "1000", "what RetryInfo tells a caller to wait, in ms"),
   GREY_DRAIN_MS: setting(
     whole(0, 600_000),

@@ -5,6 +5,7 @@ import type { Config } from "../config/config.js";
 import { AccountEntity } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
+import { HoldEntity } from "../entities/hold.js";
 import { InstallationEntity } from "../entities/installation.js";
 import { JournalBatchEntity, JournalHeadEntity } from "../entities/journal.js";
 import { RequestEntity } from "../entities/request.js";
@@ -20,6 +21,7 @@ export const ENTITIES = [
   AccountEntity,
   TransactionEntity,
   EntryEntity,
+  HoldEntity,
   RequestEntity,
   JournalHeadEntity,
   JournalBatchEntity,

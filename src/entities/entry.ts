@@ -1,17 +1,20 @@
 import { EntitySchema } from "typeorm";
 
-/** One debit or credit. The service's role can insert entries, never change or delete them. */
+/** One debit or credit, or a change of what is pending. The service's role can insert entries, never change or delete them. */
 export interface EntryRow {
   readonly accountId: string;
   /** The entry's number in its account: 1, 2, 3 and so on. */
   readonly sequence: bigint;
   readonly transactionId: string;
   readonly journalIndex: bigint;
-  /** Minor units; a debit is positive and a credit negative, so that a transaction sums to zero. */
+  /** Minor units; a debit is positive and a credit negative, so that a transaction sums to zero. 0: only pending sums changed. */
   readonly amount: bigint;
   /** The account's balance after it, on the normal side. */
   readonly balanceAfter: bigint;
   readonly createTime: Date;
+  /** The account's pending sums after it; null when nothing was pending. */
+  readonly pendingDebitsAfter: bigint | null;
+  readonly pendingCreditsAfter: bigint | null;
 }
 
 export const EntryEntity = new EntitySchema<EntryRow>({
@@ -25,9 +28,8 @@ export const EntryEntity = new EntitySchema<EntryRow>({
     amount: { type: "bigint" },
     balanceAfter: { type: "bigint", name: "balance_after" },
     createTime: { type: "timestamptz", name: "create_time" },
+    pendingDebitsAfter: { type: "bigint", name: "pending_debits_after", nullable: true },
+    pendingCreditsAfter: { type: "bigint", name: "pending_credits_after", nullable: true },
   },
-  checks: [
-    { name: "entries_amount", expression: "amount <> 0" },
-    { name: "entries_sequence", expression: "sequence > 0" },
-  ],
+  checks: [{ name: "entries_sequence", expression: "sequence > 0" }],
 });

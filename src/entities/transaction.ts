@@ -1,7 +1,19 @@
 import { EntitySchema } from "typeorm";
+import type { HoldState } from "./hold.js";
 
 /** What moved the money; the numbers are those of grey.transaction.v1.TransactionKind. */
-export const TRANSACTION_KIND = { OPENING: 1, DEPOSIT: 2, WITHDRAWAL: 3, TRANSFER: 4 } as const;
+export const TRANSACTION_KIND = {
+  OPENING: 1,
+  DEPOSIT: 2,
+  WITHDRAWAL: 3,
+  TRANSFER: 4,
+  HOLD: 5,
+  HOLD_INCREASE: 6,
+  HOLD_EXTENSION: 7,
+  HOLD_CAPTURE: 8,
+  HOLD_RELEASE: 9,
+  HOLD_EXPIRY: 10,
+} as const;
 export type TransactionKind = (typeof TRANSACTION_KIND)[keyof typeof TRANSACTION_KIND];
 
 /** What became of it; the numbers are those of grey.transaction.v1.TransactionState. */
@@ -20,7 +32,8 @@ export interface TransactionRow {
   readonly caller: string;
   readonly requestId: string;
   readonly debitAccountId: string;
-  readonly creditAccountId: string;
+  /** null for a step of a hold that is for nobody in particular. */
+  readonly creditAccountId: string | null;
   /** null when it was rejected. */
   readonly debitSequence: bigint | null;
   readonly creditSequence: bigint | null;
@@ -34,6 +47,14 @@ export interface TransactionRow {
   readonly effectiveTime: Date | null;
   /** What encodeFailure() wrote, when it was rejected. */
   readonly failure: string | null;
+  /** What was asked for beside this, by the contract's names, as JSON; null for nothing. */
+  readonly terms: string | null;
+  /** The hold that it is a step of, and the hold as it was right after it. */
+  readonly holdId: string | null;
+  readonly holdAmount: bigint | null;
+  readonly holdCaptured: bigint | null;
+  readonly holdState: HoldState | null;
+  readonly holdExpireTime: Date | null;
 }
 
 export const TransactionEntity = new EntitySchema<TransactionRow>({
@@ -47,7 +68,7 @@ export const TransactionEntity = new EntitySchema<TransactionRow>({
     caller: { type: "uuid" },
     requestId: { type: "uuid", name: "request_id" },
     debitAccountId: { type: "uuid", name: "debit_account_id" },
-    creditAccountId: { type: "uuid", name: "credit_account_id" },
+    creditAccountId: { type: "uuid", name: "credit_account_id", nullable: true },
     debitSequence: { type: "bigint", name: "debit_sequence", nullable: true },
     creditSequence: { type: "bigint", name: "credit_sequence", nullable: true },
     currencyCode: { type: "varchar", length: 12, name: "currency_code" },
@@ -57,17 +78,24 @@ export const TransactionEntity = new EntitySchema<TransactionRow>({
     createTime: { type: "timestamptz", name: "create_time" },
     effectiveTime: { type: "timestamptz", name: "effective_time", nullable: true },
     failure: { type: "text", nullable: true },
+    terms: { type: "text", nullable: true },
+    holdId: { type: "uuid", name: "hold_id", nullable: true },
+    holdAmount: { type: "bigint", name: "hold_amount", nullable: true },
+    holdCaptured: { type: "bigint", name: "hold_captured", nullable: true },
+    holdState: { type: "smallint", name: "hold_state", nullable: true },
+    holdExpireTime: { type: "timestamptz", name: "hold_expire_time", nullable: true },
   },
   indices: [
     { name: "transactions_rejected_debit", columns: ["debitAccountId", "journalIndex"], where: "(state = 2)" },
     { name: "transactions_rejected_credit", columns: ["creditAccountId", "journalIndex"], where: "(state = 2)" },
   ],
   checks: [
-    { name: "transactions_amount", expression: "amount > 0" },
+    { name: "transactions_amount", expression: "amount > 0 OR hold_id IS NOT NULL" },
     { name: "transactions_rejected_has_failure", expression: "(state = 2) = (failure IS NOT NULL)" },
     {
       name: "transactions_posted_has_entries",
-      expression: "(state = 1) = (debit_sequence IS NOT NULL AND credit_sequence IS NOT NULL)",
+      expression:
+        "(state = 1) = (debit_sequence IS NOT NULL AND (credit_sequence IS NOT NULL OR hold_id IS NOT NULL))",
     },
   ],
 });

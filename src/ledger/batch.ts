@@ -5,18 +5,23 @@ import { encodeFailure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
 import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../db/binary-array.js";
-import { TRANSACTION_STATE } from "../entities/transaction.js";
+import { HOLD_STATE } from "../entities/hold.js";
+import { TRANSACTION_KIND, TRANSACTION_STATE } from "../entities/transaction.js";
 import type { JournalRecord } from "../journal/append.js";
 import type { Book, Books, ReadBook } from "./books.js";
+import { hasExpired } from "./hold-rules.js";
+import { settled, type Hold, type ReadHold } from "./hold.js";
 import type { Decided } from "./work.js";
-import type { LedgerTransaction, Movement } from "./transaction.js";
+import { isHoldStep, type Command, type Entry, type LedgerTransaction } from "./transaction.js";
 
 /** The books of one batch: what its decisions read, as it was, and what they made of it. */
 export interface Batch extends Books {
-  /** The revision of each account that a decision asked for, after the batch. */
+  /** The revision of whatever a decision asked for, after the batch. */
   readonly revision: bigint;
   /** The accounts that decisions asked for. */
   readonly touched: readonly Touched[];
+  /** The holds that decisions asked for or made. */
+  readonly touchedHolds: readonly TouchedHold[];
 }
 
 /** An account that a batch knows. */
@@ -26,14 +31,28 @@ interface Touched {
   readonly revisionBefore: bigint;
 }
 
-/** The books of a batch, over what is known of the accounts. */
-export function openBatch(known: readonly ReadBook[]): Batch {
+/** A hold that a batch knows. */
+interface TouchedHold {
+  /** As it is by now. */
+  hold: Hold;
+  /** As it was; null for one that the batch made. */
+  readonly before: ReadHold | null;
+}
+
+/** The books of a batch, over what is known of accounts and holds. */
+export function openBatch(known: readonly ReadBook[], knownHolds: readonly ReadHold[], now: Micros): Batch {
   const accounts = new Map<Uuid, Touched & { isTouched: boolean }>();
   for (const { book, revision } of known) accounts.set(book.id, { book, revisionBefore: revision, isTouched: false });
   const touched: Touched[] = [];
+  const holds = new Map(knownHolds.map((read) => [read.hold.id, read]));
+  const touchedHolds = new Map<Uuid, TouchedHold>();
   return {
+    now,
     revision: newRevision(),
     touched,
+    get touchedHolds() {
+      return [...touchedHolds.values()];
+    },
     get: (id) => {
       const account = accounts.get(id);
       if (account === undefined) return undefined;
@@ -45,6 +64,18 @@ export function openBatch(known: readonly ReadBook[]): Batch {
     },
     set: (id, book) => {
       present(accounts.get(id), "a known account").book = book;
+    },
+    hold: (id) => {
+      const known = touchedHolds.get(id);
+      if (known !== undefined) return known.hold;
+      const before = holds.get(id);
+      if (before !== undefined) touchedHolds.set(id, { hold: before.hold, before });
+      return before?.hold;
+    },
+    setHold: (hold) => {
+      const known = touchedHolds.get(hold.id);
+      if (known === undefined) touchedHolds.set(hold.id, { hold, before: null });
+      else known.hold = hold;
     },
   };
 }
@@ -74,17 +105,22 @@ export interface Recorded {
 }
 
 const POST_BATCH = `
-SELECT first_index, create_time_micros FROM post_batch(
-  $1::boolean, $2::bigint, $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
-  $7::uuid[], $8::smallint[], $9::smallint[], $10::uuid[], $11::uuid[], $12::uuid[], $13::uuid[], $14::bigint[],
-  $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], $19::bigint[], $20::text[], $21::text[],
-  $22::timestamptz[], $23::text[], $24::uuid[], $25::smallint[])`;
+SELECT first_index, create_time_micros FROM post_batch_2(
+  $1::boolean, $2::bigint, $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+  $9::uuid[], $10::smallint[], $11::smallint[], $12::uuid[], $13::uuid[], $14::uuid[], $15::uuid[], $16::bigint[],
+  $17::bigint[], $18::bigint[], $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::text[],
+  $24::timestamptz[], $25::text[], $26::text[],
+  $27::bigint[], $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[],
+  $32::uuid[], $33::bigint[], $34::bigint[], $35::smallint[], $36::timestamptz[], $37::bigint[],
+  $38::uuid[], $39::bigint[], $40::smallint[], $41::uuid[], $42::uuid[], $43::text[], $44::bigint[], $45::bigint[],
+  $46::smallint[], $47::timestamptz[], $48::bigint[],
+  $49::uuid[], $50::smallint[])`;
 
 /**
  * Writes what was decided: transactions, entries, balances, requests and the journal, all or nothing.
  *
- * Fails with serialization_failure when an account that a decision read has changed since, and with unique_violation
- * of requests_pkey when a request id was used before; then nothing is written.
+ * Fails with serialization_failure when an account or hold that a decision read has changed since, or a hold has expired
+ * meanwhile, and with unique_violation of requests_pkey when a request id was used before; then nothing is written.
  */
 export async function writeBatch(
   client: Writer,
@@ -99,6 +135,8 @@ export async function writeBatch(
       claims,
       ...accountColumns(batch),
       ...transactionColumns(decided),
+      ...pendingColumns(decided),
+      ...holdColumns(batch),
       uuidArray(leading.map((record) => record.id)),
       int2Array(leading.map((record) => record.type)),
     ],
@@ -109,22 +147,37 @@ export async function writeBatch(
 
 /** The transactions that a batch recorded, in the order of its decisions. */
 export function transactionsOf(decided: readonly Decided[], { firstIndex, createTime }: Recorded): LedgerTransaction[] {
-  return decided.map(({ command, decision }, index) => ({
-    id: command.transactionId,
-    journalIndex: firstIndex + BigInt(index),
-    createTime,
-    kind: command.kind,
-    requestId: command.requestId,
-    debitAccountId: command.debitAccountId,
-    creditAccountId: command.creditAccountId,
-    currencyCode: command.currencyCode,
-    amountMinor: command.amountMinor,
-    description: command.description,
-    metadata: command.metadata,
-    effectiveTime: command.effectiveTime,
-    entries: "entries" in decision ? decision.entries : [],
-    failure: "failure" in decision ? decision.failure : null,
-  }));
+  return decided.map(({ command, decision }, index) => {
+    const { movement } = decision;
+    const isPosted = "entries" in decision;
+    return {
+      id: command.transactionId,
+      journalIndex: firstIndex + BigInt(index),
+      createTime,
+      kind: movement.kind,
+      requestId: movement.requestId,
+      debitAccountId: movement.debitAccountId,
+      creditAccountId: movement.creditAccountId,
+      currencyCode: movement.currencyCode,
+      amountMinor: movement.amountMinor,
+      description: movement.description,
+      metadata: movement.metadata,
+      effectiveTime: movement.effectiveTime,
+      terms: movement.terms,
+      entries: isPosted ? decision.entries : NO_ENTRIES,
+      failure: isPosted ? null : decision.failure,
+      holdId: holdIdOf(command, isPosted),
+      hold: isPosted && decision.hold !== null ? settled(decision.hold, createTime) : null,
+    };
+  });
+}
+
+const NO_ENTRIES: readonly Entry[] = [];
+
+/** The hold that the command is a step of, if there is one. */
+function holdIdOf(command: Command, isPosted: boolean): Uuid | null {
+  if (isHoldStep(command)) return command.holdId;
+  return command.kind === TRANSACTION_KIND.HOLD && isPosted ? command.transactionId : null;
 }
 
 function accountColumns(batch: Batch): unknown[] {
@@ -135,36 +188,92 @@ function accountColumns(batch: Batch): unknown[] {
     uuidArray(touched.map(({ book }) => book.id)),
     int8Array(touched.map(({ revisionBefore }) => revisionBefore)),
     int8Array(touched.map(({ book }) => book.balanceMinor)),
+    int8Array(touched.map(({ book }) => book.pendingDebitsMinor)),
+    int8Array(touched.map(({ book }) => book.pendingCreditsMinor)),
     int8Array(touched.map(({ book }) => book.sequence)),
   ];
 }
 
 function transactionColumns(decided: readonly Decided[]): Buffer[] {
   const commands = decided.map((one) => one.command);
-  const entries = decided.map(({ decision }) => ("entries" in decision ? decision.entries : undefined));
+  const movements = decided.map((one) => one.decision.movement);
+  const entries = decided.map(({ decision }) => ("entries" in decision ? decision.entries : NO_ENTRIES));
   return [
     uuidArray(commands.map((command) => command.transactionId)),
     int2Array(commands.map((command) => command.kind)),
-    int2Array(entries.map((pair) => (pair === undefined ? TRANSACTION_STATE.REJECTED : TRANSACTION_STATE.POSTED))),
+    int2Array(entries.map((pair) => (pair.length === 0 ? TRANSACTION_STATE.REJECTED : TRANSACTION_STATE.POSTED))),
     uuidArray(commands.map((command) => command.caller)),
     uuidArray(commands.map((command) => command.requestId)),
-    uuidArray(commands.map((command) => command.debitAccountId)),
-    uuidArray(commands.map((command) => command.creditAccountId)),
-    int8Array(entries.map((pair) => pair?.[0].sequence ?? null)),
-    int8Array(entries.map((pair) => pair?.[1].sequence ?? null)),
-    int8Array(entries.map((pair) => pair?.[0].balanceAfterMinor ?? null)),
-    int8Array(entries.map((pair) => pair?.[1].balanceAfterMinor ?? null)),
-    textArray(commands.map((command) => command.currencyCode)),
-    int8Array(commands.map((command) => command.amountMinor)),
-    textArray(commands.map((command) => command.description)),
-    textArray(commands.map((command) => metadataText(command.metadata))),
-    timestampArray(commands.map((command) => command.effectiveTime)),
+    uuidArray(movements.map((movement) => movement.debitAccountId)),
+    uuidArray(movements.map((movement) => movement.creditAccountId)),
+    int8Array(entries.map((pair) => pair[0]?.sequence ?? null)),
+    int8Array(entries.map((pair) => pair[1]?.sequence ?? null)),
+    int8Array(entries.map((pair) => pair[0]?.balanceAfterMinor ?? null)),
+    int8Array(entries.map((pair) => pair[1]?.balanceAfterMinor ?? null)),
+    textArray(movements.map((movement) => movement.currencyCode)),
+    int8Array(movements.map((movement) => movement.amountMinor)),
+    textArray(movements.map((movement) => movement.description)),
+    textArray(movements.map((movement) => jsonText(movement.metadata))),
+    timestampArray(movements.map((movement) => movement.effectiveTime)),
     textArray(decided.map(({ decision }) => ("failure" in decision ? encodeFailure(decision.failure) : null))),
+    textArray(movements.map(({ terms }) => (terms === null ? null : JSON.stringify(terms)))),
   ];
 }
 
+/** What the transactions have to do with holds and pending sums; empty arrays when none has. */
+function pendingColumns(decided: readonly Decided[]): Buffer[] {
+  const concerned = decided.some(hasPending) ? decided : [];
+  const entries = concerned.map(({ decision }) => ("entries" in decision ? decision.entries : NO_ENTRIES));
+  const holds = concerned.map(({ decision }) => ("entries" in decision ? decision.hold : null));
+  return [
+    int8Array(entries.map((pair) => pair[0]?.amountMinor ?? null)),
+    int8Array(entries.map((pair) => pair[0]?.pendingDebitsAfterMinor ?? null)),
+    int8Array(entries.map((pair) => pair[0]?.pendingCreditsAfterMinor ?? null)),
+    int8Array(entries.map((pair) => pair[1]?.pendingDebitsAfterMinor ?? null)),
+    int8Array(entries.map((pair) => pair[1]?.pendingCreditsAfterMinor ?? null)),
+    uuidArray(concerned.map(({ command, decision }) => holdIdOf(command, "entries" in decision))),
+    int8Array(holds.map((hold) => hold?.amountMinor ?? null)),
+    int8Array(holds.map((hold) => hold?.capturedMinor ?? null)),
+    int2Array(holds.map((hold) => hold?.state ?? null)),
+    timestampArray(holds.map((hold) => hold?.expireTime ?? null)),
+    int8Array(holds.map((hold) => hold?.expiresInMicros ?? null)),
+  ];
+}
+
+function hasPending({ command, decision }: Decided): boolean {
+  return (
+    command.kind >= TRANSACTION_KIND.HOLD ||
+    ("entries" in decision &&
+      decision.entries.some((entry) => entry.pendingDebitsAfterMinor > 0n || entry.pendingCreditsAfterMinor > 0n))
+  );
+}
+
+function holdColumns(batch: Batch): Buffer[] {
+  const touched = batch.touchedHolds;
+  const holds = touched.map(({ hold }) => hold);
+  return [
+    uuidArray(holds.map((hold) => hold.id)),
+    int8Array(touched.map(({ before }) => before?.revision ?? null)),
+    int2Array(touched.map(({ before }) => (before === null ? null : livenessOf(before.hold, batch.now)))),
+    uuidArray(holds.map((hold) => hold.accountId)),
+    uuidArray(holds.map((hold) => hold.toAccountId)),
+    textArray(holds.map((hold) => hold.currencyCode)),
+    int8Array(holds.map((hold) => hold.amountMinor)),
+    int8Array(holds.map((hold) => hold.capturedMinor)),
+    int2Array(holds.map((hold) => hold.state)),
+    timestampArray(holds.map((hold) => hold.expireTime)),
+    int8Array(holds.map((hold) => hold.expiresInMicros)),
+  ];
+}
+
+/** What the decisions took for granted: 1 that the hold has not expired, 0 that it has; null when it had ended before. */
+function livenessOf(hold: Hold, now: Micros): 0 | 1 | null {
+  if (hold.state !== HOLD_STATE.ACTIVE) return null;
+  return hasExpired(hold, now) ? 0 : 1;
+}
+
 /** JSON, or null for none. */
-function metadataText(metadata: Movement["metadata"]): string | null {
-  for (const _ in metadata) return JSON.stringify(metadata);
+function jsonText(pairs: Readonly<Record<string, string>>): string | null {
+  for (const _ in pairs) return JSON.stringify(pairs);
   return null;
 }

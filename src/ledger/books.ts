@@ -1,7 +1,9 @@
 import type { Uuid } from "../base/ids.js";
 import { uuidArray } from "../db/binary-array.js";
 import type { Queryable } from "../db/database.js";
+import type { Micros } from "../base/time.js";
 import type { AccountState, NormalSide } from "../entities/account.js";
+import type { Hold } from "./hold.js";
 
 /** An account as posting sees it; a decision replaces it, it is never changed. */
 export interface Book {
@@ -27,10 +29,14 @@ export interface ReadBook {
   readonly revision: bigint;
 }
 
-/** Where decisions read accounts and leave them changed. */
+/** Where decisions read accounts and holds and leave them changed. */
 export interface Books {
   get(id: Uuid): Book | undefined;
   set(id: Uuid, book: Book): void;
+  hold(id: Uuid): Hold | undefined;
+  setHold(hold: Hold): void;
+  /** The time by the database's clock, as far as it is known; the database itself settles whether a hold has expired. */
+  readonly now: Micros;
 }
 
 const COLUMNS = `

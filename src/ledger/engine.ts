@@ -7,12 +7,15 @@ import type { Database } from "../db/database.js";
 import { isConflict, leavesOutcomeOpen, SQLSTATE, sqlState } from "../db/sqlstate.js";
 import { inClaimingTransaction, translate } from "../db/transaction.js";
 import { createPostingMetrics } from "../telemetry/posting-metrics.js";
-import { openBatch, writeBatch } from "./batch.js";
-import { createBookCache } from "./book-cache.js";
+import type { Micros } from "../base/time.js";
+import { openBatch, writeBatch, type Batch } from "./batch.js";
 import { readBooks, type ReadBook } from "./books.js";
+import { createCache, type Cache } from "./cache.js";
+import { readHolds } from "./find-holds.js";
+import { settled, type Hold, type ReadHold } from "./hold.js";
 import { requestKey } from "./find.js";
 import type { PostingConnection } from "./posting-connection.js";
-import { accountIdsOf, decidedOf, decideWorks, outcomesOf, postWorks } from "./posting.js";
+import { accountIdsOf, decidedOf, decideWorks, holdIdsOf, needsClock, outcomesOf, postWorks } from "./posting.js";
 import { replay, type Outcome, type Work } from "./work.js";
 
 /**
@@ -57,7 +60,9 @@ interface Waiting {
 }
 
 export function createEngine(database: Database, connection: PostingConnection, config: Config): Engine {
-  const cache = createBookCache(Math.ceil(config.GREY_POSTING_CACHE_MAX / 2));
+  const cache = createCache<ReadBook>(Math.ceil(config.GREY_POSTING_CACHE_MAX / 2));
+  const holdCache = createCache<ReadHold>(Math.ceil(config.GREY_POSTING_CACHE_MAX / 2));
+  const clock = createClock();
   /** What waits or is under way, by requestKey(). */
   const pending = new Map<string, Waiting>();
   let queue: Waiting[] = [];
@@ -126,7 +131,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
     return done;
   }
 
-  function settled({ keys }: Waiting): void {
+  function unlist({ keys }: Waiting): void {
     for (const key of keys) pending.delete(key);
   }
 
@@ -194,12 +199,15 @@ export function createEngine(database: Database, connection: PostingConnection, 
     try {
       const decided = lastDecided.then(() => decideOptimistic(works));
       lastDecided = decided.catch(() => undefined);
-      const { verdicts, writing } = await decided;
-      answer(group, outcomesOf(verdicts, await writing));
+      const { verdicts, writing, batch } = await decided;
+      const recorded = await writing;
+      clock.set(recorded.createTime);
+      settleHolds(batch, recorded.createTime);
+      answer(group, outcomesOf(verdicts, recorded));
       penalty = Math.max(1, penalty / 2);
       report("optimistic", group, started);
     } catch (error) {
-      cache.forget(accountIdsOf(works));
+      forget(works);
       // Nothing was sent, so there is nothing to find out.
       if (error instanceof FailureError && error.failure.reason === "DATABASE_UNAVAILABLE")
         return rejectAll(group, error);
@@ -228,35 +236,50 @@ export function createEngine(database: Database, connection: PostingConnection, 
 
   /** Decides from what is remembered and sends the batch; the batches after it build on its decisions at once. */
   async function decideOptimistic(works: readonly Work[]) {
-    const known = await recall(works);
+    const holds = await recallHolds(works);
+    const known = await recall(works, holds);
     // A batch before this one is about to be decided again: what is remembered may lack its effects.
     if (locked > 0) throw new StaleError();
-    const batch = openBatch(known);
+    const now = works.some(needsClock) ? clock.now() : 0n;
+    if (now === undefined || holds.some(({ hold }) => isUncertain(hold, now))) throw new StaleError();
+    const batch = openBatch(known, holds, now);
     const verdicts = decideWorks(batch, works, NOTHING_ANSWERED);
     const writing = writeBatch(connection, batch, decidedOf(verdicts));
     writing.catch(() => undefined);
-    for (const { book } of batch.touched) cache.set({ book, revision: batch.revision });
-    return { verdicts, writing };
+    const { revision } = batch;
+    for (const { book } of batch.touched) cache.set(book.id, { book, revision });
+    for (const { hold } of batch.touchedHolds) holdCache.set(hold.id, { hold, revision });
+    return { verdicts, writing, batch };
   }
 
   /**
    * The books of all accounts that the works speak of, as far as they exist: what is not remembered is read. They are the
    * batch's own, because the cache may forget them before they are all there.
    */
-  async function recall(works: readonly Work[]): Promise<ReadBook[]> {
-    const known: ReadBook[] = [];
-    const missing: Uuid[] = [];
-    for (const id of accountIdsOf(works)) {
-      const read = cache.get(id);
-      if (read === undefined) missing.push(id);
-      else known.push(read);
+  async function recall(works: readonly Work[], holds: readonly ReadHold[]): Promise<ReadBook[]> {
+    const holdOf = new Map(holds.map(({ hold }) => [hold.id, hold]));
+    return remembered(cache, accountIdsOf(works, holdOf), (ids) => readBooks(database.pool, ids));
+  }
+
+  /** The holds that the works name, as far as they exist. */
+  async function recallHolds(works: readonly Work[]): Promise<ReadHold[]> {
+    return remembered(holdCache, holdIdsOf(works), (ids) => readHolds(database.pool, ids));
+  }
+
+  /** The database has said when it recorded the batch: from now on the times of its holds are known. */
+  function settleHolds(batch: Batch, createTime: Micros): void {
+    for (const { hold, before } of batch.touchedHolds) {
+      if (hold === before?.hold) continue;
+      const known = holdCache.get(hold.id);
+      if (known?.revision === batch.revision)
+        holdCache.set(hold.id, { hold: settled(hold, createTime), revision: known.revision });
     }
-    if (missing.length === 0) return known;
-    try {
-      return [...known, ...(await readBooks(database.pool, missing))];
-    } catch (error) {
-      throw translate(error);
-    }
+  }
+
+  function forget(works: readonly Work[]): void {
+    const holdIds = holdIdsOf(works);
+    cache.forget(accountIdsOf(works, { get: (id): Hold | undefined => holdCache.get(id)?.hold }));
+    holdCache.forget(holdIds);
   }
 
   /** @param wasTried whether an attempt before this one may have been committed */
@@ -277,7 +300,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
         rejectAll(group, error);
       }
     } finally {
-      cache.forget(accountIdsOf(works));
+      forget(works);
     }
   }
 
@@ -285,13 +308,13 @@ export function createEngine(database: Database, connection: PostingConnection, 
     group.forEach((waiting, index) => {
       const ofWork = present(outcomes[index], "the outcomes of a work");
       for (const outcome of ofWork) countRejection(outcome);
-      settled(waiting);
+      unlist(waiting);
       waiting.resolve(ofWork);
     });
   }
 
   function reject(waiting: Waiting, error: unknown): void {
-    settled(waiting);
+    unlist(waiting);
     waiting.reject(error);
   }
 
@@ -327,6 +350,47 @@ export function createEngine(database: Database, connection: PostingConnection, 
       return depth;
     },
   };
+}
+
+/** What is remembered of these, and what had to be read. */
+async function remembered<T>(
+  { get }: Cache<T>,
+  ids: Iterable<Uuid>,
+  read: (missing: readonly Uuid[]) => Promise<T[]>,
+): Promise<T[]> {
+  const known: T[] = [];
+  const missing: Uuid[] = [];
+  for (const id of ids) {
+    const one = get(id);
+    if (one === undefined) missing.push(id);
+    else known.push(one);
+  }
+  if (missing.length === 0) return known;
+  try {
+    return [...known, ...(await read(missing))];
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** The database's clock, carried on by this process's own; undefined before the database has told it once. */
+function createClock() {
+  let told: { readonly micros: Micros; readonly atMs: number } | undefined;
+  return {
+    set: (micros: Micros): void => {
+      told = { micros, atMs: performance.now() };
+    },
+    now: (): Micros | undefined =>
+      told === undefined ? undefined : told.micros + BigInt(Math.round((performance.now() - told.atMs) * 1_000)),
+  };
+}
+
+/** How far the carried clock may be off before it matters: a second. */
+const NEAR_MICROS = 1_000_000n;
+
+/** Near its expiry, and before the database has said when that is, a hold is decided by the database's own clock. */
+function isUncertain({ expireTime }: Hold, now: Micros): boolean {
+  return expireTime === null || expireTime <= now + NEAR_MICROS;
 }
 
 /** The batch was not sent, because one before it has to be decided again. */

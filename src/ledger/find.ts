@@ -3,8 +3,10 @@ import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
 import { uuidArray } from "../db/binary-array.js";
 import type { Queryable } from "../db/database.js";
+import type { HoldState } from "../entities/hold.js";
 import type { TransactionKind } from "../entities/transaction.js";
-import type { Entry, LedgerTransaction } from "./transaction.js";
+import type { Hold } from "./hold.js";
+import type { Entry, LedgerTransaction, Terms } from "./transaction.js";
 
 interface Row {
   readonly id: Uuid;
@@ -12,7 +14,7 @@ interface Row {
   readonly kind: TransactionKind;
   readonly request_id: Uuid;
   readonly debit_account_id: Uuid;
-  readonly credit_account_id: Uuid;
+  readonly credit_account_id: Uuid | null;
   readonly currency_code: string;
   readonly amount: bigint;
   readonly description: string;
@@ -20,30 +22,51 @@ interface Row {
   readonly create_time: Micros;
   readonly effective_time: Micros | null;
   readonly failure: string | null;
+  readonly terms: string | null;
+  readonly hold_id: Uuid | null;
+  readonly hold_amount: bigint | null;
+  readonly hold_captured: bigint | null;
+  readonly hold_state: HoldState | null;
+  readonly hold_expire_time: Micros | null;
+  readonly hold_account_id: Uuid | null;
+  readonly hold_to_account_id: Uuid | null;
+  readonly hold_currency_code: string | null;
+  readonly hold_create_time: Micros | null;
   readonly debit_sequence: bigint | null;
   readonly debit_amount: bigint | null;
   readonly debit_balance: bigint | null;
+  readonly debit_pending_debits: bigint | null;
+  readonly debit_pending_credits: bigint | null;
   readonly debit_is_wallet: boolean | null;
   readonly credit_sequence: bigint | null;
   readonly credit_amount: bigint | null;
   readonly credit_balance: bigint | null;
+  readonly credit_pending_debits: bigint | null;
+  readonly credit_pending_credits: bigint | null;
   readonly credit_is_wallet: boolean | null;
 }
 
 // A transaction's entries are found by their primary key, so the cost does not depend on how many there are.
 const COLUMNS = `
 SELECT t.id, t.journal_index, t.kind, t.request_id, t.debit_account_id, t.credit_account_id, t.currency_code, t.amount,
-  t.description, t.metadata, t.failure,
+  t.description, t.metadata, t.failure, t.terms,
+  t.hold_id, t.hold_amount, t.hold_captured, t.hold_state,
+  (extract(epoch FROM t.hold_expire_time) * 1000000)::bigint AS hold_expire_time,
+  h.account_id AS hold_account_id, h.to_account_id AS hold_to_account_id, h.currency_code AS hold_currency_code,
+  (extract(epoch FROM h.create_time) * 1000000)::bigint AS hold_create_time,
   (extract(epoch FROM t.create_time) * 1000000)::bigint AS create_time,
   (extract(epoch FROM t.effective_time) * 1000000)::bigint AS effective_time,
-  d.sequence AS debit_sequence, d.amount AS debit_amount, d.balance_after AS debit_balance, da.system_account IS NULL AS debit_is_wallet,
-  c.sequence AS credit_sequence, c.amount AS credit_amount, c.balance_after AS credit_balance, ca.system_account IS NULL AS credit_is_wallet
+  d.sequence AS debit_sequence, d.amount AS debit_amount, d.balance_after AS debit_balance,
+  d.pending_debits_after AS debit_pending_debits, d.pending_credits_after AS debit_pending_credits, da.system_account IS NULL AS debit_is_wallet,
+  c.sequence AS credit_sequence, c.amount AS credit_amount, c.balance_after AS credit_balance,
+  c.pending_debits_after AS credit_pending_debits, c.pending_credits_after AS credit_pending_credits, ca.system_account IS NULL AS credit_is_wallet
 `;
 const JOINS = `
 LEFT JOIN entries d ON d.account_id = t.debit_account_id AND d.sequence = t.debit_sequence
 LEFT JOIN accounts da ON da.id = t.debit_account_id
 LEFT JOIN entries c ON c.account_id = t.credit_account_id AND c.sequence = t.credit_sequence
 LEFT JOIN accounts ca ON ca.id = t.credit_account_id
+LEFT JOIN holds h ON h.id = t.hold_id
 `;
 const BY_ID = `${COLUMNS} FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id ${JOINS}`;
 const BY_REQUEST = `${COLUMNS}, r.caller AS of_caller, r.request_id AS of_request
@@ -100,20 +123,63 @@ function fromRow(row: Row): LedgerTransaction {
     createTime: row.create_time,
     effectiveTime: row.effective_time,
     failure: row.failure === null ? null : decodeFailure(row.failure),
+    terms: row.terms === null ? null : (JSON.parse(row.terms) as Terms),
+    holdId: row.hold_id,
+    hold: holdOf(row),
     entries: [
-      ...entry(row.debit_account_id, row.debit_amount, row.debit_sequence, row.debit_balance, row.debit_is_wallet),
-      ...entry(row.credit_account_id, row.credit_amount, row.credit_sequence, row.credit_balance, row.credit_is_wallet),
+      ...entry(row.debit_account_id, {
+        amountMinor: row.debit_amount,
+        sequence: row.debit_sequence,
+        balanceAfterMinor: row.debit_balance,
+        pendingDebitsAfterMinor: row.debit_pending_debits,
+        pendingCreditsAfterMinor: row.debit_pending_credits,
+        isWallet: row.debit_is_wallet,
+      }),
+      ...entry(row.credit_account_id, {
+        amountMinor: row.credit_amount,
+        sequence: row.credit_sequence,
+        balanceAfterMinor: row.credit_balance,
+        pendingDebitsAfterMinor: row.credit_pending_debits,
+        pendingCreditsAfterMinor: row.credit_pending_credits,
+        isWallet: row.credit_is_wallet,
+      }),
     ],
   };
 }
 
+/** The hold right after the step; null when the transaction is no step of one, or was rejected. */
+function holdOf(row: Row): Hold | null {
+  if (row.hold_id === null || row.hold_state === null || row.hold_account_id === null) return null;
+  return {
+    id: row.hold_id,
+    accountId: row.hold_account_id,
+    toAccountId: row.hold_to_account_id,
+    currencyCode: row.hold_currency_code ?? row.currency_code,
+    amountMinor: row.hold_amount ?? 0n,
+    capturedMinor: row.hold_captured ?? 0n,
+    state: row.hold_state,
+    expireTime: row.hold_expire_time,
+    expiresInMicros: null,
+    createTime: row.hold_create_time,
+    updateTime: row.create_time,
+  };
+}
+
 function entry(
-  accountId: Uuid,
-  amountMinor: bigint | null,
-  sequence: bigint | null,
-  balanceAfterMinor: bigint | null,
-  isWallet: boolean | null,
+  accountId: Uuid | null,
+  row: { readonly [Name in keyof Omit<Entry, "accountId">]: Entry[Name] | null },
 ): Entry[] {
-  if (sequence === null || amountMinor === null || balanceAfterMinor === null) return [];
-  return [{ accountId, isWallet: isWallet === true, sequence, amountMinor, balanceAfterMinor }];
+  const { amountMinor, sequence, balanceAfterMinor } = row;
+  if (accountId === null || sequence === null || amountMinor === null || balanceAfterMinor === null) return [];
+  return [
+    {
+      accountId,
+      isWallet: row.isWallet === true,
+      sequence,
+      amountMinor,
+      balanceAfterMinor,
+      pendingDebitsAfterMinor: row.pendingDebitsAfterMinor ?? 0n,
+      pendingCreditsAfterMinor: row.pendingCreditsAfterMinor ?? 0n,
+    },
+  ];
 }

@@ -2,7 +2,8 @@ import type { PoolClient } from "pg";
 import type { Database } from "../db/database.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
-import { TRANSACTION_STATE } from "../entities/transaction.js";
+import { HOLD_STATE } from "../entities/hold.js";
+import { TRANSACTION_KIND, TRANSACTION_STATE } from "../entities/transaction.js";
 
 /** The laws of the books; each is documented in grey.ledger.v1.IntegrityLaw. */
 export type Law = keyof typeof LAWS;
@@ -25,6 +26,9 @@ export interface IntegrityReport {
   readonly faults: readonly Fault[];
 }
 
+/** What a transaction moves: steps of holds other than captures only change what is pending. */
+const MOVED = `CASE WHEN t.hold_id IS NULL OR t.kind = ${TRANSACTION_KIND.HOLD_CAPTURE} THEN t.amount ELSE 0 END`;
+
 // Each law is a query for what breaks it: subject and detail. All see the same snapshot.
 const LAWS = {
   TRANSACTION_BALANCED: `
@@ -36,13 +40,14 @@ const LAWS = {
     SELECT t.id::text AS subject, format('state %s with %s entries', t.state, count(e.transaction_id)) AS detail
     FROM transactions t LEFT JOIN entries e ON e.transaction_id = t.id
     GROUP BY t.id
-    HAVING count(e.transaction_id) <> CASE WHEN t.state = ${TRANSACTION_STATE.POSTED} THEN 2 ELSE 0 END
+    HAVING count(e.transaction_id) <> num_nonnulls(t.debit_sequence, t.credit_sequence)
+      OR (t.state = ${TRANSACTION_STATE.REJECTED} AND count(e.transaction_id) > 0)
     UNION ALL
     SELECT t.id::text, format('%s entry %s of account %s is missing or has another amount', side, sequence, account_id)
     FROM transactions t CROSS JOIN LATERAL (VALUES
-      ('debit', debit_account_id, debit_sequence, amount), ('credit', credit_account_id, credit_sequence, -amount)
+      ('debit', debit_account_id, debit_sequence, ${MOVED}), ('credit', credit_account_id, credit_sequence, -${MOVED})
     ) AS named (side, account_id, sequence, expected)
-    WHERE t.state = ${TRANSACTION_STATE.POSTED} AND NOT EXISTS (
+    WHERE named.sequence IS NOT NULL AND NOT EXISTS (
       SELECT FROM entries e WHERE e.account_id = named.account_id AND e.sequence = named.sequence
         AND e.transaction_id = t.id AND e.amount = named.expected AND e.journal_index = t.journal_index)`,
   BALANCE_IS_SUM_OF_ENTRIES: `
@@ -115,6 +120,39 @@ const LAWS = {
     SELECT r.request_id::text, format('its transaction %s is missing', coalesce(r.transaction_id::text, '(none)'))
     FROM requests r LEFT JOIN transactions t ON t.id = r.transaction_id AND t.caller = r.caller AND t.request_id = r.request_id
     WHERE t.id IS NULL AND (r.transaction_id IS NOT NULL OR r.method = ${REQUEST_METHOD.POST})`,
+  PENDING_IS_SUM_OF_HOLDS: `
+    SELECT a.id::text AS subject, format('%s and %s are pending, holds come to %s and %s', a.pending_debits, a.pending_credits,
+      coalesce(h.debits, 0), coalesce(h.credits, 0)) AS detail
+    FROM accounts a LEFT JOIN (
+      SELECT id, sum(debits) AS debits, sum(credits) AS credits FROM (
+        SELECT account_id AS id, amount - captured AS debits, 0 AS credits FROM holds WHERE state = ${HOLD_STATE.ACTIVE}
+        UNION ALL
+        SELECT to_account_id, 0, amount - captured FROM holds
+        WHERE state = ${HOLD_STATE.ACTIVE} AND to_account_id IS NOT NULL
+      ) sides GROUP BY id
+    ) h ON h.id = a.id
+    WHERE a.pending_debits <> coalesce(h.debits, 0) OR a.pending_credits <> coalesce(h.credits, 0)
+    UNION ALL
+    SELECT a.id::text, format('%s and %s are pending, its latest entry says %s and %s', a.pending_debits, a.pending_credits,
+      coalesce(e.pending_debits_after, 0), coalesce(e.pending_credits_after, 0))
+    FROM accounts a JOIN entries e ON e.account_id = a.id AND e.sequence = a.sequence
+    WHERE a.pending_debits <> coalesce(e.pending_debits_after, 0) OR a.pending_credits <> coalesce(e.pending_credits_after, 0)`,
+  HOLD_MATCHES_STEPS: `
+    SELECT h.id::text AS subject, format('it holds %s, captured %s, state %s; its steps come to %s, %s, %s', h.amount, h.captured,
+      h.state, t.amount, t.captured, t.state) AS detail
+    FROM holds h LEFT JOIN (
+      SELECT DISTINCT ON (hold_id) hold_id, hold_state AS state, hold_expire_time AS expire_time,
+        sum(amount) FILTER (WHERE kind IN (${TRANSACTION_KIND.HOLD}, ${TRANSACTION_KIND.HOLD_INCREASE})) OVER w AS amount,
+        coalesce(sum(amount) FILTER (WHERE kind = ${TRANSACTION_KIND.HOLD_CAPTURE}) OVER w, 0) AS captured
+      FROM transactions WHERE hold_id IS NOT NULL AND state = ${TRANSACTION_STATE.POSTED}
+      WINDOW w AS (PARTITION BY hold_id)
+      ORDER BY hold_id, journal_index DESC
+    ) t ON t.hold_id = h.id
+    WHERE t.hold_id IS NULL OR h.amount <> t.amount OR h.captured <> t.captured OR h.state <> t.state
+      OR h.expire_time <> t.expire_time
+    UNION ALL
+    SELECT t.hold_id::text, format('transaction %s is a step of no hold', t.id)
+    FROM transactions t LEFT JOIN holds h ON h.id = t.hold_id WHERE t.hold_id IS NOT NULL AND h.id IS NULL`,
 } as const;
 
 const COUNTS = `

@@ -1,19 +1,25 @@
 import { present } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
+import type { Micros } from "../base/time.js";
 import type { Queryable } from "../db/database.js";
 import { awaitReplicas } from "../db/transaction.js";
 import { lockBooks } from "./books.js";
 import { openBatch, transactionsOf, writeBatch, type Batch, type Recorded, type WriteOptions } from "./batch.js";
+import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { findAnswered } from "./find.js";
+import { readHolds } from "./find-holds.js";
+import { accountsOf } from "./hold-rules.js";
+import type { Hold } from "./hold.js";
+import { isHoldStep } from "./transaction.js";
 import { decideWork, type Answered, type Decided, type Outcome, type Verdict, type Work } from "./work.js";
 
 /**
  * Posts pieces of work, in their order, in the caller's database transaction; nothing counts until that commits.
  *
- *   lock     the accounts of all commands, in id order
+ *   lock     the accounts of all commands and of the holds that they name, in id order
  *   look up  the request ids: those that were used before are answered from what they made
  *   decide   each command in memory, with the pure rules
- *   write    transactions, entries, balances, requests and journal records, each with one set-based statement
+ *   write    transactions, entries, balances, holds, requests and journal records, each with one set-based statement
  *
  * Fails with unique_violation of requests_pkey when a concurrent transaction used a request id; trying again answers it.
  * @returns for each work an outcome for each of its commands
@@ -23,10 +29,15 @@ export async function postWorks(
   works: readonly Work[],
   options: WriteOptions = {},
 ): Promise<Outcome[][]> {
-  const books = await lockBooks(client, accountIdsOf(works));
+  const holdIds = holdIdsOf(works);
+  const named = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
+  const holdOf = new Map(named.map(({ hold }) => [hold.id, hold]));
+  const books = await lockBooks(client, accountIdsOf(works, holdOf));
   const commands = works.flatMap((work) => work.commands);
   const answered = options.claims === false ? new Map() : await findAnswered(client, commands);
-  const batch = openBatch(books);
+  // The accounts of a hold are locked and never change, so now the hold does not either.
+  const holds = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
+  const batch = openBatch(books, holds, works.some(needsClock) ? await readClock(client) : 0n);
   const verdicts = decideWorks(batch, works, answered);
   const decided = decidedOf(verdicts);
   if (decided.length === 0) {
@@ -60,13 +71,43 @@ export function outcomesOf(verdicts: readonly (readonly Verdict[])[], recorded: 
   );
 }
 
-/** The accounts that the works speak of. */
-export function accountIdsOf(works: readonly Work[]): Set<Uuid> {
+/** The accounts that the works speak of, themselves or through the holds that they name and that are known. */
+export function accountIdsOf(works: readonly Work[], holds: { get(id: Uuid): Hold | undefined }): Set<Uuid> {
   const ids = new Set<Uuid>();
   for (const { commands } of works) {
-    for (const { debitAccountId, creditAccountId } of commands) ids.add(debitAccountId).add(creditAccountId);
+    for (const command of commands) {
+      if (isHoldStep(command)) {
+        const hold = holds.get(command.holdId);
+        if (hold !== undefined) for (const id of accountsOf(hold, command)) ids.add(id);
+      } else if (command.kind === TRANSACTION_KIND.HOLD) {
+        ids.add(command.walletId);
+        if (command.toWalletId !== null) ids.add(command.toWalletId);
+      } else {
+        ids.add(command.debitAccountId).add(command.creditAccountId);
+      }
+    }
   }
   return ids;
+}
+
+/** The holds that the works name. */
+export function holdIdsOf(works: readonly Work[]): Set<Uuid> {
+  const ids = new Set<Uuid>();
+  for (const { commands } of works) for (const command of commands) if (isHoldStep(command)) ids.add(command.holdId);
+  return ids;
+}
+
+/** Whether the time matters for what becomes of the work. */
+export function needsClock({ commands }: Work): boolean {
+  return commands.some((command) => command.kind >= TRANSACTION_KIND.HOLD);
+}
+
+async function readClock(client: Queryable): Promise<Micros> {
+  const { rows } = await client.query<{ now: Micros }>({
+    name: "clock",
+    text: "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now",
+  });
+  return present(rows[0], "the time").now;
 }
 
 const NOTHING: Recorded = { firstIndex: 0n, createTime: 0n };

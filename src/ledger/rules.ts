@@ -1,22 +1,31 @@
 import type { Failure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
-import { ACCOUNT_STATE, NORMAL_SIDE, type NormalSide } from "../entities/account.js";
+import { ACCOUNT_STATE, NORMAL_SIDE } from "../entities/account.js";
 import type { Book, Books } from "./books.js";
-import type { Command, Entry } from "./transaction.js";
-
-/** What becomes of a command: its two entries, debit first, or why it is refused. */
-export type Decision = { readonly entries: readonly [Entry, Entry] } | { readonly failure: Failure };
+import type { Hold } from "./hold.js";
+import type { Entry, Movement, MovementCommand } from "./transaction.js";
 
 /**
- * Decides one command against the books and, when it is posted, changes them.
- *
- * A refusal changes nothing. When several rules refuse, the first of this order answers: SAME_WALLET; then, debit
- * account before credit account in each, that they exist; that each has the currency, is not closed, is not frozen; then the funds; then
- * the range of int64.
+ * What becomes of a command, and the movement that it comes to: posted with its entries, debit side first, and with the
+ * hold as it leaves it; or why it is refused. What is refused unkept leaves no trace, and its request id free.
  */
-export function decide(books: Books, command: Command): Decision {
-  const { debitAccountId, creditAccountId, amountMinor } = command;
+export type Decision = Kept | { readonly unkept: Failure };
+
+/** What is recorded of a decision. */
+export type Kept =
+  | { readonly movement: Movement; readonly entries: readonly Entry[]; readonly hold: Hold | null }
+  | { readonly movement: Movement; readonly failure: Failure };
+
+/**
+ * Decides a movement between two accounts against the books and, when it is posted, changes them.
+ *
+ * When several rules refuse, the first of this order answers: SAME_WALLET; then, debit account before credit account in
+ * each, that they exist; that each has the currency, is not closed, is not frozen; then the funds; then the range of int64.
+ */
+export function decideMovement(books: Books, command: MovementCommand): Kept {
+  const { debitAccountId, creditAccountId, amountMinor, currencyCode } = command;
+  const refused = (failure: Failure): Kept => ({ movement: command, failure });
   if (debitAccountId === creditAccountId) {
     // With a system account on the other side, what was named as the wallet is that account, and no wallet.
     const reason = command.system === null ? "SAME_WALLET" : "WALLET_NOT_FOUND";
@@ -27,16 +36,20 @@ export function decide(books: Books, command: Command): Decision {
   if (debit === undefined) return refused(notFound(command, debitAccountId));
   if (credit === undefined) return refused(notFound(command, creditAccountId));
   const failure =
-    accountRefuses(debit, command) ??
-    accountRefuses(credit, command) ??
-    fundsRefuse(debit, command, NORMAL_SIDE.DEBIT) ??
-    fundsRefuse(credit, command, NORMAL_SIDE.CREDIT);
+    accountRefuses(debit, currencyCode) ??
+    accountRefuses(credit, currencyCode) ??
+    fundsRefuse(debit, amountMinor, "DEBIT") ??
+    fundsRefuse(credit, amountMinor, "CREDIT");
   if (failure !== undefined) return refused(failure);
   const debited = enter(debit, amountMinor);
   const credited = enter(credit, -amountMinor);
   books.set(debitAccountId, debited);
   books.set(creditAccountId, credited);
-  return { entries: [entryOf(debited, amountMinor), entryOf(credited, -amountMinor)] };
+  return {
+    movement: command,
+    entries: [entryOf(debited, amountMinor), entryOf(credited, -amountMinor)],
+    hold: null,
+  };
 }
 
 /** What can be spent: the posted balance less what is held for going out. */
@@ -48,30 +61,27 @@ export function availableMinor(
   );
 }
 
-function refused(failure: Failure): Decision {
-  return { failure };
-}
-
 /** The account, if the command may speak of it: a wallet, or the system account that it names as one. */
-function bookFor(books: Books, { system }: Command, accountId: Uuid): Book | undefined {
+function bookFor(books: Books, { system }: MovementCommand, accountId: Uuid): Book | undefined {
   const book = books.get(accountId);
   return book?.isWallet === true || system?.accountId === accountId ? book : undefined;
 }
 
-function notFound(command: Command, accountId: Uuid): Failure {
+function notFound(command: MovementCommand, accountId: Uuid): Failure {
   const { system, currencyCode } = command;
   return system?.accountId === accountId
     ? { reason: "ACCOUNT_NOT_FOUND", systemAccount: system.name, currencyCode }
     : { reason: "WALLET_NOT_FOUND", walletId: accountId };
 }
 
-function accountRefuses(book: Book, command: Command): Failure | undefined {
-  if (book.currencyCode !== command.currencyCode) {
+/** Why the account takes part in nothing, or not in this currency. */
+export function accountRefuses(book: Book, currencyCode: string): Failure | undefined {
+  if (book.currencyCode !== currencyCode) {
     return {
       reason: "CURRENCY_MISMATCH",
       walletId: book.id,
       walletCurrencyCode: book.currencyCode,
-      amountCurrencyCode: command.currencyCode,
+      amountCurrencyCode: currencyCode,
     };
   }
   if (book.state === ACCOUNT_STATE.CLOSED) return { reason: "WALLET_CLOSED", walletId: book.id };
@@ -79,27 +89,34 @@ function accountRefuses(book: Book, command: Command): Failure | undefined {
   return undefined;
 }
 
-function fundsRefuse(book: Book, command: Command, side: NormalSide): Failure | undefined {
-  const { amountMinor, currencyCode } = command;
-  const after = book.balanceMinor + (side === book.normalSide ? amountMinor : -amountMinor);
-  if (side === book.normalSide) {
+/**
+ * Why the account cannot be debited or credited by so much, or have it pending: it lacks funds, counting what is pending
+ * for going out, or room, counting what is pending for coming in.
+ */
+export function fundsRefuse(book: Book, amountMinor: bigint, side: keyof typeof NORMAL_SIDE): Failure | undefined {
+  if (NORMAL_SIDE[side] === book.normalSide) {
+    const after = book.balanceMinor + incomingMinor(book) + amountMinor;
     const max = book.maxBalanceMinor;
     return !isInt64(after) || (max !== null && after > max)
       ? { reason: "BALANCE_OVERFLOW", accountId: book.id }
       : undefined;
   }
   const min = book.minBalanceMinor;
-  const available = availableMinor(book);
-  if (min !== null && available - amountMinor < min) {
+  const after = availableMinor(book) - amountMinor;
+  if (min !== null && after < min) {
     return {
       reason: "INSUFFICIENT_FUNDS",
       walletId: book.id,
-      currencyCode,
-      availableMinorUnits: available - min,
+      currencyCode: book.currencyCode,
+      availableMinorUnits: availableMinor(book) - min,
       requiredMinorUnits: amountMinor,
     };
   }
   return isInt64(after) ? undefined : { reason: "BALANCE_OVERFLOW", accountId: book.id };
+}
+
+function incomingMinor({ normalSide, pendingDebitsMinor, pendingCreditsMinor }: Book): bigint {
+  return normalSide === NORMAL_SIDE.CREDIT ? pendingCreditsMinor : pendingDebitsMinor;
 }
 
 /** The account after an entry of this amount: a debit positive, a credit negative. */
@@ -108,12 +125,35 @@ function enter(book: Book, amountMinor: bigint): Book {
   return { ...book, balanceMinor: book.balanceMinor + change, sequence: book.sequence + 1n };
 }
 
-function entryOf(book: Book, amountMinor: bigint): Entry {
+/** The account after a change of its balance, by minor units on the debit side, or of what is pending; with `isEntered` it counts. */
+export function changed(
+  book: Book,
+  change: {
+    readonly debit?: bigint;
+    readonly pendingDebits?: bigint;
+    readonly pendingCredits?: bigint;
+    readonly isEntered?: boolean;
+  },
+): Book {
+  const { debit = 0n, pendingDebits = 0n, pendingCredits = 0n, isEntered = false } = change;
+  return {
+    ...book,
+    balanceMinor: book.balanceMinor + (book.normalSide === NORMAL_SIDE.DEBIT ? debit : -debit),
+    pendingDebitsMinor: book.pendingDebitsMinor + pendingDebits,
+    pendingCreditsMinor: book.pendingCreditsMinor + pendingCredits,
+    sequence: book.sequence + (isEntered ? 1n : 0n),
+  };
+}
+
+/** The row of the account's history that leads to this state of it. */
+export function entryOf(book: Book, amountMinor: bigint): Entry {
   return {
     accountId: book.id,
     isWallet: book.isWallet,
     sequence: book.sequence,
     amountMinor,
     balanceAfterMinor: book.balanceMinor,
+    pendingDebitsAfterMinor: book.pendingDebitsMinor,
+    pendingCreditsAfterMinor: book.pendingCreditsMinor,
   };
 }

@@ -1,37 +1,47 @@
 import type { Failure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
-import type { TransactionKind } from "../entities/transaction.js";
+import type { TRANSACTION_KIND, TransactionKind } from "../entities/transaction.js";
+import type { Hold } from "./hold.js";
 
-/** One debit or credit, as it stands in the books. */
+/** One row of an account's history, as it stands in the books: a debit, a credit, or a change of what is pending. */
 export interface Entry {
   readonly accountId: Uuid;
   /** Whether the account is a wallet's, not a system account. */
   readonly isWallet: boolean;
   /** The entry's number in its account, from 1. */
   readonly sequence: bigint;
-  /** Minor units; a debit is positive, a credit negative. */
+  /** Minor units; a debit is positive, a credit negative; 0 when only what is pending changed. */
   readonly amountMinor: bigint;
   /** The account's balance after it, in minor units on the normal side. */
   readonly balanceAfterMinor: bigint;
+  /** The account's pending sums after it. */
+  readonly pendingDebitsAfterMinor: bigint;
+  readonly pendingCreditsAfterMinor: bigint;
 }
 
-/** A movement as it was asked for. */
+/** What was asked for beside the fields that every movement has, by the names of the contract. */
+export type Terms = Readonly<Record<string, string>>;
+
+/** A movement as it was asked for, or as a step of a hold comes to. */
 export interface Movement {
   readonly kind: TransactionKind;
   readonly requestId: Uuid;
   readonly debitAccountId: Uuid;
-  readonly creditAccountId: Uuid;
+  /** null for a step of a hold that is for nobody in particular. */
+  readonly creditAccountId: Uuid | null;
   readonly currencyCode: string;
-  /** More than 0, in minor units. */
+  /** Minor units, more than 0; of a step of a hold also 0. */
   readonly amountMinor: bigint;
   readonly description: string;
   readonly metadata: Readonly<Record<string, string>>;
   /** null when the caller gave none. */
   readonly effectiveTime: Micros | null;
+  /** null for none. */
+  readonly terms: Terms | null;
 }
 
-/** A movement as it was recorded: posted with two entries, or rejected with a failure. */
+/** A movement as it was recorded: posted with its entries, or rejected with a failure. */
 export interface LedgerTransaction extends Movement {
   readonly id: Uuid;
   readonly journalIndex: bigint;
@@ -40,13 +50,69 @@ export interface LedgerTransaction extends Movement {
   readonly entries: readonly Entry[];
   /** Why it was rejected; null when it was posted. */
   readonly failure: Failure | null;
+  /** The hold that it is a step of. */
+  readonly holdId: Uuid | null;
+  /** The hold right after it; null when it was rejected or is no step of one. */
+  readonly hold: Hold | null;
 }
 
-/** A movement and who asks for it. */
-export interface Command extends Movement {
+/** Who asks, and what every request to move money has. */
+interface Asked {
   readonly caller: Uuid;
+  readonly requestId: Uuid;
   /** The id that its transaction will have. */
   readonly transactionId: Uuid;
-  /** The system account among the two, if any, by the name that the caller knows it by. */
-  readonly system: { readonly name: string; readonly accountId: Uuid } | null;
+  readonly description: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** A system account by the name that the caller knows it by. */
+export interface NamedAccount {
+  readonly name: string;
+  readonly accountId: Uuid;
+}
+
+/** Money that is to go from one account to another at once. */
+export interface MovementCommand extends Movement, Asked {
+  readonly kind: 1 | 2 | 3 | 4;
+  readonly creditAccountId: Uuid;
+  /** The system account among the two, if any. */
+  readonly system: NamedAccount | null;
+}
+
+/** When a hold is to expire: at a time, or so many microseconds after it is recorded. */
+export type Expiry = { readonly at: Micros } | { readonly inMicros: bigint };
+
+/** Money that is to be held. The hold has the transaction's id. */
+export interface HoldCommand extends Asked {
+  readonly kind: typeof TRANSACTION_KIND.HOLD;
+  readonly walletId: Uuid;
+  /** The wallet that it is held for, if any. */
+  readonly toWalletId: Uuid | null;
+  readonly currencyCode: string;
+  readonly amountMinor: bigint;
+  readonly expiry: Expiry;
+  readonly terms: Terms;
+}
+
+/** What is to become of a hold. */
+export interface HoldStepCommand extends Asked {
+  readonly kind: 6 | 7 | 8 | 9 | 10;
+  readonly holdId: Uuid;
+  /** To increase it by, or to capture; null: all that is left. */
+  readonly amount: { readonly currencyCode: string; readonly amountMinor: bigint } | null;
+  /** Whether a capture releases what is left. */
+  readonly isFinal: boolean;
+  /** Where a capture goes, if the hold does not say; null: to `cash`. A wallet, or a system account by its name. */
+  readonly to: { readonly walletId: Uuid } | { readonly systemAccount: string } | null;
+  /** Of an extension. */
+  readonly expiry: Expiry | null;
+  readonly terms: Terms;
+}
+
+export type Command = MovementCommand | HoldCommand | HoldStepCommand;
+
+/** Whether the command is about a hold that there must be. */
+export function isHoldStep(command: Command): command is HoldStepCommand {
+  return command.kind > 5;
 }

@@ -2,26 +2,26 @@ import type { Failure } from "../base/failure.js";
 import { systemAccountId, type Uuid } from "../base/ids.js";
 import { requestKey } from "./find.js";
 import type { Book, Books } from "./books.js";
-import { decide, type Decision } from "./rules.js";
-import type { Command, LedgerTransaction, Movement } from "./transaction.js";
+import { decide } from "./decide.js";
+import type { Kept } from "./rules.js";
+import { isHoldStep, type Command, type LedgerTransaction, type Movement, type MovementCommand, type Terms } from "./transaction.js";
 
 /** How the commands of one piece of work hang together. */
 export type Mode = "INDEPENDENT" | "ATOMIC";
 
 /** Commands that one caller sent together: they are decided in their order, in one database transaction. */
-export interface Work {
-  readonly commands: readonly Command[];
-  readonly mode: Mode;
-}
+export type Work =
+  | { readonly commands: readonly Command[]; readonly mode: "INDEPENDENT" }
+  | { readonly commands: readonly MovementCommand[]; readonly mode: "ATOMIC" };
 
-/** What came of a command: its transaction, posted or rejected, or that its request_id was used by another request. */
+/** What came of a command: its transaction, posted or rejected; or a refusal that leaves no trace. */
 export type Outcome =
   { readonly transaction: LedgerTransaction; readonly replayed: boolean } | { readonly failure: Failure };
 
 /** A command that was not answered before, and what becomes of it. */
 export interface Decided {
   readonly command: Command;
-  readonly decision: Decision;
+  readonly decision: Kept;
 }
 
 /** What is to be done about a command: write what was decided, or give the answer that stands already. */
@@ -36,8 +36,9 @@ export type Answered = ReadonlyMap<string, LedgerTransaction | null>;
  * An ATOMIC work is posted as a whole or not at all: when one command is refused, now or by an answer that stands
  * already, the books are left as they were and every other new command is refused with BATCH_ABORTED.
  */
-export function decideWork(books: Books, { commands, mode }: Work, answered: Answered): Verdict[] {
-  if (mode === "INDEPENDENT") return commands.map((command) => verdictOf(books, command, answered));
+export function decideWork(books: Books, work: Work, answered: Answered): Verdict[] {
+  if (work.mode === "INDEPENDENT") return work.commands.map((command) => verdictOf(books, command, answered));
+  const { commands } = work;
   const draft = draftOf(books);
   const verdicts: Verdict[] = [];
   for (const command of commands) {
@@ -62,7 +63,9 @@ export function replay(command: Command, stored: LedgerTransaction | null): Outc
 
 function verdictOf(books: Books, command: Command, answered: Answered): Verdict {
   const stored = answered.size === 0 ? undefined : answered.get(requestKey(command));
-  return stored === undefined ? { command, decision: decide(books, command) } : { outcome: replay(command, stored) };
+  if (stored !== undefined) return { outcome: replay(command, stored) };
+  const decision = decide(books, command);
+  return "unkept" in decision ? { outcome: { failure: decision.unkept } } : { command, decision };
 }
 
 function failureOf(verdict: Verdict): Failure | undefined {
@@ -72,18 +75,20 @@ function failureOf(verdict: Verdict): Failure | undefined {
 
 /** The verdicts of an ATOMIC work whose latest verdict is a refusal. */
 function abort(
-  commands: readonly Command[],
+  commands: readonly MovementCommand[],
   verdicts: readonly Verdict[],
   failure: Failure,
   answered: Answered,
 ): Verdict[] {
   const culpritIndex = verdicts.length - 1;
-  const aborted: Decision = { failure: { reason: "BATCH_ABORTED", culpritIndex, culpritReason: failure.reason } };
+  const aborted: Failure = { reason: "BATCH_ABORTED", culpritIndex, culpritReason: failure.reason };
   return commands.map((command, index) => {
     const verdict = verdicts[index];
     if (verdict !== undefined && (index === culpritIndex || "outcome" in verdict)) return verdict;
     const stored = answered.get(requestKey(command));
-    return stored === undefined ? { command, decision: aborted } : { outcome: replay(command, stored) };
+    return stored === undefined
+      ? { command, decision: { movement: command, failure: aborted } }
+      : { outcome: replay(command, stored) };
   });
 }
 
@@ -93,6 +98,10 @@ function draftOf(books: Books): Books & { keep(): void } {
   return {
     get: (id) => changed.get(id) ?? books.get(id),
     set: (id, book) => changed.set(id, book),
+    // No command of an ATOMIC work is about holds.
+    hold: (id) => books.hold(id),
+    setHold: (hold) => books.setHold(hold),
+    now: books.now,
     keep: () => {
       for (const [id, book] of changed) books.set(id, book);
     },
@@ -100,32 +109,46 @@ function draftOf(books: Books): Books & { keep(): void } {
 }
 
 /** The contract's names of the fields in which a request differs from the one that was answered under its id. */
-function differences(command: Command, stored: Movement): string[] {
+function differences(command: Command, stored: LedgerTransaction): string[] {
   if (command.kind !== stored.kind) return ["method"];
+  return [
+    ...("terms" in command && command.terms !== null
+      ? termsThatDiffer(command.terms, stored.terms ?? {})
+      : fieldsThatDiffer(command as MovementCommand, stored)),
+    ...(isHoldStep(command) && command.holdId !== stored.holdId ? ["hold_id"] : []),
+    ...(command.description === stored.description ? [] : ["description"]),
+    ...(sameMetadata(command.metadata, stored.metadata) ? [] : ["metadata"]),
+  ];
+}
+
+/** Of what a request about holds asks; terms have the contract's names. */
+function termsThatDiffer(asked: Terms, stored: Terms): string[] {
+  return [...new Set([...Object.keys(asked), ...Object.keys(stored)])].filter((name) => asked[name] !== stored[name]);
+}
+
+function fieldsThatDiffer(command: MovementCommand, stored: Movement): string[] {
   const names = FIELD_NAMES[command.kind];
   return [
     ...(accountInCurrencyOf(command, command.debitAccountId, stored) === stored.debitAccountId ? [] : [names.debit]),
     ...(accountInCurrencyOf(command, command.creditAccountId, stored) === stored.creditAccountId ? [] : [names.credit]),
     ...(command.currencyCode === stored.currencyCode ? [] : ["amount.currency_code"]),
     ...(command.amountMinor === stored.amountMinor ? [] : ["amount.minor_units"]),
-    ...(command.description === stored.description ? [] : ["description"]),
-    ...(sameMetadata(command.metadata, stored.metadata) ? [] : ["metadata"]),
     ...(command.effectiveTime === stored.effectiveTime ? [] : ["effective_time"]),
   ];
 }
 
 /** The account that the command would name if it were in the stored one's currency, of which a system account's id is made. */
-function accountInCurrencyOf({ system }: Command, accountId: Uuid, { currencyCode }: Movement): Uuid {
+function accountInCurrencyOf({ system }: MovementCommand, accountId: Uuid, { currencyCode }: Movement): Uuid {
   return system?.accountId === accountId ? systemAccountId(currencyCode, system.name) : accountId;
 }
 
-// By TransactionKind.
+// By the kind of a movement.
 const FIELD_NAMES = {
   1: { debit: "system_account", credit: "wallet_id" },
   2: { debit: "system_account", credit: "wallet_id" },
   3: { debit: "wallet_id", credit: "system_account" },
   4: { debit: "from_wallet_id", credit: "to_wallet_id" },
-} as const satisfies Record<Movement["kind"], { debit: string; credit: string }>;
+} as const satisfies Record<MovementCommand["kind"], { debit: string; credit: string }>;
 
 function sameMetadata(a: Movement["metadata"], b: Movement["metadata"]): boolean {
   const keys = Object.keys(a);

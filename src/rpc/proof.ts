@@ -1,8 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import { getOption, ScalarType, type DescField, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
-import { TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import {
+  DurationRulesSchema,
   EnumRulesSchema,
   field as fieldRules,
   FieldRulesSchema,
@@ -18,7 +19,6 @@ import {
   type FieldRules,
   type Int32Rules,
   type StringRules,
-  type TimestampRules,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 
 /**
@@ -177,7 +177,7 @@ function knownField(
     return { ...ofBytes(pairProof(field, rules, regexOf)), isOptional: true };
   }
   if (field.fieldKind === "message") {
-    const isTime = field.message.typeName === TimestampSchema.typeName;
+    const isTime = TIMES.includes(field.message.typeName);
     const holds = isTime ? timeProof(rules) : nestedProof(field.message, rules, regexOf, above);
     return { ...ofBytes(holds), isOptional: !required };
   }
@@ -271,10 +271,12 @@ function pairProof(field: DescField & { fieldKind: "map" }, rules: FieldRules, r
   };
 }
 
-/** A point in time: seconds and nanos, each once at the most, within the rules and what the type itself allows. */
+const TIMES: readonly string[] = [TimestampSchema.typeName, DurationSchema.typeName];
+
+/** A point in time or a duration: seconds and nanos, each once at the most, within the rules and what the type itself allows. */
 function timeProof(rules: FieldRules): Proof {
-  assertOnly(FieldRulesSchema, rules, [...COMMON, "timestamp"]);
-  const { from, to } = timeBounds(rules.type.case === "timestamp" ? rules.type.value : undefined);
+  assertOnly(FieldRulesSchema, rules, [...COMMON, "timestamp", "duration"]);
+  const { from, to, toNanos } = timeBounds(rules);
   return (bytes, start, end) => {
     let at = start;
     let seconds = 0;
@@ -292,18 +294,21 @@ function timeProof(rules: FieldRules): Proof {
       else nanos = value;
       at += 1 + length;
     }
-    return seconds >= from && seconds <= to && nanos < 1_000_000_000;
+    return seconds >= from && (seconds < to || (seconds === to && nanos <= toNanos)) && nanos < 1_000_000_000;
   };
 }
 
-/** The bounds in whole seconds, both included. */
-function timeBounds(rules: TimestampRules | undefined): { from: number; to: number } {
-  if (rules === undefined) return { from: 0, to: 253_402_300_799 };
-  assertOnly(TimestampRulesSchema, rules, ["gte", "lte"]);
-  const { greaterThan, lessThan } = rules;
-  if (greaterThan.case !== "gte" || lessThan.case !== "lte") throw new UnknownRule();
-  if (greaterThan.value.nanos !== 0 || lessThan.value.nanos !== 999_999_999) throw new UnknownRule();
-  return { from: Number(greaterThan.value.seconds), to: Number(lessThan.value.seconds) };
+/** The bounds, both included; the lower one in whole seconds. */
+function timeBounds({ type }: FieldRules): { from: number; to: number; toNanos: number } {
+  // What a timestamp of the contract may be at all; one that is earlier has longer bytes, which are not read here.
+  if (type.case === undefined) return { from: 0, to: 253_402_300_799, toNanos: 999_999_999 };
+  if (type.case === "timestamp") assertOnly(TimestampRulesSchema, type.value, ["gte", "lte"]);
+  else if (type.case === "duration") assertOnly(DurationRulesSchema, type.value, ["gte", "lte"]);
+  else throw new UnknownRule();
+  const { greaterThan, lessThan } = type.value;
+  if (greaterThan.case !== "gte" || lessThan.case !== "lte" || greaterThan.value.nanos !== 0) throw new UnknownRule();
+  const { seconds, nanos } = lessThan.value;
+  return { from: Number(greaterThan.value.seconds), to: Number(seconds), toNanos: nanos };
 }
 
 function holdsText(bytes: Buffer, start: number, end: number, holds: (text: string) => boolean): boolean {

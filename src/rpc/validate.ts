@@ -108,9 +108,10 @@ function itemsMax(field: DescField): number | undefined {
 
 const maxima = new Map<DescField, bigint>();
 
-const TIMESTAMP = "google.protobuf.Timestamp";
+/** Types of seconds and nanos. No duration of the contract is negative. */
+const TIMES = ["google.protobuf.Timestamp", "google.protobuf.Duration"];
 
-/** The points in time that are none by protobuf's own rule, which annotations cannot state. */
+/** The points in time and durations that are none by protobuf's own rule, which annotations cannot state. */
 function wrongTimesIn(message: ReflectMessage, above: string): FieldViolation[] {
   return message.fields.flatMap((field) => {
     if (field.message === undefined || !holdsTimes(field.message) || !message.isSet(field)) return [];
@@ -122,7 +123,7 @@ function wrongTimesIn(message: ReflectMessage, above: string): FieldViolation[] 
     }
     if (field.fieldKind !== "message") return [];
     const inner = message.get(field);
-    if (inner.desc.typeName !== TIMESTAMP) return wrongTimesIn(inner, `${path}.`);
+    if (!TIMES.includes(inner.desc.typeName)) return wrongTimesIn(inner, `${path}.`);
     const { nanos } = inner.message as Timestamp;
     return nanos >= 0 && nanos < 1_000_000_000 ? [] : [{ field: `${path}.nanos`, rule: "must be 0 to 999999999" }];
   });
@@ -135,7 +136,7 @@ function holdsTimes(message: DescMessage): boolean {
     // A type that holds itself holds no time by that.
     timeHolders.set(message, false);
     holds =
-      message.typeName === TIMESTAMP ||
+      TIMES.includes(message.typeName) ||
       message.fields.some((field) => field.message !== undefined && holdsTimes(field.message));
     timeHolders.set(message, holds);
   }

@@ -4,12 +4,15 @@ import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
-import type { Reason } from "../base/failure.js";
+import { present } from "../base/assert.js";
+import { FailureError, type Reason } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import { fromMicros } from "../base/time.js";
 import { NORMAL_SIDE, type Account } from "../entities/account.js";
 import { availableMinor } from "../ledger/rules.js";
-import type { Entry, LedgerTransaction } from "../ledger/transaction.js";
+import type { Engine } from "../ledger/engine.js";
+import type { Command, Entry, LedgerTransaction } from "../ledger/transaction.js";
+import type { CallContext } from "../rpc/context.js";
 
 export function money(currencyCode: string, minorUnits: bigint): Money {
   return { currencyCode, minorUnits };
@@ -43,7 +46,10 @@ export function presentTransaction(transaction: LedgerTransaction): Transaction 
     requestId: transaction.requestId,
     kind: transaction.kind,
     state: transaction.failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
-    entries: transaction.entries.map((entry) => presentEntry(entry, currencyCode)),
+    // Rows that only say what is pending move nothing.
+    entries: transaction.entries
+      .filter((entry) => entry.amountMinor !== 0n)
+      .map((entry) => presentEntry(entry, currencyCode)),
     description: transaction.description,
     metadata: transaction.metadata,
     createTime: fromMicros(createTime),
@@ -51,9 +57,23 @@ export function presentTransaction(transaction: LedgerTransaction): Transaction 
     journalIndex: transaction.journalIndex,
     reason: transaction.failure === null ? ErrorReason.UNSPECIFIED : reasonOf(transaction.failure.reason),
     debitAccountId: transaction.debitAccountId,
-    creditAccountId: transaction.creditAccountId,
+    creditAccountId: transaction.creditAccountId ?? "",
     amount: money(currencyCode, transaction.amountMinor),
+    holdId: transaction.holdId ?? "",
   };
+}
+
+/** Posts one command. A refusal leaves as its failure and names the transaction that keeps it. */
+export async function postOne(engine: Engine, context: CallContext, command: Command) {
+  const outcomes = await engine.post({ commands: [command], mode: "INDEPENDENT" }, context);
+  const outcome = present(outcomes[0], "an outcome");
+  if ("failure" in outcome) throw new FailureError(outcome.failure);
+  const { transaction, replayed } = outcome;
+  if (transaction.failure !== null) {
+    throw new FailureError(transaction.failure, { replayed, transactionId: transaction.id });
+  }
+  const answer = { transaction: presentTransaction(transaction), balances: balancesAfter(transaction), replayed };
+  return { answer, transaction };
 }
 
 /** The balances right after the transaction, of the wallets among its accounts. */
@@ -64,9 +84,10 @@ export function balancesAfter(transaction: LedgerTransaction): Balance[] {
     .map((entry) => ({
       walletId: entry.accountId,
       posted: money(currencyCode, entry.balanceAfterMinor),
-      available: money(currencyCode, entry.balanceAfterMinor),
-      pendingOutgoing: money(currencyCode, 0n),
-      pendingIncoming: money(currencyCode, 0n),
+      // Wallets are credit-normal.
+      available: money(currencyCode, entry.balanceAfterMinor - entry.pendingDebitsAfterMinor),
+      pendingOutgoing: money(currencyCode, entry.pendingDebitsAfterMinor),
+      pendingIncoming: money(currencyCode, entry.pendingCreditsAfterMinor),
       version: entry.sequence,
     }));
 }

@@ -28,12 +28,13 @@ import { findAnswered, findTransactions } from "../ledger/find.js";
 import { listTransactions, type TransactionFilter } from "../ledger/list.js";
 import type { Engine } from "../ledger/engine.js";
 import type { Outcome } from "../ledger/work.js";
-import type { Command } from "../ledger/transaction.js";
+import type { MovementCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import { toStatus } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
-import { balancesAfter, presentTransaction } from "./present.js";
+import { createHoldMethods } from "./hold-methods.js";
+import { balancesAfter, postOne, presentTransaction } from "./present.js";
 import { assertUserExists } from "./user-service.js";
 
 /** grey.transaction.v1.TransactionService. */
@@ -43,9 +44,9 @@ export function createTransactionService(
   tokens: PageTokens,
 ): Methods<typeof TransactionServiceService> {
   return {
-    deposit: (request, context) => postOne(engine, context, parseDeposit(request, context)),
-    withdraw: (request, context) => postOne(engine, context, parseWithdraw(request, context)),
-    transfer: (request, context) => postOne(engine, context, parseTransfer(request, context)),
+    deposit: (request, context) => postMovement(engine, context, parseDeposit(request, context)),
+    withdraw: (request, context) => postMovement(engine, context, parseWithdraw(request, context)),
+    transfer: (request, context) => postMovement(engine, context, parseTransfer(request, context)),
 
     batchTransfer: async (request, context) => {
       const { transfers } = request;
@@ -61,11 +62,13 @@ export function createTransactionService(
     streamTransfers: {
       requestIdOf: ({ transfer }) => parseId(transfer?.requestId ?? ""),
       answer: async ({ correlation, transfer }, context) => {
-        const value = await postOne(engine, context, parseTransfer(present(transfer, "a transfer"), context));
+        const value = await postMovement(engine, context, parseTransfer(present(transfer, "a transfer"), context));
         return { correlation, outcome: { $case: "posted", value } };
       },
       refuse: ({ correlation }, value) => ({ correlation, outcome: { $case: "error", value } }),
     },
+
+    ...createHoldMethods(database, engine, tokens),
 
     getTransaction: async ({ by }, context) => {
       const id = parseId(present(by, "what names the transaction").value);
@@ -101,10 +104,10 @@ export function createTransactionService(
 type Asked = Pick<TransferRequest, "amount" | "description" | "metadata" | "effectiveTime">;
 
 /** Between which accounts a movement of which kind goes. */
-type Sides = Pick<Command, "kind" | "debitAccountId" | "creditAccountId" | "system">;
+type Sides = Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId" | "system">;
 
 /** The movement that was asked for; the contract's annotations have checked it. */
-function parseMovement({ caller, requestId }: CallContext, request: Asked, sides: Sides): Command {
+function parseMovement({ caller, requestId }: CallContext, request: Asked, sides: Sides): MovementCommand {
   const { currencyCode, minorUnits } = amountOf(request);
   return {
     caller,
@@ -119,6 +122,7 @@ function parseMovement({ caller, requestId }: CallContext, request: Asked, sides
     description: request.description,
     metadata: request.metadata,
     effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
+    terms: null,
   };
 }
 
@@ -126,7 +130,7 @@ function amountOf({ amount }: Pick<Asked, "amount">): Money {
   return present(amount, "amount");
 }
 
-function parseDeposit(request: DepositRequest, context: CallContext): Command {
+function parseDeposit(request: DepositRequest, context: CallContext): MovementCommand {
   const system = parseSystemAccount(request.systemAccount, amountOf(request).currencyCode);
   return parseMovement(context, request, {
     kind: TRANSACTION_KIND.DEPOSIT,
@@ -136,7 +140,7 @@ function parseDeposit(request: DepositRequest, context: CallContext): Command {
   });
 }
 
-function parseWithdraw(request: WithdrawRequest, context: CallContext): Command {
+function parseWithdraw(request: WithdrawRequest, context: CallContext): MovementCommand {
   const system = parseSystemAccount(request.systemAccount, amountOf(request).currencyCode);
   return parseMovement(context, request, {
     kind: TRANSACTION_KIND.WITHDRAWAL,
@@ -146,7 +150,7 @@ function parseWithdraw(request: WithdrawRequest, context: CallContext): Command 
   });
 }
 
-function parseTransfer(request: TransferRequest, context: CallContext): Command {
+function parseTransfer(request: TransferRequest, context: CallContext): MovementCommand {
   return parseMovement(context, request, {
     kind: TRANSACTION_KIND.TRANSFER,
     debitAccountId: parseId(request.fromWalletId),
@@ -160,9 +164,12 @@ function parseSystemAccount(name: string, currencyCode: string): { name: string;
   return { name: system, accountId: systemAccountId(currencyCode, system) };
 }
 
-async function postOne(engine: Engine, context: CallContext, command: Command): Promise<TransferResponse> {
-  const [outcome] = await engine.post({ commands: [command], mode: "INDEPENDENT" }, context);
-  return answerOf(present(outcome, "an outcome"));
+async function postMovement(
+  engine: Engine,
+  context: CallContext,
+  command: MovementCommand,
+): Promise<TransferResponse> {
+  return (await postOne(engine, context, command)).answer;
 }
 
 /** Two transfers with one request_id cannot both be answered. */
@@ -204,16 +211,6 @@ function presentBatch(outcomes: readonly Outcome[]): BatchTransferResponse {
 }
 
 const NO_TRANSACTION = { transactionId: "", state: TransactionState.UNSPECIFIED, journalIndex: 0n, replayed: false };
-
-/** The answer to a movement; a refusal leaves as its failure and names the transaction that keeps it. */
-function answerOf(outcome: Outcome): TransferResponse {
-  if ("failure" in outcome) throw new FailureError(outcome.failure);
-  const { transaction, replayed } = outcome;
-  if (transaction.failure !== null) {
-    throw new FailureError(transaction.failure, { replayed, transactionId: transaction.id });
-  }
-  return { transaction: presentTransaction(transaction), balances: balancesAfter(transaction), replayed };
-}
 
 async function parseFilter(manager: EntityManager, request: ListTransactionsRequest): Promise<TransactionFilter> {
   const { of, createTimeFrom, createTimeBefore } = request;

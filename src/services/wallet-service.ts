@@ -22,7 +22,7 @@ import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity, type Wallet } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
 import { postWorks } from "../ledger/posting.js";
-import type { Command, LedgerTransaction } from "../ledger/transaction.js";
+import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
@@ -152,7 +152,7 @@ async function postOpening(
   const amountMinor = initialBalance?.minorUnits ?? 0n;
   if (amountMinor === 0n) return undefined;
   const openingId = systemAccountId(currencyCode, "opening");
-  const opening: Command = {
+  const opening: MovementCommand = {
     kind: TRANSACTION_KIND.OPENING,
     caller,
     requestId,
@@ -164,6 +164,7 @@ async function postOpening(
     description: "",
     metadata: {},
     effectiveTime: null,
+    terms: null,
     system: { name: "opening", accountId: openingId },
   };
   const [outcomes] = await postWorks(client, [{ commands: [opening], mode: "ATOMIC" }], {

@@ -6,7 +6,7 @@ import { connectDatabase } from "../../src/db/database.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import { createEngine, type Engine } from "../../src/ledger/engine.js";
 import { createPostingConnection } from "../../src/ledger/posting-connection.js";
-import type { Command } from "../../src/ledger/transaction.js";
+import type { MovementCommand } from "../../src/ledger/transaction.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import { randomTransfer } from "./frames.js";
 import type { LoadResult } from "./load-plan.js";
@@ -65,7 +65,7 @@ async function call(engine: Engine, plan: EnginePlan, tally: Tally, ending: Abor
   }
 }
 
-function randomCommand({ wallets, isHot }: EnginePlan): Command {
+function randomCommand({ wallets, isHot }: EnginePlan): MovementCommand {
   const { requestId, fromWalletId, toWalletId, amount } = randomTransfer(newId(), wallets, isHot);
   return {
     kind: TRANSACTION_KIND.TRANSFER,
@@ -78,6 +78,7 @@ function randomCommand({ wallets, isHot }: EnginePlan): Command {
     amountMinor: amount!.minorUnits,
     description: "",
     metadata: {},
+    terms: null,
     effectiveTime: null,
     system: null,
   };

@@ -3,10 +3,11 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
-import { readBooks, type Book, type Books } from "../../src/ledger/books.js";
+import { readBooks, type Books } from "../../src/ledger/books.js";
 import { findTransactions, requestKey } from "../../src/ledger/find.js";
-import type { Command, LedgerTransaction } from "../../src/ledger/transaction.js";
+import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction.js";
 import { decideWork, replay, type Decided, type Mode, type Outcome, type Work } from "../../src/ledger/work.js";
+import { modelBooks } from "../support/model-books.js";
 import { openEngineBooks, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { deposit, transfer, withdrawal } from "../support/ledger.js";
 
@@ -74,7 +75,7 @@ describe("two posting engines on one database", function () {
   /** A piece of work as it was handed to an engine, and what its caller was told. */
   interface Posted {
     readonly engine: number;
-    readonly work: Work;
+    readonly work: Work & { readonly commands: readonly MovementCommand[] };
     /** Whether a command of it shares its request id with another one. */
     readonly hasCopies: boolean;
     readonly outcomes: readonly Outcome[];
@@ -92,7 +93,7 @@ describe("two posting engines on one database", function () {
     readonly changed: readonly Changed[];
   }
 
-  function commandOf({ kind, from, to, amount }: Planned, ids: readonly Uuid[]): Command {
+  function commandOf({ kind, from, to, amount }: Planned, ids: readonly Uuid[]): MovementCommand {
     if (kind === "transfer") return transfer(ids[from]!, ids[to]!, amount);
     if (kind === "deposit") return deposit(ids[to]!, amount);
     return withdrawal(ids[from]!, amount);
@@ -100,15 +101,15 @@ describe("two posting engines on one database", function () {
 
   /** Hands everything in without waiting, but where the plan says so. */
   async function run(steps: readonly Step[], ids: readonly Uuid[]): Promise<History> {
-    const asked: Command[] = [];
-    const works: { engine: number; work: Work; told: Promise<Outcome[]> }[] = [];
+    const asked: MovementCommand[] = [];
+    const works: { engine: number; work: Posted["work"]; told: Promise<Outcome[]> }[] = [];
     const changes: Promise<Changed>[] = [];
     for (const one of steps) {
       if (one.do === "turn") await nextTurn();
       else if (one.do === "settle") await Promise.all(works.map(({ told }) => told));
       else if (one.do === "change") changes.push(change(ids[one.wallet]!, one.state, changes.at(-1)));
       else {
-        const commands = new Map<string, Command>();
+        const commands = new Map<string, MovementCommand>();
         for (const plan of one.commands) {
           let command = commandOf(plan, ids);
           if (plan.reuses !== undefined && asked.length > 0) {
@@ -117,7 +118,7 @@ describe("two posting engines on one database", function () {
           }
           commands.set(command.requestId, command);
         }
-        const work: Work = { commands: [...commands.values()], mode: one.mode };
+        const work = { commands: [...commands.values()], mode: one.mode };
         asked.push(...work.commands);
         works.push({ engine: one.engine, work, told: engines[one.engine]!.post(work.commands, work.mode) });
       }
@@ -160,7 +161,10 @@ describe("two posting engines on one database", function () {
       const decided = decideWork(model, work, answered).filter((one): one is Decided => "decision" in one);
       const stored = recorded.slice(next, next + decided.length);
       expect(stored.map(decisionOf), `journal index ${journalIndex}`).to.deep.equal(
-        decided.map(({ command, decision }) => ({ id: command.transactionId, decision })),
+        decided.map(({ command, decision }) => ({
+          id: command.transactionId,
+          decision: "failure" in decision ? { failure: decision.failure } : { entries: decision.entries },
+        })),
       );
       stored.forEach((transaction, index) => answered.set(requestKey(decided[index]!.command), transaction));
       next += decided.length;
@@ -209,7 +213,7 @@ describe("two posting engines on one database", function () {
         const ids: Uuid[] = [];
         for (const limits of WALLETS) ids.push(...(await books.openWallets(1, limits)));
         const accounts = [...ids, systemAccountId("USD", "cash")];
-        const model = new Map<Uuid, Book>();
+        const model = modelBooks([]);
         for (const { book } of await readBooks(books.database.pool, accounts)) model.set(book.id, book);
 
         const history = await run(steps, [...ids, newId()]);

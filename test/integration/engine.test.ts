@@ -7,7 +7,7 @@ import { newId, type Uuid } from "../../src/base/ids.js";
 import type { Patience } from "../../src/base/patience.js";
 import { sqlState } from "../../src/db/sqlstate.js";
 import { ACCOUNT_STATE } from "../../src/entities/account.js";
-import type { Command, LedgerTransaction } from "../../src/ledger/transaction.js";
+import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction.js";
 import type { Outcome } from "../../src/ledger/work.js";
 import {
   lockAccount,
@@ -52,7 +52,7 @@ describe("the posting engine", function () {
   }
 
   /** The ids of the transactions that requests made, in the order of the journal. */
-  async function postedFor(commands: readonly Command[]): Promise<Uuid[]> {
+  async function postedFor(commands: readonly MovementCommand[]): Promise<Uuid[]> {
     const { rows } = await books.admin.query<{ id: Uuid }>(
       "SELECT id FROM transactions WHERE request_id = ANY($1) ORDER BY journal_index",
       [commands.map((command) => command.requestId)],
@@ -61,7 +61,7 @@ describe("the posting engine", function () {
   }
 
   /** The batches that hold these commands' transactions: how many of them each. */
-  async function batchSizes(commands: readonly Command[]): Promise<number[]> {
+  async function batchSizes(commands: readonly MovementCommand[]): Promise<number[]> {
     const ids = new Set(commands.map((command) => command.transactionId));
     const batches = await books.postedBatches();
     return batches.map((batch) => batch.filter((id) => ids.has(id)).length).filter((size) => size > 0);
@@ -153,7 +153,7 @@ describe("the posting engine", function () {
     interface Change {
       readonly what: string;
       /** What the first engine posts first, so that it remembers the wallets. */
-      readonly known: (a: Uuid, b: Uuid) => readonly Command[];
+      readonly known: (a: Uuid, b: Uuid) => readonly MovementCommand[];
       readonly behind: (other: TestEngine, a: Uuid, b: Uuid) => Promise<unknown>;
       /** What comes of a transfer of 50 from a to b. */
       readonly expected: "POSTED" | Failure["reason"];
@@ -445,7 +445,7 @@ describe("the posting engine", function () {
     it("refuses at once what goes beyond its bound in commands, and never posts it", async () => {
       const engine = await books.startEngine({ GREY_POSTING_QUEUE_MAX: "5" });
       const wallets = await walletsOf(engine, 2, 100n);
-      const one = (): Command => transfer(wallets[0]!, wallets[1]!, 1n);
+      const one = (): MovementCommand => transfer(wallets[0]!, wallets[1]!, 1n);
       engine.batches.close();
       const under = [one(), one()];
       const taken: Promise<Outcome[]>[] = [];
@@ -473,7 +473,7 @@ describe("the posting engine", function () {
       const wallets = await walletsOf(engine, 2, 100n);
       // The contract's largest: 32 pairs of 512 characters, kept in two bytes each.
       const metadata = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`key-${n}`, "x".repeat(512)]));
-      const large = (): Command => transfer(wallets[0]!, wallets[1]!, 1n, { metadata });
+      const large = (): MovementCommand => transfer(wallets[0]!, wallets[1]!, 1n, { metadata });
       engine.batches.close();
       const taken: Promise<Outcome>[] = [];
       for (const waiting of [1, 2]) {
@@ -735,7 +735,7 @@ function stateOf(outcome: Outcome): string {
 }
 
 /** The same request as another call makes it. */
-function copyOf(command: Command): Command {
+function copyOf(command: MovementCommand): MovementCommand {
   return { ...command, transactionId: newId() };
 }
 

@@ -4,7 +4,7 @@ import type pg from "pg";
 import { TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE } from "../../src/entities/account.js";
-import type { Command } from "../../src/ledger/transaction.js";
+import type { MovementCommand } from "../../src/ledger/transaction.js";
 import type { Outcome } from "../../src/ledger/work.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {
@@ -75,7 +75,7 @@ describe("posting many commands in one call", () => {
   function commandOf(
     { kind, from, to, amount: minor, currencyCode: currency }: Planned,
     ids: readonly Uuid[],
-  ): Command {
+  ): MovementCommand {
     const over = {
       currencyCode: currency,
       description: `${kind} of ${minor}`,

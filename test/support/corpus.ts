@@ -336,12 +336,30 @@ const SPECIAL: Readonly<Record<string, (no: number) => Piece[]>> = {
       label,
       bytes: delimited(no, new BinaryWriter().uint32(tag(1, 0)).int64(seconds).uint32(tag(2, 0)).int32(nanos).finish()),
     })),
+  "google.protobuf.Duration": (no) =>
+    DURATIONS.map(([label, seconds, nanos]) => ({
+      label,
+      bytes: delimited(no, new BinaryWriter().uint32(tag(1, 0)).int64(seconds).uint32(tag(2, 0)).int32(nanos).finish()),
+    })),
   "google.protobuf.FieldMask": (no) =>
     MASKS.map((paths) => ({
       label: JSON.stringify(paths),
       bytes: delimited(no, Buffer.concat(paths.map((path) => delimited(1, Buffer.from(path))))),
     })),
 };
+
+const DURATIONS = [
+  ["0 s", 0n, 0],
+  ["less than a second", 0n, 999_999_999],
+  ["a second", 1n, 0],
+  ["a negative duration", -5n, 0],
+  ["negative nanos", 5n, -1],
+  ["a second's nanos", 5n, 1_000_000_000],
+  ["400 days", 34_560_000n, 0],
+  ["more than 400 days", 34_560_000n, 1],
+  ["the greatest", 315_576_000_000n, 999_999_999],
+  ["int64's greatest", 2n ** 63n - 1n, 0],
+] as const;
 
 /** The field as other wire types than its own. */
 const WRONG_WIRE = (no: number): Piece[] => [
@@ -462,6 +480,14 @@ const CEL: Readonly<Record<string, { field: string; holds: (message: ReflectMess
     holds: (request) => {
       const initial = read(request, "initial_balance") as ReflectMessage | undefined;
       return initial === undefined || read(initial, "currency_code") === read(request, "currency_code");
+    },
+  },
+  "capture.amount": {
+    field: "amount",
+    holds: (request) => {
+      const amount = read(request, "amount") as ReflectMessage | undefined;
+      const minorUnits = amount === undefined ? 1n : (read(amount, "minor_units") as bigint);
+      return minorUnits > 0n || (minorUnits === 0n && read(request, "final") === true);
     },
   },
   "update_mask.whole_fields": {
@@ -592,7 +618,7 @@ function breaksAsText(rules: FieldRules | undefined, value: string): boolean {
 }
 
 function breaksAsMessage(path: string, rules: FieldRules, message: ReflectMessage): string[] {
-  if (rules.type.case === "timestamp") {
+  if (rules.type.case === "timestamp" || rules.type.case === "duration") {
     const time = { seconds: read(message, "seconds") as bigint, nanos: read(message, "nanos") as number };
     const isWrong = isOutside(rules.type.value, (bound) => compare(nanosOf(time), nanosOf(bound as Timestamp)));
     // Protobuf's own rule.

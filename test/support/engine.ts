@@ -9,7 +9,7 @@ import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import { createEngine, type Engine } from "../../src/ledger/engine.js";
 import { checkIntegrity } from "../../src/ledger/integrity.js";
 import { createPostingConnection } from "../../src/ledger/posting-connection.js";
-import type { Command } from "../../src/ledger/transaction.js";
+import type { MovementCommand } from "../../src/ledger/transaction.js";
 import type { Mode, Outcome } from "../../src/ledger/work.js";
 import type { Clients } from "./client.js";
 import { findViolations } from "./invariants.js";
@@ -42,9 +42,9 @@ export interface TestEngine {
   /** Its database transactions with locked accounts. */
   readonly locked: Gate;
   /** Posts a piece of work, and keeps in the callers' journal what they were told. */
-  post(commands: readonly Command[], mode?: Mode, patience?: Patience): Promise<Outcome[]>;
+  post(commands: readonly MovementCommand[], mode?: Mode, patience?: Patience): Promise<Outcome[]>;
   /** Posts one command by itself. */
-  postOne(command: Command, patience?: Patience): Promise<Outcome>;
+  postOne(command: MovementCommand, patience?: Patience): Promise<Outcome>;
   stop(): Promise<void>;
 }
 
@@ -151,7 +151,7 @@ async function startEngine(
     { ...connection, query: (query) => batches.pass(() => connection.query(query)) },
     config,
   );
-  const post = async (commands: readonly Command[], mode: Mode = "INDEPENDENT", patience = PATIENT) => {
+  const post = async (commands: readonly MovementCommand[], mode: Mode = "INDEPENDENT", patience = PATIENT) => {
     const outcomes = await engine.post({ commands, mode }, patience);
     commands.forEach((command, index) => note(callers, command, outcomes[index]!));
     return outcomes;
@@ -220,7 +220,7 @@ function createGate(): PassingGate {
 }
 
 /** Keeps what a caller was told; an answer, once given, may only be given again. */
-function note({ asked, answers }: ClientJournal, command: Command, outcome: Outcome): void {
+function note({ asked, answers }: ClientJournal, command: MovementCommand, outcome: Outcome): void {
   // That another request used the id says nothing of this one.
   if ("failure" in outcome) return;
   const { transaction, replayed } = outcome;
@@ -233,7 +233,7 @@ function note({ asked, answers }: ClientJournal, command: Command, outcome: Outc
   answers.set(command.requestId, answer);
 }
 
-function movementOf({ kind, requestId, debitAccountId, creditAccountId, amountMinor }: Command): Movement {
+function movementOf({ kind, requestId, debitAccountId, creditAccountId, amountMinor }: MovementCommand): Movement {
   const common = { requestId, amountMinor };
   switch (kind) {
     case TRANSACTION_KIND.WITHDRAWAL:

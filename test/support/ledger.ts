@@ -16,7 +16,7 @@ import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js"
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import { checkIntegrity, type IntegrityReport } from "../../src/ledger/integrity.js";
 import { postWorks } from "../../src/ledger/posting.js";
-import type { Command } from "../../src/ledger/transaction.js";
+import type { MovementCommand } from "../../src/ledger/transaction.js";
 import type { Outcome } from "../../src/ledger/work.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import type { Clients } from "./client.js";
@@ -81,37 +81,37 @@ export async function insertWallet(admin: pg.Client, row: WalletRow): Promise<vo
   );
 }
 
-const MOVEMENT = { description: "", metadata: {}, effectiveTime: null, currencyCode: "USD" } as const;
+const MOVEMENT = { description: "", metadata: {}, effectiveTime: null, terms: null, currencyCode: "USD" } as const;
 
 /** A command with ids of its own. */
 function command(
-  over: Partial<Command> & Pick<Command, "kind" | "debitAccountId" | "creditAccountId" | "amountMinor">,
-): Command {
+  over: Partial<MovementCommand> & Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId" | "amountMinor">,
+): MovementCommand {
   return { caller: LOCAL_CALLER, requestId: newId(), transactionId: newId(), system: null, ...MOVEMENT, ...over };
 }
 
-export function transfer(from: Uuid, to: Uuid, amountMinor: bigint, over: Partial<Command> = {}): Command {
+export function transfer(from: Uuid, to: Uuid, amountMinor: bigint, over: Partial<MovementCommand> = {}): MovementCommand {
   return command({ kind: TRANSACTION_KIND.TRANSFER, debitAccountId: from, creditAccountId: to, amountMinor, ...over });
 }
 
-export function deposit(wallet: Uuid, amountMinor: bigint, over: Partial<Command> = {}): Command {
+export function deposit(wallet: Uuid, amountMinor: bigint, over: Partial<MovementCommand> = {}): MovementCommand {
   const system = systemOf(over);
   const accounts = { debitAccountId: system.accountId, creditAccountId: wallet };
   return command({ kind: TRANSACTION_KIND.DEPOSIT, ...accounts, amountMinor, system, ...over });
 }
 
-export function withdrawal(wallet: Uuid, amountMinor: bigint, over: Partial<Command> = {}): Command {
+export function withdrawal(wallet: Uuid, amountMinor: bigint, over: Partial<MovementCommand> = {}): MovementCommand {
   const system = systemOf(over);
   const accounts = { debitAccountId: wallet, creditAccountId: system.accountId };
   return command({ kind: TRANSACTION_KIND.WITHDRAWAL, ...accounts, amountMinor, system, ...over });
 }
 
-function systemOf({ currencyCode = "USD" }: Partial<Command>): { name: string; accountId: Uuid } {
+function systemOf({ currencyCode = "USD" }: Partial<MovementCommand>): { name: string; accountId: Uuid } {
   return { name: "cash", accountId: systemAccountId(currencyCode, "cash") };
 }
 
 /** Posts the commands in one call and commits. */
-export async function postAll(database: Database, commands: readonly Command[]): Promise<Outcome[]> {
+export async function postAll(database: Database, commands: readonly MovementCommand[]): Promise<Outcome[]> {
   const works = [{ commands, mode: "INDEPENDENT" }] as const;
   const [outcomes] = await inTransaction(database, PATIENT, ({ client }) => postWorks(client, works));
   return outcomes!;

@@ -94,6 +94,7 @@ describe("what the command prints", () => {
 function transaction(fields: Partial<Transaction>): Transaction {
   return {
     id: "t",
+    holdId: "",
     requestId: "r",
     kind: TransactionKind.DEPOSIT,
     state: TransactionState.POSTED,

@@ -5,8 +5,9 @@ import { AMOUNT_MAX, AMOUNT_MIN, isInt64 } from "../../src/base/money.js";
 import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/entities/account.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import type { Book } from "../../src/ledger/books.js";
-import { availableMinor, decide } from "../../src/ledger/rules.js";
-import type { Command } from "../../src/ledger/transaction.js";
+import { availableMinor, decideMovement } from "../../src/ledger/rules.js";
+import { modelBooks, type ModelBooks } from "../support/model-books.js";
+import type { MovementCommand } from "../../src/ledger/transaction.js";
 
 /** A wallet without money and overdraft, unless the row says otherwise. */
 function wallet(id: string, over: Partial<Book> = {}): Book {
@@ -31,8 +32,8 @@ function system(id: string, over: Partial<Book> = {}): Book {
   return wallet(id, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null, ...over });
 }
 
-function books(...accounts: readonly Book[]): Map<string, Book> {
-  return new Map(accounts.map((account) => [account.id, account]));
+function books(...accounts: readonly Book[]): ModelBooks {
+  return modelBooks(accounts);
 }
 
 const ASKED = {
@@ -42,9 +43,10 @@ const ASKED = {
   description: "",
   metadata: {},
   effectiveTime: null,
+  terms: null,
 };
 
-function transfer(debitAccountId: string, creditAccountId: string, amountMinor: bigint, currencyCode = "USD"): Command {
+function transfer(debitAccountId: string, creditAccountId: string, amountMinor: bigint, currencyCode = "USD"): MovementCommand {
   return {
     ...ASKED,
     kind: TRANSACTION_KIND.TRANSFER,
@@ -56,7 +58,7 @@ function transfer(debitAccountId: string, creditAccountId: string, amountMinor: 
   };
 }
 
-function deposit(creditAccountId: string, amountMinor: bigint, from = "cash"): Command {
+function deposit(creditAccountId: string, amountMinor: bigint, from = "cash"): MovementCommand {
   return {
     ...transfer(from, creditAccountId, amountMinor),
     kind: TRANSACTION_KIND.DEPOSIT,
@@ -64,12 +66,24 @@ function deposit(creditAccountId: string, amountMinor: bigint, from = "cash"): C
   };
 }
 
-function withdrawal(debitAccountId: string, amountMinor: bigint, to = "cash"): Command {
+function withdrawal(debitAccountId: string, amountMinor: bigint, to = "cash"): MovementCommand {
   return {
     ...transfer(debitAccountId, to, amountMinor),
     kind: TRANSACTION_KIND.WITHDRAWAL,
     system: { name: to, accountId: to },
   };
+}
+
+/** What becomes of the movement: its entries or its failure. */
+function decide(all: ModelBooks, command: MovementCommand) {
+  const decision = decideMovement(all, command);
+  expect(decision.movement).to.equal(command);
+  return "failure" in decision ? { failure: decision.failure } : { entries: decision.entries };
+}
+
+/** A movement leaves what is pending as it is. */
+function pendingOf({ pendingDebitsMinor, pendingCreditsMinor }: Book) {
+  return { pendingDebitsAfterMinor: pendingDebitsMinor, pendingCreditsAfterMinor: pendingCreditsMinor };
 }
 
 const poor = wallet("poor");
@@ -108,7 +122,7 @@ const insufficient = (walletId: string, availableMinorUnits: bigint, requiredMin
 
 interface Refusal {
   readonly title: string;
-  readonly command: Command;
+  readonly command: MovementCommand;
   readonly failure: Failure;
 }
 
@@ -314,7 +328,7 @@ describe("deciding a movement refuses", () => {
 
 interface Posting {
   readonly title: string;
-  readonly command: Command;
+  readonly command: MovementCommand;
   readonly debitAfter: bigint;
   readonly creditAfter: bigint;
 }
@@ -364,6 +378,7 @@ describe("deciding a movement posts", () => {
             sequence: debit.sequence + 1n,
             amountMinor,
             balanceAfterMinor: debitAfter,
+            ...pendingOf(debit),
           },
           {
             accountId: creditAccountId,
@@ -371,6 +386,7 @@ describe("deciding a movement posts", () => {
             sequence: credit.sequence + 1n,
             amountMinor: -amountMinor,
             balanceAfterMinor: creditAfter,
+            ...pendingOf(credit),
           },
         ],
       });
@@ -444,7 +460,7 @@ describe("any list of movements", () => {
   );
 
   /** Debit-normal balances count up, credit-normal ones down. */
-  function sumOf(all: ReadonlyMap<string, Book>, currencyCode: string): bigint {
+  function sumOf(all: ModelBooks, currencyCode: string): bigint {
     return [...all.values()]
       .filter((book) => book.currencyCode === currencyCode)
       .reduce(

@@ -65,6 +65,21 @@ export enum ErrorReason {
    * from 0), `culprit_reason`, `transaction_id`.
    */
   BATCH_ABORTED = 45,
+  /** HOLD_NOT_FOUND - There is no such hold. The request_id is not used up. Metadata: `hold_id`. */
+  HOLD_NOT_FOUND = 46,
+  /** HOLD_ENDED - The hold was captured or released; it ends once. Metadata: `hold_id`, `hold_state` (CAPTURED or RELEASED), `transaction_id`. */
+  HOLD_ENDED = 47,
+  /** HOLD_EXPIRED - The hold's time has passed, by the database's clock. Metadata: `hold_id`, `transaction_id`. */
+  HOLD_EXPIRED = 48,
+  /**
+   * HOLD_EXCEEDED - The capture is for more than is left of the hold. Metadata: `hold_id`, `remaining_minor_units`, `required_minor_units`,
+   * `currency_code`, `transaction_id`.
+   */
+  HOLD_EXCEEDED = 49,
+  /** HOLD_HAS_DESTINATION - The hold is for a wallet, and the capture names another destination. Metadata: `hold_id`, `wallet_id` (the hold's), `transaction_id`. */
+  HOLD_HAS_DESTINATION = 50,
+  /** EXPIRY_INVALID - The hold would expire in the past, more than 400 days ahead, or (ExtendHold) no later than it does. Metadata: `transaction_id`. */
+  EXPIRY_INVALID = 51,
   /** OVERLOADED - The service has as much to do as it takes on; nothing was posted. google.rpc.RetryInfo says when to try again. */
   OVERLOADED = 60,
   /** DATABASE_UNAVAILABLE - The database cannot be reached; nothing was written. google.rpc.RetryInfo says when to try again. */
@@ -145,6 +160,24 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 45:
     case "ERROR_REASON_BATCH_ABORTED":
       return ErrorReason.BATCH_ABORTED;
+    case 46:
+    case "ERROR_REASON_HOLD_NOT_FOUND":
+      return ErrorReason.HOLD_NOT_FOUND;
+    case 47:
+    case "ERROR_REASON_HOLD_ENDED":
+      return ErrorReason.HOLD_ENDED;
+    case 48:
+    case "ERROR_REASON_HOLD_EXPIRED":
+      return ErrorReason.HOLD_EXPIRED;
+    case 49:
+    case "ERROR_REASON_HOLD_EXCEEDED":
+      return ErrorReason.HOLD_EXCEEDED;
+    case 50:
+    case "ERROR_REASON_HOLD_HAS_DESTINATION":
+      return ErrorReason.HOLD_HAS_DESTINATION;
+    case 51:
+    case "ERROR_REASON_EXPIRY_INVALID":
+      return ErrorReason.EXPIRY_INVALID;
     case 60:
     case "ERROR_REASON_OVERLOADED":
       return ErrorReason.OVERLOADED;
@@ -212,6 +245,18 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_BALANCE_OVERFLOW";
     case ErrorReason.BATCH_ABORTED:
       return "ERROR_REASON_BATCH_ABORTED";
+    case ErrorReason.HOLD_NOT_FOUND:
+      return "ERROR_REASON_HOLD_NOT_FOUND";
+    case ErrorReason.HOLD_ENDED:
+      return "ERROR_REASON_HOLD_ENDED";
+    case ErrorReason.HOLD_EXPIRED:
+      return "ERROR_REASON_HOLD_EXPIRED";
+    case ErrorReason.HOLD_EXCEEDED:
+      return "ERROR_REASON_HOLD_EXCEEDED";
+    case ErrorReason.HOLD_HAS_DESTINATION:
+      return "ERROR_REASON_HOLD_HAS_DESTINATION";
+    case ErrorReason.EXPIRY_INVALID:
+      return "ERROR_REASON_EXPIRY_INVALID";
     case ErrorReason.OVERLOADED:
       return "ERROR_REASON_OVERLOADED";
     case ErrorReason.DATABASE_UNAVAILABLE:

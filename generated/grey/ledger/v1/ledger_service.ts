@@ -93,6 +93,10 @@ export enum IntegrityLaw {
   TRANSACTION_IN_JOURNAL = 10,
   /** REQUEST_ONCE - Each transaction belongs to one request, and each request's transaction exists. */
   REQUEST_ONCE = 11,
+  /** PENDING_IS_SUM_OF_HOLDS - What is pending on an account is the sum of what is left of its active holds. */
+  PENDING_IS_SUM_OF_HOLDS = 12,
+  /** HOLD_MATCHES_STEPS - A hold is as its latest step left it, and what was captured is the sum of its captures. */
+  HOLD_MATCHES_STEPS = 13,
   UNRECOGNIZED = -1,
 }
 
@@ -134,6 +138,12 @@ export function integrityLawFromJSON(object: any): IntegrityLaw {
     case 11:
     case "INTEGRITY_LAW_REQUEST_ONCE":
       return IntegrityLaw.REQUEST_ONCE;
+    case 12:
+    case "INTEGRITY_LAW_PENDING_IS_SUM_OF_HOLDS":
+      return IntegrityLaw.PENDING_IS_SUM_OF_HOLDS;
+    case 13:
+    case "INTEGRITY_LAW_HOLD_MATCHES_STEPS":
+      return IntegrityLaw.HOLD_MATCHES_STEPS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -167,6 +177,10 @@ export function integrityLawToJSON(object: IntegrityLaw): string {
       return "INTEGRITY_LAW_TRANSACTION_IN_JOURNAL";
     case IntegrityLaw.REQUEST_ONCE:
       return "INTEGRITY_LAW_REQUEST_ONCE";
+    case IntegrityLaw.PENDING_IS_SUM_OF_HOLDS:
+      return "INTEGRITY_LAW_PENDING_IS_SUM_OF_HOLDS";
+    case IntegrityLaw.HOLD_MATCHES_STEPS:
+      return "INTEGRITY_LAW_HOLD_MATCHES_STEPS";
     case IntegrityLaw.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -26,6 +26,18 @@ export enum TransactionKind {
   WITHDRAWAL = 3,
   /** TRANSFER - Money that went from wallet to wallet. */
   TRANSFER = 4,
+  /** HOLD - Money that was held: nothing moved yet. */
+  HOLD = 5,
+  /** HOLD_INCREASE - A hold that was increased. */
+  HOLD_INCREASE = 6,
+  /** HOLD_EXTENSION - A hold whose expiry was put off. */
+  HOLD_EXTENSION = 7,
+  /** HOLD_CAPTURE - Held money that moved. */
+  HOLD_CAPTURE = 8,
+  /** HOLD_RELEASE - Held money that was given free. */
+  HOLD_RELEASE = 9,
+  /** HOLD_EXPIRY - Held money that was given free because the hold's time had passed. */
+  HOLD_EXPIRY = 10,
   UNRECOGNIZED = -1,
 }
 
@@ -46,6 +58,24 @@ export function transactionKindFromJSON(object: any): TransactionKind {
     case 4:
     case "TRANSACTION_KIND_TRANSFER":
       return TransactionKind.TRANSFER;
+    case 5:
+    case "TRANSACTION_KIND_HOLD":
+      return TransactionKind.HOLD;
+    case 6:
+    case "TRANSACTION_KIND_HOLD_INCREASE":
+      return TransactionKind.HOLD_INCREASE;
+    case 7:
+    case "TRANSACTION_KIND_HOLD_EXTENSION":
+      return TransactionKind.HOLD_EXTENSION;
+    case 8:
+    case "TRANSACTION_KIND_HOLD_CAPTURE":
+      return TransactionKind.HOLD_CAPTURE;
+    case 9:
+    case "TRANSACTION_KIND_HOLD_RELEASE":
+      return TransactionKind.HOLD_RELEASE;
+    case 10:
+    case "TRANSACTION_KIND_HOLD_EXPIRY":
+      return TransactionKind.HOLD_EXPIRY;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -65,6 +95,18 @@ export function transactionKindToJSON(object: TransactionKind): string {
       return "TRANSACTION_KIND_WITHDRAWAL";
     case TransactionKind.TRANSFER:
       return "TRANSACTION_KIND_TRANSFER";
+    case TransactionKind.HOLD:
+      return "TRANSACTION_KIND_HOLD";
+    case TransactionKind.HOLD_INCREASE:
+      return "TRANSACTION_KIND_HOLD_INCREASE";
+    case TransactionKind.HOLD_EXTENSION:
+      return "TRANSACTION_KIND_HOLD_EXTENSION";
+    case TransactionKind.HOLD_CAPTURE:
+      return "TRANSACTION_KIND_HOLD_CAPTURE";
+    case TransactionKind.HOLD_RELEASE:
+      return "TRANSACTION_KIND_HOLD_RELEASE";
+    case TransactionKind.HOLD_EXPIRY:
+      return "TRANSACTION_KIND_HOLD_EXPIRY";
     case TransactionKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -157,6 +199,63 @@ export function entrySideToJSON(object: EntrySide): string {
   }
 }
 
+/** HoldState says what became of a hold. */
+export enum HoldState {
+  /** UNSPECIFIED - Never sent, never accepted. */
+  UNSPECIFIED = 0,
+  /** ACTIVE - The money is held. */
+  ACTIVE = 1,
+  /** CAPTURED - It has ended: money was captured, and the rest, if any, released by the last capture. */
+  CAPTURED = 2,
+  /** RELEASED - It has ended: what was left was released. */
+  RELEASED = 3,
+  /** EXPIRED - It has ended: its time had passed, and what was left was released. */
+  EXPIRED = 4,
+  UNRECOGNIZED = -1,
+}
+
+export function holdStateFromJSON(object: any): HoldState {
+  switch (object) {
+    case 0:
+    case "HOLD_STATE_UNSPECIFIED":
+      return HoldState.UNSPECIFIED;
+    case 1:
+    case "HOLD_STATE_ACTIVE":
+      return HoldState.ACTIVE;
+    case 2:
+    case "HOLD_STATE_CAPTURED":
+      return HoldState.CAPTURED;
+    case 3:
+    case "HOLD_STATE_RELEASED":
+      return HoldState.RELEASED;
+    case 4:
+    case "HOLD_STATE_EXPIRED":
+      return HoldState.EXPIRED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return HoldState.UNRECOGNIZED;
+  }
+}
+
+export function holdStateToJSON(object: HoldState): string {
+  switch (object) {
+    case HoldState.UNSPECIFIED:
+      return "HOLD_STATE_UNSPECIFIED";
+    case HoldState.ACTIVE:
+      return "HOLD_STATE_ACTIVE";
+    case HoldState.CAPTURED:
+      return "HOLD_STATE_CAPTURED";
+    case HoldState.RELEASED:
+      return "HOLD_STATE_RELEASED";
+    case HoldState.EXPIRED:
+      return "HOLD_STATE_EXPIRED";
+    case HoldState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Entry is one debit or credit of one account. It is never changed. */
 export interface Entry {
   /** The account: a wallet's id or a system account's. */
@@ -185,7 +284,7 @@ export interface Transaction {
   kind: TransactionKind;
   /** What became of it. */
   state: TransactionState;
-  /** Its entries; debits equal credits. Empty when it was rejected. */
+  /** Its entries; debits equal credits. Empty when it was rejected, and when it only changed what is pending. */
   entries: Entry[];
   /** What it is for, as it was given. */
   description: string;
@@ -205,15 +304,53 @@ export interface Transaction {
   reason: ErrorReason;
   /** The account that is debited, or would have been. */
   debitAccountId: string;
-  /** The account that is credited, or would have been. */
+  /** The account that is credited, or would have been. Of a step of a hold: the account that it is for; empty for none. */
   creditAccountId: string;
-  /** The amount that was asked for. */
-  amount: Money | undefined;
+  /** The amount that was asked for. Of a release or an expiry: what was given free; of an extension: 0. */
+  amount:
+    | Money
+    | undefined;
+  /** The hold that it is a step of, with the same id as the transaction that made it; empty for none. */
+  holdId: string;
 }
 
 export interface Transaction_MetadataEntry {
   key: string;
   value: string;
+}
+
+/** Hold is money of a wallet that is reserved, to be captured or released later. It ends once. */
+export interface Hold {
+  /** The UUIDv7 of the transaction that made it. */
+  id: string;
+  /** The wallet whose money is held. It lowers the wallet's `available`. */
+  walletId: string;
+  /** The wallet that it is held for, which sees it as `pending_incoming`; empty when a capture says where the money goes. */
+  toWalletId: string;
+  /** What became of it. An active hold whose expire_time has passed can only expire, which is about to happen. */
+  state: HoldState;
+  /** All that is or was held, with increases. */
+  amount:
+    | Money
+    | undefined;
+  /** What was captured of it. */
+  captured:
+    | Money
+    | undefined;
+  /** What can still be captured or released; 0 once it has ended. */
+  remaining:
+    | Money
+    | undefined;
+  /** When it expires, by the database's clock: never earlier. */
+  expireTime:
+    | Timestamp
+    | undefined;
+  /** When it was made. */
+  createTime:
+    | Timestamp
+    | undefined;
+  /** When its latest step was recorded. */
+  updateTime: Timestamp | undefined;
 }
 
 function createBaseEntry(): Entry {
@@ -386,6 +523,7 @@ function createBaseTransaction(): Transaction {
     debitAccountId: "",
     creditAccountId: "",
     amount: undefined,
+    holdId: "",
   };
 }
 
@@ -435,6 +573,9 @@ export const Transaction: MessageFns<Transaction> = {
     }
     if (message.amount !== undefined) {
       Money.encode(message.amount, writer.uint32(114).fork()).join();
+    }
+    if (message.holdId !== "") {
+      writer.uint32(122).string(message.holdId);
     }
     return writer;
   },
@@ -567,6 +708,14 @@ export const Transaction: MessageFns<Transaction> = {
             message.amount = Money.decode(reader, reader.uint32());
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.holdId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -632,6 +781,11 @@ export const Transaction: MessageFns<Transaction> = {
         ? globalThis.String(object.credit_account_id)
         : "",
       amount: isSet(object.amount) ? Money.fromJSON(object.amount) : undefined,
+      holdId: isSet(object.holdId)
+        ? globalThis.String(object.holdId)
+        : isSet(object.hold_id)
+        ? globalThis.String(object.hold_id)
+        : "",
     };
   },
 
@@ -685,6 +839,9 @@ export const Transaction: MessageFns<Transaction> = {
     if (message.amount !== undefined) {
       obj.amount = Money.toJSON(message.amount);
     }
+    if (message.holdId !== "") {
+      obj.holdId = message.holdId;
+    }
     return obj;
   },
 
@@ -723,6 +880,7 @@ export const Transaction: MessageFns<Transaction> = {
     message.amount = (object.amount !== undefined && object.amount !== null)
       ? Money.fromPartial(object.amount)
       : undefined;
+    message.holdId = object.holdId ?? "";
     return message;
   },
 };
@@ -808,6 +966,262 @@ export const Transaction_MetadataEntry: MessageFns<Transaction_MetadataEntry> = 
     const message = createBaseTransaction_MetadataEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseHold(): Hold {
+  return {
+    id: "",
+    walletId: "",
+    toWalletId: "",
+    state: 0,
+    amount: undefined,
+    captured: undefined,
+    remaining: undefined,
+    expireTime: undefined,
+    createTime: undefined,
+    updateTime: undefined,
+  };
+}
+
+export const Hold: MessageFns<Hold> = {
+  encode(message: Hold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.walletId !== "") {
+      writer.uint32(18).string(message.walletId);
+    }
+    if (message.toWalletId !== "") {
+      writer.uint32(26).string(message.toWalletId);
+    }
+    if (message.state !== 0) {
+      writer.uint32(32).int32(message.state);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(42).fork()).join();
+    }
+    if (message.captured !== undefined) {
+      Money.encode(message.captured, writer.uint32(50).fork()).join();
+    }
+    if (message.remaining !== undefined) {
+      Money.encode(message.remaining, writer.uint32(58).fork()).join();
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(message.expireTime, writer.uint32(66).fork()).join();
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(message.createTime, writer.uint32(74).fork()).join();
+    }
+    if (message.updateTime !== undefined) {
+      Timestamp.encode(message.updateTime, writer.uint32(82).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Hold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHold();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toWalletId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.captured = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.remaining = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.expireTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.createTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.updateTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Hold {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      toWalletId: isSet(object.toWalletId)
+        ? globalThis.String(object.toWalletId)
+        : isSet(object.to_wallet_id)
+        ? globalThis.String(object.to_wallet_id)
+        : "",
+      state: isSet(object.state) ? holdStateFromJSON(object.state) : 0,
+      amount: isSet(object.amount) ? Money.fromJSON(object.amount) : undefined,
+      captured: isSet(object.captured) ? Money.fromJSON(object.captured) : undefined,
+      remaining: isSet(object.remaining) ? Money.fromJSON(object.remaining) : undefined,
+      expireTime: isSet(object.expireTime)
+        ? fromJsonTimestamp(object.expireTime)
+        : isSet(object.expire_time)
+        ? fromJsonTimestamp(object.expire_time)
+        : undefined,
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+      updateTime: isSet(object.updateTime)
+        ? fromJsonTimestamp(object.updateTime)
+        : isSet(object.update_time)
+        ? fromJsonTimestamp(object.update_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: Hold): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.toWalletId !== "") {
+      obj.toWalletId = message.toWalletId;
+    }
+    if (message.state !== 0) {
+      obj.state = holdStateToJSON(message.state);
+    }
+    if (message.amount !== undefined) {
+      obj.amount = Money.toJSON(message.amount);
+    }
+    if (message.captured !== undefined) {
+      obj.captured = Money.toJSON(message.captured);
+    }
+    if (message.remaining !== undefined) {
+      obj.remaining = Money.toJSON(message.remaining);
+    }
+    if (message.expireTime !== undefined) {
+      obj.expireTime = fromTimestamp(message.expireTime).toISOString();
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = fromTimestamp(message.createTime).toISOString();
+    }
+    if (message.updateTime !== undefined) {
+      obj.updateTime = fromTimestamp(message.updateTime).toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Hold>, I>>(base?: I): Hold {
+    return Hold.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Hold>, I>>(object: I): Hold {
+    const message = createBaseHold();
+    message.id = object.id ?? "";
+    message.walletId = object.walletId ?? "";
+    message.toWalletId = object.toWalletId ?? "";
+    message.state = object.state ?? 0;
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
+    message.captured = (object.captured !== undefined && object.captured !== null)
+      ? Money.fromPartial(object.captured)
+      : undefined;
+    message.remaining = (object.remaining !== undefined && object.remaining !== null)
+      ? Money.fromPartial(object.remaining)
+      : undefined;
+    message.expireTime = (object.expireTime !== undefined && object.expireTime !== null)
+      ? Timestamp.fromPartial(object.expireTime)
+      : undefined;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    message.updateTime = (object.updateTime !== undefined && object.updateTime !== null)
+      ? Timestamp.fromPartial(object.updateTime)
+      : undefined;
     return message;
   },
 };

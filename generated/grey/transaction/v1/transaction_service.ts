@@ -20,11 +20,13 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Duration } from "../../../google/protobuf/duration.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { Status } from "../../../google/rpc/status.js";
 import { Money } from "../../type/v1/money.js";
 import { Balance } from "../../wallet/v1/wallet_service.js";
 import {
+  Hold,
   Transaction,
   TransactionKind,
   transactionKindFromJSON,
@@ -312,6 +314,264 @@ export interface ListTransactionsResponse {
    * still have a next one.
    */
   transactions: Transaction[];
+  /** Names the next page; empty on the last. */
+  nextPageToken: string;
+}
+
+/** HoldRequest asks to reserve money of a wallet. */
+export interface HoldRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The wallet whose money is held. */
+  walletId: string;
+  /** How much: more than 0 minor units. */
+  amount:
+    | Money
+    | undefined;
+  /** The wallet that it is held for, of the same currency; it sees the money as pending. Empty: a capture says where it goes. */
+  toWalletId: string;
+  /** When it expires. Unset: 7 days after it is recorded. */
+  expiry:
+    | //
+    /** So long after it is recorded: 1 s to 400 days. */
+    { $case: "expiresIn"; value: Duration }
+    | //
+    /** At this time, by the database's clock: later than now, at most 400 days ahead. */
+    { $case: "expireTime"; value: Timestamp }
+    | undefined;
+  /** What it is for, for people: at most 500 characters without control characters. */
+  description: string;
+  /**
+   * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
+   * most 512 characters without control characters.
+   */
+  metadata: { [key: string]: string };
+}
+
+export interface HoldRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** HoldResponse holds what is held. */
+export interface HoldResponse {
+  /** The transaction: this step of the hold. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The hold right after it. */
+  hold:
+    | Hold
+    | undefined;
+  /** The balances right after it, of every wallet it touched. */
+  balances: Balance[];
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** IncreaseHoldRequest asks to hold more. */
+export interface IncreaseHoldRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The hold. */
+  holdId: string;
+  /** By how much: more than 0 minor units of the hold's currency. */
+  amount:
+    | Money
+    | undefined;
+  /** What it is for, for people: at most 500 characters without control characters. */
+  description: string;
+  /**
+   * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
+   * most 512 characters without control characters.
+   */
+  metadata: { [key: string]: string };
+}
+
+export interface IncreaseHoldRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** IncreaseHoldResponse holds what is held. */
+export interface IncreaseHoldResponse {
+  /** The transaction: this step of the hold. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The hold right after it. */
+  hold:
+    | Hold
+    | undefined;
+  /** The balances right after it, of every wallet it touched. */
+  balances: Balance[];
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** ExtendHoldRequest asks to put off the expiry of a hold. */
+export interface ExtendHoldRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The hold. */
+  holdId: string;
+  /** When it expires: later than it does. */
+  expiry:
+    | //
+    /** So long after it is recorded: 1 s to 400 days. */
+    { $case: "expiresIn"; value: Duration }
+    | //
+    /** At this time, by the database's clock: later than now, at most 400 days ahead. */
+    { $case: "expireTime"; value: Timestamp }
+    | undefined;
+  /** What it is for, for people: at most 500 characters without control characters. */
+  description: string;
+  /**
+   * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
+   * most 512 characters without control characters.
+   */
+  metadata: { [key: string]: string };
+}
+
+export interface ExtendHoldRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** ExtendHoldResponse holds the hold. */
+export interface ExtendHoldResponse {
+  /** The transaction: this step of the hold. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The hold right after it. */
+  hold:
+    | Hold
+    | undefined;
+  /** The balances right after it, of every wallet it touched. */
+  balances: Balance[];
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** CaptureHoldRequest asks to move held money. */
+export interface CaptureHoldRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The hold. */
+  holdId: string;
+  /** How much, of the hold's currency, and no more than is left; 0 minor units only with `final`. Unset: all that is left. */
+  amount:
+    | Money
+    | undefined;
+  /** Whether this is the last capture: what is left is released. A capture of all that is left ends the hold in any case. */
+  final: boolean;
+  /**
+   * Where the money goes. Unset: to the wallet that the hold is for, or else to the system account `cash`. A hold that is for a wallet
+   * can only be captured to it.
+   */
+  to:
+    | //
+    /** To this wallet. */
+    { $case: "toWalletId"; value: string }
+    | //
+    /** To this system account of the currency: 1 to 32 lower-case letters, digits and `_`, a letter first. */
+    { $case: "toSystemAccount"; value: string }
+    | undefined;
+  /** What it is for, for people: at most 500 characters without control characters. */
+  description: string;
+  /**
+   * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
+   * most 512 characters without control characters.
+   */
+  metadata: { [key: string]: string };
+}
+
+export interface CaptureHoldRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** CaptureHoldResponse holds what was captured. */
+export interface CaptureHoldResponse {
+  /** The transaction: this step of the hold. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The hold right after it. */
+  hold:
+    | Hold
+    | undefined;
+  /** The balances right after it, of every wallet it touched. */
+  balances: Balance[];
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** ReleaseHoldRequest asks to give free what is left of a hold. */
+export interface ReleaseHoldRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The hold. */
+  holdId: string;
+  /** What it is for, for people: at most 500 characters without control characters. */
+  description: string;
+  /**
+   * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
+   * most 512 characters without control characters.
+   */
+  metadata: { [key: string]: string };
+}
+
+export interface ReleaseHoldRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** ReleaseHoldResponse holds what was released. */
+export interface ReleaseHoldResponse {
+  /** The transaction: this step of the hold. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The hold right after it. */
+  hold:
+    | Hold
+    | undefined;
+  /** The balances right after it, of every wallet it touched. */
+  balances: Balance[];
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** GetHoldRequest names one hold. */
+export interface GetHoldRequest {
+  /** The hold's UUID. */
+  id: string;
+}
+
+/** GetHoldResponse holds the hold. */
+export interface GetHoldResponse {
+  /** The hold as it is. */
+  hold: Hold | undefined;
+}
+
+/** ListHoldsRequest asks for a page of holds. */
+export interface ListHoldsRequest {
+  /** The wallet whose money is held. */
+  walletId: string;
+  /** Only those that have not ended. */
+  activeOnly: boolean;
+  /** How many holds at the most: 0 (which means 50) to 1,000. */
+  pageSize: number;
+  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  pageToken: string;
+}
+
+/** ListHoldsResponse holds a page of holds. */
+export interface ListHoldsResponse {
+  /** The holds, newest first. */
+  holds: Hold[];
   /** Names the next page; empty on the last. */
   nextPageToken: string;
 }
@@ -2603,6 +2863,2425 @@ export const ListTransactionsResponse: MessageFns<ListTransactionsResponse> = {
   },
 };
 
+function createBaseHoldRequest(): HoldRequest {
+  return {
+    requestId: "",
+    walletId: "",
+    amount: undefined,
+    toWalletId: "",
+    expiry: undefined,
+    description: "",
+    metadata: {},
+  };
+}
+
+export const HoldRequest: MessageFns<HoldRequest> = {
+  encode(message: HoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.walletId !== "") {
+      writer.uint32(18).string(message.walletId);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(26).fork()).join();
+    }
+    if (message.toWalletId !== "") {
+      writer.uint32(34).string(message.toWalletId);
+    }
+    switch (message.expiry?.$case) {
+      case "expiresIn":
+        Duration.encode(message.expiry.value, writer.uint32(42).fork()).join();
+        break;
+      case "expireTime":
+        Timestamp.encode(message.expiry.value, writer.uint32(50).fork()).join();
+        break;
+    }
+    if (message.description !== "") {
+      writer.uint32(58).string(message.description);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      HoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.toWalletId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.expiry = { $case: "expiresIn", value: Duration.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.expiry = { $case: "expireTime", value: Timestamp.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            const entry8 = HoldRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry8.value !== undefined) {
+              message.metadata[entry8.key] = entry8.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HoldRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      amount: isSet(object.amount) ? Money.fromJSON(object.amount) : undefined,
+      toWalletId: isSet(object.toWalletId)
+        ? globalThis.String(object.toWalletId)
+        : isSet(object.to_wallet_id)
+        ? globalThis.String(object.to_wallet_id)
+        : "",
+      expiry: isSet(object.expiresIn)
+        ? { $case: "expiresIn", value: Duration.fromJSON(object.expiresIn) }
+        : isSet(object.expires_in)
+        ? { $case: "expiresIn", value: Duration.fromJSON(object.expires_in) }
+        : isSet(object.expireTime)
+        ? { $case: "expireTime", value: fromJsonTimestamp(object.expireTime) }
+        : isSet(object.expire_time)
+        ? { $case: "expireTime", value: fromJsonTimestamp(object.expire_time) }
+        : undefined,
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: HoldRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.amount !== undefined) {
+      obj.amount = Money.toJSON(message.amount);
+    }
+    if (message.toWalletId !== "") {
+      obj.toWalletId = message.toWalletId;
+    }
+    if (message.expiry?.$case === "expiresIn") {
+      obj.expiresIn = Duration.toJSON(message.expiry.value);
+    } else if (message.expiry?.$case === "expireTime") {
+      obj.expireTime = fromTimestamp(message.expiry.value).toISOString();
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HoldRequest>, I>>(base?: I): HoldRequest {
+    return HoldRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HoldRequest>, I>>(object: I): HoldRequest {
+    const message = createBaseHoldRequest();
+    message.requestId = object.requestId ?? "";
+    message.walletId = object.walletId ?? "";
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
+    message.toWalletId = object.toWalletId ?? "";
+    switch (object.expiry?.$case) {
+      case "expiresIn": {
+        if (object.expiry?.value !== undefined && object.expiry?.value !== null) {
+          message.expiry = { $case: "expiresIn", value: Duration.fromPartial(object.expiry.value) };
+        }
+        break;
+      }
+      case "expireTime": {
+        if (object.expiry?.value !== undefined && object.expiry?.value !== null) {
+          message.expiry = { $case: "expireTime", value: Timestamp.fromPartial(object.expiry.value) };
+        }
+        break;
+      }
+    }
+    message.description = object.description ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseHoldRequest_MetadataEntry(): HoldRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const HoldRequest_MetadataEntry: MessageFns<HoldRequest_MetadataEntry> = {
+  encode(message: HoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HoldRequest_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: HoldRequest_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HoldRequest_MetadataEntry>, I>>(base?: I): HoldRequest_MetadataEntry {
+    return HoldRequest_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HoldRequest_MetadataEntry>, I>>(object: I): HoldRequest_MetadataEntry {
+    const message = createBaseHoldRequest_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseHoldResponse(): HoldResponse {
+  return { transaction: undefined, hold: undefined, balances: [], replayed: false };
+}
+
+export const HoldResponse: MessageFns<HoldResponse> = {
+  encode(message: HoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HoldResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: HoldResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HoldResponse>, I>>(base?: I): HoldResponse {
+    return HoldResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HoldResponse>, I>>(object: I): HoldResponse {
+    const message = createBaseHoldResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseIncreaseHoldRequest(): IncreaseHoldRequest {
+  return { requestId: "", holdId: "", amount: undefined, description: "", metadata: {} };
+}
+
+export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
+  encode(message: IncreaseHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.holdId !== "") {
+      writer.uint32(18).string(message.holdId);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(26).fork()).join();
+    }
+    if (message.description !== "") {
+      writer.uint32(34).string(message.description);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      IncreaseHoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IncreaseHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIncreaseHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.holdId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = IncreaseHoldRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              message.metadata[entry5.key] = entry5.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): IncreaseHoldRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      holdId: isSet(object.holdId)
+        ? globalThis.String(object.holdId)
+        : isSet(object.hold_id)
+        ? globalThis.String(object.hold_id)
+        : "",
+      amount: isSet(object.amount) ? Money.fromJSON(object.amount) : undefined,
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: IncreaseHoldRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.holdId !== "") {
+      obj.holdId = message.holdId;
+    }
+    if (message.amount !== undefined) {
+      obj.amount = Money.toJSON(message.amount);
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<IncreaseHoldRequest>, I>>(base?: I): IncreaseHoldRequest {
+    return IncreaseHoldRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<IncreaseHoldRequest>, I>>(object: I): IncreaseHoldRequest {
+    const message = createBaseIncreaseHoldRequest();
+    message.requestId = object.requestId ?? "";
+    message.holdId = object.holdId ?? "";
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
+    message.description = object.description ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseIncreaseHoldRequest_MetadataEntry(): IncreaseHoldRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const IncreaseHoldRequest_MetadataEntry: MessageFns<IncreaseHoldRequest_MetadataEntry> = {
+  encode(message: IncreaseHoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IncreaseHoldRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIncreaseHoldRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): IncreaseHoldRequest_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: IncreaseHoldRequest_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<IncreaseHoldRequest_MetadataEntry>, I>>(
+    base?: I,
+  ): IncreaseHoldRequest_MetadataEntry {
+    return IncreaseHoldRequest_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<IncreaseHoldRequest_MetadataEntry>, I>>(
+    object: I,
+  ): IncreaseHoldRequest_MetadataEntry {
+    const message = createBaseIncreaseHoldRequest_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseIncreaseHoldResponse(): IncreaseHoldResponse {
+  return { transaction: undefined, hold: undefined, balances: [], replayed: false };
+}
+
+export const IncreaseHoldResponse: MessageFns<IncreaseHoldResponse> = {
+  encode(message: IncreaseHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IncreaseHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIncreaseHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): IncreaseHoldResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: IncreaseHoldResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<IncreaseHoldResponse>, I>>(base?: I): IncreaseHoldResponse {
+    return IncreaseHoldResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<IncreaseHoldResponse>, I>>(object: I): IncreaseHoldResponse {
+    const message = createBaseIncreaseHoldResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseExtendHoldRequest(): ExtendHoldRequest {
+  return { requestId: "", holdId: "", expiry: undefined, description: "", metadata: {} };
+}
+
+export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
+  encode(message: ExtendHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.holdId !== "") {
+      writer.uint32(18).string(message.holdId);
+    }
+    switch (message.expiry?.$case) {
+      case "expiresIn":
+        Duration.encode(message.expiry.value, writer.uint32(26).fork()).join();
+        break;
+      case "expireTime":
+        Timestamp.encode(message.expiry.value, writer.uint32(34).fork()).join();
+        break;
+    }
+    if (message.description !== "") {
+      writer.uint32(42).string(message.description);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      ExtendHoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExtendHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExtendHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.holdId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.expiry = { $case: "expiresIn", value: Duration.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.expiry = { $case: "expireTime", value: Timestamp.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = ExtendHoldRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.metadata[entry6.key] = entry6.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExtendHoldRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      holdId: isSet(object.holdId)
+        ? globalThis.String(object.holdId)
+        : isSet(object.hold_id)
+        ? globalThis.String(object.hold_id)
+        : "",
+      expiry: isSet(object.expiresIn)
+        ? { $case: "expiresIn", value: Duration.fromJSON(object.expiresIn) }
+        : isSet(object.expires_in)
+        ? { $case: "expiresIn", value: Duration.fromJSON(object.expires_in) }
+        : isSet(object.expireTime)
+        ? { $case: "expireTime", value: fromJsonTimestamp(object.expireTime) }
+        : isSet(object.expire_time)
+        ? { $case: "expireTime", value: fromJsonTimestamp(object.expire_time) }
+        : undefined,
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: ExtendHoldRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.holdId !== "") {
+      obj.holdId = message.holdId;
+    }
+    if (message.expiry?.$case === "expiresIn") {
+      obj.expiresIn = Duration.toJSON(message.expiry.value);
+    } else if (message.expiry?.$case === "expireTime") {
+      obj.expireTime = fromTimestamp(message.expiry.value).toISOString();
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExtendHoldRequest>, I>>(base?: I): ExtendHoldRequest {
+    return ExtendHoldRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExtendHoldRequest>, I>>(object: I): ExtendHoldRequest {
+    const message = createBaseExtendHoldRequest();
+    message.requestId = object.requestId ?? "";
+    message.holdId = object.holdId ?? "";
+    switch (object.expiry?.$case) {
+      case "expiresIn": {
+        if (object.expiry?.value !== undefined && object.expiry?.value !== null) {
+          message.expiry = { $case: "expiresIn", value: Duration.fromPartial(object.expiry.value) };
+        }
+        break;
+      }
+      case "expireTime": {
+        if (object.expiry?.value !== undefined && object.expiry?.value !== null) {
+          message.expiry = { $case: "expireTime", value: Timestamp.fromPartial(object.expiry.value) };
+        }
+        break;
+      }
+    }
+    message.description = object.description ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseExtendHoldRequest_MetadataEntry(): ExtendHoldRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const ExtendHoldRequest_MetadataEntry: MessageFns<ExtendHoldRequest_MetadataEntry> = {
+  encode(message: ExtendHoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExtendHoldRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExtendHoldRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExtendHoldRequest_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: ExtendHoldRequest_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExtendHoldRequest_MetadataEntry>, I>>(base?: I): ExtendHoldRequest_MetadataEntry {
+    return ExtendHoldRequest_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExtendHoldRequest_MetadataEntry>, I>>(
+    object: I,
+  ): ExtendHoldRequest_MetadataEntry {
+    const message = createBaseExtendHoldRequest_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseExtendHoldResponse(): ExtendHoldResponse {
+  return { transaction: undefined, hold: undefined, balances: [], replayed: false };
+}
+
+export const ExtendHoldResponse: MessageFns<ExtendHoldResponse> = {
+  encode(message: ExtendHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExtendHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExtendHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExtendHoldResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: ExtendHoldResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExtendHoldResponse>, I>>(base?: I): ExtendHoldResponse {
+    return ExtendHoldResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExtendHoldResponse>, I>>(object: I): ExtendHoldResponse {
+    const message = createBaseExtendHoldResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseCaptureHoldRequest(): CaptureHoldRequest {
+  return { requestId: "", holdId: "", amount: undefined, final: false, to: undefined, description: "", metadata: {} };
+}
+
+export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
+  encode(message: CaptureHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.holdId !== "") {
+      writer.uint32(18).string(message.holdId);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(26).fork()).join();
+    }
+    if (message.final !== false) {
+      writer.uint32(32).bool(message.final);
+    }
+    switch (message.to?.$case) {
+      case "toWalletId":
+        writer.uint32(42).string(message.to.value);
+        break;
+      case "toSystemAccount":
+        writer.uint32(50).string(message.to.value);
+        break;
+    }
+    if (message.description !== "") {
+      writer.uint32(58).string(message.description);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      CaptureHoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CaptureHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCaptureHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.holdId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.final = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.to = { $case: "toWalletId", value: reader.string() };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.to = { $case: "toSystemAccount", value: reader.string() };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            const entry8 = CaptureHoldRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry8.value !== undefined) {
+              message.metadata[entry8.key] = entry8.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CaptureHoldRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      holdId: isSet(object.holdId)
+        ? globalThis.String(object.holdId)
+        : isSet(object.hold_id)
+        ? globalThis.String(object.hold_id)
+        : "",
+      amount: isSet(object.amount) ? Money.fromJSON(object.amount) : undefined,
+      final: isSet(object.final) ? globalThis.Boolean(object.final) : false,
+      to: isSet(object.toWalletId)
+        ? { $case: "toWalletId", value: globalThis.String(object.toWalletId) }
+        : isSet(object.to_wallet_id)
+        ? { $case: "toWalletId", value: globalThis.String(object.to_wallet_id) }
+        : isSet(object.toSystemAccount)
+        ? { $case: "toSystemAccount", value: globalThis.String(object.toSystemAccount) }
+        : isSet(object.to_system_account)
+        ? { $case: "toSystemAccount", value: globalThis.String(object.to_system_account) }
+        : undefined,
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: CaptureHoldRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.holdId !== "") {
+      obj.holdId = message.holdId;
+    }
+    if (message.amount !== undefined) {
+      obj.amount = Money.toJSON(message.amount);
+    }
+    if (message.final !== false) {
+      obj.final = message.final;
+    }
+    if (message.to?.$case === "toWalletId") {
+      obj.toWalletId = message.to.value;
+    } else if (message.to?.$case === "toSystemAccount") {
+      obj.toSystemAccount = message.to.value;
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CaptureHoldRequest>, I>>(base?: I): CaptureHoldRequest {
+    return CaptureHoldRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CaptureHoldRequest>, I>>(object: I): CaptureHoldRequest {
+    const message = createBaseCaptureHoldRequest();
+    message.requestId = object.requestId ?? "";
+    message.holdId = object.holdId ?? "";
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
+    message.final = object.final ?? false;
+    switch (object.to?.$case) {
+      case "toWalletId": {
+        if (object.to?.value !== undefined && object.to?.value !== null) {
+          message.to = { $case: "toWalletId", value: object.to.value };
+        }
+        break;
+      }
+      case "toSystemAccount": {
+        if (object.to?.value !== undefined && object.to?.value !== null) {
+          message.to = { $case: "toSystemAccount", value: object.to.value };
+        }
+        break;
+      }
+    }
+    message.description = object.description ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseCaptureHoldRequest_MetadataEntry(): CaptureHoldRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const CaptureHoldRequest_MetadataEntry: MessageFns<CaptureHoldRequest_MetadataEntry> = {
+  encode(message: CaptureHoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CaptureHoldRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCaptureHoldRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CaptureHoldRequest_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: CaptureHoldRequest_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CaptureHoldRequest_MetadataEntry>, I>>(
+    base?: I,
+  ): CaptureHoldRequest_MetadataEntry {
+    return CaptureHoldRequest_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CaptureHoldRequest_MetadataEntry>, I>>(
+    object: I,
+  ): CaptureHoldRequest_MetadataEntry {
+    const message = createBaseCaptureHoldRequest_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseCaptureHoldResponse(): CaptureHoldResponse {
+  return { transaction: undefined, hold: undefined, balances: [], replayed: false };
+}
+
+export const CaptureHoldResponse: MessageFns<CaptureHoldResponse> = {
+  encode(message: CaptureHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CaptureHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCaptureHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CaptureHoldResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: CaptureHoldResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CaptureHoldResponse>, I>>(base?: I): CaptureHoldResponse {
+    return CaptureHoldResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CaptureHoldResponse>, I>>(object: I): CaptureHoldResponse {
+    const message = createBaseCaptureHoldResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseReleaseHoldRequest(): ReleaseHoldRequest {
+  return { requestId: "", holdId: "", description: "", metadata: {} };
+}
+
+export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
+  encode(message: ReleaseHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.holdId !== "") {
+      writer.uint32(18).string(message.holdId);
+    }
+    if (message.description !== "") {
+      writer.uint32(26).string(message.description);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      ReleaseHoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.holdId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = ReleaseHoldRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.metadata[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReleaseHoldRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      holdId: isSet(object.holdId)
+        ? globalThis.String(object.holdId)
+        : isSet(object.hold_id)
+        ? globalThis.String(object.hold_id)
+        : "",
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: ReleaseHoldRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.holdId !== "") {
+      obj.holdId = message.holdId;
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseHoldRequest>, I>>(base?: I): ReleaseHoldRequest {
+    return ReleaseHoldRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseHoldRequest>, I>>(object: I): ReleaseHoldRequest {
+    const message = createBaseReleaseHoldRequest();
+    message.requestId = object.requestId ?? "";
+    message.holdId = object.holdId ?? "";
+    message.description = object.description ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseReleaseHoldRequest_MetadataEntry(): ReleaseHoldRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const ReleaseHoldRequest_MetadataEntry: MessageFns<ReleaseHoldRequest_MetadataEntry> = {
+  encode(message: ReleaseHoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseHoldRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseHoldRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReleaseHoldRequest_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: ReleaseHoldRequest_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseHoldRequest_MetadataEntry>, I>>(
+    base?: I,
+  ): ReleaseHoldRequest_MetadataEntry {
+    return ReleaseHoldRequest_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseHoldRequest_MetadataEntry>, I>>(
+    object: I,
+  ): ReleaseHoldRequest_MetadataEntry {
+    const message = createBaseReleaseHoldRequest_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseReleaseHoldResponse(): ReleaseHoldResponse {
+  return { transaction: undefined, hold: undefined, balances: [], replayed: false };
+}
+
+export const ReleaseHoldResponse: MessageFns<ReleaseHoldResponse> = {
+  encode(message: ReleaseHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(32).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReleaseHoldResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: ReleaseHoldResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseHoldResponse>, I>>(base?: I): ReleaseHoldResponse {
+    return ReleaseHoldResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseHoldResponse>, I>>(object: I): ReleaseHoldResponse {
+    const message = createBaseReleaseHoldResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseGetHoldRequest(): GetHoldRequest {
+  return { id: "" };
+}
+
+export const GetHoldRequest: MessageFns<GetHoldRequest> = {
+  encode(message: GetHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetHoldRequest {
+    return { id: isSet(object.id) ? globalThis.String(object.id) : "" };
+  },
+
+  toJSON(message: GetHoldRequest): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetHoldRequest>, I>>(base?: I): GetHoldRequest {
+    return GetHoldRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetHoldRequest>, I>>(object: I): GetHoldRequest {
+    const message = createBaseGetHoldRequest();
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseGetHoldResponse(): GetHoldResponse {
+  return { hold: undefined };
+}
+
+export const GetHoldResponse: MessageFns<GetHoldResponse> = {
+  encode(message: GetHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetHoldResponse {
+    return { hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined };
+  },
+
+  toJSON(message: GetHoldResponse): unknown {
+    const obj: any = {};
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetHoldResponse>, I>>(base?: I): GetHoldResponse {
+    return GetHoldResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetHoldResponse>, I>>(object: I): GetHoldResponse {
+    const message = createBaseGetHoldResponse();
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    return message;
+  },
+};
+
+function createBaseListHoldsRequest(): ListHoldsRequest {
+  return { walletId: "", activeOnly: false, pageSize: 0, pageToken: "" };
+}
+
+export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
+  encode(message: ListHoldsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.walletId !== "") {
+      writer.uint32(10).string(message.walletId);
+    }
+    if (message.activeOnly !== false) {
+      writer.uint32(16).bool(message.activeOnly);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(24).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(34).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHoldsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHoldsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.activeOnly = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListHoldsRequest {
+    return {
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      activeOnly: isSet(object.activeOnly)
+        ? globalThis.Boolean(object.activeOnly)
+        : isSet(object.active_only)
+        ? globalThis.Boolean(object.active_only)
+        : false,
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListHoldsRequest): unknown {
+    const obj: any = {};
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.activeOnly !== false) {
+      obj.activeOnly = message.activeOnly;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListHoldsRequest>, I>>(base?: I): ListHoldsRequest {
+    return ListHoldsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListHoldsRequest>, I>>(object: I): ListHoldsRequest {
+    const message = createBaseListHoldsRequest();
+    message.walletId = object.walletId ?? "";
+    message.activeOnly = object.activeOnly ?? false;
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListHoldsResponse(): ListHoldsResponse {
+  return { holds: [], nextPageToken: "" };
+}
+
+export const ListHoldsResponse: MessageFns<ListHoldsResponse> = {
+  encode(message: ListHoldsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.holds) {
+      Hold.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHoldsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHoldsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.holds.push(Hold.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListHoldsResponse {
+    return {
+      holds: globalThis.Array.isArray(object?.holds) ? object.holds.map((e: any) => Hold.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListHoldsResponse): unknown {
+    const obj: any = {};
+    if (message.holds?.length) {
+      obj.holds = message.holds.map((e) => Hold.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListHoldsResponse>, I>>(base?: I): ListHoldsResponse {
+    return ListHoldsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListHoldsResponse>, I>>(object: I): ListHoldsResponse {
+    const message = createBaseListHoldsResponse();
+    message.holds = object.holds?.map((e) => Hold.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 /**
  * TransactionService moves money, as double-entry transactions, and finds what was moved. A refusal by a rule of business is an error
  * and is kept as a REJECTED transaction without entries, named by `transaction_id` in the error's metadata.
@@ -2677,6 +5356,94 @@ export const TransactionServiceService = {
       Buffer.from(StreamTransfersResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StreamTransfersResponse => StreamTransfersResponse.decode(value),
   },
+  /**
+   * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
+   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  hold: {
+    path: "/grey.transaction.v1.TransactionService/Hold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HoldRequest): Buffer => Buffer.from(HoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HoldRequest => HoldRequest.decode(value),
+    responseSerialize: (value: HoldResponse): Buffer => Buffer.from(HoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HoldResponse => HoldResponse.decode(value),
+  },
+  /**
+   * Holds more money under the same hold, by the same rules. Errors: those of Hold but SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED,
+   * HOLD_EXPIRED.
+   */
+  increaseHold: {
+    path: "/grey.transaction.v1.TransactionService/IncreaseHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: IncreaseHoldRequest): Buffer => Buffer.from(IncreaseHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): IncreaseHoldRequest => IncreaseHoldRequest.decode(value),
+    responseSerialize: (value: IncreaseHoldResponse): Buffer =>
+      Buffer.from(IncreaseHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): IncreaseHoldResponse => IncreaseHoldResponse.decode(value),
+  },
+  /**
+   * Puts off the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
+   * WALLET_FROZEN, WALLET_CLOSED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  extendHold: {
+    path: "/grey.transaction.v1.TransactionService/ExtendHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExtendHoldRequest): Buffer => Buffer.from(ExtendHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExtendHoldRequest => ExtendHoldRequest.decode(value),
+    responseSerialize: (value: ExtendHoldResponse): Buffer => Buffer.from(ExtendHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExtendHoldResponse => ExtendHoldResponse.decode(value),
+  },
+  /**
+   * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
+   * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  captureHold: {
+    path: "/grey.transaction.v1.TransactionService/CaptureHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CaptureHoldRequest): Buffer => Buffer.from(CaptureHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CaptureHoldRequest => CaptureHoldRequest.decode(value),
+    responseSerialize: (value: CaptureHoldResponse): Buffer => Buffer.from(CaptureHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CaptureHoldResponse => CaptureHoldResponse.decode(value),
+  },
+  /**
+   * Gives free what is left of a hold, and ends it; also when a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  releaseHold: {
+    path: "/grey.transaction.v1.TransactionService/ReleaseHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReleaseHoldRequest): Buffer => Buffer.from(ReleaseHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReleaseHoldRequest => ReleaseHoldRequest.decode(value),
+    responseSerialize: (value: ReleaseHoldResponse): Buffer => Buffer.from(ReleaseHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReleaseHoldResponse => ReleaseHoldResponse.decode(value),
+  },
+  /** Returns one hold. Errors: INVALID_REQUEST, HOLD_NOT_FOUND. */
+  getHold: {
+    path: "/grey.transaction.v1.TransactionService/GetHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetHoldRequest): Buffer => Buffer.from(GetHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetHoldRequest => GetHoldRequest.decode(value),
+    responseSerialize: (value: GetHoldResponse): Buffer => Buffer.from(GetHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetHoldResponse => GetHoldResponse.decode(value),
+  },
+  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
+  listHolds: {
+    path: "/grey.transaction.v1.TransactionService/ListHolds" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListHoldsRequest): Buffer => Buffer.from(ListHoldsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListHoldsRequest => ListHoldsRequest.decode(value),
+    responseSerialize: (value: ListHoldsResponse): Buffer => Buffer.from(ListHoldsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListHoldsResponse => ListHoldsResponse.decode(value),
+  },
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction: {
     path: "/grey.transaction.v1.TransactionService/GetTransaction" as const,
@@ -2732,6 +5499,37 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
    * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
    */
   streamTransfers: handleBidiStreamingCall<StreamTransfersRequest, StreamTransfersResponse>;
+  /**
+   * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
+   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  hold: handleUnaryCall<HoldRequest, HoldResponse>;
+  /**
+   * Holds more money under the same hold, by the same rules. Errors: those of Hold but SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED,
+   * HOLD_EXPIRED.
+   */
+  increaseHold: handleUnaryCall<IncreaseHoldRequest, IncreaseHoldResponse>;
+  /**
+   * Puts off the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
+   * WALLET_FROZEN, WALLET_CLOSED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  extendHold: handleUnaryCall<ExtendHoldRequest, ExtendHoldResponse>;
+  /**
+   * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
+   * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  captureHold: handleUnaryCall<CaptureHoldRequest, CaptureHoldResponse>;
+  /**
+   * Gives free what is left of a hold, and ends it; also when a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  releaseHold: handleUnaryCall<ReleaseHoldRequest, ReleaseHoldResponse>;
+  /** Returns one hold. Errors: INVALID_REQUEST, HOLD_NOT_FOUND. */
+  getHold: handleUnaryCall<GetHoldRequest, GetHoldResponse>;
+  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
+  listHolds: handleUnaryCall<ListHoldsRequest, ListHoldsResponse>;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction: handleUnaryCall<GetTransactionRequest, GetTransactionResponse>;
   /**
@@ -2828,6 +5626,132 @@ export interface TransactionServiceClient extends Client {
     metadata: Metadata,
     options?: Partial<CallOptions>,
   ): ClientDuplexStream<StreamTransfersRequest, StreamTransfersResponse>;
+  /**
+   * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
+   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  hold(request: HoldRequest, callback: (error: ServiceError | null, response: HoldResponse) => void): ClientUnaryCall;
+  hold(
+    request: HoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HoldResponse) => void,
+  ): ClientUnaryCall;
+  hold(
+    request: HoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HoldResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Holds more money under the same hold, by the same rules. Errors: those of Hold but SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED,
+   * HOLD_EXPIRED.
+   */
+  increaseHold(
+    request: IncreaseHoldRequest,
+    callback: (error: ServiceError | null, response: IncreaseHoldResponse) => void,
+  ): ClientUnaryCall;
+  increaseHold(
+    request: IncreaseHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: IncreaseHoldResponse) => void,
+  ): ClientUnaryCall;
+  increaseHold(
+    request: IncreaseHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: IncreaseHoldResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Puts off the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
+   * WALLET_FROZEN, WALLET_CLOSED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  extendHold(
+    request: ExtendHoldRequest,
+    callback: (error: ServiceError | null, response: ExtendHoldResponse) => void,
+  ): ClientUnaryCall;
+  extendHold(
+    request: ExtendHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExtendHoldResponse) => void,
+  ): ClientUnaryCall;
+  extendHold(
+    request: ExtendHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExtendHoldResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
+   * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  captureHold(
+    request: CaptureHoldRequest,
+    callback: (error: ServiceError | null, response: CaptureHoldResponse) => void,
+  ): ClientUnaryCall;
+  captureHold(
+    request: CaptureHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CaptureHoldResponse) => void,
+  ): ClientUnaryCall;
+  captureHold(
+    request: CaptureHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CaptureHoldResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Gives free what is left of a hold, and ends it; also when a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  releaseHold(
+    request: ReleaseHoldRequest,
+    callback: (error: ServiceError | null, response: ReleaseHoldResponse) => void,
+  ): ClientUnaryCall;
+  releaseHold(
+    request: ReleaseHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReleaseHoldResponse) => void,
+  ): ClientUnaryCall;
+  releaseHold(
+    request: ReleaseHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReleaseHoldResponse) => void,
+  ): ClientUnaryCall;
+  /** Returns one hold. Errors: INVALID_REQUEST, HOLD_NOT_FOUND. */
+  getHold(
+    request: GetHoldRequest,
+    callback: (error: ServiceError | null, response: GetHoldResponse) => void,
+  ): ClientUnaryCall;
+  getHold(
+    request: GetHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetHoldResponse) => void,
+  ): ClientUnaryCall;
+  getHold(
+    request: GetHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetHoldResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
+  listHolds(
+    request: ListHoldsRequest,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  listHolds(
+    request: ListHoldsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  listHolds(
+    request: ListHoldsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction(
     request: GetTransactionRequest,

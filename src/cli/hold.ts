@@ -1,0 +1,250 @@
+import { InvalidArgumentError, type Command } from "commander";
+import { HoldState, type Hold, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import {
+  CaptureHoldResponse,
+  ExtendHoldResponse,
+  GetHoldResponse,
+  HoldResponse,
+  IncreaseHoldResponse,
+  ListHoldsResponse,
+  ReleaseHoldResponse,
+  TransactionServiceService,
+} from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { present } from "../base/assert.js";
+import { readMoney, showMoney, type Currencies } from "./amount.js";
+import {
+  ABOUT_REQUEST_ID,
+  examples,
+  limitOption,
+  metadataOption,
+  requestIdOption,
+  type ChangeOptions,
+} from "./options.js";
+import { collect, moreLine } from "./paging.js";
+import { renderBalances, renderTransaction, showEnum, showTime } from "./present.js";
+import { print, printJson, withSession, type Session } from "./session.js";
+import { renderFields, renderTable } from "./table.js";
+
+interface StepOptions extends ChangeOptions {
+  readonly description?: string;
+}
+
+/** What every step of a hold answers. */
+interface StepReply {
+  readonly transaction: Transaction | undefined;
+  readonly hold: Hold | undefined;
+  readonly balances: readonly Balance[];
+  readonly replayed: boolean;
+}
+
+const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
+const HOLD = "01890a5d-c0de-7a11-8b2c-2f6e4d1c9a33";
+
+const UNITS: Readonly<Record<string, bigint>> = { s: 1n, m: 60n, h: 3_600n, d: 86_400n };
+
+/** A duration in seconds: a whole number and a unit. */
+export function readDuration(text: string): bigint {
+  const match = /^([1-9]\d{0,8})(s|m|h|d)$/.exec(text);
+  if (match === null) throw new InvalidArgumentError("It must be a whole number with s, m, h or d, such as 90s or 7d.");
+  return BigInt(match[1] ?? "") * (UNITS[match[2] ?? ""] ?? 0n);
+}
+
+export function addHoldCommands(program: Command): void {
+  const hold = program
+    .command("hold")
+    .description("reserve money of a wallet, and capture or release it later");
+
+  addStep(hold, "create <wallet> <amount...>", "reserve money of a wallet")
+    .option("--to <wallet>", "the wallet that it is held for (default: a capture says where it goes)")
+    .option("--expires-in <duration>", "how long, such as 90s, 15m, 12h or 7d (default: 7d)", readDuration)
+    .addHelpText("after", help(`hold create ${WALLET} 80.00 USD --expires-in 2d --description "room 12"`))
+    .action(
+      (
+        walletId: string,
+        amount: string[],
+        options: StepOptions & { to?: string; expiresIn?: bigint },
+        command: Command,
+      ) =>
+        withSession(command, async (session) => {
+          const reply = await session.call(TransactionServiceService.hold, {
+            ...askedOf(options, session),
+            walletId,
+            toWalletId: options.to ?? "",
+            amount: readMoney(amount.join(" "), await session.currencies()),
+            expiry:
+              options.expiresIn === undefined
+                ? undefined
+                : { $case: "expiresIn", value: { seconds: options.expiresIn, nanos: 0 } },
+          });
+          if (session.json) printJson(HoldResponse.toJSON(reply));
+          else await printStep(reply, session);
+        }),
+    );
+
+  addStep(hold, "capture <hold> [amount...]", "move held money: an amount, or all that is left")
+    .option("--final", "release what is left")
+    .option("--to <wallet>", "the wallet that it goes to, of a hold that is for none")
+    .option("--to-system <account>", "the system account that it goes to (default: cash)")
+    .addHelpText(
+      "after",
+      help(`hold capture ${HOLD}`, `hold capture ${HOLD} 30.00 USD --final`, `hold capture ${HOLD} "5 USD" --to-system fees`),
+    )
+    .action(
+      (
+        holdId: string,
+        amount: string[],
+        options: StepOptions & { final?: true; to?: string; toSystem?: string },
+        command: Command,
+      ) =>
+        withSession(command, async (session) => {
+          const reply = await session.call(TransactionServiceService.captureHold, {
+            ...askedOf(options, session),
+            holdId,
+            amount: amount.length === 0 ? undefined : readMoney(amount.join(" "), await session.currencies()),
+            final: options.final ?? false,
+            to:
+              options.to !== undefined
+                ? { $case: "toWalletId", value: options.to }
+                : options.toSystem !== undefined
+                  ? { $case: "toSystemAccount", value: options.toSystem }
+                  : undefined,
+          });
+          if (session.json) printJson(CaptureHoldResponse.toJSON(reply));
+          else await printStep(reply, session);
+        }),
+    );
+
+  addStep(hold, "release <hold>", "give free what is left of a hold")
+    .addHelpText("after", help(`hold release ${HOLD}`))
+    .action((holdId: string, options: StepOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(TransactionServiceService.releaseHold, { ...askedOf(options, session), holdId });
+        if (session.json) printJson(ReleaseHoldResponse.toJSON(reply));
+        else await printStep(reply, session);
+      }),
+    );
+
+  addStep(hold, "increase <hold> <amount...>", "hold more")
+    .addHelpText("after", help(`hold increase ${HOLD} 20.00 USD`))
+    .action((holdId: string, amount: string[], options: StepOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(TransactionServiceService.increaseHold, {
+          ...askedOf(options, session),
+          holdId,
+          amount: readMoney(amount.join(" "), await session.currencies()),
+        });
+        if (session.json) printJson(IncreaseHoldResponse.toJSON(reply));
+        else await printStep(reply, session);
+      }),
+    );
+
+  addStep(hold, "extend <hold> <duration>", "put off when a hold expires: so long from now, such as 90s, 15m, 12h or 7d")
+    .addHelpText("after", help(`hold extend ${HOLD} 7d`))
+    .action((holdId: string, duration: string, options: StepOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(TransactionServiceService.extendHold, {
+          ...askedOf(options, session),
+          holdId,
+          expiry: { $case: "expiresIn", value: { seconds: readDuration(duration), nanos: 0 } },
+        });
+        if (session.json) printJson(ExtendHoldResponse.toJSON(reply));
+        else await printStep(reply, session);
+      }),
+    );
+
+  hold
+    .command("get <hold>")
+    .description("show a hold")
+    .addHelpText("after", examples(`hold get ${HOLD}`))
+    .action((id: string, _options: object, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(TransactionServiceService.getHold, { id });
+        if (session.json) printJson(GetHoldResponse.toJSON(reply));
+        else print(renderHold(present(reply.hold, "hold"), await session.currencies()));
+      }),
+    );
+
+  hold
+    .command("list <wallet>")
+    .description("list the holds on a wallet's money, newest first")
+    .option("--active", "only those that have not ended")
+    .addOption(limitOption())
+    .addHelpText("after", examples(`hold list ${WALLET} --active`))
+    .action((walletId: string, options: { active?: true; limit: number }, command: Command) =>
+      withSession(command, async (session) => {
+        const request = { walletId, activeOnly: options.active ?? false };
+        const found = await collect(options.limit, async (page) => {
+          const reply = await session.call(TransactionServiceService.listHolds, { ...request, ...page });
+          return { items: reply.holds, nextPageToken: reply.nextPageToken };
+        });
+        const { items: holds, nextPageToken } = found;
+        if (session.json) printJson(ListHoldsResponse.toJSON({ holds, nextPageToken }));
+        else print(renderHolds(holds, await session.currencies()), moreLine(found, "raise --limit"));
+      }),
+    );
+}
+
+function addStep(hold: Command, usage: string, description: string): Command {
+  return hold
+    .command(usage)
+    .description(description)
+    .option("--description <text>", "what it is for")
+    .addOption(metadataOption())
+    .addOption(requestIdOption());
+}
+
+function help(...lines: readonly string[]): string {
+  return examples(...lines) + ABOUT_REQUEST_ID;
+}
+
+function askedOf(options: StepOptions, session: Session) {
+  return {
+    requestId: session.requestId(options.requestId),
+    description: options.description ?? "",
+    metadata: options.metadata ?? {},
+  };
+}
+
+async function printStep(reply: StepReply, session: Session): Promise<void> {
+  const currencies = await session.currencies();
+  print(
+    renderTransaction(present(reply.transaction, "transaction"), reply.replayed, currencies),
+    renderHold(present(reply.hold, "hold"), currencies),
+    `Balances right after it:\n${renderBalances(reply.balances, currencies)}`,
+  );
+}
+
+function renderHold(hold: Hold, currencies: Currencies): string {
+  return renderFields([
+    ["hold", hold.id],
+    ["wallet", hold.walletId],
+    ["for", hold.toWalletId],
+    ["hold state", showEnum(HoldState, hold.state)],
+    ["held", showMoney(hold.amount, currencies)],
+    ["captured", showMoney(hold.captured, currencies)],
+    ["remaining", showMoney(hold.remaining, currencies)],
+    ["expires", showTime(hold.expireTime)],
+  ]);
+}
+
+function renderHolds(holds: readonly Hold[], currencies: Currencies): string {
+  return renderTable(
+    [
+      { title: "hold" },
+      { title: "state" },
+      { title: "held", align: "right" },
+      { title: "captured", align: "right" },
+      { title: "remaining", align: "right" },
+      { title: "expires" },
+    ],
+    holds.map((hold) => [
+      hold.id,
+      showEnum(HoldState, hold.state),
+      showMoney(hold.amount, currencies),
+      showMoney(hold.captured, currencies),
+      showMoney(hold.remaining, currencies),
+      showTime(hold.expireTime),
+    ]),
+  );
+}
