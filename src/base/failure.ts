@@ -57,6 +57,14 @@ export type Failure =
     }
   | { readonly reason: "HOLD_HAS_DESTINATION"; readonly holdId: string; readonly walletId: string }
   | { readonly reason: "EXPIRY_INVALID" }
+  | { readonly reason: "NOT_REVERSIBLE"; readonly originalId: string }
+  | {
+      readonly reason: "REVERSAL_EXCEEDED";
+      readonly originalId: string;
+      readonly currencyCode: string;
+      readonly remainingMinorUnits: bigint;
+      readonly requiredMinorUnits: bigint;
+    }
   | { readonly reason: "BATCH_ABORTED"; readonly culpritIndex: number; readonly culpritReason: string }
   | { readonly reason: "OVERLOADED" }
   | { readonly reason: "DATABASE_UNAVAILABLE" }

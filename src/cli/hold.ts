@@ -51,9 +51,7 @@ export function readDuration(text: string): bigint {
 }
 
 export function addHoldCommands(program: Command): void {
-  const hold = program
-    .command("hold")
-    .description("reserve money of a wallet, and capture or release it later");
+  const hold = program.command("hold").description("reserve money of a wallet, and capture or release it later");
 
   addStep(hold, "create <wallet> <amount...>", "reserve money of a wallet")
     .option("--to <wallet>", "the wallet that it is held for (default: a capture says where it goes)")
@@ -88,7 +86,11 @@ export function addHoldCommands(program: Command): void {
     .option("--to-system <account>", "the system account that it goes to (default: cash)")
     .addHelpText(
       "after",
-      help(`hold capture ${HOLD}`, `hold capture ${HOLD} 30.00 USD --final`, `hold capture ${HOLD} "5 USD" --to-system fees`),
+      help(
+        `hold capture ${HOLD}`,
+        `hold capture ${HOLD} 30.00 USD --final`,
+        `hold capture ${HOLD} "5 USD" --to-system fees`,
+      ),
     )
     .action(
       (
@@ -119,7 +121,10 @@ export function addHoldCommands(program: Command): void {
     .addHelpText("after", help(`hold release ${HOLD}`))
     .action((holdId: string, options: StepOptions, command: Command) =>
       withSession(command, async (session) => {
-        const reply = await session.call(TransactionServiceService.releaseHold, { ...askedOf(options, session), holdId });
+        const reply = await session.call(TransactionServiceService.releaseHold, {
+          ...askedOf(options, session),
+          holdId,
+        });
         if (session.json) printJson(ReleaseHoldResponse.toJSON(reply));
         else await printStep(reply, session);
       }),
@@ -139,7 +144,11 @@ export function addHoldCommands(program: Command): void {
       }),
     );
 
-  addStep(hold, "extend <hold> <duration>", "put off when a hold expires: so long from now, such as 90s, 15m, 12h or 7d")
+  addStep(
+    hold,
+    "extend <hold> <duration>",
+    "put off when a hold expires: so long from now, such as 90s, 15m, 12h or 7d",
+  )
     .addHelpText("after", help(`hold extend ${HOLD} 7d`))
     .action((holdId: string, duration: string, options: StepOptions, command: Command) =>
       withSession(command, async (session) => {

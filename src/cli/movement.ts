@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   DepositResponse,
+  ReverseResponse,
   TransactionServiceService,
   TransferResponse,
   WithdrawResponse,
@@ -25,6 +26,7 @@ interface MovementReply {
 }
 
 const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
+const TRANSACTION = "01890a5d-c0de-7a11-8b2c-2f6e4d1c9a33";
 const OTHER_WALLET = "01890a5d-b1c7-7d2a-9f3e-5a1c0f6e7b21";
 
 const ABOUT_AMOUNT = `
@@ -74,6 +76,33 @@ export function addMovementCommands(program: Command): void {
         if (session.json) printJson(TransferResponse.toJSON(reply));
         else await printMovement(reply, session);
       }),
+    );
+}
+
+/** `grey reverse`. */
+export function addReverseCommand(program: Command): void {
+  addMovement(program, "reverse <transaction> [amount...]", "undo a transaction: an amount, or all that is not reversed yet")
+    .option("--at-effective-time", "let it take effect when the original did")
+    .addHelpText("after", help(`reverse ${TRANSACTION}`, `reverse ${TRANSACTION} 5.00 USD --description "one of two"`))
+    .action(
+      (
+        transactionId: string,
+        amount: string[],
+        options: MovementOptions & { atEffectiveTime?: true },
+        command: Command,
+      ) =>
+        withSession(command, async (session) => {
+          const reply = await session.call(TransactionServiceService.reverse, {
+            requestId: session.requestId(options.requestId),
+            transactionId,
+            amount: amount.length === 0 ? undefined : readMoney(amount.join(" "), await session.currencies()),
+            atEffectiveTimeOfOriginal: options.atEffectiveTime ?? false,
+            description: options.description ?? "",
+            metadata: options.metadata ?? {},
+          });
+          if (session.json) printJson(ReverseResponse.toJSON(reply));
+          else await printMovement(reply, session);
+        }),
     );
 }
 

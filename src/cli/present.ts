@@ -64,6 +64,9 @@ export function renderTransaction(transaction: Transaction, replayed: boolean, c
     ["recorded", recorded],
     ["effective", effective === recorded ? "" : effective],
     ["journal index", String(transaction.journalIndex)],
+    ["reverses", transaction.reversesId],
+    ["reversed", showMoney(transaction.reversed, currencies)],
+    ["reversed by", transaction.reversalIds.join(" ")],
     ["description", transaction.description],
     ["metadata", showMetadata(transaction.metadata)],
   ]);

@@ -7,7 +7,7 @@ import { addCheckCommand } from "./check.js";
 import { addConfigCommand } from "./config.js";
 import { addMigrateCommand } from "./migrate.js";
 import { addHoldCommands } from "./hold.js";
-import { addMovementCommands } from "./movement.js";
+import { addMovementCommands, addReverseCommand } from "./movement.js";
 import { ABOUT_REQUEST_ID, examples, hostAndPort, wholeNumber } from "./options.js";
 import { addSeedCommand } from "./seed.js";
 import { addServeCommand } from "./serve.js";
@@ -64,6 +64,7 @@ Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or 
   addWalletCommands(program);
   addBalanceCommand(program);
   addMovementCommands(program);
+  addReverseCommand(program);
   addHoldCommands(program);
   addTransactionsCommand(program);
   return program;

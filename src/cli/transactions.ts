@@ -132,11 +132,15 @@ function renderOfWallet(walletId: string, transactions: readonly Transaction[], 
     transactions.map((transaction) => {
       const leaves = transaction.debitAccountId === walletId.toLowerCase();
       const { amount } = transaction;
+      const moves = transaction.holdId === "" || transaction.kind === TransactionKind.HOLD_CAPTURE;
       const entry = transaction.entries.find(({ accountId }) => accountId === walletId.toLowerCase());
       return [
         showTime(transaction.createTime),
         showEnum(TransactionKind, transaction.kind),
-        amount ? showAmount(leaves ? -amount.minorUnits : amount.minorUnits, amount.currencyCode, currencies) : "",
+        // What only changes what is pending neither leaves nor comes.
+        amount && moves
+          ? showAmount(leaves ? -amount.minorUnits : amount.minorUnits, amount.currencyCode, currencies)
+          : showMoney(amount, currencies),
         showMoney(entry?.balanceAfter, currencies),
         accountOf(transaction, leaves ? transaction.creditAccountId : transaction.debitAccountId),
         transaction.id,

@@ -46,9 +46,7 @@ export function int2Array(values: readonly (number | null)[]): Buffer {
 
 /** A parameter for `$n::timestamptz[]`, from microseconds since 1970. */
 export function timestampArray(micros: readonly (bigint | null)[]): Buffer {
-  return encode(OID.TIMESTAMPTZ, micros, 8, (view, offset, value) =>
-    writeInt64(view, offset, value - PG_EPOCH_MICROS),
-  );
+  return encode(OID.TIMESTAMPTZ, micros, 8, (view, offset, value) => writeInt64(view, offset, value - PG_EPOCH_MICROS));
 }
 
 /** Buffer.writeBigInt64BE() makes two more bigints for each. */

@@ -13,6 +13,7 @@ export const TRANSACTION_KIND = {
   HOLD_CAPTURE: 8,
   HOLD_RELEASE: 9,
   HOLD_EXPIRY: 10,
+  REVERSAL: 11,
 } as const;
 export type TransactionKind = (typeof TRANSACTION_KIND)[keyof typeof TRANSACTION_KIND];
 
@@ -55,6 +56,8 @@ export interface TransactionRow {
   readonly holdCaptured: bigint | null;
   readonly holdState: HoldState | null;
   readonly holdExpireTime: Date | null;
+  /** The transaction that it reverses, or was to. */
+  readonly reversesId: string | null;
 }
 
 export const TransactionEntity = new EntitySchema<TransactionRow>({
@@ -84,18 +87,23 @@ export const TransactionEntity = new EntitySchema<TransactionRow>({
     holdCaptured: { type: "bigint", name: "hold_captured", nullable: true },
     holdState: { type: "smallint", name: "hold_state", nullable: true },
     holdExpireTime: { type: "timestamptz", name: "hold_expire_time", nullable: true },
+    reversesId: { type: "uuid", name: "reverses_id", nullable: true },
   },
   indices: [
     { name: "transactions_rejected_debit", columns: ["debitAccountId", "journalIndex"], where: "(state = 2)" },
     { name: "transactions_rejected_credit", columns: ["creditAccountId", "journalIndex"], where: "(state = 2)" },
+    {
+      name: "transactions_reverses",
+      columns: ["reversesId", "journalIndex"],
+      where: "((reverses_id IS NOT NULL) AND (state = 1))",
+    },
   ],
   checks: [
     { name: "transactions_amount", expression: "amount > 0 OR hold_id IS NOT NULL" },
     { name: "transactions_rejected_has_failure", expression: "(state = 2) = (failure IS NOT NULL)" },
     {
       name: "transactions_posted_has_entries",
-      expression:
-        "(state = 1) = (debit_sequence IS NOT NULL AND (credit_sequence IS NOT NULL OR hold_id IS NOT NULL))",
+      expression: "(state = 1) = (debit_sequence IS NOT NULL AND (credit_sequence IS NOT NULL OR hold_id IS NOT NULL))",
     },
   ],
 });

@@ -8,11 +8,11 @@ import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../d
 import { HOLD_STATE } from "../entities/hold.js";
 import { TRANSACTION_KIND, TRANSACTION_STATE } from "../entities/transaction.js";
 import type { JournalRecord } from "../journal/append.js";
-import type { Book, Books, ReadBook } from "./books.js";
+import type { Book, Books, Original, ReadBook } from "./books.js";
 import { hasExpired } from "./hold-rules.js";
 import { settled, type Hold, type ReadHold } from "./hold.js";
 import type { Decided } from "./work.js";
-import { isHoldStep, type Command, type Entry, type LedgerTransaction } from "./transaction.js";
+import { isHoldStep, isReverse, type Command, type Entry, type LedgerTransaction } from "./transaction.js";
 
 /** The books of one batch: what its decisions read, as it was, and what they made of it. */
 export interface Batch extends Books {
@@ -40,7 +40,13 @@ interface TouchedHold {
 }
 
 /** The books of a batch, over what is known of accounts and holds. */
-export function openBatch(known: readonly ReadBook[], knownHolds: readonly ReadHold[], now: Micros): Batch {
+export function openBatch(
+  known: readonly ReadBook[],
+  knownHolds: readonly ReadHold[] = [],
+  now: Micros = 0n,
+  originals: readonly Original[] = [],
+): Batch {
+  const originalOf = new Map(originals.map((original) => [original.transaction.id, original]));
   const accounts = new Map<Uuid, Touched & { isTouched: boolean }>();
   for (const { book, revision } of known) accounts.set(book.id, { book, revisionBefore: revision, isTouched: false });
   const touched: Touched[] = [];
@@ -71,6 +77,10 @@ export function openBatch(known: readonly ReadBook[], knownHolds: readonly ReadH
       const before = holds.get(id);
       if (before !== undefined) touchedHolds.set(id, { hold: before.hold, before });
       return before?.hold;
+    },
+    original: (id) => originalOf.get(id),
+    setReversed: (id, reversedMinor) => {
+      originalOf.set(id, { ...present(originalOf.get(id), "a known transaction"), reversedMinor });
     },
     setHold: (hold) => {
       const known = touchedHolds.get(hold.id);
@@ -109,12 +119,10 @@ SELECT first_index, create_time_micros FROM post_batch_2(
   $1::boolean, $2::bigint, $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
   $9::uuid[], $10::smallint[], $11::smallint[], $12::uuid[], $13::uuid[], $14::uuid[], $15::uuid[], $16::bigint[],
   $17::bigint[], $18::bigint[], $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::text[],
-  $24::timestamptz[], $25::text[], $26::text[],
-  $27::bigint[], $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[],
-  $32::uuid[], $33::bigint[], $34::bigint[], $35::smallint[], $36::timestamptz[], $37::bigint[],
-  $38::uuid[], $39::bigint[], $40::smallint[], $41::uuid[], $42::uuid[], $43::text[], $44::bigint[], $45::bigint[],
-  $46::smallint[], $47::timestamptz[], $48::bigint[],
-  $49::uuid[], $50::smallint[])`;
+  $24::timestamptz[], $25::text[], $26::text[], $27::uuid[], $28::bigint[], $29::bigint[], $30::bigint[],
+  $31::bigint[], $32::bigint[], $33::uuid[], $34::bigint[], $35::bigint[], $36::smallint[], $37::timestamptz[],
+  $38::bigint[], $39::uuid[], $40::bigint[], $41::smallint[], $42::uuid[], $43::uuid[], $44::text[], $45::bigint[],
+  $46::bigint[], $47::smallint[], $48::timestamptz[], $49::bigint[], $50::uuid[], $51::smallint[])`;
 
 /**
  * Writes what was decided: transactions, entries, balances, requests and the journal, all or nothing.
@@ -168,11 +176,17 @@ export function transactionsOf(decided: readonly Decided[], { firstIndex, create
       failure: isPosted ? null : decision.failure,
       holdId: holdIdOf(command, isPosted),
       hold: isPosted && decision.hold !== null ? settled(decision.hold, createTime) : null,
+      reversesId: reversesIdOf(command),
     };
   });
 }
 
 const NO_ENTRIES: readonly Entry[] = [];
+
+/** The transaction that the command is to reverse, if any. */
+function reversesIdOf(command: Command): Uuid | null {
+  return isReverse(command) ? command.originalId : null;
+}
 
 /** The hold that the command is a step of, if there is one. */
 function holdIdOf(command: Command, isPosted: boolean): Uuid | null {
@@ -217,6 +231,7 @@ function transactionColumns(decided: readonly Decided[]): Buffer[] {
     timestampArray(movements.map((movement) => movement.effectiveTime)),
     textArray(decided.map(({ decision }) => ("failure" in decision ? encodeFailure(decision.failure) : null))),
     textArray(movements.map(({ terms }) => (terms === null ? null : JSON.stringify(terms)))),
+    commands.some(isReverse) ? uuidArray(commands.map(reversesIdOf)) : uuidArray([]),
   ];
 }
 
@@ -242,7 +257,8 @@ function pendingColumns(decided: readonly Decided[]): Buffer[] {
 
 function hasPending({ command, decision }: Decided): boolean {
   return (
-    command.kind >= TRANSACTION_KIND.HOLD ||
+    isHoldStep(command) ||
+    command.kind === TRANSACTION_KIND.HOLD ||
     ("entries" in decision &&
       decision.entries.some((entry) => entry.pendingDebitsAfterMinor > 0n || entry.pendingCreditsAfterMinor > 0n))
   );

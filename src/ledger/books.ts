@@ -4,6 +4,7 @@ import type { Queryable } from "../db/database.js";
 import type { Micros } from "../base/time.js";
 import type { AccountState, NormalSide } from "../entities/account.js";
 import type { Hold } from "./hold.js";
+import type { LedgerTransaction } from "./transaction.js";
 
 /** An account as posting sees it; a decision replaces it, it is never changed. */
 export interface Book {
@@ -29,12 +30,21 @@ export interface ReadBook {
   readonly revision: bigint;
 }
 
+/** A transaction that is to be reversed, and how much of it has been. */
+export interface Original {
+  readonly transaction: LedgerTransaction;
+  readonly reversedMinor: bigint;
+}
+
 /** Where decisions read accounts and holds and leave them changed. */
 export interface Books {
   get(id: Uuid): Book | undefined;
   set(id: Uuid, book: Book): void;
   hold(id: Uuid): Hold | undefined;
   setHold(hold: Hold): void;
+  /** A transaction that is to be reversed. */
+  original(id: Uuid): Original | undefined;
+  setReversed(id: Uuid, reversedMinor: bigint): void;
   /** The time by the database's clock, as far as it is known; the database itself settles whether a hold has expired. */
   readonly now: Micros;
 }

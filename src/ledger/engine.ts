@@ -15,7 +15,7 @@ import { readHolds } from "./find-holds.js";
 import { settled, type Hold, type ReadHold } from "./hold.js";
 import { requestKey } from "./find.js";
 import type { PostingConnection } from "./posting-connection.js";
-import { accountIdsOf, decidedOf, decideWorks, holdIdsOf, needsClock, outcomesOf, postWorks } from "./posting.js";
+import { accountIdsOf, accountIdsOfAll, decidedOf, decideWorks, holdIdsOf, needsClock, needsLocks, outcomesOf, postWorks } from "./posting.js";
 import { replay, type Outcome, type Work } from "./work.js";
 
 /**
@@ -236,6 +236,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
 
   /** Decides from what is remembered and sends the batch; the batches after it build on its decisions at once. */
   async function decideOptimistic(works: readonly Work[]) {
+    if (works.some(needsLocks)) throw new StaleError();
     const holds = await recallHolds(works);
     const known = await recall(works, holds);
     // A batch before this one is about to be decided again: what is remembered may lack its effects.
@@ -290,6 +291,8 @@ export function createEngine(database: Database, connection: PostingConnection, 
       const outcomes = await inClaimingTransaction(database, ENDLESS, ({ client }) => postWorks(client, works), {
         wasTried,
       });
+      // Accounts that the commands did not name themselves.
+      cache.forget(accountIdsOfAll(outcomes.flat().flatMap((one) => ("transaction" in one ? [one.transaction] : []))));
       answer(group, outcomes);
       report("locked", group, started);
     } catch (error) {

@@ -6,7 +6,7 @@ import type { Queryable } from "../db/database.js";
 import type { HoldState } from "../entities/hold.js";
 import type { TransactionKind } from "../entities/transaction.js";
 import type { Hold } from "./hold.js";
-import type { Entry, LedgerTransaction, Terms } from "./transaction.js";
+import type { Entry, LedgerTransaction, Reversed, Terms } from "./transaction.js";
 
 interface Row {
   readonly id: Uuid;
@@ -32,6 +32,7 @@ interface Row {
   readonly hold_to_account_id: Uuid | null;
   readonly hold_currency_code: string | null;
   readonly hold_create_time: Micros | null;
+  readonly reverses_id: Uuid | null;
   readonly debit_sequence: bigint | null;
   readonly debit_amount: bigint | null;
   readonly debit_balance: bigint | null;
@@ -49,7 +50,7 @@ interface Row {
 // A transaction's entries are found by their primary key, so the cost does not depend on how many there are.
 const COLUMNS = `
 SELECT t.id, t.journal_index, t.kind, t.request_id, t.debit_account_id, t.credit_account_id, t.currency_code, t.amount,
-  t.description, t.metadata, t.failure, t.terms,
+  t.description, t.metadata, t.failure, t.terms, t.reverses_id,
   t.hold_id, t.hold_amount, t.hold_captured, t.hold_state,
   (extract(epoch FROM t.hold_expire_time) * 1000000)::bigint AS hold_expire_time,
   h.account_id AS hold_account_id, h.to_account_id AS hold_to_account_id, h.currency_code AS hold_currency_code,
@@ -103,6 +104,18 @@ export async function findAnswered(
   );
 }
 
+/** What was reversed of these transactions, by id; those of which nothing was are left out. */
+export async function findReversed(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Reversed>> {
+  if (ids.length === 0) return new Map();
+  const { rows } = await client.query<{ id: Uuid; amount: bigint; by_ids: Uuid[] }>({
+    name: "transactions-reversed",
+    text: `SELECT reverses_id AS id, sum(amount)::bigint AS amount, array_agg(id::text ORDER BY journal_index) AS by_ids
+      FROM transactions WHERE reverses_id = ANY($1::uuid[]) AND state = 1 GROUP BY reverses_id`,
+    values: [uuidArray(ids)],
+  });
+  return new Map(rows.map((row) => [row.id, { amountMinor: row.amount, byIds: row.by_ids }]));
+}
+
 /** One text for what names a request. */
 export function requestKey({ caller, requestId }: { readonly caller: Uuid; readonly requestId: Uuid }): string {
   return `${caller}/${requestId}`;
@@ -126,6 +139,7 @@ function fromRow(row: Row): LedgerTransaction {
     terms: row.terms === null ? null : (JSON.parse(row.terms) as Terms),
     holdId: row.hold_id,
     hold: holdOf(row),
+    reversesId: row.reverses_id,
     entries: [
       ...entry(row.debit_account_id, {
         amountMinor: row.debit_amount,

@@ -20,7 +20,12 @@ export const HOLD_MICROS_MAX = 400n * 86_400n * 1_000_000n;
  */
 export function decideHold(books: Books, command: HoldCommand): Decision {
   const { walletId, toWalletId, amountMinor, currencyCode, expiry } = command;
-  const movement = movementOf(command, { debitAccountId: walletId, creditAccountId: toWalletId, currencyCode, amountMinor });
+  const movement = movementOf(command, {
+    debitAccountId: walletId,
+    creditAccountId: toWalletId,
+    currencyCode,
+    amountMinor,
+  });
   const refuse = (failure: Failure): Decision => ({ movement, failure });
   if (walletId === toWalletId) return refuse({ reason: "SAME_WALLET", walletId });
   const wallet = walletOf(books, walletId);
@@ -79,24 +84,24 @@ export function decideHoldStep(books: Books, command: HoldStepCommand): Decision
     return refuse({ reason: "HOLD_EXPIRED", holdId: hold.id });
   if (hold.state !== HOLD_STATE.ACTIVE)
     return refuse({ reason: "HOLD_ENDED", holdId: hold.id, holdState: STATE_NAMES[hold.state] });
-  const to = toId === null ? null : books.get(toId);
+  const to = toId === null ? null : (books.get(toId) ?? null);
   switch (command.kind) {
     case TRANSACTION_KIND.HOLD_RELEASE: {
       const released = { ...hold, state: HOLD_STATE.RELEASED };
       return post(books, movement, released, [
         [wallet, { pendingDebits: -remaining }],
-        [to ?? null, { pendingCredits: -remaining }],
+        [to, { pendingCredits: -remaining }],
       ]);
     }
     case TRANSACTION_KIND.HOLD_INCREASE: {
       const failure =
         accountRefuses(wallet, movement.currencyCode) ??
-        (to == null ? undefined : accountRefuses(to, movement.currencyCode)) ??
-        reserveRefuses(wallet, to ?? null, asked);
+        (to === null ? undefined : accountRefuses(to, movement.currencyCode)) ??
+        reserveRefuses(wallet, to, asked);
       if (failure !== undefined) return refuse(failure);
       return post(books, movement, { ...hold, amountMinor: hold.amountMinor + asked }, [
         [wallet, { pendingDebits: asked }],
-        [to ?? null, { pendingCredits: asked }],
+        [to, { pendingCredits: asked }],
       ]);
     }
     case TRANSACTION_KIND.HOLD_EXTENSION: {
@@ -117,7 +122,7 @@ function decideCapture(
   hold: Hold,
   movement: Movement,
   wallet: Book,
-  to: Book | null | undefined,
+  to: Book | null,
   remaining: bigint,
 ): Decision {
   const refuse = (failure: Failure): Decision => ({ movement, failure });
@@ -125,7 +130,7 @@ function decideCapture(
   const { to: asked } = command;
   if (hold.toAccountId !== null && asked !== null && movement.creditAccountId !== hold.toAccountId)
     return refuse({ reason: "HOLD_HAS_DESTINATION", holdId: hold.id, walletId: hold.toAccountId });
-  if (to == null || to.isWallet !== isWalletWanted(hold, command)) {
+  if (to === null || to.isWallet !== isWalletWanted(hold, command)) {
     return refuse(
       asked !== null && "walletId" in asked
         ? { reason: "WALLET_NOT_FOUND", walletId: asked.walletId }
@@ -165,13 +170,7 @@ function decideCapture(
 }
 
 /** The end of a hold whose time has come. What does not, or not yet, apply leaves no trace: nobody asked for it. */
-function decideExpiry(
-  books: Books,
-  command: HoldStepCommand,
-  hold: Hold,
-  wallet: Book,
-  remaining: bigint,
-): Decision {
+function decideExpiry(books: Books, command: HoldStepCommand, hold: Hold, wallet: Book, remaining: bigint): Decision {
   if (hold.state !== HOLD_STATE.ACTIVE || !hasExpired(hold, books.now))
     return { unkept: { reason: "HOLD_NOT_FOUND", holdId: hold.id } };
   const movement = movementOf(command, {

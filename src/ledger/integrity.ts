@@ -40,8 +40,11 @@ const LAWS = {
     SELECT t.id::text AS subject, format('state %s with %s entries', t.state, count(e.transaction_id)) AS detail
     FROM transactions t LEFT JOIN entries e ON e.transaction_id = t.id
     GROUP BY t.id
-    HAVING count(e.transaction_id) <> num_nonnulls(t.debit_sequence, t.credit_sequence)
-      OR (t.state = ${TRANSACTION_STATE.REJECTED} AND count(e.transaction_id) > 0)
+    HAVING count(e.transaction_id) <> CASE
+      WHEN t.state <> ${TRANSACTION_STATE.POSTED} THEN 0
+      WHEN t.hold_id IS NULL THEN 2
+      -- A hold may be for nobody in particular.
+      ELSE 1 + num_nonnulls(t.credit_sequence) END
     UNION ALL
     SELECT t.id::text, format('%s entry %s of account %s is missing or has another amount', side, sequence, account_id)
     FROM transactions t CROSS JOIN LATERAL (VALUES
@@ -153,6 +156,18 @@ const LAWS = {
     UNION ALL
     SELECT t.hold_id::text, format('transaction %s is a step of no hold', t.id)
     FROM transactions t LEFT JOIN holds h ON h.id = t.hold_id WHERE t.hold_id IS NOT NULL AND h.id IS NULL`,
+  REVERSALS_WITHIN_ORIGINAL: `
+    SELECT r.reverses_id::text AS subject, CASE WHEN o.id IS NULL THEN 'it is reversed and does not exist'
+      ELSE format('%s %s of %s are reversed', sum(r.amount), r.currency_code, o.amount) END AS detail
+    FROM transactions r LEFT JOIN transactions o ON o.id = r.reverses_id AND o.state = ${TRANSACTION_STATE.POSTED}
+    WHERE r.reverses_id IS NOT NULL AND r.state = ${TRANSACTION_STATE.POSTED}
+    GROUP BY r.reverses_id, r.currency_code, o.id, o.amount, o.currency_code
+    HAVING o.id IS NULL OR sum(r.amount) > o.amount OR r.currency_code <> o.currency_code
+    UNION ALL
+    SELECT r.id::text, format('it reverses %s, and moves between other accounts', o.id)
+    FROM transactions r JOIN transactions o ON o.id = r.reverses_id
+    WHERE r.state = ${TRANSACTION_STATE.POSTED}
+      AND (r.debit_account_id <> o.credit_account_id OR r.credit_account_id <> o.debit_account_id)`,
 } as const;
 
 const COUNTS = `

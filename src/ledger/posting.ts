@@ -6,11 +6,11 @@ import { awaitReplicas } from "../db/transaction.js";
 import { lockBooks } from "./books.js";
 import { openBatch, transactionsOf, writeBatch, type Batch, type Recorded, type WriteOptions } from "./batch.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
-import { findAnswered } from "./find.js";
+import { findAnswered, findReversed, findTransactions } from "./find.js";
 import { readHolds } from "./find-holds.js";
 import { accountsOf } from "./hold-rules.js";
 import type { Hold } from "./hold.js";
-import { isHoldStep } from "./transaction.js";
+import { isHoldStep, isReverse, type LedgerTransaction } from "./transaction.js";
 import { decideWork, type Answered, type Decided, type Outcome, type Verdict, type Work } from "./work.js";
 
 /**
@@ -32,12 +32,23 @@ export async function postWorks(
   const holdIds = holdIdsOf(works);
   const named = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
   const holdOf = new Map(named.map(({ hold }) => [hold.id, hold]));
-  const books = await lockBooks(client, accountIdsOf(works, holdOf));
+  const originals = await findTransactions(client, [...originalIdsOf(works)]);
+  const books = await lockBooks(client, [...accountIdsOf(works, holdOf), ...accountIdsOfAll(originals.values())]);
   const commands = works.flatMap((work) => work.commands);
   const answered = options.claims === false ? new Map() : await findAnswered(client, commands);
   // The accounts of a hold are locked and never change, so now the hold does not either.
   const holds = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
-  const batch = openBatch(books, holds, works.some(needsClock) ? await readClock(client) : 0n);
+  // The same holds of what was reversed: whoever reverses locks the accounts of the original.
+  const reversed = await findReversed(client, [...originals.keys()]);
+  const batch = openBatch(
+    books,
+    holds,
+    works.some(needsClock) ? await readClock(client) : 0n,
+    [...originals.values()].map((transaction) => ({
+      transaction,
+      reversedMinor: reversed.get(transaction.id)?.amountMinor ?? 0n,
+    })),
+  );
   const verdicts = decideWorks(batch, works, answered);
   const decided = decidedOf(verdicts);
   if (decided.length === 0) {
@@ -79,6 +90,9 @@ export function accountIdsOf(works: readonly Work[], holds: { get(id: Uuid): Hol
       if (isHoldStep(command)) {
         const hold = holds.get(command.holdId);
         if (hold !== undefined) for (const id of accountsOf(hold, command)) ids.add(id);
+      } else if (isReverse(command)) {
+        // Those of the original, which is looked up.
+        continue;
       } else if (command.kind === TRANSACTION_KIND.HOLD) {
         ids.add(command.walletId);
         if (command.toWalletId !== null) ids.add(command.toWalletId);
@@ -97,9 +111,28 @@ export function holdIdsOf(works: readonly Work[]): Set<Uuid> {
   return ids;
 }
 
+/** The transactions that the works are to reverse. */
+function originalIdsOf(works: readonly Work[]): Set<Uuid> {
+  const ids = new Set<Uuid>();
+  for (const { commands } of works) for (const command of commands) if (isReverse(command)) ids.add(command.originalId);
+  return ids;
+}
+
+/** The accounts of transactions. */
+export function accountIdsOfAll(transactions: Iterable<LedgerTransaction>): Uuid[] {
+  return [...transactions].flatMap(({ debitAccountId, creditAccountId }) =>
+    creditAccountId === null ? [debitAccountId] : [debitAccountId, creditAccountId],
+  );
+}
+
 /** Whether the time matters for what becomes of the work. */
 export function needsClock({ commands }: Work): boolean {
-  return commands.some((command) => command.kind >= TRANSACTION_KIND.HOLD);
+  return commands.some((command) => command.kind === TRANSACTION_KIND.HOLD || isHoldStep(command));
+}
+
+/** Whether the work can only be decided with the accounts locked: what was reversed of a transaction is not remembered. */
+export function needsLocks({ commands }: Work): boolean {
+  return commands.some(isReverse);
 }
 
 async function readClock(client: Queryable): Promise<Micros> {

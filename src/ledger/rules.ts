@@ -1,3 +1,4 @@
+import { present } from "../base/assert.js";
 import type { Failure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
@@ -24,29 +25,35 @@ export type Kept =
  * each, that they exist; that each has the currency, is not closed, is not frozen; then the funds; then the range of int64.
  */
 export function decideMovement(books: Books, command: MovementCommand): Kept {
-  const { debitAccountId, creditAccountId, amountMinor, currencyCode } = command;
+  const { debitAccountId, creditAccountId } = command;
   const refused = (failure: Failure): Kept => ({ movement: command, failure });
   if (debitAccountId === creditAccountId) {
     // With a system account on the other side, what was named as the wallet is that account, and no wallet.
     const reason = command.system === null ? "SAME_WALLET" : "WALLET_NOT_FOUND";
     return refused({ reason, walletId: debitAccountId });
   }
-  const debit = bookFor(books, command, debitAccountId);
-  const credit = bookFor(books, command, creditAccountId);
-  if (debit === undefined) return refused(notFound(command, debitAccountId));
-  if (credit === undefined) return refused(notFound(command, creditAccountId));
+  if (bookFor(books, command, debitAccountId) === undefined) return refused(notFound(command, debitAccountId));
+  if (bookFor(books, command, creditAccountId) === undefined) return refused(notFound(command, creditAccountId));
+  return decideBetween(books, command, debitAccountId, creditAccountId);
+}
+
+/** Decides a movement between two accounts that there are: whether they take part, then funds, then room. */
+export function decideBetween(books: Books, movement: Movement, debitAccountId: Uuid, creditAccountId: Uuid): Kept {
+  const { amountMinor, currencyCode } = movement;
+  const debit = present(books.get(debitAccountId), "the account to debit");
+  const credit = present(books.get(creditAccountId), "the account to credit");
   const failure =
     accountRefuses(debit, currencyCode) ??
     accountRefuses(credit, currencyCode) ??
     fundsRefuse(debit, amountMinor, "DEBIT") ??
     fundsRefuse(credit, amountMinor, "CREDIT");
-  if (failure !== undefined) return refused(failure);
+  if (failure !== undefined) return { movement, failure };
   const debited = enter(debit, amountMinor);
   const credited = enter(credit, -amountMinor);
   books.set(debitAccountId, debited);
   books.set(creditAccountId, credited);
   return {
-    movement: command,
+    movement,
     entries: [entryOf(debited, amountMinor), entryOf(credited, -amountMinor)],
     hold: null,
   };

@@ -54,6 +54,15 @@ export interface LedgerTransaction extends Movement {
   readonly holdId: Uuid | null;
   /** The hold right after it; null when it was rejected or is no step of one. */
   readonly hold: Hold | null;
+  /** The transaction that it reverses, or was to. */
+  readonly reversesId: Uuid | null;
+}
+
+/** What was reversed of a transaction. */
+export interface Reversed {
+  readonly amountMinor: bigint;
+  /** The transactions that did it, in the order of the journal. */
+  readonly byIds: readonly Uuid[];
 }
 
 /** Who asks, and what every request to move money has. */
@@ -110,9 +119,24 @@ export interface HoldStepCommand extends Asked {
   readonly terms: Terms;
 }
 
-export type Command = MovementCommand | HoldCommand | HoldStepCommand;
+/** A movement that is to be undone, in full or in part, by its mirror. */
+export interface ReverseCommand extends Asked {
+  readonly kind: typeof TRANSACTION_KIND.REVERSAL;
+  readonly originalId: Uuid;
+  /** null: all that is not reversed yet. */
+  readonly amount: { readonly currencyCode: string; readonly amountMinor: bigint } | null;
+  /** Whether it takes effect when the original did. */
+  readonly atEffectiveTimeOfOriginal: boolean;
+  readonly terms: Terms;
+}
+
+export type Command = MovementCommand | HoldCommand | HoldStepCommand | ReverseCommand;
 
 /** Whether the command is about a hold that there must be. */
 export function isHoldStep(command: Command): command is HoldStepCommand {
-  return command.kind > 5;
+  return command.kind > 5 && command.kind < 11;
+}
+
+export function isReverse(command: Command): command is ReverseCommand {
+  return command.kind === 11;
 }

@@ -4,7 +4,15 @@ import { requestKey } from "./find.js";
 import type { Book, Books } from "./books.js";
 import { decide } from "./decide.js";
 import type { Kept } from "./rules.js";
-import { isHoldStep, type Command, type LedgerTransaction, type Movement, type MovementCommand, type Terms } from "./transaction.js";
+import {
+  isHoldStep,
+  isReverse,
+  type Command,
+  type LedgerTransaction,
+  type Movement,
+  type MovementCommand,
+  type Terms,
+} from "./transaction.js";
 
 /** How the commands of one piece of work hang together. */
 export type Mode = "INDEPENDENT" | "ATOMIC";
@@ -98,9 +106,11 @@ function draftOf(books: Books): Books & { keep(): void } {
   return {
     get: (id) => changed.get(id) ?? books.get(id),
     set: (id, book) => changed.set(id, book),
-    // No command of an ATOMIC work is about holds.
+    // No command of an ATOMIC work is about holds or reversals.
     hold: (id) => books.hold(id),
     setHold: (hold) => books.setHold(hold),
+    original: (id) => books.original(id),
+    setReversed: (id, reversedMinor) => books.setReversed(id, reversedMinor),
     now: books.now,
     keep: () => {
       for (const [id, book] of changed) books.set(id, book);
@@ -116,6 +126,7 @@ function differences(command: Command, stored: LedgerTransaction): string[] {
       ? termsThatDiffer(command.terms, stored.terms ?? {})
       : fieldsThatDiffer(command as MovementCommand, stored)),
     ...(isHoldStep(command) && command.holdId !== stored.holdId ? ["hold_id"] : []),
+    ...(isReverse(command) && command.originalId !== stored.reversesId ? ["transaction_id"] : []),
     ...(command.description === stored.description ? [] : ["description"]),
     ...(sameMetadata(command.metadata, stored.metadata) ? [] : ["metadata"]),
   ];

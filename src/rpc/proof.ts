@@ -45,7 +45,11 @@ export function proofOf(type: DescMessage, regexOf: (pattern: string) => RegExp)
 class UnknownRule extends Error {}
 
 /** That no other rule is set than these, which are looked at. */
-function assertOnly<Rules extends DescMessage>(type: Rules, rules: MessageShape<Rules>, names: readonly string[]): void {
+function assertOnly<Rules extends DescMessage>(
+  type: Rules,
+  rules: MessageShape<Rules>,
+  names: readonly string[],
+): void {
   const message = reflect(type, rules);
   const others = message.fields.filter((field) => message.isSet(field) && !names.includes(field.name));
   if (others.length > 0 || (rules.$unknown?.length ?? 0) > 0) throw new UnknownRule();

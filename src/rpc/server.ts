@@ -38,8 +38,6 @@ export async function startRpcServer(
     // Finds half-open connections.
     "grpc.keepalive_time_ms": 60_000,
     "grpc.keepalive_timeout_ms": 20_000,
-    // Nobody reads the library's own statistics, which cost each call something.
-    "grpc.enable_channelz": 0,
     // Megabytes that a connection's HTTP/2 session may use.
     "grpc-node.max_session_memory": 50,
   });

@@ -36,7 +36,10 @@ const COUNTED_BYTES_MIN = 8_192;
  * Makes the check for the input of a method, named as in a gRPC path: `/grey.user.v1.UserService/GetUser`.
  * @param prove what spares ordinary requests the full check
  */
-export function createValidatorFor(registry: FileRegistry, prove: typeof proofOf = proofOf): (path: string) => Validate {
+export function createValidatorFor(
+  registry: FileRegistry,
+  prove: typeof proofOf = proofOf,
+): (path: string) => Validate {
   const validator = createValidator({ registry, regexMatch: matches });
   return (path) => {
     const input = inputOf(registry, path);

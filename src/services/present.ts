@@ -11,7 +11,7 @@ import { fromMicros } from "../base/time.js";
 import { NORMAL_SIDE, type Account } from "../entities/account.js";
 import { availableMinor } from "../ledger/rules.js";
 import type { Engine } from "../ledger/engine.js";
-import type { Command, Entry, LedgerTransaction } from "../ledger/transaction.js";
+import type { Command, Entry, LedgerTransaction, Reversed } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 
 export function money(currencyCode: string, minorUnits: bigint): Money {
@@ -39,7 +39,8 @@ export function presentBalance(account: Account): Balance {
   };
 }
 
-export function presentTransaction(transaction: LedgerTransaction): Transaction {
+/** @param reversed what was reversed of it, where that is told */
+export function presentTransaction(transaction: LedgerTransaction, reversed?: Reversed): Transaction {
   const { currencyCode, createTime } = transaction;
   return {
     id: transaction.id,
@@ -60,6 +61,9 @@ export function presentTransaction(transaction: LedgerTransaction): Transaction 
     creditAccountId: transaction.creditAccountId ?? "",
     amount: money(currencyCode, transaction.amountMinor),
     holdId: transaction.holdId ?? "",
+    reversesId: transaction.reversesId ?? "",
+    reversed: reversed === undefined ? undefined : money(currencyCode, reversed.amountMinor),
+    reversalIds: [...(reversed?.byIds ?? [])],
   };
 }
 

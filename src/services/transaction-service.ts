@@ -1,9 +1,10 @@
-import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
+import { TransactionState, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   BatchMode,
   type BatchTransferResponse,
   type DepositRequest,
   type ListTransactionsRequest,
+  type ReverseRequest,
   type TransactionServiceService,
   type TransferRequest,
   type TransferResponse,
@@ -16,7 +17,7 @@ import { present } from "../base/assert.js";
 import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { toMicros } from "../base/time.js";
-import type { Database } from "../db/database.js";
+import type { Database, Queryable } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import {
   TRANSACTION_KIND,
@@ -24,11 +25,11 @@ import {
   type TransactionState as StoredState,
 } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
-import { findAnswered, findTransactions } from "../ledger/find.js";
+import { findAnswered, findReversed, findTransactions } from "../ledger/find.js";
 import { listTransactions, type TransactionFilter } from "../ledger/list.js";
 import type { Engine } from "../ledger/engine.js";
 import type { Outcome } from "../ledger/work.js";
-import type { MovementCommand } from "../ledger/transaction.js";
+import type { LedgerTransaction, MovementCommand, ReverseCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import { toStatus } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
@@ -70,19 +71,21 @@ export function createTransactionService(
 
     ...createHoldMethods(database, engine, tokens),
 
+    reverse: async (request, context) => (await postOne(engine, context, parseReverse(request, context))).answer,
+
     getTransaction: async ({ by }, context) => {
       const id = parseId(present(by, "what names the transaction").value);
       if (by?.$case === "requestId") {
         const key = { caller: context.caller, requestId: id };
-        const found = await reading(database, context, ({ client }) => findAnswered(client, [key]));
-        const [transaction] = found.values();
-        return {
-          transaction: presentTransaction(transaction ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })),
-        };
+        return reading(database, context, async ({ client }) => {
+          const [found] = (await findAnswered(client, [key])).values();
+          return { transaction: await tell(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })) };
+        });
       }
-      const found = await reading(database, context, ({ client }) => findTransactions(client, [id]));
-      const transaction = found.get(id) ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id });
-      return { transaction: presentTransaction(transaction) };
+      return reading(database, context, async ({ client }) => {
+        const found = (await findTransactions(client, [id])).get(id);
+        return { transaction: await tell(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id })) };
+      });
     },
 
     listTransactions: async (request, context) => {
@@ -92,8 +95,12 @@ export function createTransactionService(
         const filter = await parseFilter(manager, request);
         const below = cursor === undefined ? undefined : BigInt(cursor);
         const page = await listTransactions(client, filter, below, pageSizeOf(request));
+        const reversed = await findReversed(
+          client,
+          page.transactions.map(({ id }) => id),
+        );
         return {
-          transactions: page.transactions.map(presentTransaction),
+          transactions: page.transactions.map((one) => presentTransaction(one, reversed.get(one.id))),
           nextPageToken: page.nextBelow === undefined ? "" : tokens.seal(scope, page.nextBelow.toString()),
         };
       });
@@ -159,16 +166,40 @@ function parseTransfer(request: TransferRequest, context: CallContext): Movement
   });
 }
 
+function parseReverse(request: ReverseRequest, { caller, requestId }: CallContext): ReverseCommand {
+  const { amount, atEffectiveTimeOfOriginal, description, metadata } = request;
+  return {
+    caller,
+    requestId: parseId(requestId),
+    transactionId: newId(),
+    kind: TRANSACTION_KIND.REVERSAL,
+    originalId: parseId(request.transactionId),
+    amount: amount === undefined ? null : { currencyCode: amount.currencyCode, amountMinor: amount.minorUnits },
+    atEffectiveTimeOfOriginal,
+    description,
+    metadata,
+    terms: {
+      ...(amount !== undefined && {
+        "amount.currency_code": amount.currencyCode,
+        "amount.minor_units": amount.minorUnits.toString(),
+      }),
+      ...(atEffectiveTimeOfOriginal && { at_effective_time_of_original: "true" }),
+    },
+  };
+}
+
+/** The transaction, with what was reversed of it by now. */
+async function tell(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
+  const reversed = await findReversed(client, [transaction.id]);
+  return presentTransaction(transaction, reversed.get(transaction.id));
+}
+
 function parseSystemAccount(name: string, currencyCode: string): { name: string; accountId: Uuid } {
   const system = name === "" ? "cash" : name;
   return { name: system, accountId: systemAccountId(currencyCode, system) };
 }
 
-async function postMovement(
-  engine: Engine,
-  context: CallContext,
-  command: MovementCommand,
-): Promise<TransferResponse> {
+async function postMovement(engine: Engine, context: CallContext, command: MovementCommand): Promise<TransferResponse> {
   return (await postOne(engine, context, command)).answer;
 }
 

@@ -130,6 +130,15 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   "grey.transaction.v1.TransactionService/ReleaseHold": [
     ({ spareHoldId }) => ({ hold_id: spareHoldId, description: "gone", metadata: { team: "a" } }),
   ],
+  "grey.transaction.v1.TransactionService/Reverse": [
+    ({ transactionId }) => ({
+      transaction_id: transactionId,
+      amount: { currency_code: "USD", minor_units: "1" },
+      at_effective_time_of_original: true,
+      description: "wrong",
+      metadata: { team: "a" },
+    }),
+  ],
   "grey.transaction.v1.TransactionService/GetHold": [({ holdId }) => ({ id: holdId })],
   "grey.transaction.v1.TransactionService/ListHolds": [
     ({ walletId }) => ({ wallet_id: walletId, active_only: true, page_size: 2 }),
@@ -600,7 +609,7 @@ describe("bad input", function () {
       return isOneMore("requests") ? undefined : `${label}: answered without keeping the request`;
     const isMovement = error.info.transaction_id !== undefined;
     const expected =
-      error.reason === "REQUEST_ID_REUSED" || error.reason === "HOLD_NOT_FOUND"
+      error.reason === "REQUEST_ID_REUSED" || error.reason === "HOLD_NOT_FOUND" || error.reason === "TRANSACTION_NOT_FOUND"
         ? []
         : isMovement
           ? (["journal", "rejected", "requests"] as const)

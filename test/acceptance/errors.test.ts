@@ -176,6 +176,78 @@ describe("an error", () => {
       ask: (requestId) =>
         grey.transactions.deposit({ ...transfer(2n ** 63n - 1n), requestId, walletId, systemAccount: "" }, HEADERS),
     },
+    {
+      reason: "HOLD_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["hold_id"],
+      ask: (requestId) => grey.transactions.releaseHold({ ...step(randomUUID()), requestId }, HEADERS),
+    },
+    {
+      reason: "HOLD_ENDED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["hold_id", "hold_state", "transaction_id"],
+      ask: async (requestId) => {
+        const id = await hold();
+        await grey.transactions.releaseHold(step(id));
+        return grey.transactions.releaseHold({ ...step(id), requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "HOLD_EXPIRED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["hold_id", "transaction_id"],
+      ask: async (requestId) => {
+        const id = await hold();
+        await admin.query("UPDATE holds SET expire_time = clock_timestamp(), revision = revision + 1 WHERE id = $1", [
+          id,
+        ]);
+        return grey.transactions.releaseHold({ ...step(id), requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "HOLD_EXCEEDED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["hold_id", "remaining_minor_units", "required_minor_units", "currency_code", "transaction_id"],
+      ask: async (requestId) => {
+        const capture = { ...step(await hold()), amount: { currencyCode: "USD", minorUnits: 2n } };
+        return grey.transactions.captureHold({ ...capture, requestId, final: false, to: undefined }, HEADERS);
+      },
+    },
+    {
+      reason: "HOLD_HAS_DESTINATION",
+      code: "FAILED_PRECONDITION",
+      metadata: ["hold_id", "wallet_id", "transaction_id"],
+      ask: async (requestId) => {
+        const capture = { ...step(await hold(await createWallet("USD"))), amount: undefined, final: false };
+        const to = { $case: "toSystemAccount", value: "cash" } as const;
+        return grey.transactions.captureHold({ ...capture, requestId, to }, HEADERS);
+      },
+    },
+    {
+      reason: "NOT_REVERSIBLE",
+      code: "FAILED_PRECONDITION",
+      metadata: ["original_id", "transaction_id"],
+      ask: async (requestId) => grey.transactions.reverse({ ...reversal(await hold()), requestId }, HEADERS),
+    },
+    {
+      reason: "REVERSAL_EXCEEDED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["original_id", "remaining_minor_units", "required_minor_units", "currency_code", "transaction_id"],
+      ask: async (requestId) => {
+        const { transaction } = await grey.transactions.transfer(transfer(1n));
+        await grey.transactions.reverse(reversal(transaction!.id));
+        return grey.transactions.reverse({ ...reversal(transaction!.id), requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "EXPIRY_INVALID",
+      code: "INVALID_ARGUMENT",
+      metadata: ["transaction_id"],
+      ask: async (requestId) => {
+        const expiry = { $case: "expiresIn", value: { seconds: 1n, nanos: 0 } } as const;
+        return grey.transactions.extendHold({ ...step(await hold()), requestId, expiry }, HEADERS);
+      },
+    },
   ];
 
   for (const { reason, code, metadata, ask } of REFUSALS) {
@@ -325,6 +397,21 @@ describe("an error", () => {
 
   function wallet(currencyCode: string) {
     return { requestId: randomUUID(), userId, currencyCode, label: "", initialBalance: undefined, metadata: {} };
+  }
+
+  async function hold(toWalletId = ""): Promise<string> {
+    const amount = { currencyCode: "USD", minorUnits: 1n };
+    const request = { requestId: randomUUID(), walletId, toWalletId, amount, expiry: undefined };
+    return (await grey.transactions.hold({ ...request, description: "", metadata: {} })).hold!.id;
+  }
+
+  function reversal(transactionId: string) {
+    const whole = { amount: undefined, atEffectiveTimeOfOriginal: false };
+    return { requestId: randomUUID(), transactionId, ...whole, description: "", metadata: {} };
+  }
+
+  function step(holdId: string) {
+    return { requestId: randomUUID(), holdId, description: "", metadata: {} };
   }
 
   function transfer(minorUnits: bigint) {

@@ -48,7 +48,10 @@ function rawLine(first: RawConnection, open: () => Promise<RawConnection>): Line
 
   return {
     begin: (message, onEnd) => {
-      const begin = (): (() => void) => connection.begin(message, (end) => onEnd(statusOf(end), undefined, "broken" in end ? undefined : end.pushbackMs));
+      const begin = (): (() => void) =>
+        connection.begin(message, (end) =>
+          onEnd(statusOf(end), undefined, "broken" in end ? undefined : end.pushbackMs),
+        );
       if (!connection.isBroken) return begin();
       let cancel: (() => void) | undefined;
       let isCancelled = false;

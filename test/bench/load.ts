@@ -94,7 +94,9 @@ class CallLoad {
     if (this.#plan.keepsIds && isRefused) this.#refusedIds.push(...pending.call.requestIds());
     const pauseMs = isRefused
       ? (pushbackMs ?? this.#plan.refusedPauseMs)
-      : status.startsWith(BROKEN) ? RECONNECT_AFTER_MS : 0;
+      : status.startsWith(BROKEN)
+        ? RECONNECT_AFTER_MS
+        : 0;
     this.#goOn(pending.line, pauseMs);
   }
 

@@ -35,7 +35,7 @@ describe("holds under two posting engines", function () {
   const planned = fc.record({
     do: fc.constantFrom(
       ...(["hold", "hold", "short", "capture", "capture", "final", "rest", "increase", "extend", "release"] as const),
-      ...(["expire", "deposit", "transfer", "withdrawal", "copy", "freeze", "open", "turn", "settle"] as const),
+      ...(["expire", "deposit", "transfer", "withdrawal", "copy", "copy", "freeze", "open", "turn", "settle"] as const),
     ),
     engine: fc.nat(1),
     from: fc.nat(WALLETS.length - 1),
@@ -52,7 +52,12 @@ describe("holds under two posting engines", function () {
     readonly outcome: Promise<Outcome>;
   }
 
-  function commandOf(plan: Planned, index: number, ids: readonly Uuid[], holdIds: readonly Uuid[]): Command | undefined {
+  function commandOf(
+    plan: Planned,
+    index: number,
+    ids: readonly Uuid[],
+    holdIds: readonly Uuid[],
+  ): Command | undefined {
     const from = ids[plan.from]!;
     const to = ids[plan.to]!;
     const holdId = holdIds[plan.which % holdIds.length];
@@ -68,8 +73,13 @@ describe("holds under two posting engines", function () {
         return transfer(from, to, amount);
       case "withdrawal":
         return withdrawal(from, amount);
+      default:
+        return holdId === undefined ? undefined : stepOf(plan, index, to, holdId);
     }
-    if (holdId === undefined) return undefined;
+  }
+
+  function stepOf(plan: Planned, index: number, to: Uuid, holdId: Uuid): Command | undefined {
+    const amount = plan.amount + 1n;
     switch (plan.do) {
       case "capture":
         return capture(holdId, amount, plan.isForWallet ? { to: { walletId: to } } : {});
@@ -113,7 +123,9 @@ describe("holds under two posting engines", function () {
       }
       const earlier = told[plan.which % Math.max(1, told.length)]?.command;
       const command =
-        plan.do === "copy" && earlier !== undefined && earlier.kind !== 10 ? earlier : commandOf(plan, index, ids, holdIds);
+        plan.do === "copy" && earlier !== undefined && earlier.kind !== 10
+          ? earlier
+          : commandOf(plan, index, ids, holdIds);
       if (command === undefined) continue;
       const outcome = post(plan.engine, command);
       // A caller knows a hold only once it is answered.
@@ -155,11 +167,17 @@ describe("holds under two posting engines", function () {
           const verdicts = decideWork(model, { commands: [command], mode: "INDEPENDENT" }, answered);
           const [decided] = verdicts.filter((one): one is Decided => "decision" in one);
           const decision = decided?.decision;
-          expect(decision, `${command.kind} at ${transaction.journalIndex}: ${JSON.stringify(verdicts, show)}`).not.to.equal(undefined);
+          expect(
+            decision,
+            `${command.kind} at ${transaction.journalIndex}: ${JSON.stringify(verdicts, show)}`,
+          ).not.to.equal(undefined);
           expect(transaction.failure).to.deep.equal("failure" in decision! ? decision.failure : null);
           expect(transaction.entries).to.deep.equal("entries" in decision! ? decision.entries : []);
-          for (const [id, one] of model.holds) if (one.createTime === null || one.expireTime === null) model.holds.set(id, settled(one, transaction.createTime));
-          const after = "entries" in decision! && decision.hold !== null ? settled(decision.hold, transaction.createTime) : null;
+          for (const [id, one] of model.holds)
+            if (one.createTime === null || one.expireTime === null)
+              model.holds.set(id, settled(one, transaction.createTime));
+          const after =
+            "entries" in decision! && decision.hold !== null ? settled(decision.hold, transaction.createTime) : null;
           expect(transaction.hold).to.deep.equal(after);
           if (after !== null) model.holds.set(after.id, after);
           answered.set(requestKey(command), transaction);
@@ -185,12 +203,19 @@ describe("holds under two posting engines", function () {
           expect(transaction.requestId).to.equal(command.requestId);
         });
       }),
-      { numRuns: 40 },
+      { numRuns: 60 },
     );
     // A plan that never meets these proves little.
     expect([...seen]).to.include.members([
-      ...["POSTED 5", "POSTED 6", "POSTED 7", "POSTED 8", "POSTED 9", "POSTED 10", "REPLAYED", "HOLD_NOT_FOUND"],
-      ...["HOLD_ENDED", "HOLD_EXPIRED", "HOLD_EXCEEDED", "HOLD_HAS_DESTINATION", "INSUFFICIENT_FUNDS", "WALLET_FROZEN"],
+      ...[5, 6, 7, 8, 9, 10].map((kind) => `POSTED ${kind}`),
+      "REPLAYED",
+      "HOLD_NOT_FOUND",
+      "HOLD_ENDED",
+      "HOLD_EXPIRED",
+      "HOLD_EXCEEDED",
+      "HOLD_HAS_DESTINATION",
+      "INSUFFICIENT_FUNDS",
+      "WALLET_FROZEN",
     ]);
     await assertBooksAddUp(books.database);
   });

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import type pg from "pg";
 import { CreateCurrencyRequest, IntegrityLaw } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { HoldRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {
@@ -20,6 +21,7 @@ const TABLES = [
   "wallets",
   "accounts",
   "transactions",
+  "holds",
   "entries",
   "requests",
   "journal_head",
@@ -41,6 +43,9 @@ interface Lively {
   readonly paidIndex: bigint;
   readonly nextIndex: bigint;
   readonly size: bigint;
+  /** A USD wallet, and the hold of 5 minor units on its money. */
+  readonly holder: Uuid;
+  readonly held: Uuid;
 }
 
 type Named = readonly [law: keyof typeof IntegrityLaw, subject: string | bigint];
@@ -57,6 +62,42 @@ interface Tampering {
 const NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 const TAMPERINGS: readonly Tampering[] = [
+  {
+    title: "a transfer is passed off as the reversal of another one",
+    sql: ({ paid, paidBefore }) => `UPDATE transactions SET reverses_id = '${paidBefore}' WHERE id = '${paid}'`,
+    named: ({ paid, paidBefore }) => [
+      ["REVERSALS_WITHIN_ORIGINAL", paidBefore],
+      ["REVERSALS_WITHIN_ORIGINAL", paid],
+    ],
+  },
+  {
+    title: "a hold is raised",
+    sql: ({ held }) => `UPDATE holds SET amount = amount + 1 WHERE id = '${held}'`,
+    named: ({ holder, held }) => [
+      ["PENDING_IS_SUM_OF_HOLDS", holder],
+      ["HOLD_MATCHES_STEPS", held],
+    ],
+  },
+  {
+    title: "held money is set free without ending its hold",
+    sql: ({ holder }) => `
+      UPDATE accounts SET pending_debits = 0 WHERE id = '${holder}';
+      UPDATE entries SET pending_debits_after = NULL WHERE account_id = '${holder}'`,
+    named: ({ holder }) => [["PENDING_IS_SUM_OF_HOLDS", holder]],
+  },
+  {
+    title: "a hold is made to last longer",
+    sql: ({ held }) => `UPDATE holds SET expire_time = expire_time + interval '1 day' WHERE id = '${held}'`,
+    named: ({ held }) => [["HOLD_MATCHES_STEPS", held]],
+  },
+  {
+    title: "a hold is deleted together with what it makes pending",
+    sql: ({ holder, held }) => `
+      DELETE FROM holds WHERE id = '${held}';
+      UPDATE accounts SET pending_debits = 0 WHERE id = '${holder}';
+      UPDATE entries SET pending_debits_after = NULL WHERE account_id = '${holder}'`,
+    named: ({ held }) => [["HOLD_MATCHES_STEPS", held]],
+  },
   {
     title: "an entry's amount is edited",
     sql: ({ a, paid }) =>
@@ -374,6 +415,9 @@ describe("the integrity check", () => {
     const spender = (await makeWallet(clients, { minorUnits: 50n })).id;
     await transactions.withdraw(withdrawRequest(spender, 20n));
     await refusal(transactions.withdraw(withdrawRequest(spender, 31n)));
+    const { hold } = await transactions.hold(
+      HoldRequest.fromPartial({ requestId: newId(), walletId: spender, amount: money(5n) }),
+    );
     const before = await transactions.transfer(transferRequest(a, b, 1_000n));
     const refused = await refusal(transactions.transfer(transferRequest(b, a, 5_000n)));
     const request = transferRequest(a, b, 3_000n);
@@ -393,6 +437,8 @@ describe("the integrity check", () => {
       paidIndex: transaction!.journalIndex,
       nextIndex: next.transaction!.journalIndex,
       size: rows[0]!.size,
+      holder: spender,
+      held: hold!.id,
     };
   }
 

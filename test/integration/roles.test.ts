@@ -14,6 +14,7 @@ const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
   wallets: "all",
   accounts: "all",
   journal_head: "all",
+  holds: ["amount", "captured", "state", "expire_time", "update_time", "revision"],
   requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure"],
 };
 const MAY_INSERT = [
@@ -22,6 +23,7 @@ const MAY_INSERT = [
   "wallets",
   "accounts",
   "transactions",
+  "holds",
   "entries",
   "requests",
   "journal_batches",

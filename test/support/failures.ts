@@ -64,6 +64,16 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
   ],
   HOLD_HAS_DESTINATION: [{ reason: "HOLD_HAS_DESTINATION", holdId: "h1", walletId: "w1" }],
   EXPIRY_INVALID: [{ reason: "EXPIRY_INVALID" }],
+  NOT_REVERSIBLE: [{ reason: "NOT_REVERSIBLE", originalId: "t1" }],
+  REVERSAL_EXCEEDED: [
+    {
+      reason: "REVERSAL_EXCEEDED",
+      originalId: "t1",
+      currencyCode: "USD",
+      remainingMinorUnits: 0n,
+      requiredMinorUnits: 1n,
+    },
+  ],
   BATCH_ABORTED: [{ reason: "BATCH_ABORTED", culpritIndex: 3, culpritReason: "INSUFFICIENT_FUNDS" }],
   OVERLOADED: [{ reason: "OVERLOADED" }],
   DATABASE_UNAVAILABLE: [{ reason: "DATABASE_UNAVAILABLE" }],

@@ -37,8 +37,15 @@ function usd(amountMinor: bigint): NonNullable<HoldStepCommand["amount"]> {
 }
 
 /** @param amountMinor null: all that is left */
-export function capture(holdId: Uuid, amountMinor: bigint | null, over: Partial<HoldStepCommand> = {}): HoldStepCommand {
-  return step(TRANSACTION_KIND.HOLD_CAPTURE, holdId, { amount: amountMinor === null ? null : usd(amountMinor), ...over });
+export function capture(
+  holdId: Uuid,
+  amountMinor: bigint | null,
+  over: Partial<HoldStepCommand> = {},
+): HoldStepCommand {
+  return step(TRANSACTION_KIND.HOLD_CAPTURE, holdId, {
+    amount: amountMinor === null ? null : usd(amountMinor),
+    ...over,
+  });
 }
 
 export function increase(holdId: Uuid, amountMinor: bigint): HoldStepCommand {

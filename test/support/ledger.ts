@@ -90,7 +90,12 @@ function command(
   return { caller: LOCAL_CALLER, requestId: newId(), transactionId: newId(), system: null, ...MOVEMENT, ...over };
 }
 
-export function transfer(from: Uuid, to: Uuid, amountMinor: bigint, over: Partial<MovementCommand> = {}): MovementCommand {
+export function transfer(
+  from: Uuid,
+  to: Uuid,
+  amountMinor: bigint,
+  over: Partial<MovementCommand> = {},
+): MovementCommand {
   return command({ kind: TRANSACTION_KIND.TRANSFER, debitAccountId: from, creditAccountId: to, amountMinor, ...over });
 }
 

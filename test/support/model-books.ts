@@ -12,6 +12,14 @@ export class ModelBooks extends Map<Uuid, Book> implements Books {
     return this.holds.get(id);
   }
 
+  original(): undefined {
+    return undefined;
+  }
+
+  setReversed(): void {
+    throw new Error("this model knows no transactions");
+  }
+
   setHold(hold: Hold): void {
     this.holds.set(hold.id, hold);
   }

@@ -9,7 +9,10 @@ const RETRY_AFTER_MS = 500;
 /** A server that answers so many calls a second, one after the other, and callers who wait until their deadline. */
 class Simulation {
   now = 0;
-  readonly admission = new Admission({ callsInFlightMax: MAX, callWaitMs: WAIT_MS, retryAfterMs: RETRY_AFTER_MS }, () => this.now);
+  readonly admission = new Admission(
+    { callsInFlightMax: MAX, callWaitMs: WAIT_MS, retryAfterMs: RETRY_AFTER_MS },
+    () => this.now,
+  );
   readonly #queue: number[] = [];
   /** Calls that were answered in time in the latest run. */
   good = 0;

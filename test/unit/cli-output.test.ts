@@ -95,6 +95,9 @@ function transaction(fields: Partial<Transaction>): Transaction {
   return {
     id: "t",
     holdId: "",
+    reversesId: "",
+    reversed: undefined,
+    reversalIds: [],
     requestId: "r",
     kind: TransactionKind.DEPOSIT,
     state: TransactionState.POSTED,

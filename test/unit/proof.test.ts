@@ -65,16 +65,14 @@ describe("the proof that a request keeps the rules", () => {
         .filter((bytes) => bytes.length < 20_000);
       const one = fc.constantFrom(...samples);
       const change = fc.option(fc.record({ at: fc.nat(300), byte: fc.nat(255), cut: fc.boolean() }), { freq: 1 });
-      const messages = fc
-        .tuple(one, fc.option(one, { freq: 1 }), change)
-        .map(([first, second, changed]) => {
-          const bytes = Buffer.concat([first, second ?? Buffer.of()]);
-          if (changed === null || bytes.length === 0) return bytes;
-          const at = changed.at % bytes.length;
-          if (changed.cut) return bytes.subarray(0, at);
-          bytes[at] = changed.byte;
-          return bytes;
-        });
+      const messages = fc.tuple(one, fc.option(one, { freq: 1 }), change).map(([first, second, changed]) => {
+        const bytes = Buffer.concat([first, second ?? Buffer.of()]);
+        if (changed === null || bytes.length === 0) return bytes;
+        const at = changed.at % bytes.length;
+        if (changed.cut) return bytes.subarray(0, at);
+        bytes[at] = changed.byte;
+        return bytes;
+      });
       const assertSound = (bytes: Buffer): void => {
         if (!proof(bytes, 0, bytes.length)) return;
         const full = check(bytes);

@@ -46,7 +46,12 @@ const ASKED = {
   terms: null,
 };
 
-function transfer(debitAccountId: string, creditAccountId: string, amountMinor: bigint, currencyCode = "USD"): MovementCommand {
+function transfer(
+  debitAccountId: string,
+  creditAccountId: string,
+  amountMinor: bigint,
+  currencyCode = "USD",
+): MovementCommand {
   return {
     ...ASKED,
     kind: TRANSACTION_KIND.TRANSFER,

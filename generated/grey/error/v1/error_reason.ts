@@ -80,6 +80,16 @@ export enum ErrorReason {
   HOLD_HAS_DESTINATION = 50,
   /** EXPIRY_INVALID - The hold would expire in the past, more than 400 days ahead, or (ExtendHold) no later than it does. Metadata: `transaction_id`. */
   EXPIRY_INVALID = 51,
+  /**
+   * NOT_REVERSIBLE - The transaction cannot be reversed: it was rejected, only changed what is pending, or is a reversal itself. Metadata:
+   * `original_id`, `transaction_id`.
+   */
+  NOT_REVERSIBLE = 52,
+  /**
+   * REVERSAL_EXCEEDED - Less is left of the transaction than is to be reversed. Metadata: `original_id`, `remaining_minor_units`,
+   * `required_minor_units`, `currency_code`, `transaction_id`.
+   */
+  REVERSAL_EXCEEDED = 53,
   /** OVERLOADED - The service has as much to do as it takes on; nothing was posted. google.rpc.RetryInfo says when to try again. */
   OVERLOADED = 60,
   /** DATABASE_UNAVAILABLE - The database cannot be reached; nothing was written. google.rpc.RetryInfo says when to try again. */
@@ -178,6 +188,12 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 51:
     case "ERROR_REASON_EXPIRY_INVALID":
       return ErrorReason.EXPIRY_INVALID;
+    case 52:
+    case "ERROR_REASON_NOT_REVERSIBLE":
+      return ErrorReason.NOT_REVERSIBLE;
+    case 53:
+    case "ERROR_REASON_REVERSAL_EXCEEDED":
+      return ErrorReason.REVERSAL_EXCEEDED;
     case 60:
     case "ERROR_REASON_OVERLOADED":
       return ErrorReason.OVERLOADED;
@@ -257,6 +273,10 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_HOLD_HAS_DESTINATION";
     case ErrorReason.EXPIRY_INVALID:
       return "ERROR_REASON_EXPIRY_INVALID";
+    case ErrorReason.NOT_REVERSIBLE:
+      return "ERROR_REASON_NOT_REVERSIBLE";
+    case ErrorReason.REVERSAL_EXCEEDED:
+      return "ERROR_REASON_REVERSAL_EXCEEDED";
     case ErrorReason.OVERLOADED:
       return "ERROR_REASON_OVERLOADED";
     case ErrorReason.DATABASE_UNAVAILABLE:

@@ -97,6 +97,8 @@ export enum IntegrityLaw {
   PENDING_IS_SUM_OF_HOLDS = 12,
   /** HOLD_MATCHES_STEPS - A hold is as its latest step left it, and what was captured is the sum of its captures. */
   HOLD_MATCHES_STEPS = 13,
+  /** REVERSALS_WITHIN_ORIGINAL - The reversals of a transaction are its mirror, and no more than it in sum. */
+  REVERSALS_WITHIN_ORIGINAL = 14,
   UNRECOGNIZED = -1,
 }
 
@@ -144,6 +146,9 @@ export function integrityLawFromJSON(object: any): IntegrityLaw {
     case 13:
     case "INTEGRITY_LAW_HOLD_MATCHES_STEPS":
       return IntegrityLaw.HOLD_MATCHES_STEPS;
+    case 14:
+    case "INTEGRITY_LAW_REVERSALS_WITHIN_ORIGINAL":
+      return IntegrityLaw.REVERSALS_WITHIN_ORIGINAL;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -181,6 +186,8 @@ export function integrityLawToJSON(object: IntegrityLaw): string {
       return "INTEGRITY_LAW_PENDING_IS_SUM_OF_HOLDS";
     case IntegrityLaw.HOLD_MATCHES_STEPS:
       return "INTEGRITY_LAW_HOLD_MATCHES_STEPS";
+    case IntegrityLaw.REVERSALS_WITHIN_ORIGINAL:
+      return "INTEGRITY_LAW_REVERSALS_WITHIN_ORIGINAL";
     case IntegrityLaw.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -38,6 +38,8 @@ export enum TransactionKind {
   HOLD_RELEASE = 9,
   /** HOLD_EXPIRY - Held money that was given free because the hold's time had passed. */
   HOLD_EXPIRY = 10,
+  /** REVERSAL - A transaction that was undone, in full or in part. */
+  REVERSAL = 11,
   UNRECOGNIZED = -1,
 }
 
@@ -76,6 +78,9 @@ export function transactionKindFromJSON(object: any): TransactionKind {
     case 10:
     case "TRANSACTION_KIND_HOLD_EXPIRY":
       return TransactionKind.HOLD_EXPIRY;
+    case 11:
+    case "TRANSACTION_KIND_REVERSAL":
+      return TransactionKind.REVERSAL;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -107,6 +112,8 @@ export function transactionKindToJSON(object: TransactionKind): string {
       return "TRANSACTION_KIND_HOLD_RELEASE";
     case TransactionKind.HOLD_EXPIRY:
       return "TRANSACTION_KIND_HOLD_EXPIRY";
+    case TransactionKind.REVERSAL:
+      return "TRANSACTION_KIND_REVERSAL";
     case TransactionKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -312,6 +319,14 @@ export interface Transaction {
     | undefined;
   /** The hold that it is a step of, with the same id as the transaction that made it; empty for none. */
   holdId: string;
+  /** The transaction that it reverses, or was to; empty for none. */
+  reversesId: string;
+  /** What was reversed of it by now. Only GetTransaction and ListTransactions tell; unset elsewhere, and when nothing was. */
+  reversed:
+    | Money
+    | undefined;
+  /** The transactions that reversed it by now, the first first; told where `reversed` is. */
+  reversalIds: string[];
 }
 
 export interface Transaction_MetadataEntry {
@@ -524,6 +539,9 @@ function createBaseTransaction(): Transaction {
     creditAccountId: "",
     amount: undefined,
     holdId: "",
+    reversesId: "",
+    reversed: undefined,
+    reversalIds: [],
   };
 }
 
@@ -576,6 +594,15 @@ export const Transaction: MessageFns<Transaction> = {
     }
     if (message.holdId !== "") {
       writer.uint32(122).string(message.holdId);
+    }
+    if (message.reversesId !== "") {
+      writer.uint32(130).string(message.reversesId);
+    }
+    if (message.reversed !== undefined) {
+      Money.encode(message.reversed, writer.uint32(138).fork()).join();
+    }
+    for (const v of message.reversalIds) {
+      writer.uint32(146).string(v!);
     }
     return writer;
   },
@@ -716,6 +743,30 @@ export const Transaction: MessageFns<Transaction> = {
             message.holdId = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.reversesId = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.reversed = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.reversalIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -786,6 +837,17 @@ export const Transaction: MessageFns<Transaction> = {
         : isSet(object.hold_id)
         ? globalThis.String(object.hold_id)
         : "",
+      reversesId: isSet(object.reversesId)
+        ? globalThis.String(object.reversesId)
+        : isSet(object.reverses_id)
+        ? globalThis.String(object.reverses_id)
+        : "",
+      reversed: isSet(object.reversed) ? Money.fromJSON(object.reversed) : undefined,
+      reversalIds: globalThis.Array.isArray(object?.reversalIds)
+        ? object.reversalIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.reversal_ids)
+        ? object.reversal_ids.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -842,6 +904,15 @@ export const Transaction: MessageFns<Transaction> = {
     if (message.holdId !== "") {
       obj.holdId = message.holdId;
     }
+    if (message.reversesId !== "") {
+      obj.reversesId = message.reversesId;
+    }
+    if (message.reversed !== undefined) {
+      obj.reversed = Money.toJSON(message.reversed);
+    }
+    if (message.reversalIds?.length) {
+      obj.reversalIds = message.reversalIds;
+    }
     return obj;
   },
 
@@ -881,6 +952,11 @@ export const Transaction: MessageFns<Transaction> = {
       ? Money.fromPartial(object.amount)
       : undefined;
     message.holdId = object.holdId ?? "";
+    message.reversesId = object.reversesId ?? "";
+    message.reversed = (object.reversed !== undefined && object.reversed !== null)
+      ? Money.fromPartial(object.reversed)
+      : undefined;
+    message.reversalIds = object.reversalIds?.map((e) => e) || [];
     return message;
   },
 };

@@ -544,6 +544,44 @@ export interface ReleaseHoldResponse {
   replayed: boolean;
 }
 
+/** ReverseRequest asks to undo a transaction. */
+export interface ReverseRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The transaction to undo: a deposit, withdrawal, transfer, opening or captured hold that was posted. */
+  transactionId: string;
+  /** How much of it: more than 0 minor units, no more than is not reversed yet. Unset: all of that. */
+  amount:
+    | Money
+    | undefined;
+  /** Whether it takes effect when the original did; else when it is recorded. */
+  atEffectiveTimeOfOriginal: boolean;
+  /** What it is for, for people: at most 500 characters without control characters. */
+  description: string;
+  /**
+   * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
+   * most 512 characters without control characters.
+   */
+  metadata: { [key: string]: string };
+}
+
+export interface ReverseRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** ReverseResponse holds what was posted. */
+export interface ReverseResponse {
+  /** The transaction, with its entries: the original's sides changed. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The balances right after it, of every wallet it touched. */
+  balances: Balance[];
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
 /** GetHoldRequest names one hold. */
 export interface GetHoldRequest {
   /** The hold's UUID. */
@@ -4926,6 +4964,394 @@ export const ReleaseHoldResponse: MessageFns<ReleaseHoldResponse> = {
   },
 };
 
+function createBaseReverseRequest(): ReverseRequest {
+  return {
+    requestId: "",
+    transactionId: "",
+    amount: undefined,
+    atEffectiveTimeOfOriginal: false,
+    description: "",
+    metadata: {},
+  };
+}
+
+export const ReverseRequest: MessageFns<ReverseRequest> = {
+  encode(message: ReverseRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.transactionId !== "") {
+      writer.uint32(18).string(message.transactionId);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(26).fork()).join();
+    }
+    if (message.atEffectiveTimeOfOriginal !== false) {
+      writer.uint32(32).bool(message.atEffectiveTimeOfOriginal);
+    }
+    if (message.description !== "") {
+      writer.uint32(42).string(message.description);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      ReverseRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReverseRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReverseRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.transactionId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.atEffectiveTimeOfOriginal = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = ReverseRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.metadata[entry6.key] = entry6.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReverseRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      transactionId: isSet(object.transactionId)
+        ? globalThis.String(object.transactionId)
+        : isSet(object.transaction_id)
+        ? globalThis.String(object.transaction_id)
+        : "",
+      amount: isSet(object.amount) ? Money.fromJSON(object.amount) : undefined,
+      atEffectiveTimeOfOriginal: isSet(object.atEffectiveTimeOfOriginal)
+        ? globalThis.Boolean(object.atEffectiveTimeOfOriginal)
+        : isSet(object.at_effective_time_of_original)
+        ? globalThis.Boolean(object.at_effective_time_of_original)
+        : false,
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: ReverseRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.transactionId !== "") {
+      obj.transactionId = message.transactionId;
+    }
+    if (message.amount !== undefined) {
+      obj.amount = Money.toJSON(message.amount);
+    }
+    if (message.atEffectiveTimeOfOriginal !== false) {
+      obj.atEffectiveTimeOfOriginal = message.atEffectiveTimeOfOriginal;
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReverseRequest>, I>>(base?: I): ReverseRequest {
+    return ReverseRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReverseRequest>, I>>(object: I): ReverseRequest {
+    const message = createBaseReverseRequest();
+    message.requestId = object.requestId ?? "";
+    message.transactionId = object.transactionId ?? "";
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
+    message.atEffectiveTimeOfOriginal = object.atEffectiveTimeOfOriginal ?? false;
+    message.description = object.description ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseReverseRequest_MetadataEntry(): ReverseRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const ReverseRequest_MetadataEntry: MessageFns<ReverseRequest_MetadataEntry> = {
+  encode(message: ReverseRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReverseRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReverseRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReverseRequest_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: ReverseRequest_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReverseRequest_MetadataEntry>, I>>(base?: I): ReverseRequest_MetadataEntry {
+    return ReverseRequest_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReverseRequest_MetadataEntry>, I>>(object: I): ReverseRequest_MetadataEntry {
+    const message = createBaseReverseRequest_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseReverseResponse(): ReverseResponse {
+  return { transaction: undefined, balances: [], replayed: false };
+}
+
+export const ReverseResponse: MessageFns<ReverseResponse> = {
+  encode(message: ReverseResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(24).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReverseResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReverseResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReverseResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: ReverseResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReverseResponse>, I>>(base?: I): ReverseResponse {
+    return ReverseResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReverseResponse>, I>>(object: I): ReverseResponse {
+    const message = createBaseReverseResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
 function createBaseGetHoldRequest(): GetHoldRequest {
   return { id: "" };
 }
@@ -5444,6 +5870,21 @@ export const TransactionServiceService = {
     responseSerialize: (value: ListHoldsResponse): Buffer => Buffer.from(ListHoldsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListHoldsResponse => ListHoldsResponse.decode(value),
   },
+  /**
+   * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
+   * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
+   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  reverse: {
+    path: "/grey.transaction.v1.TransactionService/Reverse" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReverseRequest): Buffer => Buffer.from(ReverseRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReverseRequest => ReverseRequest.decode(value),
+    responseSerialize: (value: ReverseResponse): Buffer => Buffer.from(ReverseResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReverseResponse => ReverseResponse.decode(value),
+  },
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction: {
     path: "/grey.transaction.v1.TransactionService/GetTransaction" as const,
@@ -5530,6 +5971,13 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   getHold: handleUnaryCall<GetHoldRequest, GetHoldResponse>;
   /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
   listHolds: handleUnaryCall<ListHoldsRequest, ListHoldsResponse>;
+  /**
+   * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
+   * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
+   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  reverse: handleUnaryCall<ReverseRequest, ReverseResponse>;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction: handleUnaryCall<GetTransactionRequest, GetTransactionResponse>;
   /**
@@ -5751,6 +6199,27 @@ export interface TransactionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
+   * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
+   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  reverse(
+    request: ReverseRequest,
+    callback: (error: ServiceError | null, response: ReverseResponse) => void,
+  ): ClientUnaryCall;
+  reverse(
+    request: ReverseRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReverseResponse) => void,
+  ): ClientUnaryCall;
+  reverse(
+    request: ReverseRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReverseResponse) => void,
   ): ClientUnaryCall;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction(

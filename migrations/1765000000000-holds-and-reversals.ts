@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from "typeorm";
 
 /**
- * Holds: money that is reserved, and captured or released later.
+ * Holds: money that is reserved, and captured or released later. Reversals: transactions that undo others.
  *
  * Why each step of a hold has a row in `entries`, though it may move nothing: the account's history then says what was
  * pending at any time, and its sequence counts every change of the account.
@@ -11,7 +11,7 @@ import type { MigrationInterface, QueryRunner } from "typeorm";
  * Why post_batch_2 looks at the clock: decisions are made before; whether a hold has expired is settled by the time at
  * which its step is recorded.
  */
-export class Holds1765000000000 implements MigrationInterface {
+export class HoldsAndReversals1765000000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
     await queryRunner.query(SCHEMA);
     await queryRunner.query(POST_BATCH);
@@ -34,6 +34,7 @@ export class Holds1765000000000 implements MigrationInterface {
         DROP COLUMN hold_state,
         DROP COLUMN hold_expire_time,
         DROP COLUMN terms,
+        DROP COLUMN reverses_id,
         ALTER COLUMN credit_account_id SET NOT NULL;
       ALTER TABLE transactions
         ADD CONSTRAINT transactions_amount CHECK (amount > 0),
@@ -53,7 +54,9 @@ ALTER TABLE transactions
   ADD COLUMN hold_captured bigint,
   ADD COLUMN hold_state smallint,
   ADD COLUMN hold_expire_time timestamptz,
-  ADD COLUMN terms text;
+  ADD COLUMN terms text,
+  ADD COLUMN reverses_id uuid;
+CREATE INDEX transactions_reverses ON transactions (reverses_id, journal_index) WHERE reverses_id IS NOT NULL AND state = 1;
 ALTER TABLE transactions
   ADD CONSTRAINT transactions_amount CHECK (amount > 0 OR hold_id IS NOT NULL),
   ADD CONSTRAINT transactions_posted_has_entries
@@ -117,6 +120,7 @@ CREATE FUNCTION post_batch_2(
   p_effective_times timestamptz[],
   p_failures text[],
   p_terms text[],
+  p_reverses_ids uuid[],
   -- Of the transactions that have to do with holds or pending sums; empty in most batches.
   p_entry_amounts bigint[],
   p_debit_pending_debits bigint[],
@@ -214,17 +218,17 @@ BEGIN
   -- The arrays about holds and pending sums are as long as the others, or empty: unnest fills up with nulls.
   INSERT INTO transactions (id, journal_index, kind, state, caller, request_id, debit_account_id, credit_account_id,
     debit_sequence, credit_sequence, currency_code, amount, description, metadata, create_time, effective_time, failure,
-    terms, hold_id, hold_amount, hold_captured, hold_state, hold_expire_time)
+    terms, reverses_id, hold_id, hold_amount, hold_captured, hold_state, hold_expire_time)
   SELECT id, post_batch_2.first_index + position - 1, kind, state, caller, request_id, debit_account_id,
     credit_account_id, debit_sequence, credit_sequence, currency_code, amount, description, metadata::jsonb, v_now,
-    effective_time, failure, terms, hold_id, hold_amount, hold_captured, hold_state,
+    effective_time, failure, terms, reverses_id, hold_id, hold_amount, hold_captured, hold_state,
     coalesce(hold_expire_time, v_now + hold_expires_in * interval '1 microsecond')
   FROM unnest(p_ids, p_kinds, p_states, p_callers, p_request_ids, p_debit_account_ids, p_credit_account_ids,
     p_debit_sequences, p_credit_sequences, p_currency_codes, p_amounts, p_descriptions, p_metadata, p_effective_times,
-    p_failures, p_terms, p_step_hold_ids, p_step_amounts, p_step_captured, p_step_states, p_step_expire_times,
+    p_failures, p_terms, p_reverses_ids, p_step_hold_ids, p_step_amounts, p_step_captured, p_step_states, p_step_expire_times,
     p_step_expires_in) WITH ORDINALITY AS t (id, kind, state, caller, request_id, debit_account_id, credit_account_id,
     debit_sequence, credit_sequence, currency_code, amount, description, metadata, effective_time, failure, terms,
-    hold_id, hold_amount, hold_captured, hold_state, hold_expire_time, hold_expires_in, position);
+    reverses_id, hold_id, hold_amount, hold_captured, hold_state, hold_expire_time, hold_expires_in, position);
 
   INSERT INTO entries (account_id, sequence, transaction_id, journal_index, amount, balance_after, create_time,
     pending_debits_after, pending_credits_after)
