@@ -1,7 +1,8 @@
 import type { MigrationInterface, QueryRunner } from "typeorm";
 
 /**
- * Holds: money that is reserved, and captured or released later. Reversals: transactions that undo others.
+ * Holds: money that is reserved, and captured or released later. Reversals: transactions that undo others. Why a wallet was
+ * frozen or closed.
  *
  * Why each step of a hold has a row in `entries`, though it may move nothing: the account's history then says what was
  * pending at any time, and its sequence counts every change of the account.
@@ -21,6 +22,7 @@ export class HoldsAndReversals1765000000000 implements MigrationInterface {
     await queryRunner.query(`
       DROP FUNCTION post_batch_2;
       DROP TABLE holds;
+      ALTER TABLE wallets DROP COLUMN state_reason;
       ALTER TABLE entries
         DROP COLUMN pending_debits_after,
         DROP COLUMN pending_credits_after,
@@ -45,6 +47,8 @@ export class HoldsAndReversals1765000000000 implements MigrationInterface {
 }
 
 const SCHEMA = `
+ALTER TABLE wallets ADD COLUMN state_reason varchar(500) NOT NULL DEFAULT '';
+
 ALTER TABLE transactions
   DROP CONSTRAINT transactions_amount,
   DROP CONSTRAINT transactions_posted_has_entries,

@@ -21,6 +21,16 @@ export type Failure =
   | { readonly reason: "WALLET_NOT_FOUND"; readonly walletId: string }
   | { readonly reason: "WALLET_FROZEN"; readonly walletId: string }
   | { readonly reason: "WALLET_CLOSED"; readonly walletId: string }
+  | { readonly reason: "WALLET_NOT_FROZEN"; readonly walletId: string }
+  | { readonly reason: "WALLET_NOT_CLOSED"; readonly walletId: string }
+  | {
+      readonly reason: "WALLET_NOT_EMPTY";
+      readonly walletId: string;
+      readonly currencyCode: string;
+      readonly postedMinorUnits: bigint;
+      readonly pendingOutgoingMinorUnits: bigint;
+      readonly pendingIncomingMinorUnits: bigint;
+    }
   | {
       readonly reason: "ACCOUNT_NOT_FOUND";
       readonly accountId?: string;

@@ -81,7 +81,11 @@ export function addMovementCommands(program: Command): void {
 
 /** `grey reverse`. */
 export function addReverseCommand(program: Command): void {
-  addMovement(program, "reverse <transaction> [amount...]", "undo a transaction: an amount, or all that is not reversed yet")
+  addMovement(
+    program,
+    "reverse <transaction> [amount...]",
+    "undo a transaction: an amount, or all that is not reversed yet",
+  )
     .option("--at-effective-time", "let it take effect when the original did")
     .addHelpText("after", help(`reverse ${TRANSACTION}`, `reverse ${TRANSACTION} 5.00 USD --description "one of two"`))
     .action(

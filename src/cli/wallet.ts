@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import {
   CreateWalletResponse,
+  FreezeWalletResponse,
   GetBalanceResponse,
   GetWalletResponse,
   ListWalletsResponse,
@@ -30,7 +31,7 @@ interface CreateOptions extends ChangeOptions {
 }
 
 export function addWalletCommands(program: Command): void {
-  const wallet = program.command("wallet").description("open, show and list wallets");
+  const wallet = program.command("wallet").description("open, show, list, freeze and close wallets");
 
   wallet
     .command("create <user> <currency>")
@@ -99,6 +100,37 @@ export function addWalletCommands(program: Command): void {
         print(renderWallets(page.items, await session.currencies()), moreLine(page, "--limit shows more"));
       }),
     );
+
+  addStateCommands(wallet);
+}
+
+const STATE_VERBS = [
+  ["freeze", "keep a wallet from every movement until it is unfrozen", WalletServiceService.freezeWallet],
+  ["unfreeze", "let a frozen wallet take part in movements again", WalletServiceService.unfreezeWallet],
+  ["close", "end the use of an empty wallet", WalletServiceService.closeWallet],
+  ["reopen", "let a closed wallet take part in movements again", WalletServiceService.reopenWallet],
+] as const;
+
+function addStateCommands(wallet: Command): void {
+  for (const [verb, description, method] of STATE_VERBS) {
+    wallet
+      .command(`${verb} <wallet>`)
+      .description(description)
+      .requiredOption("--reason <text>", "why, for operators; it should name nobody")
+      .addOption(requestIdOption())
+      .addHelpText(
+        "after",
+        examples(`wallet ${verb} 01890a5d-ac96-774b-bcce-b302099a8057 --reason "case 2026-17"`) + ABOUT_REQUEST_ID,
+      )
+      .action((walletId: string, options: { reason: string; requestId?: string }, command: Command) =>
+        withSession(command, async (session) => {
+          const requestId = session.requestId(options.requestId);
+          const reply = await session.call(method, { requestId, walletId, reason: options.reason });
+          if (session.json) return printJson(FreezeWalletResponse.toJSON(reply));
+          print(renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed)));
+        }),
+      );
+  }
 }
 
 export function addBalanceCommand(program: Command): void {
@@ -124,6 +156,7 @@ function renderWallet(wallet: Wallet, more: readonly (readonly [string, string])
     ["currency", wallet.currencyCode],
     ["label", wallet.label],
     ["state", showEnum(WalletState, wallet.state)],
+    ["reason", wallet.stateReason],
     ["metadata", showMetadata(wallet.metadata)],
     ["created", created],
     ["updated", updated === created ? "" : updated],

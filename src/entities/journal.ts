@@ -11,6 +11,9 @@ export const RECORD_TYPE = {
   WALLET_UPDATED: 7,
   CURRENCY_CREATED: 8,
   WALLET_CLOSED: 9,
+  WALLET_FROZEN: 10,
+  WALLET_UNFROZEN: 11,
+  WALLET_REOPENED: 12,
 } as const;
 export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
 

@@ -9,6 +9,10 @@ export const REQUEST_METHOD = {
   CREATE_WALLET: 5,
   UPDATE_WALLET: 6,
   CREATE_CURRENCY: 7,
+  FREEZE_WALLET: 8,
+  UNFREEZE_WALLET: 9,
+  CLOSE_WALLET: 10,
+  REOPEN_WALLET: 11,
 } as const;
 export type RequestMethod = (typeof REQUEST_METHOD)[keyof typeof REQUEST_METHOD];
 

@@ -6,7 +6,9 @@ export interface Wallet {
   readonly userId: string;
   label: string;
   metadata: Record<string, string>;
-  /** Counts the changes of label and metadata; the etag is made of it. */
+  /** Why it was frozen, unfrozen, closed or reopened last; empty when it never was. */
+  stateReason: string;
+  /** Counts the changes of label, metadata and state; the etag is made of it. */
   revision: number;
   readonly createTime: Date;
   updateTime: Date;
@@ -20,6 +22,7 @@ export const WalletEntity = new EntitySchema<Wallet>({
     userId: { type: "uuid", name: "user_id" },
     label: { type: "varchar", length: 200 },
     metadata: { type: "jsonb" },
+    stateReason: { type: "varchar", length: 500, name: "state_reason", default: "" },
     revision: { type: "integer" },
     createTime: { type: "timestamptz", name: "create_time" },
     updateTime: { type: "timestamptz", name: "update_time" },

@@ -15,7 +15,17 @@ import { readHolds } from "./find-holds.js";
 import { settled, type Hold, type ReadHold } from "./hold.js";
 import { requestKey } from "./find.js";
 import type { PostingConnection } from "./posting-connection.js";
-import { accountIdsOf, accountIdsOfAll, decidedOf, decideWorks, holdIdsOf, needsClock, needsLocks, outcomesOf, postWorks } from "./posting.js";
+import {
+  accountIdsOf,
+  accountIdsOfAll,
+  decidedOf,
+  decideWorks,
+  holdIdsOf,
+  needsClock,
+  needsLocks,
+  outcomesOf,
+  postWorks,
+} from "./posting.js";
 import { replay, type Outcome, type Work } from "./work.js";
 
 /**

@@ -22,8 +22,7 @@ const REVERSIBLE: readonly TransactionKind[] = [
  */
 export function decideReverse(books: Books, command: ReverseCommand): Decision {
   const original = books.original(command.originalId);
-  if (original === undefined)
-    return { unkept: { reason: "TRANSACTION_NOT_FOUND", transactionId: command.originalId } };
+  if (original === undefined) return { unkept: { reason: "TRANSACTION_NOT_FOUND", transactionId: command.originalId } };
   const { transaction, reversedMinor } = original;
   const remaining = transaction.amountMinor - reversedMinor;
   const asked = command.amount?.amountMinor ?? (remaining > 0n ? remaining : transaction.amountMinor);

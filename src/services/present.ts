@@ -3,13 +3,14 @@ import { EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
-import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import type { Balance, Wallet as WalletMessage } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
 import { FailureError, type Reason } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
-import { fromMicros } from "../base/time.js";
+import { fromDate, fromMicros } from "../base/time.js";
 import { NORMAL_SIDE, type Account } from "../entities/account.js";
 import { availableMinor } from "../ledger/rules.js";
+import type { Wallet } from "../entities/wallet.js";
 import type { Engine } from "../ledger/engine.js";
 import type { Command, Entry, LedgerTransaction, Reversed } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
@@ -94,6 +95,22 @@ export function balancesAfter(transaction: LedgerTransaction): Balance[] {
       pendingIncoming: money(currencyCode, entry.pendingCreditsAfterMinor),
       version: entry.sequence,
     }));
+}
+
+/** A wallet, with what its account says of it. */
+export function presentWallet(wallet: Wallet, { currencyCode, state }: Account): WalletMessage {
+  return {
+    id: wallet.id,
+    userId: wallet.userId,
+    currencyCode,
+    label: wallet.label,
+    state,
+    stateReason: wallet.stateReason,
+    metadata: wallet.metadata,
+    etag: etagOf(wallet),
+    createTime: fromDate(wallet.createTime),
+    updateTime: fromDate(wallet.updateTime),
+  };
 }
 
 /** The etag of a thing that counts its changes. */

@@ -84,7 +84,9 @@ export function createTransactionService(
       }
       return reading(database, context, async ({ client }) => {
         const found = (await findTransactions(client, [id])).get(id);
-        return { transaction: await tell(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id })) };
+        return {
+          transaction: await tell(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id })),
+        };
       });
     },
 

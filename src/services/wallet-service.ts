@@ -5,16 +5,14 @@ import {
   UpdateWalletRequest,
   UpdateWalletResponse,
   type GetWalletResponse,
-  type Wallet as WalletMessage,
   type WalletServiceService,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
-import { fromDate } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
-import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js";
+import { AccountEntity, NORMAL_SIDE } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
@@ -27,7 +25,8 @@ import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
-import { etagOf, presentBalance } from "./present.js";
+import { etagOf, presentBalance, presentWallet } from "./present.js";
+import { createStateMethods } from "./wallet-states.js";
 import { assertUserExists, clock, lockUser } from "./user-service.js";
 
 /** grey.wallet.v1.WalletService. */
@@ -96,6 +95,8 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
         };
       }),
 
+    ...createStateMethods(database),
+
     getBalance: async (request, context) => {
       const walletId = parseId(request.walletId);
       const account = await reading(database, context, ({ manager }) =>
@@ -125,7 +126,16 @@ async function insertWallet(transaction: Transaction, request: CreateWalletReque
     fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
   }
   const now = await clock(transaction);
-  const wallet: Wallet = { id: newId(), userId, label, metadata, revision: 1, createTime: now, updateTime: now };
+  const wallet: Wallet = {
+    id: newId(),
+    userId,
+    label,
+    metadata,
+    stateReason: "",
+    revision: 1,
+    createTime: now,
+    updateTime: now,
+  };
   await manager.insert(WalletEntity, wallet);
   await manager.insert(AccountEntity, {
     id: wallet.id,
@@ -197,18 +207,4 @@ async function withAccounts(manager: EntityManager, wallets: readonly Wallet[]):
     const account = present(byId.get(wallet.id), "a wallet's account");
     return { wallet: presentWallet(wallet, account), balance: presentBalance(account) };
   });
-}
-
-function presentWallet(wallet: Wallet, { currencyCode, state }: Account): WalletMessage {
-  return {
-    id: wallet.id,
-    userId: wallet.userId,
-    currencyCode,
-    label: wallet.label,
-    state,
-    metadata: wallet.metadata,
-    etag: etagOf(wallet),
-    createTime: fromDate(wallet.createTime),
-    updateTime: fromDate(wallet.updateTime),
-  };
 }

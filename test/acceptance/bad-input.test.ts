@@ -27,6 +27,9 @@ interface World {
   readonly spareUserId: string;
   readonly walletId: string;
   readonly otherWalletId: string;
+  readonly frozenWalletId: string;
+  readonly emptyWalletId: string;
+  readonly closedWalletId: string;
   readonly holdId: string;
   readonly spareHoldId: string;
   readonly transactionId: string;
@@ -61,6 +64,16 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   "grey.wallet.v1.WalletService/ListWallets": [({ userId }) => ({ user_id: userId, page_size: 2 })],
   "grey.wallet.v1.WalletService/UpdateWallet": [
     ({ walletId }) => ({ wallet_id: walletId, label: "rent", metadata: { team: "b" }, update_mask: "label,metadata" }),
+  ],
+  "grey.wallet.v1.WalletService/FreezeWallet": [
+    ({ otherWalletId }) => ({ wallet_id: otherWalletId, reason: "a case" }),
+  ],
+  "grey.wallet.v1.WalletService/UnfreezeWallet": [
+    ({ frozenWalletId }) => ({ wallet_id: frozenWalletId, reason: "over" }),
+  ],
+  "grey.wallet.v1.WalletService/CloseWallet": [({ emptyWalletId }) => ({ wallet_id: emptyWalletId, reason: "left" })],
+  "grey.wallet.v1.WalletService/ReopenWallet": [
+    ({ closedWalletId }) => ({ wallet_id: closedWalletId, reason: "back" }),
   ],
   "grey.wallet.v1.WalletService/GetBalance": [({ walletId }) => ({ wallet_id: walletId })],
   "grey.transaction.v1.TransactionService/Deposit": [
@@ -609,7 +622,9 @@ describe("bad input", function () {
       return isOneMore("requests") ? undefined : `${label}: answered without keeping the request`;
     const isMovement = error.info.transaction_id !== undefined;
     const expected =
-      error.reason === "REQUEST_ID_REUSED" || error.reason === "HOLD_NOT_FOUND" || error.reason === "TRANSACTION_NOT_FOUND"
+      error.reason === "REQUEST_ID_REUSED" ||
+      error.reason === "HOLD_NOT_FOUND" ||
+      error.reason === "TRANSACTION_NOT_FOUND"
         ? []
         : isMovement
           ? (["journal", "rejected", "requests"] as const)
@@ -668,7 +683,15 @@ describe("bad input", function () {
           metadata: {},
         })
       ).hold!.id;
+    const nothing = { currencyCode: "USD", minorUnits: 0n };
+    const frozenWalletId = await createWallet(nothing, userId);
+    await grey.wallets.freezeWallet({ requestId: randomUUID(), walletId: frozenWalletId, reason: "a case" });
+    const closedWalletId = await createWallet(nothing, userId);
+    await grey.wallets.closeWallet({ requestId: randomUUID(), walletId: closedWalletId, reason: "left" });
     return {
+      frozenWalletId,
+      emptyWalletId: await createWallet(nothing, userId),
+      closedWalletId,
       holdId: await hold(),
       spareHoldId: await hold(),
       email,

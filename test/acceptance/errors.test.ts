@@ -106,8 +106,7 @@ describe("an error", () => {
       metadata: ["wallet_id", "transaction_id"],
       ask: async (requestId) => {
         const frozen = await createWallet("USD");
-        // Freezing by an RPC is yet to come; no posting has seen this wallet since it was opened.
-        await admin.query("UPDATE accounts SET state = 2, revision = revision + 1 WHERE id = $1", [frozen]);
+        await grey.wallets.freezeWallet({ requestId: randomUUID(), walletId: frozen, reason: "a case" });
         return grey.transactions.transfer({ ...transfer(1n), requestId, fromWalletId: frozen }, HEADERS);
       },
     },
@@ -121,6 +120,30 @@ describe("an error", () => {
         await grey.users.deleteUser({ requestId: randomUUID(), userId: gone!.id, etag: "" });
         return grey.transactions.transfer({ ...transfer(1n), requestId, toWalletId: closed }, HEADERS);
       },
+    },
+    {
+      reason: "WALLET_NOT_FROZEN",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id"],
+      ask: (requestId) => grey.wallets.unfreezeWallet({ requestId, walletId, reason: "over" }, HEADERS),
+    },
+    {
+      reason: "WALLET_NOT_CLOSED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id"],
+      ask: (requestId) => grey.wallets.reopenWallet({ requestId, walletId, reason: "back" }, HEADERS),
+    },
+    {
+      reason: "WALLET_NOT_EMPTY",
+      code: "FAILED_PRECONDITION",
+      metadata: [
+        "wallet_id",
+        "currency_code",
+        "posted_minor_units",
+        "pending_outgoing_minor_units",
+        "pending_incoming_minor_units",
+      ],
+      ask: (requestId) => grey.wallets.closeWallet({ requestId, walletId, reason: "left" }, HEADERS),
     },
     {
       reason: "ACCOUNT_NOT_FOUND",

@@ -90,7 +90,8 @@ describe("a reversal", function () {
   it("may be for parts, up to the original", async () => {
     const [from, to] = [await openWallet(100n), await openWallet(100n)];
     const original = await transfer(from, to, 50n);
-    const reverse = (minorUnits: bigint) => grey.transactions.reverse(reverseRequest(original, { amount: usd(minorUnits) }));
+    const reverse = (minorUnits: bigint) =>
+      grey.transactions.reverse(reverseRequest(original, { amount: usd(minorUnits) }));
     const first = await reverse(20n);
     const error = await refusal(reverse(31n));
     expect(error.info).to.include({ remaining_minor_units: "30", required_minor_units: "31", currency_code: "USD" });
@@ -107,7 +108,9 @@ describe("a reversal", function () {
       createTimeFrom: undefined,
       createTimeBefore: undefined,
     });
-    expect(transactions.map((one) => [one.id, one.reversed, one.reversalIds])).to.deep.equal([[original, usd(50n), ids]]);
+    expect(transactions.map((one) => [one.id, one.reversed, one.reversalIds])).to.deep.equal([
+      [original, usd(50n), ids],
+    ]);
     expect([await posted(from), await posted(to)]).to.deep.equal([100n, 100n]);
   });
 

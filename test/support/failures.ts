@@ -19,6 +19,18 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
   WALLET_NOT_FOUND: [{ reason: "WALLET_NOT_FOUND", walletId: "w1" }],
   WALLET_FROZEN: [{ reason: "WALLET_FROZEN", walletId: "w1" }],
   WALLET_CLOSED: [{ reason: "WALLET_CLOSED", walletId: "w1" }],
+  WALLET_NOT_FROZEN: [{ reason: "WALLET_NOT_FROZEN", walletId: "w1" }],
+  WALLET_NOT_CLOSED: [{ reason: "WALLET_NOT_CLOSED", walletId: "w1" }],
+  WALLET_NOT_EMPTY: [
+    {
+      reason: "WALLET_NOT_EMPTY",
+      walletId: "w1",
+      currencyCode: "USD",
+      postedMinorUnits: AMOUNT_MAX,
+      pendingOutgoingMinorUnits: 0n,
+      pendingIncomingMinorUnits: 1n,
+    },
+  ],
   ACCOUNT_NOT_FOUND: [
     { reason: "ACCOUNT_NOT_FOUND", accountId: "a1" },
     { reason: "ACCOUNT_NOT_FOUND", systemAccount: "cash", currencyCode: "USD" },

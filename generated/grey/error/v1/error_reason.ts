@@ -41,6 +41,15 @@ export enum ErrorReason {
   WALLET_FROZEN = 21,
   /** WALLET_CLOSED - The wallet is closed and takes part in no movement. Metadata: `wallet_id`. */
   WALLET_CLOSED = 22,
+  /** WALLET_NOT_FROZEN - The wallet is not frozen, so it cannot be unfrozen. Metadata: `wallet_id`. */
+  WALLET_NOT_FROZEN = 23,
+  /** WALLET_NOT_CLOSED - The wallet is not closed, so it cannot be reopened. Metadata: `wallet_id`. */
+  WALLET_NOT_CLOSED = 24,
+  /**
+   * WALLET_NOT_EMPTY - The wallet cannot be closed while it has money, or holds take from it or bring to it. Metadata: `wallet_id`, `currency_code`,
+   * `posted_minor_units`, `pending_outgoing_minor_units`, `pending_incoming_minor_units`.
+   */
+  WALLET_NOT_EMPTY = 25,
   /** ACCOUNT_NOT_FOUND - There is no such account. Metadata: `account_id`, or `system_account` and `currency_code`. */
   ACCOUNT_NOT_FOUND = 30,
   /** CURRENCY_NOT_FOUND - There is no such currency. Metadata: `currency_code`. */
@@ -143,6 +152,15 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 22:
     case "ERROR_REASON_WALLET_CLOSED":
       return ErrorReason.WALLET_CLOSED;
+    case 23:
+    case "ERROR_REASON_WALLET_NOT_FROZEN":
+      return ErrorReason.WALLET_NOT_FROZEN;
+    case 24:
+    case "ERROR_REASON_WALLET_NOT_CLOSED":
+      return ErrorReason.WALLET_NOT_CLOSED;
+    case 25:
+    case "ERROR_REASON_WALLET_NOT_EMPTY":
+      return ErrorReason.WALLET_NOT_EMPTY;
     case 30:
     case "ERROR_REASON_ACCOUNT_NOT_FOUND":
       return ErrorReason.ACCOUNT_NOT_FOUND;
@@ -243,6 +261,12 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_WALLET_FROZEN";
     case ErrorReason.WALLET_CLOSED:
       return "ERROR_REASON_WALLET_CLOSED";
+    case ErrorReason.WALLET_NOT_FROZEN:
+      return "ERROR_REASON_WALLET_NOT_FROZEN";
+    case ErrorReason.WALLET_NOT_CLOSED:
+      return "ERROR_REASON_WALLET_NOT_CLOSED";
+    case ErrorReason.WALLET_NOT_EMPTY:
+      return "ERROR_REASON_WALLET_NOT_EMPTY";
     case ErrorReason.ACCOUNT_NOT_FOUND:
       return "ERROR_REASON_ACCOUNT_NOT_FOUND";
     case ErrorReason.CURRENCY_NOT_FOUND:

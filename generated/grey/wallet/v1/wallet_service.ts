@@ -90,14 +90,18 @@ export interface Wallet {
   state: WalletState;
   /** The client's own data, never read by the service. */
   metadata: { [key: string]: string };
-  /** Changes with every change of label or metadata (not with the balance). */
+  /** Changes with every change of label, metadata or state (not with the balance). */
   etag: string;
   /** When the wallet was opened, by the database's clock. */
   createTime:
     | Timestamp
     | undefined;
   /** When label, metadata or state last changed, by the database's clock. */
-  updateTime: Timestamp | undefined;
+  updateTime:
+    | Timestamp
+    | undefined;
+  /** Why it was frozen, unfrozen, closed or reopened last; empty when it never was. */
+  stateReason: string;
 }
 
 export interface Wallet_MetadataEntry {
@@ -260,6 +264,86 @@ export interface GetBalanceResponse {
   balance: Balance | undefined;
 }
 
+/** FreezeWalletRequest asks to freeze a wallet. */
+export interface FreezeWalletRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  requestId: string;
+  /** The wallet's UUID. */
+  walletId: string;
+  /** Why, for operators: 1 to 500 characters without control characters. It is kept when the user is deleted, so it should name nobody. */
+  reason: string;
+}
+
+/** FreezeWalletResponse holds the wallet. */
+export interface FreezeWalletResponse {
+  /** The wallet, frozen. */
+  wallet:
+    | Wallet
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** UnfreezeWalletRequest asks to unfreeze a wallet. */
+export interface UnfreezeWalletRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  requestId: string;
+  /** The wallet's UUID. */
+  walletId: string;
+  /** Why, for operators: 1 to 500 characters without control characters. It is kept when the user is deleted, so it should name nobody. */
+  reason: string;
+}
+
+/** UnfreezeWalletResponse holds the wallet. */
+export interface UnfreezeWalletResponse {
+  /** The wallet, unfrozen. */
+  wallet:
+    | Wallet
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** CloseWalletRequest asks to close a wallet. */
+export interface CloseWalletRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  requestId: string;
+  /** The wallet's UUID. */
+  walletId: string;
+  /** Why, for operators: 1 to 500 characters without control characters. It is kept when the user is deleted, so it should name nobody. */
+  reason: string;
+}
+
+/** CloseWalletResponse holds the wallet. */
+export interface CloseWalletResponse {
+  /** The wallet, closed. */
+  wallet:
+    | Wallet
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** ReopenWalletRequest asks to reopen a wallet. */
+export interface ReopenWalletRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  requestId: string;
+  /** The wallet's UUID. */
+  walletId: string;
+  /** Why, for operators: 1 to 500 characters without control characters. It is kept when the user is deleted, so it should name nobody. */
+  reason: string;
+}
+
+/** ReopenWalletResponse holds the wallet. */
+export interface ReopenWalletResponse {
+  /** The wallet, reopened. */
+  wallet:
+    | Wallet
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
 function createBaseWallet(): Wallet {
   return {
     id: "",
@@ -271,6 +355,7 @@ function createBaseWallet(): Wallet {
     etag: "",
     createTime: undefined,
     updateTime: undefined,
+    stateReason: "",
   };
 }
 
@@ -302,6 +387,9 @@ export const Wallet: MessageFns<Wallet> = {
     }
     if (message.updateTime !== undefined) {
       Timestamp.encode(message.updateTime, writer.uint32(74).fork()).join();
+    }
+    if (message.stateReason !== "") {
+      writer.uint32(82).string(message.stateReason);
     }
     return writer;
   },
@@ -394,6 +482,14 @@ export const Wallet: MessageFns<Wallet> = {
             message.updateTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.stateReason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -446,6 +542,11 @@ export const Wallet: MessageFns<Wallet> = {
         : isSet(object.update_time)
         ? fromJsonTimestamp(object.update_time)
         : undefined,
+      stateReason: isSet(object.stateReason)
+        ? globalThis.String(object.stateReason)
+        : isSet(object.state_reason)
+        ? globalThis.String(object.state_reason)
+        : "",
     };
   },
 
@@ -484,6 +585,9 @@ export const Wallet: MessageFns<Wallet> = {
     if (message.updateTime !== undefined) {
       obj.updateTime = fromTimestamp(message.updateTime).toISOString();
     }
+    if (message.stateReason !== "") {
+      obj.stateReason = message.stateReason;
+    }
     return obj;
   },
 
@@ -513,6 +617,7 @@ export const Wallet: MessageFns<Wallet> = {
     message.updateTime = (object.updateTime !== undefined && object.updateTime !== null)
       ? Timestamp.fromPartial(object.updateTime)
       : undefined;
+    message.stateReason = object.stateReason ?? "";
     return message;
   },
 };
@@ -2179,6 +2284,790 @@ export const GetBalanceResponse: MessageFns<GetBalanceResponse> = {
   },
 };
 
+function createBaseFreezeWalletRequest(): FreezeWalletRequest {
+  return { requestId: "", walletId: "", reason: "" };
+}
+
+export const FreezeWalletRequest: MessageFns<FreezeWalletRequest> = {
+  encode(message: FreezeWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.walletId !== "") {
+      writer.uint32(18).string(message.walletId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FreezeWalletRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFreezeWalletRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FreezeWalletRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: FreezeWalletRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FreezeWalletRequest>, I>>(base?: I): FreezeWalletRequest {
+    return FreezeWalletRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FreezeWalletRequest>, I>>(object: I): FreezeWalletRequest {
+    const message = createBaseFreezeWalletRequest();
+    message.requestId = object.requestId ?? "";
+    message.walletId = object.walletId ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseFreezeWalletResponse(): FreezeWalletResponse {
+  return { wallet: undefined, replayed: false };
+}
+
+export const FreezeWalletResponse: MessageFns<FreezeWalletResponse> = {
+  encode(message: FreezeWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.wallet !== undefined) {
+      Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FreezeWalletResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFreezeWalletResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.wallet = Wallet.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FreezeWalletResponse {
+    return {
+      wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: FreezeWalletResponse): unknown {
+    const obj: any = {};
+    if (message.wallet !== undefined) {
+      obj.wallet = Wallet.toJSON(message.wallet);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FreezeWalletResponse>, I>>(base?: I): FreezeWalletResponse {
+    return FreezeWalletResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FreezeWalletResponse>, I>>(object: I): FreezeWalletResponse {
+    const message = createBaseFreezeWalletResponse();
+    message.wallet = (object.wallet !== undefined && object.wallet !== null)
+      ? Wallet.fromPartial(object.wallet)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseUnfreezeWalletRequest(): UnfreezeWalletRequest {
+  return { requestId: "", walletId: "", reason: "" };
+}
+
+export const UnfreezeWalletRequest: MessageFns<UnfreezeWalletRequest> = {
+  encode(message: UnfreezeWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.walletId !== "") {
+      writer.uint32(18).string(message.walletId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnfreezeWalletRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnfreezeWalletRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnfreezeWalletRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: UnfreezeWalletRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UnfreezeWalletRequest>, I>>(base?: I): UnfreezeWalletRequest {
+    return UnfreezeWalletRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnfreezeWalletRequest>, I>>(object: I): UnfreezeWalletRequest {
+    const message = createBaseUnfreezeWalletRequest();
+    message.requestId = object.requestId ?? "";
+    message.walletId = object.walletId ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseUnfreezeWalletResponse(): UnfreezeWalletResponse {
+  return { wallet: undefined, replayed: false };
+}
+
+export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse> = {
+  encode(message: UnfreezeWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.wallet !== undefined) {
+      Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnfreezeWalletResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnfreezeWalletResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.wallet = Wallet.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnfreezeWalletResponse {
+    return {
+      wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: UnfreezeWalletResponse): unknown {
+    const obj: any = {};
+    if (message.wallet !== undefined) {
+      obj.wallet = Wallet.toJSON(message.wallet);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UnfreezeWalletResponse>, I>>(base?: I): UnfreezeWalletResponse {
+    return UnfreezeWalletResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnfreezeWalletResponse>, I>>(object: I): UnfreezeWalletResponse {
+    const message = createBaseUnfreezeWalletResponse();
+    message.wallet = (object.wallet !== undefined && object.wallet !== null)
+      ? Wallet.fromPartial(object.wallet)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseCloseWalletRequest(): CloseWalletRequest {
+  return { requestId: "", walletId: "", reason: "" };
+}
+
+export const CloseWalletRequest: MessageFns<CloseWalletRequest> = {
+  encode(message: CloseWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.walletId !== "") {
+      writer.uint32(18).string(message.walletId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CloseWalletRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCloseWalletRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CloseWalletRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: CloseWalletRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CloseWalletRequest>, I>>(base?: I): CloseWalletRequest {
+    return CloseWalletRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CloseWalletRequest>, I>>(object: I): CloseWalletRequest {
+    const message = createBaseCloseWalletRequest();
+    message.requestId = object.requestId ?? "";
+    message.walletId = object.walletId ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseCloseWalletResponse(): CloseWalletResponse {
+  return { wallet: undefined, replayed: false };
+}
+
+export const CloseWalletResponse: MessageFns<CloseWalletResponse> = {
+  encode(message: CloseWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.wallet !== undefined) {
+      Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CloseWalletResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCloseWalletResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.wallet = Wallet.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CloseWalletResponse {
+    return {
+      wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: CloseWalletResponse): unknown {
+    const obj: any = {};
+    if (message.wallet !== undefined) {
+      obj.wallet = Wallet.toJSON(message.wallet);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CloseWalletResponse>, I>>(base?: I): CloseWalletResponse {
+    return CloseWalletResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CloseWalletResponse>, I>>(object: I): CloseWalletResponse {
+    const message = createBaseCloseWalletResponse();
+    message.wallet = (object.wallet !== undefined && object.wallet !== null)
+      ? Wallet.fromPartial(object.wallet)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseReopenWalletRequest(): ReopenWalletRequest {
+  return { requestId: "", walletId: "", reason: "" };
+}
+
+export const ReopenWalletRequest: MessageFns<ReopenWalletRequest> = {
+  encode(message: ReopenWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.walletId !== "") {
+      writer.uint32(18).string(message.walletId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReopenWalletRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReopenWalletRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReopenWalletRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: ReopenWalletRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReopenWalletRequest>, I>>(base?: I): ReopenWalletRequest {
+    return ReopenWalletRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReopenWalletRequest>, I>>(object: I): ReopenWalletRequest {
+    const message = createBaseReopenWalletRequest();
+    message.requestId = object.requestId ?? "";
+    message.walletId = object.walletId ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseReopenWalletResponse(): ReopenWalletResponse {
+  return { wallet: undefined, replayed: false };
+}
+
+export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
+  encode(message: ReopenWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.wallet !== undefined) {
+      Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReopenWalletResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReopenWalletResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.wallet = Wallet.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReopenWalletResponse {
+    return {
+      wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: ReopenWalletResponse): unknown {
+    const obj: any = {};
+    if (message.wallet !== undefined) {
+      obj.wallet = Wallet.toJSON(message.wallet);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReopenWalletResponse>, I>>(base?: I): ReopenWalletResponse {
+    return ReopenWalletResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReopenWalletResponse>, I>>(object: I): ReopenWalletResponse {
+    const message = createBaseReopenWalletResponse();
+    message.wallet = (object.wallet !== undefined && object.wallet !== null)
+      ? Wallet.fromPartial(object.wallet)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
 /** WalletService keeps the wallets of users. A wallet holds one currency; its balance only changes by transactions. */
 export type WalletServiceService = typeof WalletServiceService;
 export const WalletServiceService = {
@@ -2242,6 +3131,62 @@ export const WalletServiceService = {
       Buffer.from(UpdateWalletResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): UpdateWalletResponse => UpdateWalletResponse.decode(value),
   },
+  /**
+   * Keeps a wallet from every movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED.
+   */
+  freezeWallet: {
+    path: "/grey.wallet.v1.WalletService/FreezeWallet" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FreezeWalletRequest): Buffer => Buffer.from(FreezeWalletRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FreezeWalletRequest => FreezeWalletRequest.decode(value),
+    responseSerialize: (value: FreezeWalletResponse): Buffer =>
+      Buffer.from(FreezeWalletResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FreezeWalletResponse => FreezeWalletResponse.decode(value),
+  },
+  /**
+   * Lets a frozen wallet take part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
+   * WALLET_CLOSED.
+   */
+  unfreezeWallet: {
+    path: "/grey.wallet.v1.WalletService/UnfreezeWallet" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UnfreezeWalletRequest): Buffer =>
+      Buffer.from(UnfreezeWalletRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UnfreezeWalletRequest => UnfreezeWalletRequest.decode(value),
+    responseSerialize: (value: UnfreezeWalletResponse): Buffer =>
+      Buffer.from(UnfreezeWalletResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UnfreezeWalletResponse => UnfreezeWalletResponse.decode(value),
+  },
+  /**
+   * Ends the use of an empty wallet. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_FROZEN,
+   * WALLET_CLOSED.
+   */
+  closeWallet: {
+    path: "/grey.wallet.v1.WalletService/CloseWallet" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CloseWalletRequest): Buffer => Buffer.from(CloseWalletRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CloseWalletRequest => CloseWalletRequest.decode(value),
+    responseSerialize: (value: CloseWalletResponse): Buffer => Buffer.from(CloseWalletResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CloseWalletResponse => CloseWalletResponse.decode(value),
+  },
+  /**
+   * Lets a closed wallet take part in movements again, unless its user was deleted. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
+   */
+  reopenWallet: {
+    path: "/grey.wallet.v1.WalletService/ReopenWallet" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReopenWalletRequest): Buffer => Buffer.from(ReopenWalletRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReopenWalletRequest => ReopenWalletRequest.decode(value),
+    responseSerialize: (value: ReopenWalletResponse): Buffer =>
+      Buffer.from(ReopenWalletResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReopenWalletResponse => ReopenWalletResponse.decode(value),
+  },
   /** Returns the balance of a wallet as it is now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
   getBalance: {
     path: "/grey.wallet.v1.WalletService/GetBalance" as const,
@@ -2271,6 +3216,26 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
   listWallets: handleUnaryCall<ListWalletsRequest, ListWalletsResponse>;
   /** Changes the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
   updateWallet: handleUnaryCall<UpdateWalletRequest, UpdateWalletResponse>;
+  /**
+   * Keeps a wallet from every movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED.
+   */
+  freezeWallet: handleUnaryCall<FreezeWalletRequest, FreezeWalletResponse>;
+  /**
+   * Lets a frozen wallet take part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
+   * WALLET_CLOSED.
+   */
+  unfreezeWallet: handleUnaryCall<UnfreezeWalletRequest, UnfreezeWalletResponse>;
+  /**
+   * Ends the use of an empty wallet. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_FROZEN,
+   * WALLET_CLOSED.
+   */
+  closeWallet: handleUnaryCall<CloseWalletRequest, CloseWalletResponse>;
+  /**
+   * Lets a closed wallet take part in movements again, unless its user was deleted. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
+   */
+  reopenWallet: handleUnaryCall<ReopenWalletRequest, ReopenWalletResponse>;
   /** Returns the balance of a wallet as it is now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
   getBalance: handleUnaryCall<GetBalanceRequest, GetBalanceResponse>;
 }
@@ -2361,6 +3326,82 @@ export interface WalletServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: UpdateWalletResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Keeps a wallet from every movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED.
+   */
+  freezeWallet(
+    request: FreezeWalletRequest,
+    callback: (error: ServiceError | null, response: FreezeWalletResponse) => void,
+  ): ClientUnaryCall;
+  freezeWallet(
+    request: FreezeWalletRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FreezeWalletResponse) => void,
+  ): ClientUnaryCall;
+  freezeWallet(
+    request: FreezeWalletRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FreezeWalletResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Lets a frozen wallet take part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
+   * WALLET_CLOSED.
+   */
+  unfreezeWallet(
+    request: UnfreezeWalletRequest,
+    callback: (error: ServiceError | null, response: UnfreezeWalletResponse) => void,
+  ): ClientUnaryCall;
+  unfreezeWallet(
+    request: UnfreezeWalletRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UnfreezeWalletResponse) => void,
+  ): ClientUnaryCall;
+  unfreezeWallet(
+    request: UnfreezeWalletRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UnfreezeWalletResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Ends the use of an empty wallet. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_FROZEN,
+   * WALLET_CLOSED.
+   */
+  closeWallet(
+    request: CloseWalletRequest,
+    callback: (error: ServiceError | null, response: CloseWalletResponse) => void,
+  ): ClientUnaryCall;
+  closeWallet(
+    request: CloseWalletRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CloseWalletResponse) => void,
+  ): ClientUnaryCall;
+  closeWallet(
+    request: CloseWalletRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CloseWalletResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Lets a closed wallet take part in movements again, unless its user was deleted. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
+   */
+  reopenWallet(
+    request: ReopenWalletRequest,
+    callback: (error: ServiceError | null, response: ReopenWalletResponse) => void,
+  ): ClientUnaryCall;
+  reopenWallet(
+    request: ReopenWalletRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReopenWalletResponse) => void,
+  ): ClientUnaryCall;
+  reopenWallet(
+    request: ReopenWalletRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReopenWalletResponse) => void,
   ): ClientUnaryCall;
   /** Returns the balance of a wallet as it is now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
   getBalance(
