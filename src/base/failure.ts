@@ -67,6 +67,13 @@ export type Failure =
     }
   | { readonly reason: "HOLD_HAS_DESTINATION"; readonly holdId: string; readonly walletId: string }
   | { readonly reason: "EXPIRY_INVALID" }
+  | {
+      readonly reason: "PRECONDITION_FAILED";
+      readonly walletId: string;
+      readonly precondition: string;
+      readonly expected: string;
+      readonly actual: string;
+    }
   | { readonly reason: "NOT_REVERSIBLE"; readonly originalId: string }
   | {
       readonly reason: "REVERSAL_EXCEEDED";

@@ -69,6 +69,7 @@ export function addHoldCommands(program: Command): void {
             ...askedOf(options, session),
             walletId,
             toWalletId: options.to ?? "",
+            preconditions: [],
             amount: readMoney(amount.join(" "), await session.currencies()),
             expiry:
               options.expiresIn === undefined
@@ -105,6 +106,7 @@ export function addHoldCommands(program: Command): void {
             holdId,
             amount: amount.length === 0 ? undefined : readMoney(amount.join(" "), await session.currencies()),
             final: options.final ?? false,
+            preconditions: [],
             to:
               options.to !== undefined
                 ? { $case: "toWalletId", value: options.to }
@@ -137,6 +139,7 @@ export function addHoldCommands(program: Command): void {
         const reply = await session.call(TransactionServiceService.increaseHold, {
           ...askedOf(options, session),
           holdId,
+          preconditions: [],
           amount: readMoney(amount.join(" "), await session.currencies()),
         });
         if (session.json) printJson(IncreaseHoldResponse.toJSON(reply));

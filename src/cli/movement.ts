@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import { AmountMode, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   DepositResponse,
   ReverseResponse,
@@ -42,6 +42,7 @@ export function addMovementCommands(program: Command): void {
         const reply = await session.call(TransactionServiceService.deposit, {
           ...(await readMovement(amount, options, session)),
           walletId,
+          preconditions: [],
           systemAccount: options.from ?? "",
         });
         if (session.json) printJson(DepositResponse.toJSON(reply));
@@ -51,32 +52,52 @@ export function addMovementCommands(program: Command): void {
 
   addMovement(program, "withdraw <wallet> <amount...>", "take money out of a wallet, to a system account")
     .option("--to <system-account>", "the system account that the money goes to (default: cash)")
+    .option("--up-to", UP_TO)
     .addHelpText("after", help(`withdraw ${WALLET} 20.00 USD --description "cash machine"`))
-    .action((walletId: string, amount: string[], options: MovementOptions & { to?: string }, command: Command) =>
-      withSession(command, async (session) => {
-        const reply = await session.call(TransactionServiceService.withdraw, {
-          ...(await readMovement(amount, options, session)),
-          walletId,
-          systemAccount: options.to ?? "",
-        });
-        if (session.json) printJson(WithdrawResponse.toJSON(reply));
-        else await printMovement(reply, session);
-      }),
+    .action(
+      (walletId: string, amount: string[], options: MovementOptions & { to?: string; upTo?: true }, command: Command) =>
+        withSession(command, async (session) => {
+          const reply = await session.call(TransactionServiceService.withdraw, {
+            ...(await readMovement(amount, options, session)),
+            walletId,
+            preconditions: [],
+            amountMode: modeOf(options),
+            systemAccount: options.to ?? "",
+          });
+          if (session.json) printJson(WithdrawResponse.toJSON(reply));
+          else await printMovement(reply, session);
+        }),
     );
 
   addMovement(program, "transfer <from> <to> <amount...>", "move money from one wallet to another of the same currency")
+    .option("--up-to", UP_TO)
     .addHelpText("after", help(`transfer ${WALLET} ${OTHER_WALLET} 12.34 USD --metadata invoice=2026-17`))
-    .action((fromWalletId: string, toWalletId: string, amount: string[], options: MovementOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const reply = await session.call(TransactionServiceService.transfer, {
-          ...(await readMovement(amount, options, session)),
-          fromWalletId,
-          toWalletId,
-        });
-        if (session.json) printJson(TransferResponse.toJSON(reply));
-        else await printMovement(reply, session);
-      }),
+    .action(
+      (
+        fromWalletId: string,
+        toWalletId: string,
+        amount: string[],
+        options: MovementOptions & { upTo?: true },
+        command: Command,
+      ) =>
+        withSession(command, async (session) => {
+          const reply = await session.call(TransactionServiceService.transfer, {
+            ...(await readMovement(amount, options, session)),
+            fromWalletId,
+            toWalletId,
+            preconditions: [],
+            amountMode: modeOf(options),
+          });
+          if (session.json) printJson(TransferResponse.toJSON(reply));
+          else await printMovement(reply, session);
+        }),
     );
+}
+
+const UP_TO = "move what the wallet can spend, up to the amount";
+
+function modeOf({ upTo }: { readonly upTo?: true }): AmountMode {
+  return upTo === true ? AmountMode.UP_TO : AmountMode.EXACT;
 }
 
 /** `grey reverse`. */
@@ -101,6 +122,7 @@ export function addReverseCommand(program: Command): void {
             transactionId,
             amount: amount.length === 0 ? undefined : readMoney(amount.join(" "), await session.currencies()),
             atEffectiveTimeOfOriginal: options.atEffectiveTime ?? false,
+            preconditions: [],
             description: options.description ?? "",
             metadata: options.metadata ?? {},
           });

@@ -1,3 +1,4 @@
+import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
 import { status } from "@grpc/grpc-js";
 import type { Command } from "commander";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -127,17 +128,21 @@ function post(
 ): Promise<{ replayed: boolean }> {
   const { requestId, description, amountMinor } = movement;
   const amount = { currencyCode, minorUnits: amountMinor };
-  const request = { requestId, description, amount, metadata: {}, effectiveTime: undefined };
+  const request = { requestId, description, amount, metadata: {}, effectiveTime: undefined, preconditions: [] };
   const idOf = (wallet: number) => present(walletIds[wallet], "wallet id");
   if (movement.kind === "deposit") {
     const to = { walletId: idOf(movement.credit), systemAccount: "" };
     return session.call(TransactionServiceService.deposit, { ...request, ...to });
   }
   if (movement.kind === "withdrawal") {
-    const from = { walletId: idOf(movement.debit), systemAccount: "" };
+    const from = { walletId: idOf(movement.debit), systemAccount: "", amountMode: AmountMode.EXACT };
     return session.call(TransactionServiceService.withdraw, { ...request, ...from });
   }
-  const sides = { fromWalletId: idOf(movement.debit), toWalletId: idOf(movement.credit) };
+  const sides = {
+    fromWalletId: idOf(movement.debit),
+    toWalletId: idOf(movement.credit),
+    amountMode: AmountMode.EXACT,
+  };
   return session.call(TransactionServiceService.transfer, { ...request, ...sides });
 }
 

@@ -82,6 +82,7 @@ export function expiryOf(holdId: Uuid): HoldStepCommand {
     description: "",
     metadata: {},
     terms: {},
+    preconditions: [],
   };
 }
 

@@ -87,6 +87,7 @@ export function accountIdsOf(works: readonly Work[], holds: { get(id: Uuid): Hol
   const ids = new Set<Uuid>();
   for (const { commands } of works) {
     for (const command of commands) {
+      for (const { walletId } of command.preconditions) ids.add(walletId);
       if (isHoldStep(command)) {
         const hold = holds.get(command.holdId);
         if (hold !== undefined) for (const id of accountsOf(hold, command)) ids.add(id);

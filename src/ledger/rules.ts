@@ -34,7 +34,20 @@ export function decideMovement(books: Books, command: MovementCommand): Kept {
   }
   if (bookFor(books, command, debitAccountId) === undefined) return refused(notFound(command, debitAccountId));
   if (bookFor(books, command, creditAccountId) === undefined) return refused(notFound(command, creditAccountId));
-  return decideBetween(books, command, debitAccountId, creditAccountId);
+  return decideBetween(
+    books,
+    command.isUpTo ? upToAvailable(books, command) : command,
+    debitAccountId,
+    creditAccountId,
+  );
+}
+
+/** The movement of what can be spent, up to the amount; when that is nothing, of the amount, which is then refused. */
+function upToAvailable(books: Books, command: MovementCommand): Movement {
+  const debit = present(books.get(command.debitAccountId), "the account to debit");
+  if (debit.minBalanceMinor === null) return command;
+  const available = availableMinor(debit) - debit.minBalanceMinor;
+  return available <= 0n || available >= command.amountMinor ? command : { ...command, amountMinor: available };
 }
 
 /** Decides a movement between two accounts that there are: whether they take part, then funds, then room. */
@@ -122,7 +135,8 @@ export function fundsRefuse(book: Book, amountMinor: bigint, side: keyof typeof 
   return isInt64(after) ? undefined : { reason: "BALANCE_OVERFLOW", accountId: book.id };
 }
 
-function incomingMinor({ normalSide, pendingDebitsMinor, pendingCreditsMinor }: Book): bigint {
+/** What holds of others will bring. */
+export function incomingMinor({ normalSide, pendingDebitsMinor, pendingCreditsMinor }: Book): bigint {
   return normalSide === NORMAL_SIDE.CREDIT ? pendingCreditsMinor : pendingDebitsMinor;
 }
 

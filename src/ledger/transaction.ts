@@ -73,6 +73,19 @@ interface Asked {
   readonly transactionId: Uuid;
   readonly description: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** What must hold for it to be posted. */
+  readonly preconditions: readonly Precondition[];
+}
+
+/** What must hold of a wallet for a command to be posted; undefined: anything. Minor units. */
+export interface Precondition {
+  readonly walletId: Uuid;
+  /** The account's sequence right before it. */
+  readonly expectedVersion: bigint | undefined;
+  /** Of what is available right after it. */
+  readonly minBalanceAfter: bigint | undefined;
+  /** Of what is posted and incoming right after it. */
+  readonly maxBalanceAfter: bigint | undefined;
 }
 
 /** A system account by the name that the caller knows it by. */
@@ -85,6 +98,8 @@ export interface NamedAccount {
 export interface MovementCommand extends Movement, Asked {
   readonly kind: 1 | 2 | 3 | 4;
   readonly creditAccountId: Uuid;
+  /** Whether it moves what is available, up to the amount. */
+  readonly isUpTo: boolean;
   /** The system account among the two, if any. */
   readonly system: NamedAccount | null;
 }
@@ -135,6 +150,10 @@ export type Command = MovementCommand | HoldCommand | HoldStepCommand | ReverseC
 /** Whether the command is about a hold that there must be. */
 export function isHoldStep(command: Command): command is HoldStepCommand {
   return command.kind > 5 && command.kind < 11;
+}
+
+export function isMovement(command: Command): command is MovementCommand {
+  return command.kind < 5;
 }
 
 export function isReverse(command: Command): command is ReverseCommand {

@@ -1,11 +1,13 @@
 import type { Failure } from "../base/failure.js";
 import { systemAccountId, type Uuid } from "../base/ids.js";
 import { requestKey } from "./find.js";
-import type { Book, Books } from "./books.js";
+import type { Books } from "./books.js";
 import { decide } from "./decide.js";
+import { draftOf } from "./draft.js";
 import type { Kept } from "./rules.js";
 import {
   isHoldStep,
+  isMovement,
   isReverse,
   type Command,
   type LedgerTransaction,
@@ -100,31 +102,13 @@ function abort(
   });
 }
 
-/** Books over others, which change only when the draft is kept. */
-function draftOf(books: Books): Books & { keep(): void } {
-  const changed = new Map<Uuid, Book>();
-  return {
-    get: (id) => changed.get(id) ?? books.get(id),
-    set: (id, book) => changed.set(id, book),
-    // No command of an ATOMIC work is about holds or reversals.
-    hold: (id) => books.hold(id),
-    setHold: (hold) => books.setHold(hold),
-    original: (id) => books.original(id),
-    setReversed: (id, reversedMinor) => books.setReversed(id, reversedMinor),
-    now: books.now,
-    keep: () => {
-      for (const [id, book] of changed) books.set(id, book);
-    },
-  };
-}
-
 /** The contract's names of the fields in which a request differs from the one that was answered under its id. */
 function differences(command: Command, stored: LedgerTransaction): string[] {
   if (command.kind !== stored.kind) return ["method"];
   return [
-    ...("terms" in command && command.terms !== null
-      ? termsThatDiffer(command.terms, stored.terms ?? {})
-      : fieldsThatDiffer(command as MovementCommand, stored)),
+    ...(isMovement(command)
+      ? fieldsThatDiffer(command, stored)
+      : termsThatDiffer(command.terms ?? {}, stored.terms ?? {})),
     ...(isHoldStep(command) && command.holdId !== stored.holdId ? ["hold_id"] : []),
     ...(isReverse(command) && command.originalId !== stored.reversesId ? ["transaction_id"] : []),
     ...(command.description === stored.description ? [] : ["description"]),
@@ -132,7 +116,7 @@ function differences(command: Command, stored: LedgerTransaction): string[] {
   ];
 }
 
-/** Of what a request about holds asks; terms have the contract's names. */
+/** Of what a request about holds or a reversal asks; terms have the contract's names. */
 function termsThatDiffer(asked: Terms, stored: Terms): string[] {
   return [...new Set([...Object.keys(asked), ...Object.keys(stored)])].filter((name) => asked[name] !== stored[name]);
 }
@@ -143,7 +127,12 @@ function fieldsThatDiffer(command: MovementCommand, stored: Movement): string[] 
     ...(accountInCurrencyOf(command, command.debitAccountId, stored) === stored.debitAccountId ? [] : [names.debit]),
     ...(accountInCurrencyOf(command, command.creditAccountId, stored) === stored.creditAccountId ? [] : [names.credit]),
     ...(command.currencyCode === stored.currencyCode ? [] : ["amount.currency_code"]),
-    ...(command.amountMinor === stored.amountMinor ? [] : ["amount.minor_units"]),
+    // Of one that moved what there was, what was asked for is among the terms.
+    ...(command.amountMinor.toString() === (stored.terms?.["amount.minor_units"] ?? stored.amountMinor.toString())
+      ? []
+      : ["amount.minor_units"]),
+    ...(command.terms?.amount_mode === stored.terms?.amount_mode ? [] : ["amount_mode"]),
+    ...(command.terms?.preconditions === stored.terms?.preconditions ? [] : ["preconditions"]),
     ...(command.effectiveTime === stored.effectiveTime ? [] : ["effective_time"]),
   ];
 }

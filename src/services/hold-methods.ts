@@ -23,6 +23,7 @@ import type { Expiry, HoldCommand, HoldStepCommand, Terms } from "../ledger/tran
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { parsePreconditions, preconditionTerms } from "./preconditions.js";
 import { money, postOne } from "./present.js";
 
 type HoldMethods = Pick<
@@ -44,11 +45,12 @@ export function createHoldMethods(database: Database, engine: Engine, tokens: Pa
 
     increaseHold: (request, context) => {
       const amount = present(request.amount, "amount");
+      const step = stepOf(request, context);
       return post(context, {
-        ...stepOf(request, context),
+        ...step,
         kind: TRANSACTION_KIND.HOLD_INCREASE,
         amount: { currencyCode: amount.currencyCode, amountMinor: amount.minorUnits },
-        terms: amountTerms(amount),
+        terms: { ...amountTerms(amount), ...preconditionTerms(step.preconditions) },
       });
     },
 
@@ -108,11 +110,18 @@ export function presentHold(hold: Hold): HoldMessage {
   };
 }
 
-type Asked = Pick<HoldRequest, "description" | "metadata">;
+type Asked = Pick<HoldRequest, "description" | "metadata"> & Partial<Pick<HoldRequest, "preconditions">>;
 
 /** What every request about holds has in common; the contract's annotations have checked it. */
-function askedOf({ caller, requestId }: CallContext, { description, metadata }: Asked) {
-  return { caller, requestId: parseId(requestId), transactionId: newId(), description, metadata };
+function askedOf({ caller, requestId }: CallContext, { description, metadata, preconditions = [] }: Asked) {
+  return {
+    caller,
+    requestId: parseId(requestId),
+    transactionId: newId(),
+    description,
+    metadata,
+    preconditions: parsePreconditions(preconditions),
+  };
 }
 
 function stepOf(request: Asked & { readonly holdId: string }, context: CallContext) {
@@ -125,8 +134,9 @@ function parseHold(request: HoldRequest, context: CallContext): HoldCommand {
   const walletId = parseId(request.walletId);
   const toWalletId = request.toWalletId === "" ? null : parseId(request.toWalletId);
   const expiry = request.expiry ?? { $case: "expiresIn" as const, value: EXPIRES_IN_DEFAULT };
+  const asked = askedOf(context, request);
   return {
-    ...askedOf(context, request),
+    ...asked,
     kind: TRANSACTION_KIND.HOLD,
     walletId,
     toWalletId,
@@ -138,14 +148,16 @@ function parseHold(request: HoldRequest, context: CallContext): HoldCommand {
       ...(toWalletId !== null && { to_wallet_id: toWalletId }),
       ...amountTerms(amount),
       ...expiryTerms(expiry),
+      ...preconditionTerms(asked.preconditions),
     },
   };
 }
 
 function parseCapture(request: CaptureHoldRequest, context: CallContext): HoldStepCommand {
   const { amount, final, to } = request;
+  const step = stepOf(request, context);
   return {
-    ...stepOf(request, context),
+    ...step,
     kind: TRANSACTION_KIND.HOLD_CAPTURE,
     amount: amount === undefined ? null : { currencyCode: amount.currencyCode, amountMinor: amount.minorUnits },
     isFinal: final,
@@ -160,6 +172,7 @@ function parseCapture(request: CaptureHoldRequest, context: CallContext): HoldSt
       ...(final && { final: "true" }),
       ...(to?.$case === "toWalletId" && { to_wallet_id: parseId(to.value) }),
       ...(to?.$case === "toSystemAccount" && { to_system_account: to.value }),
+      ...preconditionTerms(step.preconditions),
     },
   };
 }

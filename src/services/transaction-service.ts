@@ -1,4 +1,4 @@
-import { TransactionState, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import { AmountMode, TransactionState, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   BatchMode,
   type BatchTransferResponse,
@@ -29,12 +29,13 @@ import { findAnswered, findReversed, findTransactions } from "../ledger/find.js"
 import { listTransactions, type TransactionFilter } from "../ledger/list.js";
 import type { Engine } from "../ledger/engine.js";
 import type { Outcome } from "../ledger/work.js";
-import type { LedgerTransaction, MovementCommand, ReverseCommand } from "../ledger/transaction.js";
+import type { LedgerTransaction, MovementCommand, Precondition, ReverseCommand, Terms } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import { toStatus } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
 import { createHoldMethods } from "./hold-methods.js";
+import { parsePreconditions, preconditionTerms } from "./preconditions.js";
 import { balancesAfter, postOne, presentTransaction } from "./present.js";
 import { assertUserExists } from "./user-service.js";
 
@@ -110,7 +111,8 @@ export function createTransactionService(
   };
 }
 
-type Asked = Pick<TransferRequest, "amount" | "description" | "metadata" | "effectiveTime">;
+type Asked = Pick<TransferRequest, "amount" | "description" | "metadata" | "effectiveTime" | "preconditions"> &
+  Partial<Pick<TransferRequest, "amountMode">>;
 
 /** Between which accounts a movement of which kind goes. */
 type Sides = Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId" | "system">;
@@ -118,6 +120,8 @@ type Sides = Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId"
 /** The movement that was asked for; the contract's annotations have checked it. */
 function parseMovement({ caller, requestId }: CallContext, request: Asked, sides: Sides): MovementCommand {
   const { currencyCode, minorUnits } = amountOf(request);
+  const preconditions = parsePreconditions(request.preconditions);
+  const isUpTo = request.amountMode === AmountMode.UP_TO;
   return {
     caller,
     requestId: parseId(requestId),
@@ -131,7 +135,17 @@ function parseMovement({ caller, requestId }: CallContext, request: Asked, sides
     description: request.description,
     metadata: request.metadata,
     effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
-    terms: null,
+    isUpTo,
+    preconditions,
+    terms: isUpTo || preconditions.length > 0 ? movementTerms(minorUnits, isUpTo, preconditions) : null,
+  };
+}
+
+/** What is asked for beside the fields that a transaction keeps. */
+function movementTerms(minorUnits: bigint, isUpTo: boolean, preconditions: readonly Precondition[]): Terms {
+  return {
+    ...(isUpTo && { amount_mode: "UP_TO", "amount.minor_units": minorUnits.toString() }),
+    ...preconditionTerms(preconditions),
   };
 }
 
@@ -170,6 +184,7 @@ function parseTransfer(request: TransferRequest, context: CallContext): Movement
 
 function parseReverse(request: ReverseRequest, { caller, requestId }: CallContext): ReverseCommand {
   const { amount, atEffectiveTimeOfOriginal, description, metadata } = request;
+  const preconditions = parsePreconditions(request.preconditions);
   return {
     caller,
     requestId: parseId(requestId),
@@ -186,7 +201,9 @@ function parseReverse(request: ReverseRequest, { caller, requestId }: CallContex
         "amount.minor_units": amount.minorUnits.toString(),
       }),
       ...(atEffectiveTimeOfOriginal && { at_effective_time_of_original: "true" }),
+      ...preconditionTerms(preconditions),
     },
+    preconditions,
   };
 }
 

@@ -175,6 +175,8 @@ async function postOpening(
     metadata: {},
     effectiveTime: null,
     terms: null,
+    isUpTo: false,
+    preconditions: [],
     system: { name: "opening", accountId: openingId },
   };
   const [outcomes] = await postWorks(client, [{ commands: [opening], mode: "ATOMIC" }], {

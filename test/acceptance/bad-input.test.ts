@@ -27,6 +27,7 @@ interface World {
   readonly spareUserId: string;
   readonly walletId: string;
   readonly otherWalletId: string;
+  readonly calmWalletId: string;
   readonly frozenWalletId: string;
   readonly emptyWalletId: string;
   readonly closedWalletId: string;
@@ -65,9 +66,7 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   "grey.wallet.v1.WalletService/UpdateWallet": [
     ({ walletId }) => ({ wallet_id: walletId, label: "rent", metadata: { team: "b" }, update_mask: "label,metadata" }),
   ],
-  "grey.wallet.v1.WalletService/FreezeWallet": [
-    ({ otherWalletId }) => ({ wallet_id: otherWalletId, reason: "a case" }),
-  ],
+  "grey.wallet.v1.WalletService/FreezeWallet": [({ calmWalletId }) => ({ wallet_id: calmWalletId, reason: "a case" })],
   "grey.wallet.v1.WalletService/UnfreezeWallet": [
     ({ frozenWalletId }) => ({ wallet_id: frozenWalletId, reason: "over" }),
   ],
@@ -689,6 +688,7 @@ describe("bad input", function () {
     const closedWalletId = await createWallet(nothing, userId);
     await grey.wallets.closeWallet({ requestId: randomUUID(), walletId: closedWalletId, reason: "left" });
     return {
+      calmWalletId: await createWallet(nothing, userId),
       frozenWalletId,
       emptyWalletId: await createWallet(nothing, userId),
       closedWalletId,
@@ -825,5 +825,7 @@ function moneyOf() {
     description: "",
     metadata: {},
     effectiveTime: undefined,
+    preconditions: [],
+    amountMode: 0,
   };
 }

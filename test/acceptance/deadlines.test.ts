@@ -211,6 +211,8 @@ describe("a deadline", () => {
       description: "",
       metadata: {},
       effectiveTime: undefined,
+      preconditions: [],
+      amountMode: 0,
     };
   }
 });

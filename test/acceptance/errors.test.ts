@@ -247,6 +247,16 @@ describe("an error", () => {
       },
     },
     {
+      reason: "PRECONDITION_FAILED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id", "precondition", "expected", "actual", "transaction_id"],
+      ask: (requestId) => {
+        const anything = { minBalanceAfter: undefined, maxBalanceAfter: undefined };
+        const preconditions = [{ walletId, expectedVersion: 99n, ...anything }];
+        return grey.transactions.transfer({ ...transfer(1n), requestId, preconditions }, HEADERS);
+      },
+    },
+    {
       reason: "NOT_REVERSIBLE",
       code: "FAILED_PRECONDITION",
       metadata: ["original_id", "transaction_id"],

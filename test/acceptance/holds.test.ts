@@ -55,11 +55,19 @@ describe("a hold", function () {
   }
 
   function holdRequest(walletId: string, minorUnits: bigint, over: Partial<HoldRequest> = {}): HoldRequest {
-    return { ...asked(), walletId, toWalletId: "", amount: usd(minorUnits), expiry: undefined, ...over };
+    return {
+      ...asked(),
+      walletId,
+      toWalletId: "",
+      amount: usd(minorUnits),
+      expiry: undefined,
+      preconditions: [],
+      ...over,
+    };
   }
 
   function captureRequest(holdId: string, over: Partial<CaptureHoldRequest> = {}): CaptureHoldRequest {
-    return { ...asked(), holdId, amount: undefined, final: false, to: undefined, ...over };
+    return { ...asked(), holdId, amount: undefined, final: false, to: undefined, preconditions: [], ...over };
   }
 
   async function hold(walletId: string, minorUnits: bigint, over: Partial<HoldRequest> = {}): Promise<string> {

@@ -38,6 +38,7 @@ describe("a reversal", function () {
     transactionId,
     amount: undefined,
     atEffectiveTimeOfOriginal: false,
+    preconditions: [],
     ...over,
   });
 

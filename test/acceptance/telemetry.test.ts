@@ -187,5 +187,7 @@ function transferOf(fromWalletId: string, toWalletId: string) {
     description: "",
     metadata: {},
     effectiveTime: undefined,
+    preconditions: [],
+    amountMode: 0,
   };
 }

@@ -79,6 +79,8 @@ function randomCommand({ wallets, isHot }: EnginePlan): MovementCommand {
     description: "",
     metadata: {},
     terms: null,
+    isUpTo: false,
+    preconditions: [],
     effectiveTime: null,
     system: null,
   };

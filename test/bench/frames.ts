@@ -67,6 +67,8 @@ export function randomTransfer(requestId: string, wallets: number, isHot: boolea
     description: "",
     metadata: {},
     effectiveTime: undefined,
+    preconditions: [],
+    amountMode: 0,
   };
 }
 

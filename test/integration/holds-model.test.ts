@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { systemAccountId, type Uuid } from "../../src/base/ids.js";
+import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE } from "../../src/entities/account.js";
 import { readBooks } from "../../src/ledger/books.js";
 import { expiryOf } from "../../src/ledger/expiry.js";
@@ -124,7 +124,7 @@ describe("holds under two posting engines", function () {
       const earlier = told[plan.which % Math.max(1, told.length)]?.command;
       const command =
         plan.do === "copy" && earlier !== undefined && earlier.kind !== 10
-          ? earlier
+          ? { ...earlier, transactionId: newId() }
           : commandOf(plan, index, ids, holdIds);
       if (command === undefined) continue;
       const outcome = post(plan.engine, command);

@@ -1,3 +1,4 @@
+import { AmountMode, Precondition } from "../../generated/grey/transaction/v1/transaction.js";
 import { expect } from "chai";
 import type pg from "pg";
 import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
@@ -68,7 +69,12 @@ const movementDiffers = {
   description: () => ({ description: "another" }),
   metadata: () => ({ metadata: { a: "1", b: "another" } }),
   effective_time: () => ({ effectiveTime: { seconds: 1n, nanos: 0 } }),
+  preconditions: () => ({
+    preconditions: [Precondition.fromPartial({ walletId: ANOTHER_ID, expectedVersion: 1n })],
+  }),
 };
+
+const amountModeDiffers = { amount_mode: () => ({ amountMode: AmountMode.UP_TO }) };
 
 const METHODS: readonly Method<Asking>[] = [
   method<TransferRequest>({
@@ -82,6 +88,7 @@ const METHODS: readonly Method<Asking>[] = [
       from_wallet_id: () => ({ fromWalletId: ANOTHER_ID }),
       to_wallet_id: () => ({ toWalletId: ANOTHER_ID }),
       ...movementDiffers,
+      ...amountModeDiffers,
     },
     malformed: { amount: money(0n) },
     writes: MOVEMENT_WRITES,
@@ -106,6 +113,7 @@ const METHODS: readonly Method<Asking>[] = [
       wallet_id: () => ({ walletId: ANOTHER_ID }),
       system_account: () => ({ systemAccount: "fees" }),
       ...movementDiffers,
+      ...amountModeDiffers,
     },
     malformed: { walletId: "w1" },
     writes: MOVEMENT_WRITES,

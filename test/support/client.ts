@@ -70,12 +70,17 @@ type UnaryMethod<Request, Response> = (
   callback: (error: ServiceError | null, value: Response) => void,
 ) => ClientUnaryCall;
 
+/** Fields that a caller may leave out, as one in another language does. */
+const LEFT_OUT = { preconditions: [], amountMode: 0 };
+type LeftOut = keyof typeof LEFT_OUT;
+type Asked<Request> = Omit<Request, LeftOut> & Partial<Pick<Request, Extract<keyof Request, LeftOut>>>;
+
 /** A client whose methods return promises of the message; streams are left out. */
 export type Promised<Client> = {
   [
     M in keyof Client as Client[M] extends UnaryMethod<infer _Request, infer _Response> ? M : never
   ]: Client[M] extends UnaryMethod<infer Request, infer Response>
-    ? (request: Request, headers?: Readonly<Record<string, string>>, timeoutMs?: number) => Promise<Response>
+    ? (request: Asked<Request>, headers?: Readonly<Record<string, string>>, timeoutMs?: number) => Promise<Response>
     : never;
 };
 
@@ -112,10 +117,14 @@ function promised<Client extends object>(client: Client): Promised<Client> {
   return new Proxy(client, {
     get:
       (target, name) =>
-      (request: never, headers: Record<string, string> = {}, timeoutMs = TIMEOUT_MS) =>
-        call(target[name as keyof Client] as UnaryMethod<never, unknown>, target, request, headers, timeoutMs).then(
-          (answer) => answer.message,
-        ),
+      (request: object, headers: Record<string, string> = {}, timeoutMs = TIMEOUT_MS) =>
+        call(
+          target[name as keyof Client] as UnaryMethod<object, unknown>,
+          target,
+          { ...LEFT_OUT, ...request },
+          headers,
+          timeoutMs,
+        ).then((answer) => answer.message),
   }) as unknown as Promised<Client>;
 }
 

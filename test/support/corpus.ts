@@ -575,8 +575,8 @@ function brokenAt(message: ReflectMessage, field: DescField, path: string): stri
             : [],
       );
       if (!breaksAsList(rules, items)) return inItems;
-      // The messages of a list that is too long need not be looked at.
-      return field.listKind === "message" ? [path] : [path, ...inItems];
+      // The messages of a list that is far too long need not be looked at.
+      return field.listKind === "message" && items.length > 100 ? [path] : [path, ...inItems];
     }
     case "map":
       return breaksAsMap(rules, message.get(field)) ? [path] : [];

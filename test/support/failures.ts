@@ -76,6 +76,15 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
   ],
   HOLD_HAS_DESTINATION: [{ reason: "HOLD_HAS_DESTINATION", holdId: "h1", walletId: "w1" }],
   EXPIRY_INVALID: [{ reason: "EXPIRY_INVALID" }],
+  PRECONDITION_FAILED: [
+    {
+      reason: "PRECONDITION_FAILED",
+      walletId: "w1",
+      precondition: "expected_version",
+      expected: "3",
+      actual: "4",
+    },
+  ],
   NOT_REVERSIBLE: [{ reason: "NOT_REVERSIBLE", originalId: "t1" }],
   REVERSAL_EXCEEDED: [
     {

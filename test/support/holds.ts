@@ -12,7 +12,15 @@ export function hours(count: bigint): Expiry {
 }
 
 function asked() {
-  return { caller: LOCAL_CALLER, requestId: newId(), transactionId: newId(), description: "", metadata: {}, terms: {} };
+  return {
+    caller: LOCAL_CALLER,
+    requestId: newId(),
+    transactionId: newId(),
+    description: "",
+    metadata: {},
+    terms: {},
+    preconditions: [],
+  };
 }
 
 export function hold(walletId: Uuid, amountMinor: bigint, over: Partial<HoldCommand> = {}): HoldCommand {

@@ -81,7 +81,15 @@ export async function insertWallet(admin: pg.Client, row: WalletRow): Promise<vo
   );
 }
 
-const MOVEMENT = { description: "", metadata: {}, effectiveTime: null, terms: null, currencyCode: "USD" } as const;
+const MOVEMENT = {
+  description: "",
+  metadata: {},
+  effectiveTime: null,
+  terms: null,
+  isUpTo: false,
+  preconditions: [],
+  currencyCode: "USD",
+} as const;
 
 /** A command with ids of its own. */
 function command(

@@ -2,7 +2,21 @@ import { expect } from "chai";
 import { type Command, CommanderError } from "commander";
 import { createProgram } from "../../src/cli/program.js";
 
-const CHANGES = ["create", "deposit", "withdraw", "transfer"];
+const CHANGES = [
+  "create",
+  "deposit",
+  "withdraw",
+  "transfer",
+  "reverse",
+  "capture",
+  "release",
+  "increase",
+  "extend",
+  "freeze",
+  "unfreeze",
+  "close",
+  "reopen",
+];
 
 describe("the help of the command", () => {
   for (const command of leaves(createProgram())) {
@@ -17,7 +31,7 @@ describe("the help of the command", () => {
 
   it("explains idempotency wherever something is changed", () => {
     const changing = leaves(createProgram()).filter((command) => CHANGES.includes(command.name()));
-    expect(changing).to.have.length(5);
+    expect(changing).to.have.length(15);
     for (const command of changing)
       expect(helpOf(command), pathOf(command)).to.match(/--request-id <uuid>[^]*Idempotency:/);
   });

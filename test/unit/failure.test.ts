@@ -32,6 +32,8 @@ describe("a failure", () => {
     expect([...passing].sort()).to.deep.equal([
       "CALLER_GONE",
       "DATABASE_UNAVAILABLE",
+      // A hold's id is the service's own: what is not found now never is.
+      "HOLD_NOT_FOUND",
       "INTERNAL",
       "INVALID_REQUEST",
       "OUTCOME_UNKNOWN",

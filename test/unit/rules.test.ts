@@ -44,6 +44,8 @@ const ASKED = {
   metadata: {},
   effectiveTime: null,
   terms: null,
+  isUpTo: false,
+  preconditions: [],
 };
 
 function transfer(

@@ -99,6 +99,11 @@ export enum ErrorReason {
    * `required_minor_units`, `currency_code`, `transaction_id`.
    */
   REVERSAL_EXCEEDED = 53,
+  /**
+   * PRECONDITION_FAILED - The rules allow it, and a precondition of the request does not hold. Metadata: `wallet_id`, `precondition` (the field),
+   * `expected`, `actual` (what was or would have been), `transaction_id`.
+   */
+  PRECONDITION_FAILED = 54,
   /** OVERLOADED - The service has as much to do as it takes on; nothing was posted. google.rpc.RetryInfo says when to try again. */
   OVERLOADED = 60,
   /** DATABASE_UNAVAILABLE - The database cannot be reached; nothing was written. google.rpc.RetryInfo says when to try again. */
@@ -212,6 +217,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 53:
     case "ERROR_REASON_REVERSAL_EXCEEDED":
       return ErrorReason.REVERSAL_EXCEEDED;
+    case 54:
+    case "ERROR_REASON_PRECONDITION_FAILED":
+      return ErrorReason.PRECONDITION_FAILED;
     case 60:
     case "ERROR_REASON_OVERLOADED":
       return ErrorReason.OVERLOADED;
@@ -301,6 +309,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_NOT_REVERSIBLE";
     case ErrorReason.REVERSAL_EXCEEDED:
       return "ERROR_REASON_REVERSAL_EXCEEDED";
+    case ErrorReason.PRECONDITION_FAILED:
+      return "ERROR_REASON_PRECONDITION_FAILED";
     case ErrorReason.OVERLOADED:
       return "ERROR_REASON_OVERLOADED";
     case ErrorReason.DATABASE_UNAVAILABLE:

@@ -263,6 +263,52 @@ export function holdStateToJSON(object: HoldState): string {
   }
 }
 
+/** AmountMode says how the amount of a movement is meant. */
+export enum AmountMode {
+  /** UNSPECIFIED - As AMOUNT_MODE_EXACT. */
+  UNSPECIFIED = 0,
+  /** EXACT - Exactly this much, or nothing. */
+  EXACT = 1,
+  /**
+   * UP_TO - What the wallet that pays can spend, up to this much; the transaction's amount tells how much it was. Refused with
+   * INSUFFICIENT_FUNDS when that is nothing.
+   */
+  UP_TO = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function amountModeFromJSON(object: any): AmountMode {
+  switch (object) {
+    case 0:
+    case "AMOUNT_MODE_UNSPECIFIED":
+      return AmountMode.UNSPECIFIED;
+    case 1:
+    case "AMOUNT_MODE_EXACT":
+      return AmountMode.EXACT;
+    case 2:
+    case "AMOUNT_MODE_UP_TO":
+      return AmountMode.UP_TO;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return AmountMode.UNRECOGNIZED;
+  }
+}
+
+export function amountModeToJSON(object: AmountMode): string {
+  switch (object) {
+    case AmountMode.UNSPECIFIED:
+      return "AMOUNT_MODE_UNSPECIFIED";
+    case AmountMode.EXACT:
+      return "AMOUNT_MODE_EXACT";
+    case AmountMode.UP_TO:
+      return "AMOUNT_MODE_UP_TO";
+    case AmountMode.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Entry is one debit or credit of one account. It is never changed. */
 export interface Entry {
   /** The account: a wallet's id or a system account's. */
@@ -366,6 +412,25 @@ export interface Hold {
     | undefined;
   /** When its latest step was recorded. */
   updateTime: Timestamp | undefined;
+}
+
+/**
+ * Precondition is what must hold of a wallet for a request to be posted, beside the rules. It is asked after them, in the same
+ * database transaction. What is unset may be anything. Error: PRECONDITION_FAILED.
+ */
+export interface Precondition {
+  /** The wallet: one that the request moves money of, or any other. */
+  walletId: string;
+  /** Its balance's `version` right before: nothing was entered since it was read. */
+  expectedVersion?:
+    | bigint
+    | undefined;
+  /** The least that is available right after, in minor units of its currency. */
+  minBalanceAfter?:
+    | bigint
+    | undefined;
+  /** The most that is posted and incoming right after, in minor units of its currency. */
+  maxBalanceAfter?: bigint | undefined;
 }
 
 function createBaseEntry(): Entry {
@@ -1297,6 +1362,154 @@ export const Hold: MessageFns<Hold> = {
       : undefined;
     message.updateTime = (object.updateTime !== undefined && object.updateTime !== null)
       ? Timestamp.fromPartial(object.updateTime)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePrecondition(): Precondition {
+  return { walletId: "", expectedVersion: undefined, minBalanceAfter: undefined, maxBalanceAfter: undefined };
+}
+
+export const Precondition: MessageFns<Precondition> = {
+  encode(message: Precondition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.walletId !== "") {
+      writer.uint32(10).string(message.walletId);
+    }
+    if (message.expectedVersion !== undefined) {
+      if (BigInt.asIntN(64, message.expectedVersion) !== message.expectedVersion) {
+        throw new globalThis.Error("value provided for field message.expectedVersion of type int64 too large");
+      }
+      writer.uint32(16).int64(message.expectedVersion);
+    }
+    if (message.minBalanceAfter !== undefined) {
+      if (BigInt.asIntN(64, message.minBalanceAfter) !== message.minBalanceAfter) {
+        throw new globalThis.Error("value provided for field message.minBalanceAfter of type int64 too large");
+      }
+      writer.uint32(24).int64(message.minBalanceAfter);
+    }
+    if (message.maxBalanceAfter !== undefined) {
+      if (BigInt.asIntN(64, message.maxBalanceAfter) !== message.maxBalanceAfter) {
+        throw new globalThis.Error("value provided for field message.maxBalanceAfter of type int64 too large");
+      }
+      writer.uint32(32).int64(message.maxBalanceAfter);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Precondition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrecondition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.expectedVersion = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.minBalanceAfter = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.maxBalanceAfter = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Precondition {
+    return {
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      expectedVersion: isSet(object.expectedVersion)
+        ? BigInt(object.expectedVersion)
+        : isSet(object.expected_version)
+        ? BigInt(object.expected_version)
+        : undefined,
+      minBalanceAfter: isSet(object.minBalanceAfter)
+        ? BigInt(object.minBalanceAfter)
+        : isSet(object.min_balance_after)
+        ? BigInt(object.min_balance_after)
+        : undefined,
+      maxBalanceAfter: isSet(object.maxBalanceAfter)
+        ? BigInt(object.maxBalanceAfter)
+        : isSet(object.max_balance_after)
+        ? BigInt(object.max_balance_after)
+        : undefined,
+    };
+  },
+
+  toJSON(message: Precondition): unknown {
+    const obj: any = {};
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.expectedVersion !== undefined) {
+      obj.expectedVersion = message.expectedVersion.toString();
+    }
+    if (message.minBalanceAfter !== undefined) {
+      obj.minBalanceAfter = message.minBalanceAfter.toString();
+    }
+    if (message.maxBalanceAfter !== undefined) {
+      obj.maxBalanceAfter = message.maxBalanceAfter.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Precondition>, I>>(base?: I): Precondition {
+    return Precondition.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Precondition>, I>>(object: I): Precondition {
+    const message = createBasePrecondition();
+    message.walletId = object.walletId ?? "";
+    message.expectedVersion = (object.expectedVersion !== undefined && object.expectedVersion !== null)
+      ? BigInt(object.expectedVersion)
+      : undefined;
+    message.minBalanceAfter = (object.minBalanceAfter !== undefined && object.minBalanceAfter !== null)
+      ? BigInt(object.minBalanceAfter)
+      : undefined;
+    message.maxBalanceAfter = (object.maxBalanceAfter !== undefined && object.maxBalanceAfter !== null)
+      ? BigInt(object.maxBalanceAfter)
       : undefined;
     return message;
   },

@@ -26,7 +26,11 @@ import { Status } from "../../../google/rpc/status.js";
 import { Money } from "../../type/v1/money.js";
 import { Balance } from "../../wallet/v1/wallet_service.js";
 import {
+  AmountMode,
+  amountModeFromJSON,
+  amountModeToJSON,
   Hold,
+  Precondition,
   Transaction,
   TransactionKind,
   transactionKindFromJSON,
@@ -103,7 +107,11 @@ export interface DepositRequest {
   /** The system account that the money comes from: 1 to 32 lower-case letters, digits and `_`, a letter first. Empty means `cash`. */
   systemAccount: string;
   /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
-  effectiveTime: Timestamp | undefined;
+  effectiveTime:
+    | Timestamp
+    | undefined;
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
 }
 
 export interface DepositRequest_MetadataEntry {
@@ -143,7 +151,13 @@ export interface WithdrawRequest {
   /** The system account that the money goes to: 1 to 32 lower-case letters, digits and `_`, a letter first. Empty means `cash`. */
   systemAccount: string;
   /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
-  effectiveTime: Timestamp | undefined;
+  effectiveTime:
+    | Timestamp
+    | undefined;
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
+  /** How the amount is meant. */
+  amountMode: AmountMode;
 }
 
 export interface WithdrawRequest_MetadataEntry {
@@ -183,7 +197,13 @@ export interface TransferRequest {
    */
   metadata: { [key: string]: string };
   /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
-  effectiveTime: Timestamp | undefined;
+  effectiveTime:
+    | Timestamp
+    | undefined;
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
+  /** How the amount is meant. */
+  amountMode: AmountMode;
 }
 
 export interface TransferRequest_MetadataEntry {
@@ -346,6 +366,8 @@ export interface HoldRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
 }
 
 export interface HoldRequest_MetadataEntry {
@@ -386,6 +408,8 @@ export interface IncreaseHoldRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
 }
 
 export interface IncreaseHoldRequest_MetadataEntry {
@@ -485,6 +509,8 @@ export interface CaptureHoldRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
 }
 
 export interface CaptureHoldRequest_MetadataEntry {
@@ -563,6 +589,8 @@ export interface ReverseRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
 }
 
 export interface ReverseRequest_MetadataEntry {
@@ -623,6 +651,7 @@ function createBaseDepositRequest(): DepositRequest {
     metadata: {},
     systemAccount: "",
     effectiveTime: undefined,
+    preconditions: [],
   };
 }
 
@@ -648,6 +677,9 @@ export const DepositRequest: MessageFns<DepositRequest> = {
     }
     if (message.effectiveTime !== undefined) {
       Timestamp.encode(message.effectiveTime, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -724,6 +756,14 @@ export const DepositRequest: MessageFns<DepositRequest> = {
             message.effectiveTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -774,6 +814,9 @@ export const DepositRequest: MessageFns<DepositRequest> = {
         : isSet(object.effective_time)
         ? fromJsonTimestamp(object.effective_time)
         : undefined,
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
     };
   },
 
@@ -806,6 +849,9 @@ export const DepositRequest: MessageFns<DepositRequest> = {
     if (message.effectiveTime !== undefined) {
       obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
     }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
     return obj;
   },
 
@@ -833,6 +879,7 @@ export const DepositRequest: MessageFns<DepositRequest> = {
     message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
       ? Timestamp.fromPartial(object.effectiveTime)
       : undefined;
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1034,6 +1081,8 @@ function createBaseWithdrawRequest(): WithdrawRequest {
     metadata: {},
     systemAccount: "",
     effectiveTime: undefined,
+    preconditions: [],
+    amountMode: 0,
   };
 }
 
@@ -1059,6 +1108,12 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
     }
     if (message.effectiveTime !== undefined) {
       Timestamp.encode(message.effectiveTime, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.amountMode !== 0) {
+      writer.uint32(72).int32(message.amountMode);
     }
     return writer;
   },
@@ -1135,6 +1190,22 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
             message.effectiveTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.amountMode = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1185,6 +1256,14 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
         : isSet(object.effective_time)
         ? fromJsonTimestamp(object.effective_time)
         : undefined,
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
+      amountMode: isSet(object.amountMode)
+        ? amountModeFromJSON(object.amountMode)
+        : isSet(object.amount_mode)
+        ? amountModeFromJSON(object.amount_mode)
+        : 0,
     };
   },
 
@@ -1217,6 +1296,12 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
     if (message.effectiveTime !== undefined) {
       obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
     }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
+    if (message.amountMode !== 0) {
+      obj.amountMode = amountModeToJSON(message.amountMode);
+    }
     return obj;
   },
 
@@ -1244,6 +1329,8 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
     message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
       ? Timestamp.fromPartial(object.effectiveTime)
       : undefined;
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.amountMode = object.amountMode ?? 0;
     return message;
   },
 };
@@ -1447,6 +1534,8 @@ function createBaseTransferRequest(): TransferRequest {
     description: "",
     metadata: {},
     effectiveTime: undefined,
+    preconditions: [],
+    amountMode: 0,
   };
 }
 
@@ -1472,6 +1561,12 @@ export const TransferRequest: MessageFns<TransferRequest> = {
     });
     if (message.effectiveTime !== undefined) {
       Timestamp.encode(message.effectiveTime, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.amountMode !== 0) {
+      writer.uint32(72).int32(message.amountMode);
     }
     return writer;
   },
@@ -1548,6 +1643,22 @@ export const TransferRequest: MessageFns<TransferRequest> = {
             message.effectiveTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.amountMode = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1598,6 +1709,14 @@ export const TransferRequest: MessageFns<TransferRequest> = {
         : isSet(object.effective_time)
         ? fromJsonTimestamp(object.effective_time)
         : undefined,
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
+      amountMode: isSet(object.amountMode)
+        ? amountModeFromJSON(object.amountMode)
+        : isSet(object.amount_mode)
+        ? amountModeFromJSON(object.amount_mode)
+        : 0,
     };
   },
 
@@ -1630,6 +1749,12 @@ export const TransferRequest: MessageFns<TransferRequest> = {
     if (message.effectiveTime !== undefined) {
       obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
     }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
+    if (message.amountMode !== 0) {
+      obj.amountMode = amountModeToJSON(message.amountMode);
+    }
     return obj;
   },
 
@@ -1657,6 +1782,8 @@ export const TransferRequest: MessageFns<TransferRequest> = {
     message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
       ? Timestamp.fromPartial(object.effectiveTime)
       : undefined;
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.amountMode = object.amountMode ?? 0;
     return message;
   },
 };
@@ -2910,6 +3037,7 @@ function createBaseHoldRequest(): HoldRequest {
     expiry: undefined,
     description: "",
     metadata: {},
+    preconditions: [],
   };
 }
 
@@ -2941,6 +3069,9 @@ export const HoldRequest: MessageFns<HoldRequest> = {
     globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
       HoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
     });
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(74).fork()).join();
+    }
     return writer;
   },
 
@@ -3024,6 +3155,14 @@ export const HoldRequest: MessageFns<HoldRequest> = {
             }
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3078,6 +3217,9 @@ export const HoldRequest: MessageFns<HoldRequest> = {
           {},
         )
         : {},
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
     };
   },
 
@@ -3111,6 +3253,9 @@ export const HoldRequest: MessageFns<HoldRequest> = {
           obj.metadata[k] = v;
         });
       }
+    }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
     }
     return obj;
   },
@@ -3150,6 +3295,7 @@ export const HoldRequest: MessageFns<HoldRequest> = {
       },
       {},
     );
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3359,7 +3505,7 @@ export const HoldResponse: MessageFns<HoldResponse> = {
 };
 
 function createBaseIncreaseHoldRequest(): IncreaseHoldRequest {
-  return { requestId: "", holdId: "", amount: undefined, description: "", metadata: {} };
+  return { requestId: "", holdId: "", amount: undefined, description: "", metadata: {}, preconditions: [] };
 }
 
 export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
@@ -3379,6 +3525,9 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
     globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
       IncreaseHoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
     });
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(50).fork()).join();
+    }
     return writer;
   },
 
@@ -3438,6 +3587,14 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
             }
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3478,6 +3635,9 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
           {},
         )
         : {},
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
     };
   },
 
@@ -3504,6 +3664,9 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
         });
       }
     }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
     return obj;
   },
 
@@ -3527,6 +3690,7 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
       },
       {},
     );
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4153,7 +4317,16 @@ export const ExtendHoldResponse: MessageFns<ExtendHoldResponse> = {
 };
 
 function createBaseCaptureHoldRequest(): CaptureHoldRequest {
-  return { requestId: "", holdId: "", amount: undefined, final: false, to: undefined, description: "", metadata: {} };
+  return {
+    requestId: "",
+    holdId: "",
+    amount: undefined,
+    final: false,
+    to: undefined,
+    description: "",
+    metadata: {},
+    preconditions: [],
+  };
 }
 
 export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
@@ -4184,6 +4357,9 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
     globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
       CaptureHoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
     });
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(74).fork()).join();
+    }
     return writer;
   },
 
@@ -4267,6 +4443,14 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
             }
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4317,6 +4501,9 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
           {},
         )
         : {},
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
     };
   },
 
@@ -4350,6 +4537,9 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
           obj.metadata[k] = v;
         });
       }
+    }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
     }
     return obj;
   },
@@ -4389,6 +4579,7 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
       },
       {},
     );
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4972,6 +5163,7 @@ function createBaseReverseRequest(): ReverseRequest {
     atEffectiveTimeOfOriginal: false,
     description: "",
     metadata: {},
+    preconditions: [],
   };
 }
 
@@ -4995,6 +5187,9 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
     globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
       ReverseRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
     });
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(58).fork()).join();
+    }
     return writer;
   },
 
@@ -5062,6 +5257,14 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
             }
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5107,6 +5310,9 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
           {},
         )
         : {},
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
     };
   },
 
@@ -5136,6 +5342,9 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
         });
       }
     }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
     return obj;
   },
 
@@ -5160,6 +5369,7 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
       },
       {},
     );
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     return message;
   },
 };
@@ -5716,7 +5926,7 @@ export type TransactionServiceService = typeof TransactionServiceService;
 export const TransactionServiceService = {
   /**
    * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, OVERLOADED,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
   deposit: {
@@ -5785,7 +5995,7 @@ export const TransactionServiceService = {
   /**
    * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
-   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   hold: {
     path: "/grey.transaction.v1.TransactionService/Hold" as const,
@@ -5826,7 +6036,7 @@ export const TransactionServiceService = {
   /**
    * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   captureHold: {
     path: "/grey.transaction.v1.TransactionService/CaptureHold" as const,
@@ -5874,7 +6084,8 @@ export const TransactionServiceService = {
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
    * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * OUTCOME_UNKNOWN.
    */
   reverse: {
     path: "/grey.transaction.v1.TransactionService/Reverse" as const,
@@ -5917,7 +6128,7 @@ export const TransactionServiceService = {
 export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
    * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, OVERLOADED,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
   deposit: handleUnaryCall<DepositRequest, DepositResponse>;
@@ -5943,7 +6154,7 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
    * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
-   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   hold: handleUnaryCall<HoldRequest, HoldResponse>;
   /**
@@ -5959,7 +6170,7 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
    * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   captureHold: handleUnaryCall<CaptureHoldRequest, CaptureHoldResponse>;
   /**
@@ -5975,7 +6186,8 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
    * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * OUTCOME_UNKNOWN.
    */
   reverse: handleUnaryCall<ReverseRequest, ReverseResponse>;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
@@ -5990,7 +6202,7 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
 export interface TransactionServiceClient extends Client {
   /**
    * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, OVERLOADED,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
   deposit(
@@ -6077,7 +6289,7 @@ export interface TransactionServiceClient extends Client {
   /**
    * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
-   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   hold(request: HoldRequest, callback: (error: ServiceError | null, response: HoldResponse) => void): ClientUnaryCall;
   hold(
@@ -6132,7 +6344,7 @@ export interface TransactionServiceClient extends Client {
   /**
    * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   captureHold(
     request: CaptureHoldRequest,
@@ -6204,7 +6416,8 @@ export interface TransactionServiceClient extends Client {
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
    * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, OVERLOADED, OUTCOME_UNKNOWN.
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * OUTCOME_UNKNOWN.
    */
   reverse(
     request: ReverseRequest,
