@@ -21,7 +21,7 @@ const HOLDS_AT_ONCE_MAX = 500;
 /**
  * Expires holds that are due, in the order of their expiry, from now on. Of several processes one does it at a time; and
  * whoever does, each expiry has one request id, so that it happens once.
- * @param onError told of what kept it from doing so; it goes on
+ * @param onError told of what keeps it from doing so, once until it succeeds again; it goes on
  */
 export function startExpiry(
   database: Database,
@@ -34,12 +34,15 @@ export function startExpiry(
   let wake: () => void = () => undefined;
 
   const run = async (): Promise<void> => {
+    let isFailing = false;
     while (!isStopped) {
       let expired = 0;
       try {
         expired = await withLock(database, (client) => expireDue(client, engine));
+        isFailing = false;
       } catch (error) {
-        onError(error);
+        if (!isFailing) onError(error);
+        isFailing = true;
       }
       if (expired === HOLDS_AT_ONCE_MAX || isStopped) continue;
       await new Promise<void>((resolve) => {
