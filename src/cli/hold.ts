@@ -28,6 +28,7 @@ import { renderFields, renderTable } from "./table.js";
 
 interface StepOptions extends ChangeOptions {
   readonly description?: string;
+  readonly dryRun?: true;
 }
 
 /** What every step of a hold answers. */
@@ -202,6 +203,7 @@ function addStep(hold: Command, usage: string, description: string): Command {
     .command(usage)
     .description(description)
     .option("--description <text>", "what it is for")
+    .option("--dry-run", "try it out: tell what would come of it, and write nothing")
     .addOption(metadataOption())
     .addOption(requestIdOption());
 }
@@ -215,6 +217,7 @@ function askedOf(options: StepOptions, session: Session) {
     requestId: session.requestId(options.requestId),
     description: options.description ?? "",
     metadata: options.metadata ?? {},
+    dryRun: options.dryRun ?? false,
   };
 }
 

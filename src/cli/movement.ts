@@ -16,6 +16,7 @@ import { print, printJson, type Session, withSession } from "./session.js";
 
 interface MovementOptions extends ChangeOptions {
   readonly description?: string;
+  readonly dryRun?: true;
 }
 
 /** What every call that moves money answers. */
@@ -125,6 +126,7 @@ export function addReverseCommand(program: Command): void {
             preconditions: [],
             description: options.description ?? "",
             metadata: options.metadata ?? {},
+            dryRun: options.dryRun ?? false,
           });
           if (session.json) printJson(ReverseResponse.toJSON(reply));
           else await printMovement(reply, session);
@@ -137,6 +139,7 @@ function addMovement(program: Command, usage: string, description: string): Comm
     .command(usage)
     .description(description)
     .option("--description <text>", "what it is for")
+    .option("--dry-run", "try it out: tell what would come of it, and write nothing")
     .addOption(metadataOption())
     .addOption(requestIdOption());
 }
@@ -152,6 +155,7 @@ async function readMovement(amount: readonly string[], options: MovementOptions,
     requestId: session.requestId(options.requestId),
     description: options.description ?? "",
     metadata: options.metadata ?? {},
+    dryRun: options.dryRun ?? false,
     effectiveTime: undefined,
   };
 }

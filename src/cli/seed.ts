@@ -128,7 +128,15 @@ function post(
 ): Promise<{ replayed: boolean }> {
   const { requestId, description, amountMinor } = movement;
   const amount = { currencyCode, minorUnits: amountMinor };
-  const request = { requestId, description, amount, metadata: {}, effectiveTime: undefined, preconditions: [] };
+  const request = {
+    requestId,
+    description,
+    amount,
+    metadata: {},
+    effectiveTime: undefined,
+    preconditions: [],
+    dryRun: false,
+  };
   const idOf = (wallet: number) => present(walletIds[wallet], "wallet id");
   if (movement.kind === "deposit") {
     const to = { walletId: idOf(movement.credit), systemAccount: "" };

@@ -97,6 +97,30 @@ export function reading<T>(
   });
 }
 
+/** Runs reads that see one snapshot, on one connection, with their errors translated. */
+export function readingSnapshot<T>(
+  database: Database,
+  patience: Patience,
+  read: (session: Transaction) => Promise<T>,
+): Promise<T> {
+  return translating(async () => {
+    const runner = database.dataSource.createQueryRunner();
+    try {
+      const client = (await runner.connect()) as PoolClient;
+      // The wait for a connection may have outlasted the caller.
+      patience.assertWaiting();
+      await runner.startTransaction("REPEATABLE READ");
+      try {
+        return await unlessSilent(database, read({ manager: runner.manager, client }));
+      } finally {
+        await rollBack(runner);
+      }
+    } finally {
+      await runner.release();
+    }
+  });
+}
+
 /** Does what takes its own connection, with its errors translated. */
 export async function translating<T>(work: () => Promise<T>): Promise<T> {
   try {

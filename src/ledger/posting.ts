@@ -3,7 +3,7 @@ import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
 import type { Queryable } from "../db/database.js";
 import { awaitReplicas } from "../db/transaction.js";
-import { lockBooks } from "./books.js";
+import { lockBooks, readBooks } from "./books.js";
 import { openBatch, transactionsOf, writeBatch, type Batch, type Recorded, type WriteOptions } from "./batch.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { findAnswered, findReversed, findTransactions } from "./find.js";
@@ -29,13 +29,42 @@ export async function postWorks(
   works: readonly Work[],
   options: WriteOptions = {},
 ): Promise<Outcome[][]> {
+  const { batch, answered } = await openWorks(client, works, lockBooks, options.claims !== false);
+  const verdicts = decideWorks(batch, works, answered);
+  const decided = decidedOf(verdicts);
+  if (decided.length === 0) {
+    await awaitReplicas(client);
+    return outcomesOf(verdicts, NOTHING);
+  }
+  return outcomesOf(verdicts, await writeBatch(client, batch, decided, options));
+}
+
+/**
+ * Decides a piece of work on the books as they are, and writes nothing. The request ids are not looked at: it tells what
+ * would come of the work if it were new.
+ * @param client inside a transaction that sees one snapshot
+ */
+export async function tryWork(client: Queryable, work: Work): Promise<Outcome[]> {
+  const { batch } = await openWorks(client, [work], readBooks, false);
+  const verdicts = decideWorks(batch, [work], NOTHING_ANSWERED);
+  const [outcomes] = outcomesOf(verdicts, { firstIndex: 0n, createTime: await readClock(client) });
+  return present(outcomes, "the outcomes of a work");
+}
+
+/** What the works are decided from: accounts, holds and transactions that they speak of, and what was answered before. */
+async function openWorks(
+  client: Queryable,
+  works: readonly Work[],
+  readAccounts: typeof readBooks,
+  looksUp: boolean,
+): Promise<{ batch: Batch; answered: Answered }> {
   const holdIds = holdIdsOf(works);
   const named = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
   const holdOf = new Map(named.map(({ hold }) => [hold.id, hold]));
   const originals = await findTransactions(client, [...originalIdsOf(works)]);
-  const books = await lockBooks(client, [...accountIdsOf(works, holdOf), ...accountIdsOfAll(originals.values())]);
+  const books = await readAccounts(client, [...accountIdsOf(works, holdOf), ...accountIdsOfAll(originals.values())]);
   const commands = works.flatMap((work) => work.commands);
-  const answered = options.claims === false ? new Map() : await findAnswered(client, commands);
+  const answered = looksUp ? await findAnswered(client, commands) : NOTHING_ANSWERED;
   // The accounts of a hold are locked and never change, so now the hold does not either.
   const holds = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
   // The same holds of what was reversed: whoever reverses locks the accounts of the original.
@@ -49,14 +78,10 @@ export async function postWorks(
       reversedMinor: reversed.get(transaction.id)?.amountMinor ?? 0n,
     })),
   );
-  const verdicts = decideWorks(batch, works, answered);
-  const decided = decidedOf(verdicts);
-  if (decided.length === 0) {
-    await awaitReplicas(client);
-    return outcomesOf(verdicts, NOTHING);
-  }
-  return outcomesOf(verdicts, await writeBatch(client, batch, decided, options));
+  return { batch, answered };
 }
+
+const NOTHING_ANSWERED: Answered = new Map();
 
 /** Decides all works. No two of their commands have the same request id: the engine keeps copies apart. */
 export function decideWorks(batch: Batch, works: readonly Work[], answered: Answered): Verdict[][] {

@@ -24,7 +24,8 @@ import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { parsePreconditions, preconditionTerms } from "./preconditions.js";
-import { money, postOne } from "./present.js";
+import { postOne } from "./posting.js";
+import { money } from "./present.js";
 
 type HoldMethods = Pick<
   Methods<typeof TransactionServiceService>,
@@ -36,17 +37,21 @@ const EXPIRES_IN_DEFAULT: Duration = { seconds: 7n * 86_400n, nanos: 0 };
 
 /** The methods of grey.transaction.v1.TransactionService that are about holds. */
 export function createHoldMethods(database: Database, engine: Engine, tokens: PageTokens): HoldMethods {
-  const post = async (context: CallContext, command: HoldCommand | HoldStepCommand): Promise<HoldResponse> => {
-    const { answer, transaction } = await postOne(engine, context, command);
+  const post = async (
+    { dryRun }: { readonly dryRun: boolean },
+    context: CallContext,
+    command: HoldCommand | HoldStepCommand,
+  ): Promise<HoldResponse> => {
+    const { answer, transaction } = await postOne({ engine, database }, context, command, dryRun);
     return { ...answer, hold: presentHold(present(transaction.hold, "the hold of its step")) };
   };
   return {
-    hold: (request, context) => post(context, parseHold(request, context)),
+    hold: (request, context) => post(request, context, parseHold(request, context)),
 
     increaseHold: (request, context) => {
       const amount = present(request.amount, "amount");
       const step = stepOf(request, context);
-      return post(context, {
+      return post(request, context, {
         ...step,
         kind: TRANSACTION_KIND.HOLD_INCREASE,
         amount: { currencyCode: amount.currencyCode, amountMinor: amount.minorUnits },
@@ -56,7 +61,7 @@ export function createHoldMethods(database: Database, engine: Engine, tokens: Pa
 
     extendHold: (request, context) => {
       const expiry = present(request.expiry, "expiry");
-      return post(context, {
+      return post(request, context, {
         ...stepOf(request, context),
         kind: TRANSACTION_KIND.HOLD_EXTENSION,
         expiry: expiryOf(expiry),
@@ -64,10 +69,10 @@ export function createHoldMethods(database: Database, engine: Engine, tokens: Pa
       });
     },
 
-    captureHold: (request, context) => post(context, parseCapture(request, context)),
+    captureHold: (request, context) => post(request, context, parseCapture(request, context)),
 
     releaseHold: (request, context) =>
-      post(context, { ...stepOf(request, context), kind: TRANSACTION_KIND.HOLD_RELEASE, terms: {} }),
+      post(request, context, { ...stepOf(request, context), kind: TRANSACTION_KIND.HOLD_RELEASE, terms: {} }),
 
     getHold: async (request, context) => {
       const id = parseId(request.id);

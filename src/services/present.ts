@@ -4,16 +4,13 @@ import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import type { Balance, Wallet as WalletMessage } from "../../generated/grey/wallet/v1/wallet_service.js";
-import { present } from "../base/assert.js";
-import { FailureError, type Reason } from "../base/failure.js";
+import type { Reason } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import { fromDate, fromMicros } from "../base/time.js";
 import { NORMAL_SIDE, type Account } from "../entities/account.js";
 import { availableMinor } from "../ledger/rules.js";
 import type { Wallet } from "../entities/wallet.js";
-import type { Engine } from "../ledger/engine.js";
-import type { Command, Entry, LedgerTransaction, Reversed } from "../ledger/transaction.js";
-import type { CallContext } from "../rpc/context.js";
+import type { Entry, LedgerTransaction, Reversed } from "../ledger/transaction.js";
 
 export function money(currencyCode: string, minorUnits: bigint): Money {
   return { currencyCode, minorUnits };
@@ -66,19 +63,6 @@ export function presentTransaction(transaction: LedgerTransaction, reversed?: Re
     reversed: reversed === undefined ? undefined : money(currencyCode, reversed.amountMinor),
     reversalIds: [...(reversed?.byIds ?? [])],
   };
-}
-
-/** Posts one command. A refusal leaves as its failure and names the transaction that keeps it. */
-export async function postOne(engine: Engine, context: CallContext, command: Command) {
-  const outcomes = await engine.post({ commands: [command], mode: "INDEPENDENT" }, context);
-  const outcome = present(outcomes[0], "an outcome");
-  if ("failure" in outcome) throw new FailureError(outcome.failure);
-  const { transaction, replayed } = outcome;
-  if (transaction.failure !== null) {
-    throw new FailureError(transaction.failure, { replayed, transactionId: transaction.id });
-  }
-  const answer = { transaction: presentTransaction(transaction), balances: balancesAfter(transaction), replayed };
-  return { answer, transaction };
 }
 
 /** The balances right after the transaction, of the wallets among its accounts. */

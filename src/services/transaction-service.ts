@@ -7,7 +7,6 @@ import {
   type ReverseRequest,
   type TransactionServiceService,
   type TransferRequest,
-  type TransferResponse,
   type WithdrawRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
@@ -36,7 +35,8 @@ import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
 import { createHoldMethods } from "./hold-methods.js";
 import { parsePreconditions, preconditionTerms } from "./preconditions.js";
-import { balancesAfter, postOne, presentTransaction } from "./present.js";
+import { postOne, postWork } from "./posting.js";
+import { balancesAfter, presentTransaction } from "./present.js";
 import { assertUserExists } from "./user-service.js";
 
 /** grey.transaction.v1.TransactionService. */
@@ -45,10 +45,16 @@ export function createTransactionService(
   engine: Engine,
   tokens: PageTokens,
 ): Methods<typeof TransactionServiceService> {
+  const posting = { engine, database };
+  const post = async (
+    { dryRun }: { readonly dryRun: boolean },
+    context: CallContext,
+    command: MovementCommand | ReverseCommand,
+  ) => (await postOne(posting, context, command, dryRun)).answer;
   return {
-    deposit: (request, context) => postMovement(engine, context, parseDeposit(request, context)),
-    withdraw: (request, context) => postMovement(engine, context, parseWithdraw(request, context)),
-    transfer: (request, context) => postMovement(engine, context, parseTransfer(request, context)),
+    deposit: (request, context) => post(request, context, parseDeposit(request, context)),
+    withdraw: (request, context) => post(request, context, parseWithdraw(request, context)),
+    transfer: (request, context) => post(request, context, parseTransfer(request, context)),
 
     batchTransfer: async (request, context) => {
       const { transfers } = request;
@@ -57,14 +63,15 @@ export function createTransactionService(
         parseTransfer(transfer, { ...context, requestId: transfer.requestId }),
       );
       const mode = request.mode === BatchMode.ATOMIC ? "ATOMIC" : "INDEPENDENT";
-      const outcomes = await engine.post({ commands, mode }, context);
-      return presentBatch(outcomes);
+      const outcomes = await postWork(posting, context, { commands, mode }, request.dryRun);
+      return presentBatch(outcomes, request.dryRun);
     },
 
     streamTransfers: {
       requestIdOf: ({ transfer }) => parseId(transfer?.requestId ?? ""),
       answer: async ({ correlation, transfer }, context) => {
-        const value = await postMovement(engine, context, parseTransfer(present(transfer, "a transfer"), context));
+        const request = present(transfer, "a transfer");
+        const value = await post(request, context, parseTransfer(request, context));
         return { correlation, outcome: { $case: "posted", value } };
       },
       refuse: ({ correlation }, value) => ({ correlation, outcome: { $case: "error", value } }),
@@ -72,7 +79,7 @@ export function createTransactionService(
 
     ...createHoldMethods(database, engine, tokens),
 
-    reverse: async (request, context) => (await postOne(engine, context, parseReverse(request, context))).answer,
+    reverse: (request, context) => post(request, context, parseReverse(request, context)),
 
     getTransaction: async ({ by }, context) => {
       const id = parseId(present(by, "what names the transaction").value);
@@ -218,11 +225,7 @@ function parseSystemAccount(name: string, currencyCode: string): { name: string;
   return { name: system, accountId: systemAccountId(currencyCode, system) };
 }
 
-async function postMovement(engine: Engine, context: CallContext, command: MovementCommand): Promise<TransferResponse> {
-  return (await postOne(engine, context, command)).answer;
-}
-
-/** Two transfers with one request_id cannot both be answered. */
+/** Two transfers with one request_id cannot both be answered, and none can be tried out by itself. */
 function assertDistinct(transfers: readonly TransferRequest[]): void {
   const seen = new Map<string, number>();
   const violations: FieldViolation[] = [];
@@ -236,10 +239,13 @@ function assertDistinct(transfers: readonly TransferRequest[]): void {
         rule: `must differ from that of transfers[${first}]`,
       });
   });
+  transfers.forEach(({ dryRun }, index) => {
+    if (dryRun) violations.push({ field: `transfers[${index}].dry_run`, rule: "must be false: the batch has its own" });
+  });
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 
-function presentBatch(outcomes: readonly Outcome[]): BatchTransferResponse {
+function presentBatch(outcomes: readonly Outcome[], isDry: boolean): BatchTransferResponse {
   const balances = new Map<Uuid, Balance>();
   const results = outcomes.map((outcome) => {
     const error = (failure: Failure, details: FailureDetails) =>
@@ -250,10 +256,10 @@ function presentBatch(outcomes: readonly Outcome[]): BatchTransferResponse {
     const { id, failure, journalIndex } = transaction;
     for (const balance of balancesAfter(transaction)) balances.set(balance.walletId, balance);
     return {
-      transactionId: id,
+      transactionId: isDry ? "" : id,
       state: failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
-      journalIndex,
-      error: failure === null ? undefined : error(failure, { replayed, transactionId: id }),
+      journalIndex: isDry ? 0n : journalIndex,
+      error: failure === null ? undefined : error(failure, isDry ? {} : { replayed, transactionId: id }),
       replayed,
     };
   });

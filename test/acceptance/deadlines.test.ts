@@ -213,6 +213,7 @@ describe("a deadline", () => {
       effectiveTime: undefined,
       preconditions: [],
       amountMode: 0,
+      dryRun: false,
     };
   }
 });

@@ -62,12 +62,22 @@ describe("a hold", function () {
       amount: usd(minorUnits),
       expiry: undefined,
       preconditions: [],
+      dryRun: false,
       ...over,
     };
   }
 
   function captureRequest(holdId: string, over: Partial<CaptureHoldRequest> = {}): CaptureHoldRequest {
-    return { ...asked(), holdId, amount: undefined, final: false, to: undefined, preconditions: [], ...over };
+    return {
+      ...asked(),
+      holdId,
+      amount: undefined,
+      final: false,
+      to: undefined,
+      preconditions: [],
+      dryRun: false,
+      ...over,
+    };
   }
 
   async function hold(walletId: string, minorUnits: bigint, over: Partial<HoldRequest> = {}): Promise<string> {

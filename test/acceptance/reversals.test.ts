@@ -39,6 +39,7 @@ describe("a reversal", function () {
     amount: undefined,
     atEffectiveTimeOfOriginal: false,
     preconditions: [],
+    dryRun: false,
     ...over,
   });
 

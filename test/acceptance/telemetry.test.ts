@@ -189,5 +189,6 @@ function transferOf(fromWalletId: string, toWalletId: string) {
     effectiveTime: undefined,
     preconditions: [],
     amountMode: 0,
+    dryRun: false,
   };
 }

@@ -69,6 +69,7 @@ export function randomTransfer(requestId: string, wallets: number, isHot: boolea
     effectiveTime: undefined,
     preconditions: [],
     amountMode: 0,
+    dryRun: false,
   };
 }
 

@@ -92,9 +92,9 @@ function batchCalls(wallets: number, isHot: boolean, items: number): CallMaker {
   const ids = new RequestIds();
   // Repeated fields are encoded one after the other, so each template is a batch of one without its mode.
   const templates = makeTemplates(wallets, isHot, (transfer) =>
-    BatchTransferRequest.encode({ mode: BatchMode.UNSPECIFIED, transfers: [transfer] }).finish(),
+    BatchTransferRequest.encode({ mode: BatchMode.UNSPECIFIED, dryRun: false, transfers: [transfer] }).finish(),
   );
-  const mode = BatchTransferRequest.encode({ mode: BatchMode.INDEPENDENT, transfers: [] }).finish();
+  const mode = BatchTransferRequest.encode({ mode: BatchMode.INDEPENDENT, dryRun: false, transfers: [] }).finish();
   let turn = 0;
   return {
     path: TransactionServiceService.batchTransfer.path,

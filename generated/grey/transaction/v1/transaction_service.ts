@@ -112,6 +112,8 @@ export interface DepositRequest {
     | undefined;
   /** What must hold of wallets for it to be posted; at most 4. */
   preconditions: Precondition[];
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface DepositRequest_MetadataEntry {
@@ -158,6 +160,8 @@ export interface WithdrawRequest {
   preconditions: Precondition[];
   /** How the amount is meant. */
   amountMode: AmountMode;
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface WithdrawRequest_MetadataEntry {
@@ -204,6 +208,8 @@ export interface TransferRequest {
   preconditions: Precondition[];
   /** How the amount is meant. */
   amountMode: AmountMode;
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface TransferRequest_MetadataEntry {
@@ -229,6 +235,8 @@ export interface BatchTransferRequest {
   mode: BatchMode;
   /** The transfers: 1 to 10,000, each with a request_id of its own. */
   transfers: TransferRequest[];
+  /** Whether all of it is only tried out; its transfers cannot be so by themselves. Ids and journal indexes are then empty. */
+  dryRun: boolean;
 }
 
 /** BatchTransferResponse holds what came of a batch. */
@@ -368,6 +376,8 @@ export interface HoldRequest {
   metadata: { [key: string]: string };
   /** What must hold of wallets for it to be posted; at most 4. */
   preconditions: Precondition[];
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface HoldRequest_MetadataEntry {
@@ -410,6 +420,8 @@ export interface IncreaseHoldRequest {
   metadata: { [key: string]: string };
   /** What must hold of wallets for it to be posted; at most 4. */
   preconditions: Precondition[];
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface IncreaseHoldRequest_MetadataEntry {
@@ -455,6 +467,8 @@ export interface ExtendHoldRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface ExtendHoldRequest_MetadataEntry {
@@ -511,6 +525,8 @@ export interface CaptureHoldRequest {
   metadata: { [key: string]: string };
   /** What must hold of wallets for it to be posted; at most 4. */
   preconditions: Precondition[];
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface CaptureHoldRequest_MetadataEntry {
@@ -547,6 +563,8 @@ export interface ReleaseHoldRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface ReleaseHoldRequest_MetadataEntry {
@@ -591,6 +609,8 @@ export interface ReverseRequest {
   metadata: { [key: string]: string };
   /** What must hold of wallets for it to be posted; at most 4. */
   preconditions: Precondition[];
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
 }
 
 export interface ReverseRequest_MetadataEntry {
@@ -652,6 +672,7 @@ function createBaseDepositRequest(): DepositRequest {
     systemAccount: "",
     effectiveTime: undefined,
     preconditions: [],
+    dryRun: false,
   };
 }
 
@@ -680,6 +701,9 @@ export const DepositRequest: MessageFns<DepositRequest> = {
     }
     for (const v of message.preconditions) {
       Precondition.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(72).bool(message.dryRun);
     }
     return writer;
   },
@@ -764,6 +788,14 @@ export const DepositRequest: MessageFns<DepositRequest> = {
             message.preconditions.push(Precondition.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -817,6 +849,11 @@ export const DepositRequest: MessageFns<DepositRequest> = {
       preconditions: globalThis.Array.isArray(object?.preconditions)
         ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
         : [],
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -852,6 +889,9 @@ export const DepositRequest: MessageFns<DepositRequest> = {
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
     }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
     return obj;
   },
 
@@ -880,6 +920,7 @@ export const DepositRequest: MessageFns<DepositRequest> = {
       ? Timestamp.fromPartial(object.effectiveTime)
       : undefined;
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -1083,6 +1124,7 @@ function createBaseWithdrawRequest(): WithdrawRequest {
     effectiveTime: undefined,
     preconditions: [],
     amountMode: 0,
+    dryRun: false,
   };
 }
 
@@ -1114,6 +1156,9 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
     }
     if (message.amountMode !== 0) {
       writer.uint32(72).int32(message.amountMode);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(80).bool(message.dryRun);
     }
     return writer;
   },
@@ -1206,6 +1251,14 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
             message.amountMode = reader.int32() as any;
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1264,6 +1317,11 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
         : isSet(object.amount_mode)
         ? amountModeFromJSON(object.amount_mode)
         : 0,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -1302,6 +1360,9 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
     if (message.amountMode !== 0) {
       obj.amountMode = amountModeToJSON(message.amountMode);
     }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
     return obj;
   },
 
@@ -1331,6 +1392,7 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
       : undefined;
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.amountMode = object.amountMode ?? 0;
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -1536,6 +1598,7 @@ function createBaseTransferRequest(): TransferRequest {
     effectiveTime: undefined,
     preconditions: [],
     amountMode: 0,
+    dryRun: false,
   };
 }
 
@@ -1567,6 +1630,9 @@ export const TransferRequest: MessageFns<TransferRequest> = {
     }
     if (message.amountMode !== 0) {
       writer.uint32(72).int32(message.amountMode);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(80).bool(message.dryRun);
     }
     return writer;
   },
@@ -1659,6 +1725,14 @@ export const TransferRequest: MessageFns<TransferRequest> = {
             message.amountMode = reader.int32() as any;
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1717,6 +1791,11 @@ export const TransferRequest: MessageFns<TransferRequest> = {
         : isSet(object.amount_mode)
         ? amountModeFromJSON(object.amount_mode)
         : 0,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -1755,6 +1834,9 @@ export const TransferRequest: MessageFns<TransferRequest> = {
     if (message.amountMode !== 0) {
       obj.amountMode = amountModeToJSON(message.amountMode);
     }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
     return obj;
   },
 
@@ -1784,6 +1866,7 @@ export const TransferRequest: MessageFns<TransferRequest> = {
       : undefined;
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.amountMode = object.amountMode ?? 0;
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -1979,7 +2062,7 @@ export const TransferResponse: MessageFns<TransferResponse> = {
 };
 
 function createBaseBatchTransferRequest(): BatchTransferRequest {
-  return { mode: 0, transfers: [] };
+  return { mode: 0, transfers: [], dryRun: false };
 }
 
 export const BatchTransferRequest: MessageFns<BatchTransferRequest> = {
@@ -1989,6 +2072,9 @@ export const BatchTransferRequest: MessageFns<BatchTransferRequest> = {
     }
     for (const v of message.transfers) {
       TransferRequest.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
     }
     return writer;
   },
@@ -2022,6 +2108,14 @@ export const BatchTransferRequest: MessageFns<BatchTransferRequest> = {
             message.transfers.push(TransferRequest.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2040,6 +2134,11 @@ export const BatchTransferRequest: MessageFns<BatchTransferRequest> = {
       transfers: globalThis.Array.isArray(object?.transfers)
         ? object.transfers.map((e: any) => TransferRequest.fromJSON(e))
         : [],
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -2051,6 +2150,9 @@ export const BatchTransferRequest: MessageFns<BatchTransferRequest> = {
     if (message.transfers?.length) {
       obj.transfers = message.transfers.map((e) => TransferRequest.toJSON(e));
     }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
     return obj;
   },
 
@@ -2061,6 +2163,7 @@ export const BatchTransferRequest: MessageFns<BatchTransferRequest> = {
     const message = createBaseBatchTransferRequest();
     message.mode = object.mode ?? 0;
     message.transfers = object.transfers?.map((e) => TransferRequest.fromPartial(e)) || [];
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -3038,6 +3141,7 @@ function createBaseHoldRequest(): HoldRequest {
     description: "",
     metadata: {},
     preconditions: [],
+    dryRun: false,
   };
 }
 
@@ -3071,6 +3175,9 @@ export const HoldRequest: MessageFns<HoldRequest> = {
     });
     for (const v of message.preconditions) {
       Precondition.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(80).bool(message.dryRun);
     }
     return writer;
   },
@@ -3163,6 +3270,14 @@ export const HoldRequest: MessageFns<HoldRequest> = {
             message.preconditions.push(Precondition.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3220,6 +3335,11 @@ export const HoldRequest: MessageFns<HoldRequest> = {
       preconditions: globalThis.Array.isArray(object?.preconditions)
         ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
         : [],
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -3256,6 +3376,9 @@ export const HoldRequest: MessageFns<HoldRequest> = {
     }
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
     }
     return obj;
   },
@@ -3296,6 +3419,7 @@ export const HoldRequest: MessageFns<HoldRequest> = {
       {},
     );
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -3505,7 +3629,15 @@ export const HoldResponse: MessageFns<HoldResponse> = {
 };
 
 function createBaseIncreaseHoldRequest(): IncreaseHoldRequest {
-  return { requestId: "", holdId: "", amount: undefined, description: "", metadata: {}, preconditions: [] };
+  return {
+    requestId: "",
+    holdId: "",
+    amount: undefined,
+    description: "",
+    metadata: {},
+    preconditions: [],
+    dryRun: false,
+  };
 }
 
 export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
@@ -3527,6 +3659,9 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
     });
     for (const v of message.preconditions) {
       Precondition.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(56).bool(message.dryRun);
     }
     return writer;
   },
@@ -3595,6 +3730,14 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
             message.preconditions.push(Precondition.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3638,6 +3781,11 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
       preconditions: globalThis.Array.isArray(object?.preconditions)
         ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
         : [],
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -3667,6 +3815,9 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
     }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
     return obj;
   },
 
@@ -3691,6 +3842,7 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
       {},
     );
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -3904,7 +4056,7 @@ export const IncreaseHoldResponse: MessageFns<IncreaseHoldResponse> = {
 };
 
 function createBaseExtendHoldRequest(): ExtendHoldRequest {
-  return { requestId: "", holdId: "", expiry: undefined, description: "", metadata: {} };
+  return { requestId: "", holdId: "", expiry: undefined, description: "", metadata: {}, dryRun: false };
 }
 
 export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
@@ -3929,6 +4081,9 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
     globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
       ExtendHoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
     });
+    if (message.dryRun !== false) {
+      writer.uint32(56).bool(message.dryRun);
+    }
     return writer;
   },
 
@@ -3996,6 +4151,14 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
             }
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4044,6 +4207,11 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
           {},
         )
         : {},
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -4071,6 +4239,9 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
           obj.metadata[k] = v;
         });
       }
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
     }
     return obj;
   },
@@ -4106,6 +4277,7 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
       },
       {},
     );
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -4326,6 +4498,7 @@ function createBaseCaptureHoldRequest(): CaptureHoldRequest {
     description: "",
     metadata: {},
     preconditions: [],
+    dryRun: false,
   };
 }
 
@@ -4359,6 +4532,9 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
     });
     for (const v of message.preconditions) {
       Precondition.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(80).bool(message.dryRun);
     }
     return writer;
   },
@@ -4451,6 +4627,14 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
             message.preconditions.push(Precondition.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4504,6 +4688,11 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
       preconditions: globalThis.Array.isArray(object?.preconditions)
         ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
         : [],
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -4540,6 +4729,9 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
     }
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
     }
     return obj;
   },
@@ -4580,6 +4772,7 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
       {},
     );
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -4793,7 +4986,7 @@ export const CaptureHoldResponse: MessageFns<CaptureHoldResponse> = {
 };
 
 function createBaseReleaseHoldRequest(): ReleaseHoldRequest {
-  return { requestId: "", holdId: "", description: "", metadata: {} };
+  return { requestId: "", holdId: "", description: "", metadata: {}, dryRun: false };
 }
 
 export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
@@ -4810,6 +5003,9 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
     globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
       ReleaseHoldRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
     });
+    if (message.dryRun !== false) {
+      writer.uint32(40).bool(message.dryRun);
+    }
     return writer;
   },
 
@@ -4861,6 +5057,14 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
             }
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4900,6 +5104,11 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
           {},
         )
         : {},
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -4923,6 +5132,9 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
         });
       }
     }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
     return obj;
   },
 
@@ -4943,6 +5155,7 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
       },
       {},
     );
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };
@@ -5164,6 +5377,7 @@ function createBaseReverseRequest(): ReverseRequest {
     description: "",
     metadata: {},
     preconditions: [],
+    dryRun: false,
   };
 }
 
@@ -5189,6 +5403,9 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
     });
     for (const v of message.preconditions) {
       Precondition.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(64).bool(message.dryRun);
     }
     return writer;
   },
@@ -5265,6 +5482,14 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
             message.preconditions.push(Precondition.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5313,6 +5538,11 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
       preconditions: globalThis.Array.isArray(object?.preconditions)
         ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
         : [],
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
     };
   },
 
@@ -5345,6 +5575,9 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
     }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
     return obj;
   },
 
@@ -5370,6 +5603,7 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
       {},
     );
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.dryRun = object.dryRun ?? false;
     return message;
   },
 };

@@ -1,0 +1,52 @@
+import { present } from "../base/assert.js";
+import { FailureError } from "../base/failure.js";
+import type { Database } from "../db/database.js";
+import { readingSnapshot } from "../db/transaction.js";
+import type { Engine } from "../ledger/engine.js";
+import { tryWork } from "../ledger/posting.js";
+import type { Command, LedgerTransaction } from "../ledger/transaction.js";
+import type { Outcome, Work } from "../ledger/work.js";
+import type { CallContext } from "../rpc/context.js";
+import { balancesAfter, presentTransaction } from "./present.js";
+
+/** What a call that moves money is answered from. */
+export interface Posting {
+  readonly engine: Engine;
+  readonly database: Database;
+}
+
+/** Posts a piece of work, or only tries it out. */
+export function postWork({ engine, database }: Posting, context: CallContext, work: Work, isDry: boolean) {
+  return isDry
+    ? readingSnapshot(database, context, ({ client }): Promise<Outcome[]> => tryWork(client, work))
+    : engine.post(work, context);
+}
+
+/**
+ * Posts one command, or only tries it out. A refusal leaves as its failure and names the transaction that keeps it. What
+ * is only tried out has no id and no place in the journal.
+ */
+export async function postOne(posting: Posting, context: CallContext, command: Command, isDry: boolean) {
+  const outcomes = await postWork(posting, context, { commands: [command], mode: "INDEPENDENT" }, isDry);
+  const outcome = present(outcomes[0], "an outcome");
+  if ("failure" in outcome) throw new FailureError(outcome.failure);
+  const { transaction, replayed } = outcome;
+  if (transaction.failure !== null) {
+    throw new FailureError(transaction.failure, isDry ? {} : { replayed, transactionId: transaction.id });
+  }
+  const shown = isDry ? withoutPlace(transaction) : transaction;
+  const answer = { transaction: presentTransaction(shown), balances: balancesAfter(transaction), replayed };
+  return { answer, transaction: shown };
+}
+
+function withoutPlace(transaction: LedgerTransaction): LedgerTransaction {
+  const { id, hold } = transaction;
+  const isNewHold = hold?.id === id;
+  return {
+    ...transaction,
+    id: "",
+    journalIndex: 0n,
+    holdId: isNewHold ? "" : transaction.holdId,
+    hold: hold !== null && isNewHold ? { ...hold, id: "" } : hold,
+  };
+}
