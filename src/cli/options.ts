@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from "commander";
+import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { SETTINGS } from "../config/config.js";
 
 /** The options of every command. */
@@ -20,6 +21,14 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
     if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a whole number, ${min} to ${max}.`);
     return value;
   };
+}
+
+/** Reads a time in ISO 8601 with its offset, to the microsecond. */
+export function readTime(text: string): Timestamp {
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)$/.exec(text);
+  const seconds = match === null ? Number.NaN : Date.parse(`${match[1]}${match[3]}`) / 1_000;
+  if (!(seconds >= 0)) throw new InvalidArgumentError("It must be a time such as 2026-11-22T20:00:00Z, from 1970 on.");
+  return { seconds: BigInt(seconds), nanos: Number((match?.[2] ?? "").padEnd(6, "0")) * 1_000 };
 }
 
 /** Reads a server's address. */

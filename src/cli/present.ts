@@ -56,7 +56,7 @@ export function renderTransaction(transaction: Transaction, replayed: boolean, c
   const recorded = showTime(transaction.createTime);
   const effective = showTime(transaction.effectiveTime);
   return renderFields([
-    ["transaction", transaction.id],
+    ["transaction", transaction.id === "" ? "none: it was only tried out" : transaction.id],
     ...requestFields(transaction.requestId, replayed),
     ["kind", showEnum(TransactionKind, transaction.kind)],
     ["state", showOutcome(transaction)],

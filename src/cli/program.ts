@@ -13,7 +13,7 @@ import { addSeedCommand } from "./seed.js";
 import { addServeCommand } from "./serve.js";
 import { addTransactionsCommand } from "./transactions.js";
 import { addUserCommands } from "./user.js";
-import { addBalanceCommand, addWalletCommands } from "./wallet.js";
+import { addBalanceCommand, addStatementCommand, addWalletCommands } from "./wallet.js";
 
 const PACKAGE = z.object({ version: z.string() });
 
@@ -63,6 +63,7 @@ Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or 
   addUserCommands(program);
   addWalletCommands(program);
   addBalanceCommand(program);
+  addStatementCommand(program);
   addMovementCommands(program);
   addReverseCommand(program);
   addHoldCommands(program);

@@ -1,8 +1,10 @@
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
+import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import {
   CreateWalletResponse,
   FreezeWalletResponse,
   GetBalanceResponse,
+  GetStatementResponse,
   GetWalletResponse,
   ListWalletsResponse,
   type Wallet,
@@ -17,7 +19,9 @@ import {
   examples,
   limitOption,
   metadataOption,
+  readTime,
   requestIdOption,
+  wholeNumber,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
 import { renderBalances, requestFields, showEnum, showMetadata, showTime } from "./present.js";
@@ -136,15 +140,111 @@ function addStateCommands(wallet: Command): void {
 export function addBalanceCommand(program: Command): void {
   program
     .command("balance <wallet>")
-    .description("show what a wallet holds now")
-    .addHelpText("after", examples("balance 01890a5d-ac96-774b-bcce-b302099a8057"))
-    .action((walletId: string, _options: object, command: Command) =>
+    .description("show what a wallet holds now, or held at any time")
+    .addOption(
+      new Option("--at <time>", "at this time, such as 2026-11-22T20:00:00Z").argParser(readTime).conflicts("atIndex"),
+    )
+    .addOption(
+      new Option("--at-index <n>", "right after this record of the journal").argParser(
+        wholeNumber(0, Number.MAX_SAFE_INTEGER),
+      ),
+    )
+    .addHelpText(
+      "after",
+      examples(
+        "balance 01890a5d-ac96-774b-bcce-b302099a8057",
+        "balance 01890a5d-ac96-774b-bcce-b302099a8057 --at 2026-01-01T00:00:00Z",
+      ),
+    )
+    .action((walletId: string, options: { at?: Timestamp; atIndex?: number }, command: Command) =>
       withSession(command, async (session) => {
-        const reply = await session.call(WalletServiceService.getBalance, { walletId });
+        const reply = await session.call(WalletServiceService.getBalance, { walletId, asOf: asOfOf(options) });
         if (session.json) return printJson(GetBalanceResponse.toJSON(reply));
         print(renderBalances([present(reply.balance, "balance")], await session.currencies()));
       }),
     );
+}
+
+export function addStatementCommand(program: Command): void {
+  program
+    .command("statement <wallet>")
+    .description("list what was posted to a wallet in a period, oldest first, with its opening and closing balance")
+    .requiredOption("--from <time>", "the start, by the time of record, such as 2026-11-01T00:00:00Z", readTime)
+    .requiredOption("--before <time>", "the end, which is not included", readTime)
+    .option("--csv", "print comma-separated values: amounts in minor units")
+    .addHelpText(
+      "after",
+      examples(
+        "statement 01890a5d-ac96-774b-bcce-b302099a8057 --from 2026-11-01T00:00:00Z --before 2026-12-01T00:00:00Z",
+      ),
+    )
+    .action((walletId: string, options: { from: Timestamp; before: Timestamp; csv?: true }, command: Command) =>
+      withSession(command, async (session) => {
+        let last: GetStatementResponse | undefined;
+        const { items: lines } = await collect(Number.POSITIVE_INFINITY, async (page) => {
+          const { from, before } = options;
+          last = await session.call(WalletServiceService.getStatement, { walletId, from, before, ...page });
+          return { items: last.lines, nextPageToken: last.nextPageToken };
+        });
+        const statement = { ...present(last, "a statement"), lines };
+        if (session.json) return printJson(GetStatementResponse.toJSON(statement));
+        print(options.csv === true ? renderCsv(statement) : renderStatement(statement, await session.currencies()));
+      }),
+    );
+}
+
+function renderStatement(statement: GetStatementResponse, currencies: Currencies): string {
+  return [
+    renderFields([["opening", showMoney(statement.opening, currencies)]]),
+    renderTable(
+      [
+        { title: "time" },
+        { title: "amount", align: "right" },
+        { title: "balance after", align: "right" },
+        { title: "transaction" },
+        { title: "description" },
+      ],
+      statement.lines.map((line) => [
+        showTime(line.createTime),
+        showMoney(line.amount, currencies),
+        showMoney(line.balanceAfter, currencies),
+        line.transactionId,
+        line.description,
+      ]),
+    ),
+    renderFields([
+      ["credits", showMoney(statement.credits, currencies)],
+      ["debits", showMoney(statement.debits, currencies)],
+      ["closing", showMoney(statement.closing, currencies)],
+    ]),
+  ].join("\n\n");
+}
+
+/** RFC 4180; a cell that a spreadsheet would run as a formula begins with an apostrophe. */
+function renderCsv({ lines }: GetStatementResponse): string {
+  const cell = (text: string): string => {
+    const safe = /^[=+\-@\t]/.test(text) ? `'${text}` : text;
+    return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  return [
+    "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description",
+    ...lines.map((line) =>
+      [
+        showTime(line.createTime),
+        String(line.amount?.minorUnits ?? 0n),
+        String(line.balanceAfter?.minorUnits ?? 0n),
+        line.amount?.currencyCode ?? "",
+        line.transactionId,
+        String(line.journalIndex),
+        cell(line.description),
+      ].join(","),
+    ),
+  ].join("\n");
+}
+
+function asOfOf({ at, atIndex }: { readonly at?: Timestamp; readonly atIndex?: number }) {
+  if (at !== undefined) return { $case: "recordTime" as const, value: at };
+  return atIndex === undefined ? undefined : { $case: "journalIndex" as const, value: BigInt(atIndex) };
 }
 
 function renderWallet(wallet: Wallet, more: readonly (readonly [string, string])[] = []): string {

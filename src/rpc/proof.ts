@@ -9,6 +9,7 @@ import {
   FieldRulesSchema,
   Ignore,
   Int32RulesSchema,
+  Int64RulesSchema,
   MapRulesSchema,
   message as messageRules,
   MessageRulesSchema,
@@ -18,6 +19,7 @@ import {
   TimestampRulesSchema,
   type FieldRules,
   type Int32Rules,
+  type Int64Rules,
   type StringRules,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 
@@ -198,7 +200,7 @@ function knownField(
       isOptional,
     };
   }
-  assertOnly(FieldRulesSchema, rules, [...COMMON, "enum", "int32"]);
+  assertOnly(FieldRulesSchema, rules, [...COMMON, "enum", "int32", "int64"]);
   const holdsValue = numberProof(field, rules);
   const holdsZero = isIgnoredWhenZero || holdsValue(0);
   const mayBeZero = !(required && !hasPresence) && holdsZero;
@@ -347,11 +349,19 @@ function numberProof(field: DescField, { type }: FieldRules): (value: number) =>
   if (field.fieldKind !== "scalar") throw new UnknownRule();
   if (field.scalar === ScalarType.BOOL && type.case === undefined) return (value) => value <= 1;
   if (field.scalar === ScalarType.INT64 && type.case === undefined) return () => true;
+  if (field.scalar === ScalarType.INT64 && type.case === "int64") return int64Proof(type.value);
   if (field.scalar === ScalarType.INT32) {
     if (type.case === undefined) return (value) => value <= 0x7f_ff_ff_ff;
     if (type.case === "int32") return int32Proof(type.value);
   }
   throw new UnknownRule();
+}
+
+/** A lower bound; a negative number has longer bytes, which are not read here. */
+function int64Proof(rules: Int64Rules): (value: number) => boolean {
+  assertOnly(Int64RulesSchema, rules, ["gte"]);
+  const from = rules.greaterThan.case === "gte" ? Number(rules.greaterThan.value) : 0;
+  return (value) => value >= from;
 }
 
 function int32Proof(rules: Int32Rules): (value: number) => boolean {

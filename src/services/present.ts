@@ -8,6 +8,7 @@ import type { Reason } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import { fromDate, fromMicros } from "../base/time.js";
 import { NORMAL_SIDE, type Account } from "../entities/account.js";
+import type { PastAccount } from "../ledger/history.js";
 import { availableMinor } from "../ledger/rules.js";
 import type { Wallet } from "../entities/wallet.js";
 import type { Entry, LedgerTransaction, Reversed } from "../ledger/transaction.js";
@@ -17,7 +18,7 @@ export function money(currencyCode: string, minorUnits: bigint): Money {
 }
 
 /** A wallet's balance, from its account. */
-export function presentBalance(account: Account): Balance {
+export function presentBalance(account: PastAccount): Balance {
   const { id, currencyCode, normalSide, balance, pendingDebits, pendingCredits } = account;
   const available = availableMinor({
     normalSide,

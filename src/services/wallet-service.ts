@@ -4,14 +4,18 @@ import {
   CreateWalletResponse,
   UpdateWalletRequest,
   UpdateWalletResponse,
+  type GetBalanceRequest,
+  type GetStatementRequest,
+  type GetStatementResponse,
   type GetWalletResponse,
   type WalletServiceService,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
-import { fail } from "../base/failure.js";
+import { fail, invalid } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
+import { fromMicros, toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
-import { reading, type Transaction } from "../db/transaction.js";
+import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
@@ -19,13 +23,14 @@ import { REQUEST_METHOD } from "../entities/request.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity, type Wallet } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
+import { findPastAccount, findStatement, type AsOf } from "../ledger/history.js";
 import { postWorks } from "../ledger/posting.js";
 import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
-import { etagOf, presentBalance, presentWallet } from "./present.js";
+import { etagOf, money, presentBalance, presentWallet } from "./present.js";
 import { createStateMethods } from "./wallet-states.js";
 import { assertUserExists, clock, lockUser } from "./user-service.js";
 
@@ -97,14 +102,57 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
 
     ...createStateMethods(database),
 
+    getStatement: (request, context) =>
+      readingSnapshot(database, context, (session) => presentStatement(session, request, context, tokens)),
+
     getBalance: async (request, context) => {
       const walletId = parseId(request.walletId);
-      const account = await reading(database, context, ({ manager }) =>
-        manager.findOneBy(AccountEntity, { id: walletId }),
+      const { asOf } = request;
+      const account = await reading(database, context, ({ manager, client }) =>
+        asOf === undefined
+          ? manager.findOneBy(AccountEntity, { id: walletId })
+          : findPastAccount(client, walletId, parseAsOf(asOf)),
       );
-      if (account === null || account.systemAccount !== null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+      if (account === null || account === undefined || account.systemAccount !== null)
+        return fail({ reason: "WALLET_NOT_FOUND", walletId });
       return { balance: presentBalance(account) };
     },
+  };
+}
+
+/** A page of a statement; the scope of its tokens is the whole request. */
+async function presentStatement(
+  { client }: Transaction,
+  request: GetStatementRequest,
+  context: CallContext,
+  tokens: PageTokens,
+): Promise<GetStatementResponse> {
+  const walletId = parseId(request.walletId);
+  const period = { from: toMicros(present(request.from, "from")), before: toMicros(present(request.before, "before")) };
+  if (period.before < period.from) invalid("before", "must not be earlier than from");
+  const scope = ["GetStatement", context.caller, walletId, period];
+  const after = BigInt(tokens.open(scope, request.pageToken) ?? 0);
+  const pageSize = pageSizeOf(request);
+  const statement = await findStatement(client, walletId, period, { after, limit: pageSize + 1 });
+  if (statement === undefined || statement.account.systemAccount !== null)
+    return fail({ reason: "WALLET_NOT_FOUND", walletId });
+  const { currencyCode } = statement.account;
+  const { page, nextCursor } = pageOf(statement.lines, pageSize, (line) => line.sequence.toString());
+  return {
+    opening: money(currencyCode, statement.openingMinor),
+    lines: page.map((line) => ({
+      transactionId: line.transactionId,
+      amount: money(currencyCode, line.amountMinor),
+      balanceAfter: money(currencyCode, line.balanceAfterMinor),
+      accountSequence: line.sequence,
+      createTime: fromMicros(line.createTime),
+      journalIndex: line.journalIndex,
+      description: line.description,
+    })),
+    credits: money(currencyCode, statement.raisedMinor),
+    debits: money(currencyCode, statement.loweredMinor),
+    closing: money(currencyCode, statement.closingMinor),
+    nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
   };
 }
 
@@ -187,6 +235,10 @@ async function postOpening(
   if ("failure" in posted) return fail(posted.failure);
   if (posted.transaction.failure !== null) return fail(posted.transaction.failure);
   return posted.transaction;
+}
+
+function parseAsOf(asOf: NonNullable<GetBalanceRequest["asOf"]>): AsOf {
+  return asOf.$case === "recordTime" ? { recordTime: toMicros(asOf.value) } : { journalIndex: asOf.value };
 }
 
 async function lockWallet({ manager }: Transaction, walletId: Uuid, etag: string): Promise<Wallet> {

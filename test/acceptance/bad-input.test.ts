@@ -74,7 +74,18 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   "grey.wallet.v1.WalletService/ReopenWallet": [
     ({ closedWalletId }) => ({ wallet_id: closedWalletId, reason: "back" }),
   ],
-  "grey.wallet.v1.WalletService/GetBalance": [({ walletId }) => ({ wallet_id: walletId })],
+  "grey.wallet.v1.WalletService/GetBalance": [
+    ({ walletId }) => ({ wallet_id: walletId, journal_index: "7" }),
+    ({ walletId }) => ({ wallet_id: walletId, record_time: "2026-01-01T00:00:00Z" }),
+  ],
+  "grey.wallet.v1.WalletService/GetStatement": [
+    ({ walletId }) => ({
+      wallet_id: walletId,
+      from: "2020-01-01T00:00:00Z",
+      before: "2200-01-01T00:00:00Z",
+      page_size: 2,
+    }),
+  ],
   "grey.transaction.v1.TransactionService/Deposit": [
     ({ walletId }) => ({ wallet_id: walletId, system_account: "cash", ...movement() }),
   ],

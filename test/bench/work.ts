@@ -54,7 +54,10 @@ export function makeCalls(work: UnaryWork): CallMaker {
       return batchCalls(work.wallets, work.isHot, work.items);
     case "get-balance":
       return readCalls(WalletServiceService.getBalance.path, () =>
-        GetBalanceRequest.encode({ walletId: benchId(ID_SPACE.WALLET, randomBelow(work.wallets)) }).finish(),
+        GetBalanceRequest.encode({
+          asOf: undefined,
+          walletId: benchId(ID_SPACE.WALLET, randomBelow(work.wallets)),
+        }).finish(),
       );
     case "get-transaction":
       return readCalls(TransactionServiceService.getTransaction.path, () => {

@@ -71,7 +71,7 @@ type UnaryMethod<Request, Response> = (
 ) => ClientUnaryCall;
 
 /** Fields that a caller may leave out, as one in another language does. */
-const LEFT_OUT = { preconditions: [], amountMode: 0, dryRun: false };
+const LEFT_OUT = { preconditions: [], amountMode: 0, dryRun: false, asOf: undefined };
 type LeftOut = keyof typeof LEFT_OUT;
 type Asked<Request> = Omit<Request, LeftOut> & Partial<Pick<Request, Extract<keyof Request, LeftOut>>>;
 

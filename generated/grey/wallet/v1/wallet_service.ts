@@ -256,6 +256,15 @@ export interface UpdateWalletResponse {
 export interface GetBalanceRequest {
   /** The wallet's UUID. */
   walletId: string;
+  /** The moment in the past that is asked for. Unset: now. */
+  asOf:
+    | //
+    /** Right after everything that was recorded at this time or before, by the database's clock. A time to come is now. */
+    { $case: "recordTime"; value: Timestamp }
+    | //
+    /** Right after this record of the journal. An index to come is now. */
+    { $case: "journalIndex"; value: bigint }
+    | undefined;
 }
 
 /** GetBalanceResponse holds the balance. */
@@ -342,6 +351,72 @@ export interface ReopenWalletResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+}
+
+/** GetStatementRequest asks for a page of a wallet's statement. */
+export interface GetStatementRequest {
+  /** The wallet's UUID. */
+  walletId: string;
+  /** The period's start, by the time of record: included. */
+  from:
+    | Timestamp
+    | undefined;
+  /** The period's end, by the time of record: not included. */
+  before:
+    | Timestamp
+    | undefined;
+  /** How many lines at the most: 0 (which means 50) to 1,000. */
+  pageSize: number;
+  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  pageToken: string;
+}
+
+/** GetStatementResponse holds a page of a statement. All pages of a period that has passed tell the same balances and totals. */
+export interface GetStatementResponse {
+  /** The posted balance right before the period. */
+  opening:
+    | Money
+    | undefined;
+  /** What was posted, oldest first. */
+  lines: StatementLine[];
+  /** The sum of the period's credits, of all pages. */
+  credits:
+    | Money
+    | undefined;
+  /** The sum of the period's debits, of all pages. */
+  debits:
+    | Money
+    | undefined;
+  /** The posted balance at the end of the period; opening + credits - debits. */
+  closing:
+    | Money
+    | undefined;
+  /** Names the next page; empty on the last. */
+  nextPageToken: string;
+}
+
+/** StatementLine is one entry of a wallet. */
+export interface StatementLine {
+  /** The transaction that it belongs to. */
+  transactionId: string;
+  /** What was credited (more than 0) or debited (less than 0), in minor units of the wallet's currency. */
+  amount:
+    | Money
+    | undefined;
+  /** The posted balance right after it. */
+  balanceAfter:
+    | Money
+    | undefined;
+  /** The entry's number in the wallet. */
+  accountSequence: bigint;
+  /** When it was recorded, by the database's clock. */
+  createTime:
+    | Timestamp
+    | undefined;
+  /** The index of its transaction in the journal. */
+  journalIndex: bigint;
+  /** What the transaction is for, as it was given. */
+  description: string;
 }
 
 function createBaseWallet(): Wallet {
@@ -2143,13 +2218,24 @@ export const UpdateWalletResponse: MessageFns<UpdateWalletResponse> = {
 };
 
 function createBaseGetBalanceRequest(): GetBalanceRequest {
-  return { walletId: "" };
+  return { walletId: "", asOf: undefined };
 }
 
 export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
   encode(message: GetBalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
+    }
+    switch (message.asOf?.$case) {
+      case "recordTime":
+        Timestamp.encode(message.asOf.value, writer.uint32(18).fork()).join();
+        break;
+      case "journalIndex":
+        if (BigInt.asIntN(64, message.asOf.value) !== message.asOf.value) {
+          throw new globalThis.Error("value provided for field message.asOf.value of type int64 too large");
+        }
+        writer.uint32(24).int64(message.asOf.value);
+        break;
     }
     return writer;
   },
@@ -2175,6 +2261,22 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
             message.walletId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.asOf = { $case: "recordTime", value: Timestamp.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.asOf = { $case: "journalIndex", value: reader.int64() as bigint };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2194,6 +2296,15 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
         : isSet(object.wallet_id)
         ? globalThis.String(object.wallet_id)
         : "",
+      asOf: isSet(object.recordTime)
+        ? { $case: "recordTime", value: fromJsonTimestamp(object.recordTime) }
+        : isSet(object.record_time)
+        ? { $case: "recordTime", value: fromJsonTimestamp(object.record_time) }
+        : isSet(object.journalIndex)
+        ? { $case: "journalIndex", value: BigInt(object.journalIndex) }
+        : isSet(object.journal_index)
+        ? { $case: "journalIndex", value: BigInt(object.journal_index) }
+        : undefined,
     };
   },
 
@@ -2201,6 +2312,11 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
     const obj: any = {};
     if (message.walletId !== "") {
       obj.walletId = message.walletId;
+    }
+    if (message.asOf?.$case === "recordTime") {
+      obj.recordTime = fromTimestamp(message.asOf.value).toISOString();
+    } else if (message.asOf?.$case === "journalIndex") {
+      obj.journalIndex = message.asOf.value.toString();
     }
     return obj;
   },
@@ -2211,6 +2327,20 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetBalanceRequest>, I>>(object: I): GetBalanceRequest {
     const message = createBaseGetBalanceRequest();
     message.walletId = object.walletId ?? "";
+    switch (object.asOf?.$case) {
+      case "recordTime": {
+        if (object.asOf?.value !== undefined && object.asOf?.value !== null) {
+          message.asOf = { $case: "recordTime", value: Timestamp.fromPartial(object.asOf.value) };
+        }
+        break;
+      }
+      case "journalIndex": {
+        if (object.asOf?.value !== undefined && object.asOf?.value !== null) {
+          message.asOf = { $case: "journalIndex", value: BigInt(object.asOf.value) };
+        }
+        break;
+      }
+    }
     return message;
   },
 };
@@ -3068,6 +3198,530 @@ export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
   },
 };
 
+function createBaseGetStatementRequest(): GetStatementRequest {
+  return { walletId: "", from: undefined, before: undefined, pageSize: 0, pageToken: "" };
+}
+
+export const GetStatementRequest: MessageFns<GetStatementRequest> = {
+  encode(message: GetStatementRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.walletId !== "") {
+      writer.uint32(10).string(message.walletId);
+    }
+    if (message.from !== undefined) {
+      Timestamp.encode(message.from, writer.uint32(18).fork()).join();
+    }
+    if (message.before !== undefined) {
+      Timestamp.encode(message.before, writer.uint32(26).fork()).join();
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(32).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(42).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatementRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatementRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.from = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.before = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetStatementRequest {
+    return {
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      from: isSet(object.from) ? fromJsonTimestamp(object.from) : undefined,
+      before: isSet(object.before) ? fromJsonTimestamp(object.before) : undefined,
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: GetStatementRequest): unknown {
+    const obj: any = {};
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.from !== undefined) {
+      obj.from = fromTimestamp(message.from).toISOString();
+    }
+    if (message.before !== undefined) {
+      obj.before = fromTimestamp(message.before).toISOString();
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetStatementRequest>, I>>(base?: I): GetStatementRequest {
+    return GetStatementRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetStatementRequest>, I>>(object: I): GetStatementRequest {
+    const message = createBaseGetStatementRequest();
+    message.walletId = object.walletId ?? "";
+    message.from = (object.from !== undefined && object.from !== null) ? Timestamp.fromPartial(object.from) : undefined;
+    message.before = (object.before !== undefined && object.before !== null)
+      ? Timestamp.fromPartial(object.before)
+      : undefined;
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseGetStatementResponse(): GetStatementResponse {
+  return {
+    opening: undefined,
+    lines: [],
+    credits: undefined,
+    debits: undefined,
+    closing: undefined,
+    nextPageToken: "",
+  };
+}
+
+export const GetStatementResponse: MessageFns<GetStatementResponse> = {
+  encode(message: GetStatementResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.opening !== undefined) {
+      Money.encode(message.opening, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.lines) {
+      StatementLine.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.credits !== undefined) {
+      Money.encode(message.credits, writer.uint32(26).fork()).join();
+    }
+    if (message.debits !== undefined) {
+      Money.encode(message.debits, writer.uint32(34).fork()).join();
+    }
+    if (message.closing !== undefined) {
+      Money.encode(message.closing, writer.uint32(42).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(50).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatementResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatementResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.opening = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.lines.push(StatementLine.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.credits = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.debits = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.closing = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetStatementResponse {
+    return {
+      opening: isSet(object.opening) ? Money.fromJSON(object.opening) : undefined,
+      lines: globalThis.Array.isArray(object?.lines) ? object.lines.map((e: any) => StatementLine.fromJSON(e)) : [],
+      credits: isSet(object.credits) ? Money.fromJSON(object.credits) : undefined,
+      debits: isSet(object.debits) ? Money.fromJSON(object.debits) : undefined,
+      closing: isSet(object.closing) ? Money.fromJSON(object.closing) : undefined,
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: GetStatementResponse): unknown {
+    const obj: any = {};
+    if (message.opening !== undefined) {
+      obj.opening = Money.toJSON(message.opening);
+    }
+    if (message.lines?.length) {
+      obj.lines = message.lines.map((e) => StatementLine.toJSON(e));
+    }
+    if (message.credits !== undefined) {
+      obj.credits = Money.toJSON(message.credits);
+    }
+    if (message.debits !== undefined) {
+      obj.debits = Money.toJSON(message.debits);
+    }
+    if (message.closing !== undefined) {
+      obj.closing = Money.toJSON(message.closing);
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetStatementResponse>, I>>(base?: I): GetStatementResponse {
+    return GetStatementResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetStatementResponse>, I>>(object: I): GetStatementResponse {
+    const message = createBaseGetStatementResponse();
+    message.opening = (object.opening !== undefined && object.opening !== null)
+      ? Money.fromPartial(object.opening)
+      : undefined;
+    message.lines = object.lines?.map((e) => StatementLine.fromPartial(e)) || [];
+    message.credits = (object.credits !== undefined && object.credits !== null)
+      ? Money.fromPartial(object.credits)
+      : undefined;
+    message.debits = (object.debits !== undefined && object.debits !== null)
+      ? Money.fromPartial(object.debits)
+      : undefined;
+    message.closing = (object.closing !== undefined && object.closing !== null)
+      ? Money.fromPartial(object.closing)
+      : undefined;
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseStatementLine(): StatementLine {
+  return {
+    transactionId: "",
+    amount: undefined,
+    balanceAfter: undefined,
+    accountSequence: 0n,
+    createTime: undefined,
+    journalIndex: 0n,
+    description: "",
+  };
+}
+
+export const StatementLine: MessageFns<StatementLine> = {
+  encode(message: StatementLine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transactionId !== "") {
+      writer.uint32(10).string(message.transactionId);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(18).fork()).join();
+    }
+    if (message.balanceAfter !== undefined) {
+      Money.encode(message.balanceAfter, writer.uint32(26).fork()).join();
+    }
+    if (message.accountSequence !== 0n) {
+      if (BigInt.asIntN(64, message.accountSequence) !== message.accountSequence) {
+        throw new globalThis.Error("value provided for field message.accountSequence of type int64 too large");
+      }
+      writer.uint32(32).int64(message.accountSequence);
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(message.createTime, writer.uint32(42).fork()).join();
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(48).int64(message.journalIndex);
+    }
+    if (message.description !== "") {
+      writer.uint32(58).string(message.description);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatementLine {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatementLine();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transactionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.balanceAfter = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.accountSequence = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.createTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatementLine {
+    return {
+      transactionId: isSet(object.transactionId)
+        ? globalThis.String(object.transactionId)
+        : isSet(object.transaction_id)
+        ? globalThis.String(object.transaction_id)
+        : "",
+      amount: isSet(object.amount) ? Money.fromJSON(object.amount) : undefined,
+      balanceAfter: isSet(object.balanceAfter)
+        ? Money.fromJSON(object.balanceAfter)
+        : isSet(object.balance_after)
+        ? Money.fromJSON(object.balance_after)
+        : undefined,
+      accountSequence: isSet(object.accountSequence)
+        ? BigInt(object.accountSequence)
+        : isSet(object.account_sequence)
+        ? BigInt(object.account_sequence)
+        : 0n,
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+    };
+  },
+
+  toJSON(message: StatementLine): unknown {
+    const obj: any = {};
+    if (message.transactionId !== "") {
+      obj.transactionId = message.transactionId;
+    }
+    if (message.amount !== undefined) {
+      obj.amount = Money.toJSON(message.amount);
+    }
+    if (message.balanceAfter !== undefined) {
+      obj.balanceAfter = Money.toJSON(message.balanceAfter);
+    }
+    if (message.accountSequence !== 0n) {
+      obj.accountSequence = message.accountSequence.toString();
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = fromTimestamp(message.createTime).toISOString();
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatementLine>, I>>(base?: I): StatementLine {
+    return StatementLine.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatementLine>, I>>(object: I): StatementLine {
+    const message = createBaseStatementLine();
+    message.transactionId = object.transactionId ?? "";
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
+    message.balanceAfter = (object.balanceAfter !== undefined && object.balanceAfter !== null)
+      ? Money.fromPartial(object.balanceAfter)
+      : undefined;
+    message.accountSequence = (object.accountSequence !== undefined && object.accountSequence !== null)
+      ? BigInt(object.accountSequence)
+      : 0n;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
+    message.description = object.description ?? "";
+    return message;
+  },
+};
+
 /** WalletService keeps the wallets of users. A wallet holds one currency; its balance only changes by transactions. */
 export type WalletServiceService = typeof WalletServiceService;
 export const WalletServiceService = {
@@ -3187,7 +3841,10 @@ export const WalletServiceService = {
       Buffer.from(ReopenWalletResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReopenWalletResponse => ReopenWalletResponse.decode(value),
   },
-  /** Returns the balance of a wallet as it is now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
+  /**
+   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
+   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   */
   getBalance: {
     path: "/grey.wallet.v1.WalletService/GetBalance" as const,
     requestStream: false as const,
@@ -3196,6 +3853,21 @@ export const WalletServiceService = {
     requestDeserialize: (value: Buffer): GetBalanceRequest => GetBalanceRequest.decode(value),
     responseSerialize: (value: GetBalanceResponse): Buffer => Buffer.from(GetBalanceResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetBalanceResponse => GetBalanceResponse.decode(value),
+  },
+  /**
+   * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
+   * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
+   * INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
+   */
+  getStatement: {
+    path: "/grey.wallet.v1.WalletService/GetStatement" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetStatementRequest): Buffer => Buffer.from(GetStatementRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetStatementRequest => GetStatementRequest.decode(value),
+    responseSerialize: (value: GetStatementResponse): Buffer =>
+      Buffer.from(GetStatementResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetStatementResponse => GetStatementResponse.decode(value),
   },
 } as const;
 
@@ -3236,8 +3908,17 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
    * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
    */
   reopenWallet: handleUnaryCall<ReopenWalletRequest, ReopenWalletResponse>;
-  /** Returns the balance of a wallet as it is now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
+  /**
+   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
+   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   */
   getBalance: handleUnaryCall<GetBalanceRequest, GetBalanceResponse>;
+  /**
+   * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
+   * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
+   * INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
+   */
+  getStatement: handleUnaryCall<GetStatementRequest, GetStatementResponse>;
 }
 
 export interface WalletServiceClient extends Client {
@@ -3403,7 +4084,10 @@ export interface WalletServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReopenWalletResponse) => void,
   ): ClientUnaryCall;
-  /** Returns the balance of a wallet as it is now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
+  /**
+   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
+   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   */
   getBalance(
     request: GetBalanceRequest,
     callback: (error: ServiceError | null, response: GetBalanceResponse) => void,
@@ -3418,6 +4102,26 @@ export interface WalletServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetBalanceResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
+   * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
+   * INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
+   */
+  getStatement(
+    request: GetStatementRequest,
+    callback: (error: ServiceError | null, response: GetStatementResponse) => void,
+  ): ClientUnaryCall;
+  getStatement(
+    request: GetStatementRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetStatementResponse) => void,
+  ): ClientUnaryCall;
+  getStatement(
+    request: GetStatementRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetStatementResponse) => void,
   ): ClientUnaryCall;
 }
 
