@@ -537,7 +537,7 @@ export function brokenFieldsOf(input: DescMessage, bytes: Uint8Array): string[] 
 
 function brokenIn(message: ReflectMessage, above: string): string[] {
   const { desc } = message;
-  return [
+  const broken = [
     ...message.fields.flatMap((field) => brokenAt(message, field, `${above}${field.name}`)),
     ...message.oneofs
       .filter((oneof) => hasOption(oneof, oneofOption) && message.oneofCase(oneof) === undefined)
@@ -547,7 +547,26 @@ function brokenIn(message: ReflectMessage, above: string): string[] {
       .filter(({ holds }) => !holds(message))
       .map(({ field }) => `${above}${field}`),
   ];
+  // The service's own rules are asked once the annotations hold.
+  const own = broken.length === 0 ? OWN_RULES[desc.typeName]?.(message) : undefined;
+  return own === undefined ? broken : [`${above}${own}`];
 }
+
+/** Rules that the service itself asks: the field of the message that breaks one. */
+const OWN_RULES: Readonly<Record<string, (message: ReflectMessage) => string | undefined>> = {
+  // As an annotation it would have each of ten thousand transfers looked at by an interpreter.
+  "grey.transaction.v1.BatchTransferRequest": (message) => {
+    const transfers = [...(read(message, "transfers") as Iterable<ReflectMessage>)];
+    return transfers.some((transfer) => read(transfer, "dry_run") === true) ? "transfers.dry_run" : undefined;
+  },
+  "grey.wallet.v1.GetStatementRequest": (message) => {
+    const [from, before] = ["from", "before"].map((name) => {
+      const time = read(message, name) as ReflectMessage;
+      return nanosOf({ seconds: read(time, "seconds") as bigint, nanos: read(time, "nanos") as number });
+    });
+    return before! < from! ? "before" : undefined;
+  },
+};
 
 function brokenAt(message: ReflectMessage, field: DescField, path: string): string[] {
   const rules = rulesOf(field);
