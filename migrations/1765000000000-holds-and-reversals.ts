@@ -62,7 +62,7 @@ ALTER TABLE transactions
   ADD COLUMN reverses_id uuid;
 CREATE INDEX transactions_reverses ON transactions (reverses_id, journal_index) WHERE reverses_id IS NOT NULL AND state = 1;
 ALTER TABLE transactions
-  ADD CONSTRAINT transactions_amount CHECK (amount > 0 OR hold_id IS NOT NULL),
+  ADD CONSTRAINT transactions_amount CHECK (amount > 0 OR hold_id IS NOT NULL OR state = 2),
   ADD CONSTRAINT transactions_posted_has_entries
     CHECK ((state = 1) = (debit_sequence IS NOT NULL AND (credit_sequence IS NOT NULL OR hold_id IS NOT NULL)));
 

@@ -78,7 +78,7 @@ export async function startGrey(
     stops.splice(1, 0, () => connection.stop());
     const engine = createEngine(books, connection, config);
     services = await createServices(database, engine);
-    const expiry = startExpiry(database, engine, config.GREY_HOLD_EXPIRY_EVERY_MS, (error) => {
+    const expiry = startExpiry(database, engine, expiryOptions(config), (error) => {
       if (!isStopping) logger.warn("holds could not be expired", describeError(error));
     });
     stops.splice(1, 0, () => expiry.stop());
@@ -111,6 +111,12 @@ export async function startGrey(
     await stopAll(stops, logger);
     throw error;
   }
+}
+
+/** Expiries are to leave most of the queue to others. */
+function expiryOptions(config: Config) {
+  const room = Math.floor(config.GREY_POSTING_QUEUE_MAX / 4);
+  return { everyMs: config.GREY_HOLD_EXPIRY_EVERY_MS, atOnceMax: Math.max(1, Math.min(500, room)) };
 }
 
 const LINGER_MS_MAX = 1_000;

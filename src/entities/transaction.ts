@@ -99,7 +99,7 @@ export const TransactionEntity = new EntitySchema<TransactionRow>({
     },
   ],
   checks: [
-    { name: "transactions_amount", expression: "amount > 0 OR hold_id IS NOT NULL" },
+    { name: "transactions_amount", expression: "amount > 0 OR hold_id IS NOT NULL OR state = 2" },
     { name: "transactions_rejected_has_failure", expression: "(state = 2) = (failure IS NOT NULL)" },
     {
       name: "transactions_posted_has_entries",

@@ -255,6 +255,8 @@ export function createEngine(database: Database, connection: PostingConnection, 
     if (now === undefined || holds.some(({ hold }) => isUncertain(hold, now))) throw new StaleError();
     const batch = openBatch(known, holds, now);
     const verdicts = decideWorks(batch, works, NOTHING_ANSWERED);
+    // What leaves no trace is answered without writing, once everything before it is.
+    if (decidedOf(verdicts).length === 0) throw new StaleError();
     const writing = writeBatch(connection, batch, decidedOf(verdicts));
     writing.catch(() => undefined);
     const { revision } = batch;

@@ -16,17 +16,17 @@ const LEDGER_CALLER: Uuid = "00000000-0000-7000-8000-000000000000";
 
 /** Any number that nothing else locks in this database. */
 const LOCK_KEY = 7_236_914_452_001n;
-const HOLDS_AT_ONCE_MAX = 500;
 
 /**
  * Expires holds that are due, in the order of their expiry, from now on. Of several processes one does it at a time; and
  * whoever does, each expiry has one request id, so that it happens once.
+ * @param atOnceMax how many holds are expired in one database transaction at the most
  * @param onError told of what keeps it from doing so, once until it succeeds again; it goes on
  */
 export function startExpiry(
   database: Database,
   engine: Engine,
-  everyMs: number,
+  { everyMs, atOnceMax }: { readonly everyMs: number; readonly atOnceMax: number },
   onError: (error: unknown) => void,
 ): Expiry {
   let isStopped = false;
@@ -35,16 +35,20 @@ export function startExpiry(
 
   const run = async (): Promise<void> => {
     let isFailing = false;
+    let limit = atOnceMax;
     while (!isStopped) {
       let expired = 0;
       try {
-        expired = await withLock(database, (client) => expireDue(client, engine));
+        expired = await withLock(database, (client) => expireDue(client, engine, limit));
         isFailing = false;
+        limit = atOnceMax;
       } catch (error) {
         if (!isFailing) onError(error);
         isFailing = true;
+        // The queue may have no room for so many.
+        limit = Math.max(1, Math.floor(limit / 2));
       }
-      if (expired === HOLDS_AT_ONCE_MAX || isStopped) continue;
+      if (expired === limit || isStopped) continue;
       await new Promise<void>((resolve) => {
         wake = resolve;
         timer = setTimeout(resolve, everyMs);
@@ -64,8 +68,8 @@ export function startExpiry(
 }
 
 /** @returns how many were due */
-async function expireDue(client: PoolClient, engine: Engine): Promise<number> {
-  const due = await findDueHolds(client, HOLDS_AT_ONCE_MAX);
+async function expireDue(client: PoolClient, engine: Engine, limit: number): Promise<number> {
+  const due = await findDueHolds(client, limit);
   if (due.length > 0) await engine.post({ commands: due.map(expiryOf), mode: "INDEPENDENT" }, PATIENT);
   return due.length;
 }

@@ -57,7 +57,9 @@ export async function listHolds(
 export async function findDueHolds(client: Queryable, limit: number): Promise<Uuid[]> {
   const { rows } = await client.query<{ id: Uuid }>({
     name: "holds-due",
-    text: "SELECT id FROM holds WHERE state = 1 AND expire_time <= clock_timestamp() ORDER BY expire_time, id LIMIT $1",
+    // By the journal's clock, which never goes back.
+    text: `SELECT id FROM holds WHERE state = 1 AND expire_time <= (SELECT greatest(clock_timestamp(), last_time) FROM journal_head)
+      ORDER BY expire_time, id LIMIT $1`,
     values: [limit],
   });
   return rows.map((row) => row.id);

@@ -104,8 +104,9 @@ CROSS JOIN LATERAL (
 LEFT JOIN entries o ON o.account_id = a.id AND o.sequence = p.first
 LEFT JOIN entries c ON c.account_id = a.id AND c.sequence = p.last
 CROSS JOIN LATERAL (
-  SELECT coalesce(sum(amount) FILTER (WHERE amount > 0), 0)::bigint AS debits,
-    coalesce(-sum(amount) FILTER (WHERE amount < 0), 0)::bigint AS credits
+  -- What was turned over may exceed what any balance can be.
+  SELECT coalesce(sum(amount) FILTER (WHERE amount > 0), 0)::text AS debits,
+    coalesce(-sum(amount) FILTER (WHERE amount < 0), 0)::text AS credits
   FROM entries WHERE account_id = a.id AND sequence > p.first AND sequence <= p.last
 ) s
 WHERE a.id = $1`;
@@ -137,13 +138,14 @@ export async function findStatement(
     last: bigint;
     opening: bigint;
     closing: bigint;
-    debits: bigint;
-    credits: bigint;
+    debits: string;
+    credits: string;
   }>({ name: "statement-period", text: PERIOD, values: [id, toIso(from), toIso(before)] });
   const [row] = rows;
   if (row === undefined) return undefined;
   const isCredit = row.normal_side === NORMAL_SIDE.CREDIT;
-  const [raisedMinor, loweredMinor] = isCredit ? [row.credits, row.debits] : [row.debits, row.credits];
+  const [debits, credits] = [BigInt(row.debits), BigInt(row.credits)];
+  const [raisedMinor, loweredMinor] = isCredit ? [credits, debits] : [debits, credits];
   assert(row.opening + raisedMinor - loweredMinor === row.closing, "a statement does not add up");
   const lines = await client.query<{
     transaction_id: Uuid;

@@ -1,5 +1,6 @@
 import type { Failure } from "../base/failure.js";
 import { systemAccountId, type Uuid } from "../base/ids.js";
+import { isInt64 } from "../base/money.js";
 import type { Micros } from "../base/time.js";
 import { HOLD_STATE } from "../entities/hold.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
@@ -99,6 +100,8 @@ export function decideHoldStep(books: Books, command: HoldStepCommand): Decision
         (to === null ? undefined : accountRefuses(to, movement.currencyCode)) ??
         reserveRefuses(wallet, to, asked);
       if (failure !== undefined) return refuse(failure);
+      // All that was ever held counts, what was captured of it too.
+      if (!isInt64(hold.amountMinor + asked)) return refuse({ reason: "BALANCE_OVERFLOW", accountId: wallet.id });
       return post(books, movement, { ...hold, amountMinor: hold.amountMinor + asked }, [
         [wallet, { pendingDebits: asked }],
         [to, { pendingCredits: asked }],
@@ -107,7 +110,7 @@ export function decideHoldStep(books: Books, command: HoldStepCommand): Decision
     case TRANSACTION_KIND.HOLD_EXTENSION: {
       const expiry = command.expiry ?? { inMicros: 0n };
       const failure =
-        accountRefuses(wallet, hold.currencyCode) ?? expiryRefuses(books.now, expiry, hold.expireTime ?? books.now);
+        accountRefuses(wallet, hold.currencyCode) ?? expiryRefuses(books.now, expiry, endOf(hold, books.now));
       if (failure !== undefined) return refuse(failure);
       return post(books, movement, { ...hold, ...expiryOf(expiry) }, [[wallet, {}]]);
     }
@@ -188,6 +191,11 @@ function decideExpiry(books: Books, command: HoldStepCommand, hold: Hold, wallet
 /** Whether the hold's time has come; of a hold whose time is not known yet, it has not. */
 export function hasExpired({ expireTime }: Hold, now: Micros): boolean {
   return expireTime !== null && now >= expireTime;
+}
+
+/** When the hold expires; of one whose expiry is counted from this batch on, as far as is known. */
+function endOf({ expireTime, expiresInMicros }: Hold, now: Micros): Micros {
+  return expireTime ?? now + (expiresInMicros ?? 0n);
 }
 
 const STATE_NAMES = { 1: "ACTIVE", 2: "CAPTURED", 3: "RELEASED", 4: "EXPIRED" } as const;

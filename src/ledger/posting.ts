@@ -164,7 +164,8 @@ export function needsLocks({ commands }: Work): boolean {
 async function readClock(client: Queryable): Promise<Micros> {
   const { rows } = await client.query<{ now: Micros }>({
     name: "clock",
-    text: "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now",
+    // The journal's clock, which never goes back: that of the record is no earlier.
+    text: "SELECT (extract(epoch FROM greatest(clock_timestamp(), last_time)) * 1000000)::bigint AS now FROM journal_head",
   });
   return present(rows[0], "the time").now;
 }

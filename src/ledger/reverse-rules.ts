@@ -41,7 +41,9 @@ export function decideReverse(books: Books, command: ReverseCommand): Decision {
     terms: command.terms,
   };
   const refuse = (failure: Failure): Decision => ({ movement, failure });
-  if (transaction.failure !== null || creditAccountId === null || !REVERSIBLE.includes(transaction.kind))
+  // A final capture may have captured nothing.
+  const hasMoved = transaction.failure === null && creditAccountId !== null && transaction.amountMinor > 0n;
+  if (!hasMoved || !REVERSIBLE.includes(transaction.kind))
     return refuse({ reason: "NOT_REVERSIBLE", originalId: transaction.id });
   if (currencyCode === transaction.currencyCode && asked > remaining) {
     return refuse({

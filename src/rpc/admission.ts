@@ -35,7 +35,10 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #now: () => number;
   readonly #idle: (() => void)[] = [];
+  /** Calls and messages of streams. */
   #count = 0;
+  /** Calls that are no messages of streams. */
+  #calls = 0;
   #limit: number;
   /** Useful answers a ms, while there is too much to do. */
   #ratePerMs: number | undefined;
@@ -60,7 +63,7 @@ export class Admission {
 
   /** Whether the call that has just entered is taken on. */
   admits(): boolean {
-    if (this.#count <= this.#limit) return true;
+    if (this.#calls <= this.#limit && this.admitsItem()) return true;
     this.#wasFull = true;
     return false;
   }
@@ -71,10 +74,21 @@ export class Admission {
   }
 
   enter(): void {
-    this.#count += 1;
+    this.#calls += 1;
+    this.enterItem();
   }
 
   leave(): void {
+    this.#calls -= 1;
+    this.leaveItem();
+  }
+
+  /** A message of a stream: it counts, and does not take the place of calls. */
+  enterItem(): void {
+    this.#count += 1;
+  }
+
+  leaveItem(): void {
     this.#count -= 1;
     if (this.#count === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }

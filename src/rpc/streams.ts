@@ -85,10 +85,10 @@ export function streamHandler(
       if (isOver) return;
       counts.items += 1;
       open += 1;
-      admission.enter();
+      admission.enterItem();
       void answer(bytes).finally(() => {
         open -= 1;
-        admission.leave();
+        admission.leaveItem();
         regulate();
       });
       regulate();

@@ -13,6 +13,7 @@ import {
 import { present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
+import { isInt64 } from "../base/money.js";
 import { fromMicros, toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
@@ -136,6 +137,8 @@ async function presentStatement(
   const statement = await findStatement(client, walletId, period, { after, limit: pageSize + 1 });
   if (statement === undefined || statement.account.systemAccount !== null)
     return fail({ reason: "WALLET_NOT_FOUND", walletId });
+  if (!isInt64(statement.raisedMinor) || !isInt64(statement.loweredMinor))
+    invalid("before", "must end a period whose credits and debits each stay within int64 minor units");
   const { currencyCode } = statement.account;
   const { page, nextCursor } = pageOf(statement.lines, pageSize, (line) => line.sequence.toString());
   return {

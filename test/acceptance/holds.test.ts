@@ -224,6 +224,35 @@ describe("a hold", function () {
     expect(now).to.deep.equal(extended);
   });
 
+  it("cannot be increased beyond int64, even when what it held before was captured", async () => {
+    const most = 2n ** 63n - 1n;
+    const { ledger, wallets, transactions } = grey;
+    await ledger.createCurrency({ requestId: randomUUID(), code: "VASTH", exponent: 18, name: "Vast" });
+    const vast = (minorUnits: bigint) => ({ currencyCode: "VASTH", minorUnits });
+    const { wallet } = await wallets.createWallet({
+      requestId: randomUUID(),
+      userId,
+      currencyCode: "VASTH",
+      label: "",
+      metadata: {},
+      initialBalance: vast(most),
+    });
+    const walletId = wallet!.id;
+    const { hold: made } = await transactions.hold({ ...holdRequest(walletId, 1n), amount: vast(most) });
+    const holdId = made!.id;
+    await transactions.captureHold(captureRequest(holdId, { amount: vast(most - 1n) }));
+    await transactions.deposit({
+      ...asked(),
+      walletId,
+      amount: vast(10n),
+      systemAccount: "",
+      effectiveTime: undefined,
+    });
+    const error = await refusal(transactions.increaseHold({ ...asked(), holdId, amount: vast(5n) }));
+    expect(error).to.include({ code: "OUT_OF_RANGE", reason: "BALANCE_OVERFLOW" });
+    await transactions.releaseHold({ ...asked(), holdId });
+  });
+
   it("is released once, also when its wallet is frozen, when nothing else is taken", async () => {
     const wallet = await openWallet(10n);
     const id = await hold(wallet, 10n);
@@ -316,6 +345,23 @@ describe("a hold", function () {
       { hold_id: ids[0], amount: "10" },
     ]);
     expect((await refusal(grey.transactions.captureHold(captureRequest(ids[0]!)))).reason).to.equal("HOLD_EXPIRED");
+  });
+
+  it("is never put off to an earlier time, though extensions come at once", async () => {
+    const wallet = await openWallet(100n);
+    for (let round = 0; round < 10; round += 1) {
+      const holdId = await hold(wallet, 1n);
+      const later = { $case: "expiresIn" as const, value: { seconds: 864_000n, nanos: 0 } };
+      const sooner = { $case: "expiresIn" as const, value: { seconds: 691_200n, nanos: 0 } };
+      const told = await Promise.allSettled(
+        [later, sooner].map((expiry) => grey.transactions.extendHold({ ...asked(), holdId, expiry })),
+      );
+      const { hold: now } = await grey.transactions.getHold({ id: holdId });
+      for (const result of told) {
+        if (result.status === "fulfilled")
+          expect(now!.expireTime!.seconds >= result.value.hold!.expireTime!.seconds).to.equal(true);
+      }
+    }
   });
 
   it("never expires early, and not long after its time", async () => {

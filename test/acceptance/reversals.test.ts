@@ -155,6 +155,23 @@ describe("a reversal", function () {
     expect((await refusal(grey.transactions.reverse(request))).reason).to.equal("TRANSACTION_NOT_FOUND");
   });
 
+  it("of what moved nothing is refused, and kept so: an extension, and a final capture of nothing", async () => {
+    const [wallet, to] = [await openWallet(10n), await openWallet()];
+    const request = { ...asked(), walletId: wallet, toWalletId: to, amount: usd(5n), expiry: undefined };
+    const { hold } = await grey.transactions.hold(request);
+    const expiry = { $case: "expiresIn" as const, value: { seconds: 864_000n, nanos: 0 } };
+    const extension = await grey.transactions.extendHold({ ...asked(), holdId: hold!.id, expiry });
+    const end = { ...asked(), holdId: hold!.id, amount: usd(0n), final: true, to: undefined };
+    const capture = await grey.transactions.captureHold(end);
+    for (const { transaction } of [extension, capture]) {
+      const reversal = reverseRequest(transaction!.id);
+      const error = await refusal(grey.transactions.reverse(reversal));
+      expect(error.reason).to.equal("NOT_REVERSIBLE");
+      const again = await refusal(grey.transactions.reverse(reversal));
+      expect(again.info).to.deep.equal({ ...error.info, replayed: "true" });
+    }
+  });
+
   it("takes back no money that was spent, and none in another currency", async () => {
     const [from, to, third] = [await openWallet(10n), await openWallet(), await openWallet()];
     const original = await transfer(from, to, 10n);

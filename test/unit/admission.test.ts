@@ -114,6 +114,20 @@ describe("admission", () => {
     expect(admission.retryAfterMs()).to.equal(RETRY_AFTER_MS);
   });
 
+  it("takes calls on beside any number of messages of streams, as far as that is allowed in all", () => {
+    const simulation = new Simulation();
+    simulation.run(5_000, 1_000, 10);
+    const { admission } = simulation;
+    const calls = admission.count;
+    for (let index = 0; index < 5_000; index += 1) admission.enterItem();
+    for (let index = 0; index < calls; index += 1) admission.leave();
+    admission.enter();
+    expect(admission.admits()).to.equal(true);
+    for (let index = admission.count; index < MAX; index += 1) admission.enterItem();
+    admission.enter();
+    expect(admission.admits()).to.equal(false);
+  });
+
   it("says when nothing is worked on any more", async () => {
     const { admission } = new Simulation();
     await admission.whenIdle();
