@@ -207,13 +207,13 @@ export function createEngine(database: Database, connection: PostingConnection, 
     const works = group.map((waiting) => waiting.work);
     const started = performance.now();
     try {
-      const decided = lastDecided.then(() => decideOptimistic(works));
-      lastDecided = decided.catch(() => undefined);
-      const { verdicts, writing, batch } = await decided;
+      const deciding = lastDecided.then(() => decideOptimistic(works));
+      lastDecided = deciding.catch(() => undefined);
+      const { verdicts, decided, writing, batch } = await deciding;
       const recorded = await writing;
       clock.set(recorded.createTime);
       settleHolds(batch, recorded.createTime);
-      answer(group, outcomesOf(verdicts, recorded));
+      answer(group, outcomesOf(verdicts, decided, recorded));
       penalty = Math.max(1, penalty / 2);
       report("optimistic", group, started);
     } catch (error) {
@@ -256,13 +256,14 @@ export function createEngine(database: Database, connection: PostingConnection, 
     const batch = openBatch(known, holds, now);
     const verdicts = decideWorks(batch, works, NOTHING_ANSWERED);
     // What leaves no trace is answered without writing, once everything before it is.
-    if (decidedOf(verdicts).length === 0) throw new StaleError();
-    const writing = writeBatch(connection, batch, decidedOf(verdicts));
+    const decided = decidedOf(verdicts);
+    if (decided.length === 0) throw new StaleError();
+    const writing = writeBatch(connection, batch, decided);
     writing.catch(() => undefined);
     const { revision } = batch;
     for (const { book } of batch.touched) cache.set(book.id, { book, revision });
     for (const { hold } of batch.touchedHolds) holdCache.set(hold.id, { hold, revision });
-    return { verdicts, writing, batch };
+    return { verdicts, decided, writing, batch };
   }
 
   /**

@@ -34,9 +34,9 @@ export async function postWorks(
   const decided = decidedOf(verdicts);
   if (decided.length === 0) {
     await awaitReplicas(client);
-    return outcomesOf(verdicts, NOTHING);
+    return outcomesOf(verdicts, decided, NOTHING);
   }
-  return outcomesOf(verdicts, await writeBatch(client, batch, decided, options));
+  return outcomesOf(verdicts, decided, await writeBatch(client, batch, decided, options));
 }
 
 /**
@@ -47,7 +47,10 @@ export async function postWorks(
 export async function tryWork(client: Queryable, work: Work): Promise<Outcome[]> {
   const { batch } = await openWorks(client, [work], readBooks, false);
   const verdicts = decideWorks(batch, [work], NOTHING_ANSWERED);
-  const [outcomes] = outcomesOf(verdicts, { firstIndex: 0n, createTime: await readClock(client) });
+  const [outcomes] = outcomesOf(verdicts, decidedOf(verdicts), {
+    firstIndex: 0n,
+    createTime: await readClock(client),
+  });
   return present(outcomes, "the outcomes of a work");
 }
 
@@ -93,9 +96,16 @@ export function decidedOf(verdicts: readonly (readonly Verdict[])[]): Decided[] 
   return verdicts.flat().filter((verdict): verdict is Decided => "decision" in verdict);
 }
 
-/** The answers to all commands once what was decided is recorded. */
-export function outcomesOf(verdicts: readonly (readonly Verdict[])[], recorded: Recorded): Outcome[][] {
-  const transactions = transactionsOf(decidedOf(verdicts), recorded);
+/**
+ * The answers to all commands once what was decided is recorded.
+ * @param decided decidedOf() the verdicts
+ */
+export function outcomesOf(
+  verdicts: readonly (readonly Verdict[])[],
+  decided: readonly Decided[],
+  recorded: Recorded,
+): Outcome[][] {
+  const transactions = transactionsOf(decided, recorded);
   let next = 0;
   return verdicts.map((ofWork) =>
     ofWork.map((verdict) => {

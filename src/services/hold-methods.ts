@@ -7,7 +7,6 @@ import type {
   TransactionServiceService,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Duration } from "../../generated/google/protobuf/duration.js";
-import type { Money } from "../../generated/grey/type/v1/money.js";
 import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { newId, parseId } from "../base/ids.js";
@@ -23,7 +22,7 @@ import type { Expiry, HoldCommand, HoldStepCommand, Terms } from "../ledger/tran
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
-import { parsePreconditions, preconditionTerms } from "./preconditions.js";
+import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { postOne } from "./posting.js";
 import { money } from "./present.js";
 
@@ -180,10 +179,6 @@ function parseCapture(request: CaptureHoldRequest, context: CallContext): HoldSt
       ...preconditionTerms(step.preconditions),
     },
   };
-}
-
-function amountTerms({ currencyCode, minorUnits }: Money): Terms {
-  return { "amount.currency_code": currencyCode, "amount.minor_units": minorUnits.toString() };
 }
 
 function expiryOf(expiry: NonNullable<ExtendHoldRequest["expiry"]>): Expiry {

@@ -34,7 +34,7 @@ import { toStatus } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
 import { createHoldMethods } from "./hold-methods.js";
-import { parsePreconditions, preconditionTerms } from "./preconditions.js";
+import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { postOne, postWork } from "./posting.js";
 import { balancesAfter, presentTransaction } from "./present.js";
 import { assertUserExists } from "./user-service.js";
@@ -203,10 +203,7 @@ function parseReverse(request: ReverseRequest, { caller, requestId }: CallContex
     description,
     metadata,
     terms: {
-      ...(amount !== undefined && {
-        "amount.currency_code": amount.currencyCode,
-        "amount.minor_units": amount.minorUnits.toString(),
-      }),
+      ...(amount !== undefined && amountTerms(amount)),
       ...(atEffectiveTimeOfOriginal && { at_effective_time_of_original: "true" }),
       ...preconditionTerms(preconditions),
     },

@@ -1,4 +1,5 @@
 import type { Precondition as PreconditionMessage } from "../../generated/grey/transaction/v1/transaction.js";
+import type { Money } from "../../generated/grey/type/v1/money.js";
 import { parseId } from "../base/ids.js";
 import type { Precondition, Terms } from "../ledger/transaction.js";
 
@@ -15,7 +16,12 @@ export function parsePreconditions(messages: readonly PreconditionMessage[]): re
   }));
 }
 
-/** The same as one term, so that a request with others is told apart. */
+/** An amount as terms, by the names of the contract. */
+export function amountTerms({ currencyCode, minorUnits }: Money): Terms {
+  return { "amount.currency_code": currencyCode, "amount.minor_units": minorUnits.toString() };
+}
+
+/** Preconditions as one term, so that a request with others is told apart. */
 export function preconditionTerms(preconditions: readonly Precondition[]): Terms {
   if (preconditions.length === 0) return {};
   const text = preconditions.map((one) =>
