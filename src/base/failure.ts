@@ -46,6 +46,46 @@ export type Failure =
       readonly currencyCode: string;
       readonly availableMinorUnits: bigint;
       readonly requiredMinorUnits: bigint;
+      /** Where it is not 0. */
+      readonly minBalanceMinorUnits?: bigint;
+    }
+  | {
+      readonly reason: "MAX_BALANCE_EXCEEDED";
+      readonly accountId: string;
+      readonly currencyCode: string;
+      readonly maxBalanceMinorUnits: bigint;
+      readonly roomMinorUnits: bigint;
+      readonly requiredMinorUnits: bigint;
+    }
+  | {
+      readonly reason: "VELOCITY_EXCEEDED";
+      readonly walletId: string;
+      readonly limit: string;
+      readonly measure: "amount" | "count";
+      readonly max: string;
+      readonly used: string;
+      readonly required: string;
+      readonly windowSeconds: string;
+      readonly freesTime?: string;
+    }
+  | {
+      readonly reason: "LIMIT_BREACHED";
+      readonly accountId: string;
+      readonly limit: "min_balance" | "max_balance";
+      readonly currencyCode: string;
+      readonly limitMinorUnits: bigint;
+      readonly actualMinorUnits: bigint;
+    }
+  | { readonly reason: "ACCOUNT_EXISTS"; readonly systemAccount: string; readonly currencyCode: string }
+  | { readonly reason: "RATE_NOT_FOUND"; readonly sourceCurrencyCode: string; readonly targetCurrencyCode: string }
+  | { readonly reason: "SAME_CURRENCY"; readonly currencyCode: string }
+  | { readonly reason: "QUOTE_INVALID" }
+  | { readonly reason: "QUOTE_EXPIRED"; readonly expireTime: string }
+  | {
+      readonly reason: "EXCHANGE_AMOUNT_INVALID";
+      readonly sourceCurrencyCode: string;
+      readonly targetCurrencyCode: string;
+      readonly rate: string;
     }
   | {
       readonly reason: "CURRENCY_MISMATCH";
@@ -133,6 +173,7 @@ const PASSING = new Set<Reason>([
   "PAGE_TOKEN_INVALID",
   // Holds are named by the service, so what is not found today is never found.
   "HOLD_NOT_FOUND",
+  "QUOTE_INVALID",
   "OVERLOADED",
   "DATABASE_UNAVAILABLE",
   "OUTCOME_UNKNOWN",

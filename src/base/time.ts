@@ -19,9 +19,14 @@ export function fromMicros(micros: Micros): { seconds: bigint; nanos: number } {
   return { seconds: (micros - micro) / 1_000_000n, nanos: Number(micro) * 1_000 };
 }
 
+/** A date in microseconds. */
+export function microsOf(date: Date): Micros {
+  return BigInt(date.getTime()) * 1_000n;
+}
+
 /** A date as the contract writes it. */
 export function fromDate(date: Date): { seconds: bigint; nanos: number } {
-  return fromMicros(BigInt(date.getTime()) * 1_000n);
+  return fromMicros(microsOf(date));
 }
 
 /** The point in time, from the year 1970 on, as PostgreSQL reads it: ISO 8601 in UTC with microseconds. */

@@ -13,23 +13,12 @@ import {
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
 import { readMoney, showMoney, type Currencies } from "./amount.js";
-import {
-  ABOUT_REQUEST_ID,
-  examples,
-  limitOption,
-  metadataOption,
-  requestIdOption,
-  type ChangeOptions,
-} from "./options.js";
+import { ABOUT_REQUEST_ID, examples, limitOption, metadataOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
 import { renderBalances, renderTransaction, showEnum, showTime } from "./present.js";
+import { askedOf, type MovementOptions } from "./movement.js";
 import { print, printJson, withSession, type Session } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
-
-interface StepOptions extends ChangeOptions {
-  readonly description?: string;
-  readonly dryRun?: true;
-}
 
 /** What every step of a hold answers. */
 interface StepReply {
@@ -62,7 +51,7 @@ export function addHoldCommands(program: Command): void {
       (
         walletId: string,
         amount: string[],
-        options: StepOptions & { to?: string; expiresIn?: bigint },
+        options: MovementOptions & { to?: string; expiresIn?: bigint },
         command: Command,
       ) =>
         withSession(command, async (session) => {
@@ -98,7 +87,7 @@ export function addHoldCommands(program: Command): void {
       (
         holdId: string,
         amount: string[],
-        options: StepOptions & { final?: true; to?: string; toSystem?: string },
+        options: MovementOptions & { final?: true; to?: string; toSystem?: string },
         command: Command,
       ) =>
         withSession(command, async (session) => {
@@ -122,7 +111,7 @@ export function addHoldCommands(program: Command): void {
 
   addStep(hold, "release <hold>", "give free what is left of a hold")
     .addHelpText("after", help(`hold release ${HOLD}`))
-    .action((holdId: string, options: StepOptions, command: Command) =>
+    .action((holdId: string, options: MovementOptions, command: Command) =>
       withSession(command, async (session) => {
         const reply = await session.call(TransactionServiceService.releaseHold, {
           ...askedOf(options, session),
@@ -135,7 +124,7 @@ export function addHoldCommands(program: Command): void {
 
   addStep(hold, "increase <hold> <amount...>", "hold more")
     .addHelpText("after", help(`hold increase ${HOLD} 20.00 USD`))
-    .action((holdId: string, amount: string[], options: StepOptions, command: Command) =>
+    .action((holdId: string, amount: string[], options: MovementOptions, command: Command) =>
       withSession(command, async (session) => {
         const reply = await session.call(TransactionServiceService.increaseHold, {
           ...askedOf(options, session),
@@ -154,7 +143,7 @@ export function addHoldCommands(program: Command): void {
     "put off when a hold expires: so long from now, such as 90s, 15m, 12h or 7d",
   )
     .addHelpText("after", help(`hold extend ${HOLD} 7d`))
-    .action((holdId: string, duration: string, options: StepOptions, command: Command) =>
+    .action((holdId: string, duration: string, options: MovementOptions, command: Command) =>
       withSession(command, async (session) => {
         const reply = await session.call(TransactionServiceService.extendHold, {
           ...askedOf(options, session),
@@ -203,6 +192,7 @@ function addStep(hold: Command, usage: string, description: string): Command {
     .command(usage)
     .description(description)
     .option("--description <text>", "what it is for")
+    .option("--reference <text>", "your own name for it, such as an invoice's number")
     .option("--dry-run", "try it out: tell what would come of it, and write nothing")
     .addOption(metadataOption())
     .addOption(requestIdOption());
@@ -210,15 +200,6 @@ function addStep(hold: Command, usage: string, description: string): Command {
 
 function help(...lines: readonly string[]): string {
   return examples(...lines) + ABOUT_REQUEST_ID;
-}
-
-function askedOf(options: StepOptions, session: Session) {
-  return {
-    requestId: session.requestId(options.requestId),
-    description: options.description ?? "",
-    metadata: options.metadata ?? {},
-    dryRun: options.dryRun ?? false,
-  };
 }
 
 async function printStep(reply: StepReply, session: Session): Promise<void> {

@@ -14,13 +14,14 @@ import { ABOUT_REQUEST_ID, type ChangeOptions, examples, metadataOption, request
 import { renderBalances, renderEntries, renderTransaction } from "./present.js";
 import { print, printJson, type Session, withSession } from "./session.js";
 
-interface MovementOptions extends ChangeOptions {
+export interface MovementOptions extends ChangeOptions {
   readonly description?: string;
+  readonly reference?: string;
   readonly dryRun?: true;
 }
 
 /** What every call that moves money answers. */
-interface MovementReply {
+export interface MovementReply {
   readonly transaction: Transaction | undefined;
   readonly balances: readonly Balance[];
   readonly replayed: boolean;
@@ -119,14 +120,11 @@ export function addReverseCommand(program: Command): void {
       ) =>
         withSession(command, async (session) => {
           const reply = await session.call(TransactionServiceService.reverse, {
-            requestId: session.requestId(options.requestId),
+            ...askedOf(options, session),
             transactionId,
             amount: amount.length === 0 ? undefined : readMoney(amount.join(" "), await session.currencies()),
             atEffectiveTimeOfOriginal: options.atEffectiveTime ?? false,
             preconditions: [],
-            description: options.description ?? "",
-            metadata: options.metadata ?? {},
-            dryRun: options.dryRun ?? false,
           });
           if (session.json) printJson(ReverseResponse.toJSON(reply));
           else await printMovement(reply, session);
@@ -134,17 +132,18 @@ export function addReverseCommand(program: Command): void {
     );
 }
 
-function addMovement(program: Command, usage: string, description: string): Command {
+export function addMovement(program: Command, usage: string, description: string): Command {
   return program
     .command(usage)
     .description(description)
     .option("--description <text>", "what it is for")
+    .option("--reference <text>", "your own name for it, such as an invoice's number")
     .option("--dry-run", "try it out: tell what would come of it, and write nothing")
     .addOption(metadataOption())
     .addOption(requestIdOption());
 }
 
-function help(...lines: readonly string[]): string {
+export function help(...lines: readonly string[]): string {
   return ABOUT_AMOUNT + "\n" + examples(...lines) + ABOUT_REQUEST_ID;
 }
 
@@ -152,15 +151,23 @@ function help(...lines: readonly string[]): string {
 async function readMovement(amount: readonly string[], options: MovementOptions, session: Session) {
   return {
     amount: readMoney(amount.join(" "), await session.currencies()),
-    requestId: session.requestId(options.requestId),
-    description: options.description ?? "",
-    metadata: options.metadata ?? {},
-    dryRun: options.dryRun ?? false,
+    ...askedOf(options, session),
     effectiveTime: undefined,
   };
 }
 
-async function printMovement(reply: MovementReply, session: Session): Promise<void> {
+/** What is asked for beside what is to move. */
+export function askedOf(options: MovementOptions, session: Session) {
+  return {
+    requestId: session.requestId(options.requestId),
+    description: options.description ?? "",
+    metadata: options.metadata ?? {},
+    externalReference: options.reference ?? "",
+    dryRun: options.dryRun ?? false,
+  };
+}
+
+export async function printMovement(reply: MovementReply, session: Session): Promise<void> {
   const currencies = await session.currencies();
   const transaction = present(reply.transaction, "transaction");
   print(

@@ -134,6 +134,7 @@ function post(
     amount,
     metadata: {},
     effectiveTime: undefined,
+    externalReference: "",
     preconditions: [],
     dryRun: false,
   };

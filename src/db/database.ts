@@ -6,10 +6,12 @@ import { AccountEntity } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
 import { HoldEntity } from "../entities/hold.js";
+import { LimitChangeEntity, VelocityUsageEntity } from "../entities/limits.js";
+import { RateEntity } from "../entities/rate.js";
 import { InstallationEntity } from "../entities/installation.js";
 import { JournalBatchEntity, JournalHeadEntity } from "../entities/journal.js";
 import { RequestEntity } from "../entities/request.js";
-import { TransactionEntity } from "../entities/transaction.js";
+import { RejectedLegEntity, TransactionEntity } from "../entities/transaction.js";
 import { UserEntity } from "../entities/user.js";
 import { WalletEntity } from "../entities/wallet.js";
 
@@ -20,6 +22,10 @@ export const ENTITIES = [
   WalletEntity,
   AccountEntity,
   TransactionEntity,
+  RejectedLegEntity,
+  RateEntity,
+  VelocityUsageEntity,
+  LimitChangeEntity,
   EntryEntity,
   HoldEntity,
   RequestEntity,

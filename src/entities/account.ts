@@ -22,6 +22,8 @@ export interface Account {
   /** null: without a limit. */
   minBalance: bigint | null;
   maxBalance: bigint | null;
+  /** What encodeVelocityLimits() wrote; null for none. */
+  velocityLimits: string | null;
   /** The number of entries. */
   sequence: bigint;
   /** Another one after every change of the row, whatever it is; it never comes back. */
@@ -42,6 +44,7 @@ export const AccountEntity = new EntitySchema<Account>({
     pendingCredits: { type: "bigint", name: "pending_credits", default: 0 },
     minBalance: { type: "bigint", name: "min_balance", nullable: true },
     maxBalance: { type: "bigint", name: "max_balance", nullable: true },
+    velocityLimits: { type: "text", name: "velocity_limits", nullable: true },
     sequence: { type: "bigint", default: 0 },
     revision: { type: "bigint", default: 0 },
   },

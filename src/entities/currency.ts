@@ -8,6 +8,8 @@ export interface Currency {
   readonly name: string;
   /** False for ISO 4217's. */
   readonly custom: boolean;
+  /** The limits that a new wallet gets, as encodeLimits() wrote them; null for those that wallets have without. */
+  readonly defaultLimits: string | null;
 }
 
 export const CurrencyEntity = new EntitySchema<Currency>({
@@ -18,6 +20,7 @@ export const CurrencyEntity = new EntitySchema<Currency>({
     exponent: { type: "smallint" },
     name: { type: "varchar", length: 100 },
     custom: { type: "boolean" },
+    defaultLimits: { type: "text", name: "default_limits", nullable: true },
   },
   checks: [{ name: "currencies_exponent_range", expression: "exponent >= 0 AND exponent <= 18" }],
 });

@@ -14,6 +14,10 @@ export const RECORD_TYPE = {
   WALLET_FROZEN: 10,
   WALLET_UNFROZEN: 11,
   WALLET_REOPENED: 12,
+  ACCOUNT_CREATED: 13,
+  LIMITS_SET: 14,
+  DEFAULT_LIMITS_SET: 15,
+  RATE_SET: 16,
 } as const;
 export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
 

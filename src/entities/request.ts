@@ -13,6 +13,10 @@ export const REQUEST_METHOD = {
   UNFREEZE_WALLET: 9,
   CLOSE_WALLET: 10,
   REOPEN_WALLET: 11,
+  CREATE_ACCOUNT: 12,
+  SET_LIMITS: 13,
+  SET_DEFAULT_LIMITS: 14,
+  SET_RATE: 15,
 } as const;
 export type RequestMethod = (typeof REQUEST_METHOD)[keyof typeof REQUEST_METHOD];
 

@@ -14,6 +14,8 @@ export const TRANSACTION_KIND = {
   HOLD_RELEASE: 9,
   HOLD_EXPIRY: 10,
   REVERSAL: 11,
+  COMPOUND: 12,
+  EXCHANGE: 13,
 } as const;
 export type TransactionKind = (typeof TRANSACTION_KIND)[keyof typeof TRANSACTION_KIND];
 
@@ -22,8 +24,8 @@ export const TRANSACTION_STATE = { POSTED: 1, REJECTED: 2 } as const;
 export type TransactionState = (typeof TRANSACTION_STATE)[keyof typeof TRANSACTION_STATE];
 
 /**
- * One movement, or the record of a refused one. Its two entries are found by the accounts and their sequence numbers,
- * which spares an index on entries.
+ * One movement, or the record of a refused one. Its entries are found by the accounts and their sequence numbers, which
+ * spares an index on entries.
  */
 export interface TransactionRow {
   readonly id: string;
@@ -35,7 +37,7 @@ export interface TransactionRow {
   readonly debitAccountId: string;
   /** null for a step of a hold that is for nobody in particular. */
   readonly creditAccountId: string | null;
-  /** null when it was rejected. */
+  /** null when it was rejected, and when it has legs. */
   readonly debitSequence: bigint | null;
   readonly creditSequence: bigint | null;
   readonly currencyCode: string;
@@ -58,6 +60,16 @@ export interface TransactionRow {
   readonly holdExpireTime: Date | null;
   /** The transaction that it reverses, or was to. */
   readonly reversesId: string | null;
+  /** The caller's own name for it; null for none. */
+  readonly externalReference: string | null;
+  /** The legs of one that has more than two sides, in their order; null for another. Debits are positive. */
+  readonly legAccountIds: readonly string[] | null;
+  readonly legCurrencyCodes: readonly string[] | null;
+  readonly legAmounts: readonly bigint[] | null;
+  /** null when it was rejected. */
+  readonly legSequences: readonly bigint[] | null;
+  /** What was decided beside the entries, as JSON; null for nothing. */
+  readonly detail: string | null;
 }
 
 export const TransactionEntity = new EntitySchema<TransactionRow>({
@@ -88,6 +100,12 @@ export const TransactionEntity = new EntitySchema<TransactionRow>({
     holdState: { type: "smallint", name: "hold_state", nullable: true },
     holdExpireTime: { type: "timestamptz", name: "hold_expire_time", nullable: true },
     reversesId: { type: "uuid", name: "reverses_id", nullable: true },
+    externalReference: { type: "varchar", length: 128, name: "external_reference", nullable: true },
+    legAccountIds: { type: "uuid", array: true, name: "leg_account_ids", nullable: true },
+    legCurrencyCodes: { type: "text", array: true, name: "leg_currency_codes", nullable: true },
+    legAmounts: { type: "bigint", array: true, name: "leg_amounts", nullable: true },
+    legSequences: { type: "bigint", array: true, name: "leg_sequences", nullable: true },
+    detail: { type: "text", nullable: true },
   },
   indices: [
     { name: "transactions_rejected_debit", columns: ["debitAccountId", "journalIndex"], where: "(state = 2)" },
@@ -97,13 +115,41 @@ export const TransactionEntity = new EntitySchema<TransactionRow>({
       columns: ["reversesId", "journalIndex"],
       where: "((reverses_id IS NOT NULL) AND (state = 1))",
     },
+    {
+      name: "transactions_external_reference",
+      columns: ["externalReference", "journalIndex"],
+      where: "(external_reference IS NOT NULL)",
+    },
   ],
   checks: [
     { name: "transactions_amount", expression: "amount > 0 OR hold_id IS NOT NULL OR state = 2" },
     { name: "transactions_rejected_has_failure", expression: "(state = 2) = (failure IS NOT NULL)" },
     {
       name: "transactions_posted_has_entries",
-      expression: "(state = 1) = (debit_sequence IS NOT NULL AND (credit_sequence IS NOT NULL OR hold_id IS NOT NULL))",
+      expression:
+        "(state = 1) = (leg_sequences IS NOT NULL OR (debit_sequence IS NOT NULL AND (credit_sequence IS NOT NULL OR hold_id IS NOT NULL)))",
     },
   ],
+});
+
+/** A leg of a transaction that was rejected: its account's refused transactions are listed by it. */
+export interface RejectedLegRow {
+  readonly accountId: string;
+  readonly journalIndex: bigint;
+  readonly transactionId: string;
+}
+
+export const RejectedLegEntity = new EntitySchema<RejectedLegRow>({
+  name: "RejectedLeg",
+  tableName: "rejected_legs",
+  columns: {
+    accountId: { type: "uuid", primary: true, name: "account_id", primaryKeyConstraintName: "rejected_legs_pkey" },
+    journalIndex: {
+      type: "bigint",
+      primary: true,
+      name: "journal_index",
+      primaryKeyConstraintName: "rejected_legs_pkey",
+    },
+    transactionId: { type: "uuid", name: "transaction_id" },
+  },
 });

@@ -12,7 +12,16 @@ import type { Book, Books, Original, ReadBook } from "./books.js";
 import { hasExpired } from "./hold-rules.js";
 import { settled, type Hold, type ReadHold } from "./hold.js";
 import type { Decided } from "./work.js";
-import { isHoldStep, isReverse, type Command, type Entry, type LedgerTransaction } from "./transaction.js";
+import {
+  isHoldStep,
+  isReverse,
+  type Command,
+  type Entry,
+  type Leg,
+  type LedgerTransaction,
+  type Terms,
+} from "./transaction.js";
+import type { Slice } from "./velocity.js";
 
 /** The books of one batch: what its decisions read, as it was, and what they made of it. */
 export interface Batch extends Books {
@@ -28,6 +37,7 @@ export interface Batch extends Books {
 interface Touched {
   /** As it is by now. */
   book: Book;
+  readonly before: Book;
   readonly revisionBefore: bigint;
 }
 
@@ -48,7 +58,8 @@ export function openBatch(
 ): Batch {
   const originalOf = new Map(originals.map((original) => [original.transaction.id, original]));
   const accounts = new Map<Uuid, Touched & { isTouched: boolean }>();
-  for (const { book, revision } of known) accounts.set(book.id, { book, revisionBefore: revision, isTouched: false });
+  for (const { book, revision } of known)
+    accounts.set(book.id, { book, before: book, revisionBefore: revision, isTouched: false });
   const touched: Touched[] = [];
   const holds = new Map(knownHolds.map((read) => [read.hold.id, read]));
   const touchedHolds = new Map<Uuid, TouchedHold>();
@@ -79,9 +90,7 @@ export function openBatch(
       return before?.hold;
     },
     original: (id) => originalOf.get(id),
-    setReversed: (id, reversedMinor) => {
-      originalOf.set(id, { ...present(originalOf.get(id), "a known transaction"), reversedMinor });
-    },
+    setOriginal: (original) => originalOf.set(original.transaction.id, original),
     setHold: (hold) => {
       const known = touchedHolds.get(hold.id);
       if (known === undefined) touchedHolds.set(hold.id, { hold, before: null });
@@ -115,14 +124,16 @@ export interface Recorded {
 }
 
 const POST_BATCH = `
-SELECT first_index, create_time_micros FROM post_batch_2(
+SELECT first_index, create_time_micros FROM post_batch_3(
   $1::boolean, $2::bigint, $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
   $9::uuid[], $10::smallint[], $11::smallint[], $12::uuid[], $13::uuid[], $14::uuid[], $15::uuid[], $16::bigint[],
   $17::bigint[], $18::bigint[], $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::text[],
   $24::timestamptz[], $25::text[], $26::text[], $27::uuid[], $28::bigint[], $29::bigint[], $30::bigint[],
   $31::bigint[], $32::bigint[], $33::uuid[], $34::bigint[], $35::bigint[], $36::smallint[], $37::timestamptz[],
   $38::bigint[], $39::uuid[], $40::bigint[], $41::smallint[], $42::uuid[], $43::uuid[], $44::text[], $45::bigint[],
-  $46::bigint[], $47::smallint[], $48::timestamptz[], $49::bigint[], $50::uuid[], $51::smallint[])`;
+  $46::bigint[], $47::smallint[], $48::timestamptz[], $49::bigint[], $50::uuid[], $51::smallint[], $52::text[],
+  $53::text[], $54::text[], $55::text[], $56::text[], $57::text[], $58::text[], $59::text[], $60::text[],
+  $61::uuid[], $62::text[], $63::bigint[], $64::bigint[], $65::bigint[])`;
 
 /**
  * Writes what was decided: transactions, entries, balances, requests and the journal, all or nothing.
@@ -147,6 +158,9 @@ export async function writeBatch(
       ...holdColumns(batch),
       uuidArray(leading.map((record) => record.id)),
       int2Array(leading.map((record) => record.type)),
+      referenceColumn(decided),
+      ...legColumns(decided),
+      ...usageColumns(batch),
     ],
   });
   const row = present(rows[0], "the batch's place in the journal");
@@ -172,6 +186,9 @@ export function transactionsOf(decided: readonly Decided[], { firstIndex, create
       metadata: movement.metadata,
       effectiveTime: movement.effectiveTime,
       terms: movement.terms,
+      externalReference: movement.externalReference,
+      legs: movement.legs,
+      detail: movement.detail,
       entries: isPosted ? decision.entries : NO_ENTRIES,
       failure: isPosted ? null : decision.failure,
       holdId: holdIdOf(command, isPosted),
@@ -211,11 +228,16 @@ function accountColumns(batch: Batch): unknown[] {
 function transactionColumns(decided: readonly Decided[]): Buffer[] {
   const commands = decided.map((one) => one.command);
   const movements = decided.map((one) => one.decision.movement);
-  const entries = decided.map(({ decision }) => ("entries" in decision ? decision.entries : NO_ENTRIES));
+  // The entries of one with many legs are written by its legs.
+  const entries = decided.map(({ decision }) =>
+    "entries" in decision && decision.movement.legs === null ? decision.entries : NO_ENTRIES,
+  );
   return [
     uuidArray(commands.map((command) => command.transactionId)),
     int2Array(commands.map((command) => command.kind)),
-    int2Array(entries.map((pair) => (pair.length === 0 ? TRANSACTION_STATE.REJECTED : TRANSACTION_STATE.POSTED))),
+    int2Array(
+      decided.map(({ decision }) => ("entries" in decision ? TRANSACTION_STATE.POSTED : TRANSACTION_STATE.REJECTED)),
+    ),
     uuidArray(commands.map((command) => command.caller)),
     uuidArray(commands.map((command) => command.requestId)),
     uuidArray(movements.map((movement) => movement.debitAccountId)),
@@ -230,7 +252,7 @@ function transactionColumns(decided: readonly Decided[]): Buffer[] {
     textArray(movements.map((movement) => jsonText(movement.metadata))),
     timestampArray(movements.map((movement) => movement.effectiveTime)),
     textArray(decided.map(({ decision }) => ("failure" in decision ? encodeFailure(decision.failure) : null))),
-    textArray(movements.map(({ terms }) => (terms === null ? null : JSON.stringify(terms)))),
+    textArray(movements.map(({ terms }) => jsonOf(terms))),
     commands.some(isReverse) ? uuidArray(commands.map(reversesIdOf)) : uuidArray([]),
   ];
 }
@@ -264,6 +286,64 @@ function hasPending({ command, decision }: Decided): boolean {
   );
 }
 
+/** The callers' own names of the transactions; an empty array when none has one. */
+function referenceColumn(decided: readonly Decided[]): Buffer {
+  const references = decided.map(({ decision }) => decision.movement.externalReference);
+  return textArray(references.some((one) => one !== "") ? references.map((one) => (one === "" ? null : one)) : []);
+}
+
+/** The legs of the transactions that have many, each column an array as text; empty arrays when none has. */
+function legColumns(decided: readonly Decided[]): Buffer[] {
+  const concerned = decided.some(({ decision }) => decision.movement.legs !== null) ? decided : [];
+  const legs = (of: (leg: Leg) => bigint | string): Buffer =>
+    textArray(concerned.map(({ decision }) => arrayText(decision.movement.legs?.map(of))));
+  const entries = (of: (entry: Entry) => bigint): Buffer =>
+    textArray(
+      concerned.map(({ decision }) =>
+        arrayText("entries" in decision && decision.movement.legs !== null ? decision.entries.map(of) : undefined),
+      ),
+    );
+  return [
+    legs((leg) => leg.accountId),
+    legs((leg) => leg.currencyCode),
+    legs((leg) => leg.amountMinor),
+    entries((entry) => entry.sequence),
+    entries((entry) => entry.balanceAfterMinor),
+    entries((entry) => entry.pendingDebitsAfterMinor),
+    entries((entry) => entry.pendingCreditsAfterMinor),
+    textArray(concerned.map(({ decision: { movement } }) => jsonOf(movement.detail))),
+  ];
+}
+
+/** PostgreSQL's text of an array of what needs no quotes: ids, codes and numbers; null for none. */
+function arrayText(values: readonly (bigint | string)[] | undefined): string | null {
+  return values === undefined ? null : `{${values.join(",")}}`;
+}
+
+/** What the batch used of velocity limits, in the slices that it used them in. */
+function usageColumns(batch: Batch): Buffer[] {
+  const used = batch.touched.flatMap(({ book, before }) =>
+    book.velocity === before.velocity ? [] : usedOf(book, before),
+  );
+  return [
+    uuidArray(used.map(({ accountId }) => accountId)),
+    textArray(used.map(({ name }) => name)),
+    int8Array(used.map(({ slice }) => slice.slice)),
+    int8Array(used.map(({ slice }) => slice.amountMinor)),
+    int8Array(used.map(({ slice }) => slice.count)),
+  ];
+}
+
+/** A batch has one time, so it uses one slice of a limit: the last. */
+function usedOf({ id, velocity }: Book, before: Book): { accountId: Uuid; name: string; slice: Slice }[] {
+  return (velocity ?? []).flatMap((limit, index) => {
+    const slice = limit.slices.at(-1);
+    return slice === undefined || limit === before.velocity?.[index]
+      ? []
+      : [{ accountId: id, name: limit.name, slice }];
+  });
+}
+
 function holdColumns(batch: Batch): Buffer[] {
   const touched = batch.touchedHolds;
   const holds = touched.map(({ hold }) => hold);
@@ -286,6 +366,10 @@ function holdColumns(batch: Batch): Buffer[] {
 function livenessOf(hold: Hold, now: Micros): 0 | 1 | null {
   if (hold.state !== HOLD_STATE.ACTIVE) return null;
   return hasExpired(hold, now) ? 0 : 1;
+}
+
+function jsonOf(terms: Terms | null): string | null {
+  return terms === null ? null : JSON.stringify(terms);
 }
 
 /** JSON, or null for none. */

@@ -4,7 +4,9 @@ import type { Queryable } from "../db/database.js";
 import type { Micros } from "../base/time.js";
 import type { AccountState, NormalSide } from "../entities/account.js";
 import type { Hold } from "./hold.js";
+import { decodeVelocity } from "./limits.js";
 import type { LedgerTransaction } from "./transaction.js";
+import type { Slice, VelocityLimit } from "./velocity.js";
 
 /** An account as posting sees it; a decision replaces it, it is never changed. */
 export interface Book {
@@ -20,6 +22,8 @@ export interface Book {
   /** null: without a limit. */
   readonly minBalanceMinor: bigint | null;
   readonly maxBalanceMinor: bigint | null;
+  /** null: without one. */
+  readonly velocity: readonly VelocityLimit[] | null;
   readonly sequence: bigint;
 }
 
@@ -34,6 +38,8 @@ export interface ReadBook {
 export interface Original {
   readonly transaction: LedgerTransaction;
   readonly reversedMinor: bigint;
+  /** How much of each leg, in their order; empty for a transaction without. */
+  readonly reversedLegs: readonly bigint[];
 }
 
 /** Where decisions read accounts and holds and leave them changed. */
@@ -44,14 +50,14 @@ export interface Books {
   setHold(hold: Hold): void;
   /** A transaction that is to be reversed. */
   original(id: Uuid): Original | undefined;
-  setReversed(id: Uuid, reversedMinor: bigint): void;
+  setOriginal(original: Original): void;
   /** The time by the database's clock, as far as it is known; the database itself settles whether a hold has expired. */
   readonly now: Micros;
 }
 
 const COLUMNS = `
 SELECT id, system_account IS NULL AS is_wallet, currency_code, normal_side, state, balance, pending_debits,
-  pending_credits, min_balance, max_balance, sequence, revision
+  pending_credits, min_balance, max_balance, velocity_limits, sequence, revision
 FROM accounts WHERE id = ANY($1::uuid[])`;
 
 interface AccountRow {
@@ -65,6 +71,7 @@ interface AccountRow {
   readonly pending_credits: bigint;
   readonly min_balance: bigint | null;
   readonly max_balance: bigint | null;
+  readonly velocity_limits: string | null;
   readonly sequence: bigint;
   readonly revision: bigint;
 }
@@ -73,16 +80,56 @@ interface AccountRow {
 export async function lockBooks(client: Queryable, ids: Iterable<Uuid>): Promise<ReadBook[]> {
   const text = `${COLUMNS} ORDER BY id FOR UPDATE`;
   const { rows } = await client.query<AccountRow>({ name: "books-lock", text, values: [uuidArray([...ids])] });
-  return rows.map(readBook);
+  return booksOf(client, rows);
 }
 
 /** Reads the accounts that exist of these, as they are at the moment. */
 export async function readBooks(client: Queryable, ids: Iterable<Uuid>): Promise<ReadBook[]> {
   const { rows } = await client.query<AccountRow>({ name: "books-read", text: COLUMNS, values: [uuidArray([...ids])] });
-  return rows.map(readBook);
+  return booksOf(client, rows);
 }
 
-function readBook(row: AccountRow): ReadBook {
+/**
+ * What was used of velocity limits is read after the accounts: it may be that of a later state, which then is more. What is
+ * written of it counts only if the account is still in the state that was read.
+ */
+async function booksOf(client: Queryable, rows: readonly AccountRow[]): Promise<ReadBook[]> {
+  const limited = rows.filter((row) => row.velocity_limits !== null);
+  const usage = limited.length === 0 ? NO_USAGE : await readUsage(client, limited);
+  return rows.map((row) => readBook(row, usage));
+}
+
+/** What was used, by account and limit. */
+type Usage = ReadonlyMap<string, readonly Slice[]>;
+
+const NO_USAGE: Usage = new Map();
+
+async function readUsage(client: Queryable, accounts: readonly { readonly id: Uuid }[]): Promise<Usage> {
+  const { rows } = await client.query<{ account_id: Uuid; name: string; slice: bigint; amount: bigint; count: bigint }>(
+    {
+      name: "books-usage",
+      text: `SELECT account_id, name, slice, amount, count FROM velocity_usage WHERE account_id = ANY($1::uuid[])
+      ORDER BY account_id, name, slice`,
+      values: [uuidArray(accounts.map(({ id }) => id))],
+    },
+  );
+  const usage = new Map<string, Slice[]>();
+  for (const { account_id: id, name, slice, amount, count } of rows) {
+    const key = `${id}/${name}`;
+    const slices = usage.get(key) ?? [];
+    if (slices.length === 0) usage.set(key, slices);
+    slices.push({ slice, amountMinor: amount, count });
+  }
+  return usage;
+}
+
+/** The velocity limits of an account, with what was used of them. */
+function velocityOf({ id, velocity_limits: limits }: AccountRow, usage: Usage): readonly VelocityLimit[] | null {
+  if (limits === null) return null;
+  return decodeVelocity(limits).map((terms) => ({ ...terms, slices: usage.get(`${id}/${terms.name}`) ?? [] }));
+}
+
+function readBook(row: AccountRow, usage: Usage): ReadBook {
   const book = {
     id: row.id,
     isWallet: row.is_wallet,
@@ -94,6 +141,7 @@ function readBook(row: AccountRow): ReadBook {
     pendingCreditsMinor: row.pending_credits,
     minBalanceMinor: row.min_balance,
     maxBalanceMinor: row.max_balance,
+    velocity: velocityOf(row, usage),
     sequence: row.sequence,
   };
   return { book, revision: row.revision };

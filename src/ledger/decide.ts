@@ -1,11 +1,12 @@
 import type { Failure } from "../base/failure.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
+import { decideCompound } from "./compound-rules.js";
 import type { Books } from "./books.js";
 import { draftOf } from "./draft.js";
 import { decideHold, decideHoldStep } from "./hold-rules.js";
 import { decideReverse } from "./reverse-rules.js";
 import { availableMinor, decideMovement, incomingMinor, type Decision } from "./rules.js";
-import { isHoldStep, isReverse, type Command, type Precondition } from "./transaction.js";
+import { isCompound, isHoldStep, isReverse, type Command, type Precondition } from "./transaction.js";
 
 /**
  * Decides one command against the books and, when it is posted, changes them. A refusal changes nothing. Preconditions
@@ -27,6 +28,7 @@ export function decide(books: Books, command: Command): Decision {
 function decideByKind(books: Books, command: Command): Decision {
   if (isHoldStep(command)) return decideHoldStep(books, command);
   if (isReverse(command)) return decideReverse(books, command);
+  if (isCompound(command)) return decideCompound(books, command);
   return command.kind === TRANSACTION_KIND.HOLD ? decideHold(books, command) : decideMovement(books, command);
 }
 

@@ -26,6 +26,7 @@ import {
   outcomesOf,
   postWorks,
 } from "./posting.js";
+import { isCompound } from "./transaction.js";
 import { replay, type Outcome, type Work } from "./work.js";
 
 /**
@@ -251,8 +252,13 @@ export function createEngine(database: Database, connection: PostingConnection, 
     const known = await recall(works, holds);
     // A batch before this one is about to be decided again: what is remembered may lack its effects.
     if (locked > 0) throw new StaleError();
-    const now = works.some(needsClock) ? clock.now() : 0n;
-    if (now === undefined || holds.some(({ hold }) => isUncertain(hold, now))) throw new StaleError();
+    const now = needsClock(works, known) ? clock.now() : 0n;
+    if (
+      now === undefined ||
+      holds.some(({ hold }) => isUncertain(hold, now)) ||
+      works.some((work) => isEnding(work, now))
+    )
+      throw new StaleError();
     const batch = openBatch(known, holds, now);
     const verdicts = decideWorks(batch, works, NOTHING_ANSWERED);
     // What leaves no trace is answered without writing, once everything before it is.
@@ -409,6 +415,13 @@ function isUncertain({ expireTime }: Hold, now: Micros): boolean {
   return expireTime === null || expireTime <= now + NEAR_MICROS;
 }
 
+/** Near its end, what may be posted only until then is decided by the database's own clock. */
+function isEnding({ commands }: Work, now: Micros): boolean {
+  return commands.some(
+    (command) => isCompound(command) && command.validUntil !== null && command.validUntil <= now + NEAR_MICROS,
+  );
+}
+
 /** The batch was not sent, because one before it has to be decided again. */
 class StaleError extends Error {
   override readonly name = "StaleError";
@@ -448,11 +461,13 @@ function sizeOf(group: readonly Waiting[]): number {
 /** About how much memory a waiting work takes. */
 function bytesOf({ commands }: Work): number {
   let bytes = 0;
-  for (const { description, metadata } of commands) {
-    bytes += COMMAND_BYTES + 2 * description.length;
+  for (const command of commands) {
+    const { description, metadata } = command;
+    bytes += COMMAND_BYTES + 2 * description.length + (isCompound(command) ? LEG_BYTES * command.legs.length : 0);
     for (const key in metadata) bytes += 2 * (key.length + (metadata[key]?.length ?? 0)) + 64;
   }
   return bytes;
 }
 
 const COMMAND_BYTES = 600;
+const LEG_BYTES = 300;

@@ -87,6 +87,7 @@ export function expiryOf(holdId: Uuid): HoldStepCommand {
     to: null,
     expiry: null,
     description: "",
+    externalReference: "",
     metadata: {},
     terms: {},
     preconditions: [],

@@ -1,3 +1,4 @@
+import { present } from "../base/assert.js";
 import { decodeFailure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
@@ -6,7 +7,7 @@ import type { Queryable } from "../db/database.js";
 import type { HoldState } from "../entities/hold.js";
 import type { TransactionKind } from "../entities/transaction.js";
 import type { Hold } from "./hold.js";
-import type { Entry, LedgerTransaction, Reversed, Terms } from "./transaction.js";
+import type { Entry, Leg, LedgerTransaction, Terms } from "./transaction.js";
 
 interface Row {
   readonly id: Uuid;
@@ -33,6 +34,11 @@ interface Row {
   readonly hold_currency_code: string | null;
   readonly hold_create_time: Micros | null;
   readonly reverses_id: Uuid | null;
+  readonly external_reference: string | null;
+  readonly leg_account_ids: readonly Uuid[] | null;
+  readonly leg_currency_codes: readonly string[] | null;
+  readonly leg_amounts: readonly string[] | null;
+  readonly detail: string | null;
   readonly debit_sequence: bigint | null;
   readonly debit_amount: bigint | null;
   readonly debit_balance: bigint | null;
@@ -50,7 +56,8 @@ interface Row {
 // A transaction's entries are found by their primary key, so the cost does not depend on how many there are.
 const COLUMNS = `
 SELECT t.id, t.journal_index, t.kind, t.request_id, t.debit_account_id, t.credit_account_id, t.currency_code, t.amount,
-  t.description, t.metadata, t.failure, t.terms, t.reverses_id,
+  t.description, t.metadata, t.failure, t.terms, t.reverses_id, t.external_reference, t.leg_account_ids::text[],
+  t.leg_currency_codes, t.leg_amounts::text[], t.detail,
   t.hold_id, t.hold_amount, t.hold_captured, t.hold_state,
   (extract(epoch FROM t.hold_expire_time) * 1000000)::bigint AS hold_expire_time,
   h.account_id AS hold_account_id, h.to_account_id AS hold_to_account_id, h.currency_code AS hold_currency_code,
@@ -79,7 +86,8 @@ LEFT JOIN transactions t ON t.id = r.transaction_id ${JOINS}`;
 export async function findTransactions(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, LedgerTransaction>> {
   if (ids.length === 0) return new Map();
   const { rows } = await client.query<Row>({ name: "transactions-by-id", text: BY_ID, values: [uuidArray(ids)] });
-  return new Map(rows.map((row) => [row.id, fromRow(row)]));
+  const legs = await findLegEntries(client, rows);
+  return new Map(rows.map((row) => [row.id, fromRow(row, legs)]));
 }
 
 /** What the callers' requests made, by requestKey(): a transaction, or null. A request that was never answered is left out. */
@@ -96,32 +104,76 @@ export async function findAnswered(
       uuidArray(requests.map((request) => request.requestId)),
     ],
   });
+  const legs = await findLegEntries(client, rows);
   return new Map(
     rows.map((row) => [
       requestKey({ caller: row.of_caller, requestId: row.of_request }),
-      row.id === null ? null : fromRow(row),
+      row.id === null ? null : fromRow({ ...row, id: row.id }, legs),
     ]),
   );
 }
 
-/** What was reversed of these transactions, by id; those of which nothing was are left out. */
-export async function findReversed(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Reversed>> {
-  if (ids.length === 0) return new Map();
-  const { rows } = await client.query<{ id: Uuid; amount: bigint; by_ids: Uuid[] }>({
-    name: "transactions-reversed",
-    text: `SELECT reverses_id AS id, sum(amount)::bigint AS amount, array_agg(id::text ORDER BY journal_index) AS by_ids
-      FROM transactions WHERE reverses_id = ANY($1::uuid[]) AND state = 1 GROUP BY reverses_id`,
+/** The entries of transactions with many legs, in the order of these, by transaction. */
+type LegEntries = ReadonlyMap<Uuid, readonly Entry[]>;
+
+const NO_LEGS: LegEntries = new Map();
+
+async function findLegEntries(client: Queryable, rows: readonly Pick<Row, "leg_account_ids">[]): Promise<LegEntries> {
+  const ids = (rows as readonly Pick<Row, "id" | "leg_account_ids">[])
+    .filter((row) => row.leg_account_ids !== null)
+    .map((row) => row.id);
+  if (ids.length === 0) return NO_LEGS;
+  const { rows: found } = await client.query<LegRow>({
+    name: "legs-of-transactions",
+    text: LEGS,
     values: [uuidArray(ids)],
   });
-  return new Map(rows.map((row) => [row.id, { amountMinor: row.amount, byIds: row.by_ids }]));
+  const entries = new Map<Uuid, Entry[]>();
+  for (const row of found) {
+    const ofTransaction = entries.get(row.id) ?? [];
+    if (ofTransaction.length === 0) entries.set(row.id, ofTransaction);
+    ofTransaction.push({
+      accountId: row.account_id,
+      currencyCode: row.currency_code,
+      isWallet: row.is_wallet,
+      sequence: row.sequence,
+      amountMinor: row.amount,
+      balanceAfterMinor: row.balance_after,
+      pendingDebitsAfterMinor: row.pending_debits_after ?? 0n,
+      pendingCreditsAfterMinor: row.pending_credits_after ?? 0n,
+    });
+  }
+  return entries;
 }
+
+interface LegRow {
+  readonly id: Uuid;
+  readonly account_id: Uuid;
+  readonly currency_code: string;
+  readonly is_wallet: boolean;
+  readonly sequence: bigint;
+  readonly amount: bigint;
+  readonly balance_after: bigint;
+  readonly pending_debits_after: bigint | null;
+  readonly pending_credits_after: bigint | null;
+}
+
+const LEGS = `
+SELECT t.id, e.account_id, leg.currency_code, a.system_account IS NULL AS is_wallet, e.sequence, e.amount, e.balance_after,
+  e.pending_debits_after, e.pending_credits_after
+FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id
+CROSS JOIN LATERAL unnest(t.leg_account_ids, t.leg_sequences, t.leg_currency_codes) WITH ORDINALITY
+  AS leg (account_id, sequence, currency_code, position)
+JOIN entries e ON e.account_id = leg.account_id AND e.sequence = leg.sequence
+JOIN accounts a ON a.id = e.account_id
+ORDER BY t.id, leg.position`;
 
 /** One text for what names a request. */
 export function requestKey({ caller, requestId }: { readonly caller: Uuid; readonly requestId: Uuid }): string {
   return `${caller}/${requestId}`;
 }
 
-function fromRow(row: Row): LedgerTransaction {
+function fromRow(row: Row, legEntries: LegEntries): LedgerTransaction {
   return {
     id: row.id,
     journalIndex: row.journal_index,
@@ -140,8 +192,11 @@ function fromRow(row: Row): LedgerTransaction {
     holdId: row.hold_id,
     hold: holdOf(row),
     reversesId: row.reverses_id,
-    entries: [
-      ...entry(row.debit_account_id, {
+    externalReference: row.external_reference ?? "",
+    legs: legsOf(row),
+    detail: row.detail === null ? null : (JSON.parse(row.detail) as Terms),
+    entries: legEntries.get(row.id) ?? [
+      ...entry(row, row.debit_account_id, {
         amountMinor: row.debit_amount,
         sequence: row.debit_sequence,
         balanceAfterMinor: row.debit_balance,
@@ -149,7 +204,7 @@ function fromRow(row: Row): LedgerTransaction {
         pendingCreditsAfterMinor: row.debit_pending_credits,
         isWallet: row.debit_is_wallet,
       }),
-      ...entry(row.credit_account_id, {
+      ...entry(row, row.credit_account_id, {
         amountMinor: row.credit_amount,
         sequence: row.credit_sequence,
         balanceAfterMinor: row.credit_balance,
@@ -179,15 +234,26 @@ function holdOf(row: Row): Hold | null {
   };
 }
 
+function legsOf({ leg_account_ids: ids, leg_currency_codes: codes, leg_amounts: amounts }: Row): readonly Leg[] | null {
+  if (ids === null) return null;
+  return ids.map((accountId, index) => ({
+    accountId,
+    currencyCode: present(codes?.[index], "the currency of a leg"),
+    amountMinor: BigInt(present(amounts?.[index], "the amount of a leg")),
+  }));
+}
+
 function entry(
+  { currency_code: currencyCode }: Row,
   accountId: Uuid | null,
-  row: { readonly [Name in keyof Omit<Entry, "accountId">]: Entry[Name] | null },
+  row: { readonly [Name in keyof Omit<Entry, "accountId" | "currencyCode">]: Entry[Name] | null },
 ): Entry[] {
   const { amountMinor, sequence, balanceAfterMinor } = row;
   if (accountId === null || sequence === null || amountMinor === null || balanceAfterMinor === null) return [];
   return [
     {
       accountId,
+      currencyCode,
       isWallet: row.isWallet === true,
       sequence,
       amountMinor,

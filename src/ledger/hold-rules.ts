@@ -6,8 +6,9 @@ import { HOLD_STATE } from "../entities/hold.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import type { Book, Books } from "./books.js";
 import { remainingMinor, type Hold } from "./hold.js";
-import { accountRefuses, changed, entryOf, fundsRefuse, type Decision } from "./rules.js";
+import { accountRefuses, changed, counting, entryOf, fundsRefuse, useRefuses, type Decision } from "./rules.js";
 import type { Expiry, HoldCommand, HoldStepCommand, Movement } from "./transaction.js";
+import type { Use } from "./velocity.js";
 
 /** The longest that a hold may be asked to last: 400 days. */
 export const HOLD_MICROS_MAX = 400n * 86_400n * 1_000_000n;
@@ -17,7 +18,8 @@ export const HOLD_MICROS_MAX = 400n * 86_400n * 1_000_000n;
  * and on the credit side of the wallet that it is for.
  *
  * When several rules refuse, the first of this order answers: SAME_WALLET; that the wallets exist; that each has the
- * currency, is not closed, is not frozen; the expiry; then the funds of the one and the room of the other.
+ * currency, is not closed, is not frozen; the expiry; then the funds of the one and the room of the other; then the limits
+ * by velocity.
  */
 export function decideHold(books: Books, command: HoldCommand): Decision {
   const { walletId, toWalletId, amountMinor, currencyCode, expiry } = command;
@@ -49,12 +51,9 @@ export function decideHold(books: Books, command: HoldCommand): Decision {
     accountRefuses(wallet, currencyCode) ??
     (to === null ? undefined : accountRefuses(to, currencyCode)) ??
     expiryRefuses(books.now, expiry, books.now) ??
-    reserveRefuses(wallet, to, amountMinor);
+    reserveRefuses(books, wallet, to, { amountMinor, count: 1n });
   if (failure !== undefined) return refuse(failure);
-  return post(books, movement, hold, [
-    [wallet, { pendingDebits: amountMinor }],
-    [to, { pendingCredits: amountMinor }],
-  ]);
+  return post(books, movement, hold, reserving(books, wallet, to, { amountMinor, count: 1n }));
 }
 
 /**
@@ -98,14 +97,12 @@ export function decideHoldStep(books: Books, command: HoldStepCommand): Decision
       const failure =
         accountRefuses(wallet, movement.currencyCode) ??
         (to === null ? undefined : accountRefuses(to, movement.currencyCode)) ??
-        reserveRefuses(wallet, to, asked);
+        reserveRefuses(books, wallet, to, { amountMinor: asked, count: 0n });
       if (failure !== undefined) return refuse(failure);
       // All that was ever held counts, what was captured of it too.
       if (!isInt64(hold.amountMinor + asked)) return refuse({ reason: "BALANCE_OVERFLOW", accountId: wallet.id });
-      return post(books, movement, { ...hold, amountMinor: hold.amountMinor + asked }, [
-        [wallet, { pendingDebits: asked }],
-        [to, { pendingCredits: asked }],
-      ]);
+      const held = { ...hold, amountMinor: hold.amountMinor + asked };
+      return post(books, movement, held, reserving(books, wallet, to, { amountMinor: asked, count: 0n }));
     }
     case TRANSACTION_KIND.HOLD_EXTENSION: {
       const expiry = command.expiry ?? { inMicros: 0n };
@@ -158,7 +155,13 @@ function decideCapture(
   // What is no longer pending is there to be spent, and its room is there to be filled.
   const before = changed(wallet, { pendingDebits: -unheld });
   const toBefore = isHeldForIt ? changed(to, { pendingCredits: -unheld }) : to;
-  const refusal = fundsRefuse(before, amountMinor, "DEBIT") ?? fundsRefuse(toBefore, amountMinor, "CREDIT");
+  const use: Use = { direction: "INCOMING", kind: command.kind, amountMinor, count: 1n };
+  // What comes to the wallet that the hold is for was counted when it was held.
+  const counts = !isHeldForIt && amountMinor > 0n;
+  const refusal =
+    fundsRefuse(before, amountMinor, "DEBIT") ??
+    fundsRefuse(toBefore, amountMinor, "CREDIT") ??
+    (counts ? useRefuses(books, to, use) : undefined);
   if (refusal !== undefined) return refuse(refusal);
   const capturedMinor = hold.capturedMinor + amountMinor;
   const ended = capturedMinor > 0n ? HOLD_STATE.CAPTURED : HOLD_STATE.RELEASED;
@@ -168,7 +171,7 @@ function decideCapture(
     return post(books, { ...movement, creditAccountId: null }, after, [[wallet, { pendingDebits: -unheld }]]);
   return post(books, movement, after, [
     [wallet, { debit: amountMinor, pendingDebits: -unheld }],
-    [to, { debit: -amountMinor, pendingCredits: isHeldForIt ? -unheld : 0n }],
+    [counts ? counting(books, to, use) : to, { debit: -amountMinor, pendingCredits: isHeldForIt ? -unheld : 0n }],
   ]);
 }
 
@@ -240,18 +243,48 @@ function expiryRefuses(now: Micros, expiry: Expiry, after: Micros): Failure | un
   return at <= after || at <= now || at - now > HOLD_MICROS_MAX ? { reason: "EXPIRY_INVALID" } : undefined;
 }
 
-/** Why so much cannot be held: the one lacks it, or the other has no room for it. */
-function reserveRefuses(wallet: Book, to: Book | null, amountMinor: bigint): Failure | undefined {
+/** What is to be held: it counts as held money, an increase as more of it. */
+type Reserve = Pick<Use, "amountMinor" | "count">;
+
+/** Why so much cannot be held: the one lacks it, the other has no room for it, or a limit by velocity of either is used up. */
+function reserveRefuses(books: Books, wallet: Book, to: Book | null, reserve: Reserve): Failure | undefined {
+  const { amountMinor } = reserve;
   return (
-    fundsRefuse(wallet, amountMinor, "DEBIT") ?? (to === null ? undefined : fundsRefuse(to, amountMinor, "CREDIT"))
+    fundsRefuse(wallet, amountMinor, "DEBIT") ??
+    (to === null ? undefined : fundsRefuse(to, amountMinor, "CREDIT")) ??
+    useRefuses(books, wallet, { ...reserve, ...HELD_FROM }) ??
+    (to === null ? undefined : useRefuses(books, to, { ...reserve, ...HELD_FOR }))
   );
 }
 
+/** What holding so much does to the accounts. */
+function reserving(books: Books, wallet: Book, to: Book | null, reserve: Reserve): readonly Changing[] {
+  const { amountMinor } = reserve;
+  return [
+    [counting(books, wallet, { ...reserve, ...HELD_FROM }), { pendingDebits: amountMinor }],
+    [to === null ? null : counting(books, to, { ...reserve, ...HELD_FOR }), { pendingCredits: amountMinor }],
+  ];
+}
+
+const HELD_FROM = { direction: "OUTGOING", kind: TRANSACTION_KIND.HOLD } as const;
+const HELD_FOR = { direction: "INCOMING", kind: TRANSACTION_KIND.HOLD } as const;
+
 function movementOf(
-  { kind, requestId, description, metadata, terms }: HoldCommand | HoldStepCommand,
+  { kind, requestId, description, metadata, terms, externalReference }: HoldCommand | HoldStepCommand,
   sides: Pick<Movement, "debitAccountId" | "creditAccountId" | "currencyCode" | "amountMinor">,
 ): Movement {
-  return { kind, requestId, description, metadata, terms, effectiveTime: null, ...sides };
+  return {
+    kind,
+    requestId,
+    description,
+    metadata,
+    terms,
+    externalReference,
+    effectiveTime: null,
+    legs: null,
+    detail: null,
+    ...sides,
+  };
 }
 
 /** What a step does to an account: minor units on its debit side, and to what is pending. */
@@ -261,13 +294,10 @@ interface Change {
   readonly pendingCredits?: bigint;
 }
 
+type Changing = readonly [book: Book | null, change: Change];
+
 /** Changes the books: the wallet first, then the account on the other side, if any. */
-function post(
-  books: Books,
-  movement: Movement,
-  hold: Hold,
-  changes: readonly (readonly [book: Book | null, change: Change])[],
-): Decision {
+function post(books: Books, movement: Movement, hold: Hold, changes: readonly Changing[]): Decision {
   const entries = changes.flatMap(([book, change]) => {
     if (book === null) return [];
     const after = changed(book, { ...change, isEntered: true });

@@ -3,6 +3,7 @@ import type { Database } from "../db/database.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
 import { HOLD_STATE } from "../entities/hold.js";
+import { COUNTED_KINDS } from "./velocity.js";
 import { TRANSACTION_KIND, TRANSACTION_STATE } from "../entities/transaction.js";
 
 /** The laws of the books; each is documented in grey.ledger.v1.IntegrityLaw. */
@@ -29,6 +30,47 @@ export interface IntegrityReport {
 /** What a transaction moves: steps of holds other than captures only change what is pending. */
 const MOVED = `CASE WHEN t.hold_id IS NULL OR t.kind = ${TRANSACTION_KIND.HOLD_CAPTURE} THEN t.amount ELSE 0 END`;
 
+/**
+ * What is counted for each limit by velocity, and what the books have in the same time: at least and at most, because the clock
+ * by which a use is counted may be a moment before that of the record.
+ */
+const VELOCITY = `
+  SELECT l.account_id, l.name, l.max_amount, u.amount, u.count,
+    coalesce(sum(m.amount) FILTER (WHERE m.time > u.start + interval '2 s'), 0) AS least_amount, coalesce(sum(m.amount), 0) AS most_amount,
+    coalesce(sum(m.count) FILTER (WHERE m.time > u.start + interval '2 s'), 0) AS least_count, coalesce(sum(m.count), 0) AS most_count
+  FROM (
+    SELECT a.id AS account_id, l.value ->> 'name' AS name, l.value ->> 'direction' AS direction, l.value -> 'kinds' AS kinds,
+      (l.value ->> 'windowMicros')::bigint AS window_micros, (l.value ->> 'maxAmount') AS max_amount,
+      to_timestamp((l.value ->> 'since')::numeric / 1000000) AS since
+    FROM accounts a CROSS JOIN LATERAL jsonb_array_elements(a.velocity_limits::jsonb) AS l (value)
+    WHERE a.velocity_limits IS NOT NULL
+  ) l
+  JOIN LATERAL (
+    SELECT coalesce(sum(amount), 0) AS amount, coalesce(sum(count), 0) AS count,
+      greatest(l.since, to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000)) AS start
+    FROM velocity_usage u WHERE u.account_id = l.account_id AND u.name = l.name
+  ) u ON true
+  LEFT JOIN LATERAL (
+    SELECT t.create_time AS time,
+      CASE t.kind WHEN ${TRANSACTION_KIND.HOLD_INCREASE} THEN 0 ELSE 1 END AS count,
+      CASE WHEN t.leg_account_ids IS NULL THEN t.amount ELSE (
+        SELECT sum(abs(leg.amount)) FROM unnest(t.leg_account_ids, t.leg_amounts) AS leg (account_id, amount)
+        WHERE leg.account_id = l.account_id AND (leg.amount > 0) = (l.direction = 'OUTGOING')) END AS amount
+    FROM (
+      SELECT DISTINCT transaction_id FROM entries e
+      WHERE e.account_id = l.account_id AND e.create_time >= u.start - interval '2 s'
+        -- A step of a hold has an entry on the account that it is for; its side is in the transaction.
+        AND (e.amount = 0 OR (e.amount > 0) = (l.direction = 'OUTGOING'))
+    ) e JOIN transactions t ON t.id = e.transaction_id
+    LEFT JOIN holds h ON h.id = t.hold_id
+    WHERE (t.leg_account_ids IS NOT NULL OR l.account_id = CASE l.direction WHEN 'OUTGOING' THEN t.debit_account_id ELSE t.credit_account_id END)
+      AND t.kind IN (${[...COUNTED_KINDS, TRANSACTION_KIND.HOLD_INCREASE].join(", ")})
+      AND (t.kind <> ${TRANSACTION_KIND.HOLD_CAPTURE} OR (l.direction = 'INCOMING' AND h.to_account_id IS NULL AND t.amount > 0))
+      AND (jsonb_array_length(l.kinds) = 0
+        OR l.kinds @> to_jsonb((CASE t.kind WHEN ${TRANSACTION_KIND.HOLD_INCREASE} THEN ${TRANSACTION_KIND.HOLD} ELSE t.kind END)::int))
+  ) m ON true
+  GROUP BY l.account_id, l.name, l.max_amount, u.amount, u.count`;
+
 // Each law is a query for what breaks it: subject and detail. All see the same snapshot.
 const LAWS = {
   TRANSACTION_BALANCED: `
@@ -42,6 +84,7 @@ const LAWS = {
     GROUP BY t.id
     HAVING count(e.transaction_id) <> CASE
       WHEN t.state <> ${TRANSACTION_STATE.POSTED} THEN 0
+      WHEN t.leg_account_ids IS NOT NULL THEN cardinality(t.leg_account_ids)
       WHEN t.hold_id IS NULL THEN 2
       -- A hold may be for nobody in particular.
       ELSE 1 + num_nonnulls(t.credit_sequence) END
@@ -52,7 +95,23 @@ const LAWS = {
     ) AS named (side, account_id, sequence, expected)
     WHERE named.sequence IS NOT NULL AND NOT EXISTS (
       SELECT FROM entries e WHERE e.account_id = named.account_id AND e.sequence = named.sequence
-        AND e.transaction_id = t.id AND e.amount = named.expected AND e.journal_index = t.journal_index)`,
+        AND e.transaction_id = t.id AND e.amount = named.expected AND e.journal_index = t.journal_index)
+    UNION ALL
+    SELECT t.id::text, format('entry %s of account %s is missing or is not its leg', leg.sequence, leg.account_id)
+    FROM transactions t CROSS JOIN LATERAL unnest(t.leg_account_ids, t.leg_amounts, t.leg_sequences)
+      AS leg (account_id, amount, sequence)
+    WHERE t.state = ${TRANSACTION_STATE.POSTED} AND NOT EXISTS (
+      SELECT FROM entries e WHERE e.account_id = leg.account_id AND e.sequence = leg.sequence
+        AND e.transaction_id = t.id AND e.amount = leg.amount AND e.journal_index = t.journal_index)
+    UNION ALL
+    -- The legs of a refused transaction are listed by its accounts, those of a posted one are not.
+    SELECT coalesce(t.id, r.transaction_id)::text, 'its refused legs are not those that it is listed by'
+    FROM (
+      SELECT DISTINCT id, journal_index, unnest(leg_account_ids) AS account_id FROM transactions
+      WHERE state = ${TRANSACTION_STATE.REJECTED}
+    ) t FULL JOIN rejected_legs r
+      ON r.transaction_id = t.id AND r.journal_index = t.journal_index AND r.account_id = t.account_id
+    WHERE t.id IS NULL OR r.transaction_id IS NULL`,
   BALANCE_IS_SUM_OF_ENTRIES: `
     SELECT a.id::text AS subject, format('balance is %s, entries sum to %s', a.balance,
       coalesce(e.total, 0) * CASE WHEN a.normal_side = 1 THEN 1 ELSE -1 END) AS detail
@@ -94,7 +153,11 @@ const LAWS = {
     SELECT e.transaction_id::text AS subject, format('entry %s of account %s has no %s', e.sequence, e.account_id,
       CASE WHEN t.id IS NULL THEN 'transaction' WHEN a.id IS NULL THEN 'account' ELSE 'account of its currency' END) AS detail
     FROM entries e LEFT JOIN transactions t ON t.id = e.transaction_id LEFT JOIN accounts a ON a.id = e.account_id
-    WHERE t.id IS NULL OR a.id IS NULL OR a.currency_code <> t.currency_code`,
+    WHERE t.id IS NULL OR a.id IS NULL
+      OR (t.leg_account_ids IS NULL AND a.currency_code <> t.currency_code)
+      OR (t.leg_account_ids IS NOT NULL AND NOT EXISTS (
+        SELECT FROM unnest(t.leg_account_ids, t.leg_currency_codes, t.leg_sequences) AS leg (account_id, currency_code, sequence)
+        WHERE leg.account_id = e.account_id AND leg.sequence = e.sequence AND leg.currency_code = a.currency_code))`,
   JOURNAL_DENSE: `
     SELECT first_index::text AS subject, format('expected index %s', expected) AS detail
     FROM (
@@ -167,7 +230,29 @@ const LAWS = {
     SELECT r.id::text, format('it reverses %s, and moves between other accounts', o.id)
     FROM transactions r JOIN transactions o ON o.id = r.reverses_id
     WHERE r.state = ${TRANSACTION_STATE.POSTED}
-      AND (r.debit_account_id <> o.credit_account_id OR r.credit_account_id <> o.debit_account_id)`,
+      AND (r.debit_account_id <> o.credit_account_id OR r.credit_account_id <> o.debit_account_id)
+    UNION ALL
+    SELECT r.reverses_id::text, format('more of its legs on account %s is reversed than there is', r.account_id)
+    FROM (
+      SELECT reverses_id, account_id, amount > 0 AS is_debit, sum(abs(amount)) AS total
+      FROM transactions CROSS JOIN LATERAL unnest(leg_account_ids, leg_amounts) AS leg (account_id, amount)
+      WHERE reverses_id IS NOT NULL AND state = ${TRANSACTION_STATE.POSTED} GROUP BY 1, 2, 3
+    ) r LEFT JOIN (
+      SELECT id, account_id, amount > 0 AS is_debit, sum(abs(amount)) AS total
+      FROM transactions CROSS JOIN LATERAL unnest(leg_account_ids, leg_amounts) AS leg (account_id, amount)
+      WHERE state = ${TRANSACTION_STATE.POSTED} GROUP BY 1, 2, 3
+    ) o ON o.id = r.reverses_id AND o.account_id = r.account_id AND o.is_debit <> r.is_debit
+    WHERE o.id IS NULL OR r.total > o.total`,
+  VELOCITY_MATCHES_TRANSACTIONS: `
+    SELECT l.account_id::text AS subject, format('limit %s: %s and %s transactions are counted, the books have %s to %s and %s to %s',
+      l.name, l.amount, l.count, l.least_amount, l.most_amount, l.least_count, l.most_count) AS detail
+    FROM (${VELOCITY}) l
+    WHERE (l.max_amount IS NOT NULL AND l.amount NOT BETWEEN l.least_amount AND l.most_amount)
+      OR l.count NOT BETWEEN l.least_count AND l.most_count
+    UNION ALL
+    SELECT u.account_id::text, format('usage of a limit %s that it does not have', u.name)
+    FROM velocity_usage u LEFT JOIN accounts a ON a.id = u.account_id
+    WHERE NOT coalesce(jsonb_path_exists(a.velocity_limits::jsonb, '$[*] ? (@.name == $name)', jsonb_build_object('name', u.name)), false)`,
 } as const;
 
 const COUNTS = `

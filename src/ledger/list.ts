@@ -25,7 +25,8 @@ export interface TransactionPage {
 }
 
 // For each account: its posted transactions through the entries' primary key, entered by binary search at the page's
-// place; its rejected ones through their partial indexes. A transfer between two of the accounts is listed once. So the
+// place; its rejected ones through their partial indexes and
+// the legs of those that have many. A transfer between two of the accounts is listed once. So the
 // cost does not grow with the number of transactions before or after the page.
 const LIST = `
 WITH places AS (
@@ -49,6 +50,10 @@ SELECT id, journal_index FROM (
     UNION ALL
     (SELECT id, journal_index FROM transactions
      WHERE credit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2 AND journal_index >= $3
+     ORDER BY journal_index DESC LIMIT $4)
+    UNION ALL
+    (SELECT transaction_id, journal_index FROM rejected_legs
+     WHERE account_id = p.id AND journal_index < $2 AND journal_index >= $3
      ORDER BY journal_index DESC LIMIT $4)
   ) r WHERE ${TRANSACTION_STATE.REJECTED} = ANY ($5::smallint[])
 ) found

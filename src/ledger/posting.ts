@@ -3,14 +3,15 @@ import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
 import type { Queryable } from "../db/database.js";
 import { awaitReplicas } from "../db/transaction.js";
-import { lockBooks, readBooks } from "./books.js";
+import { lockBooks, readBooks, type ReadBook } from "./books.js";
 import { openBatch, transactionsOf, writeBatch, type Batch, type Recorded, type WriteOptions } from "./batch.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
-import { findAnswered, findReversed, findTransactions } from "./find.js";
+import { findAnswered, findTransactions } from "./find.js";
+import { findReversed, originalOf } from "./find-reversed.js";
 import { readHolds } from "./find-holds.js";
 import { accountsOf } from "./hold-rules.js";
 import type { Hold } from "./hold.js";
-import { isHoldStep, isReverse, type LedgerTransaction } from "./transaction.js";
+import { isCompound, isHoldStep, isReverse, type Command, type LedgerTransaction } from "./transaction.js";
 import { decideWork, type Answered, type Decided, type Outcome, type Verdict, type Work } from "./work.js";
 
 /**
@@ -75,11 +76,8 @@ async function openWorks(
   const batch = openBatch(
     books,
     holds,
-    works.some(needsClock) ? await readClock(client) : 0n,
-    [...originals.values()].map((transaction) => ({
-      transaction,
-      reversedMinor: reversed.get(transaction.id)?.amountMinor ?? 0n,
-    })),
+    needsClock(works, books) ? await readClock(client) : 0n,
+    [...originals.values()].map((transaction) => originalOf(transaction, reversed.get(transaction.id))),
   );
   return { batch, answered };
 }
@@ -134,6 +132,7 @@ export function accountIdsOf(works: readonly Work[], holds: { get(id: Uuid): Hol
         if (command.toWalletId !== null) ids.add(command.toWalletId);
       } else {
         ids.add(command.debitAccountId).add(command.creditAccountId);
+        if (isCompound(command)) for (const { accountId } of command.legs) ids.add(accountId);
       }
     }
   }
@@ -156,14 +155,26 @@ function originalIdsOf(works: readonly Work[]): Set<Uuid> {
 
 /** The accounts of transactions. */
 export function accountIdsOfAll(transactions: Iterable<LedgerTransaction>): Uuid[] {
-  return [...transactions].flatMap(({ debitAccountId, creditAccountId }) =>
-    creditAccountId === null ? [debitAccountId] : [debitAccountId, creditAccountId],
+  return [...transactions].flatMap(({ debitAccountId, creditAccountId, legs }) => [
+    debitAccountId,
+    ...(creditAccountId === null ? [] : [creditAccountId]),
+    ...(legs ?? []).map(({ accountId }) => accountId),
+  ]);
+}
+
+/** Whether the time matters for what becomes of the works, on these books. */
+export function needsClock(works: readonly Work[], books: readonly ReadBook[]): boolean {
+  return (
+    works.some(({ commands }) => commands.some(hasTime)) || books.some(({ book: { velocity } }) => velocity !== null)
   );
 }
 
-/** Whether the time matters for what becomes of the work. */
-export function needsClock({ commands }: Work): boolean {
-  return commands.some((command) => command.kind === TRANSACTION_KIND.HOLD || isHoldStep(command));
+function hasTime(command: Command): boolean {
+  return (
+    command.kind === TRANSACTION_KIND.HOLD ||
+    isHoldStep(command) ||
+    (isCompound(command) && command.validUntil !== null)
+  );
 }
 
 /** Whether the work can only be decided with the accounts locked: what was reversed of a transaction is not remembered. */

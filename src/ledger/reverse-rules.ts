@@ -1,8 +1,10 @@
 import type { Failure } from "../base/failure.js";
 import { TRANSACTION_KIND, type TransactionKind } from "../entities/transaction.js";
-import type { Books } from "./books.js";
+import type { Books, Original } from "./books.js";
+import { decideLegs } from "./compound-rules.js";
 import { decideBetween, type Decision } from "./rules.js";
-import type { Movement, ReverseCommand } from "./transaction.js";
+import { shareOf } from "./share.js";
+import type { Leg, Movement, ReverseCommand } from "./transaction.js";
 
 /** The kinds that move money, and are no reversals themselves. */
 const REVERSIBLE: readonly TransactionKind[] = [
@@ -11,11 +13,14 @@ const REVERSIBLE: readonly TransactionKind[] = [
   TRANSACTION_KIND.WITHDRAWAL,
   TRANSACTION_KIND.TRANSFER,
   TRANSACTION_KIND.HOLD_CAPTURE,
+  TRANSACTION_KIND.COMPOUND,
+  TRANSACTION_KIND.EXCHANGE,
 ];
 
 /**
  * Decides a reversal against the books and, when it is posted, changes them: what the original debited is credited, and
- * the other way round, under the same limits as any movement.
+ * the other way round, under the same limits as any movement. Of an original with many legs, a part is reversed in
+ * proportion.
  *
  * When several rules refuse, the first of this order answers: that there is such a transaction; that it was posted and moved
  * money; the currency; what is not reversed yet; then the rules of a movement.
@@ -37,8 +42,11 @@ export function decideReverse(books: Books, command: ReverseCommand): Decision {
     amountMinor: asked,
     description: command.description,
     metadata: command.metadata,
+    externalReference: command.externalReference,
     effectiveTime: command.atEffectiveTimeOfOriginal ? (transaction.effectiveTime ?? transaction.createTime) : null,
     terms: command.terms,
+    legs: null,
+    detail: null,
   };
   const refuse = (failure: Failure): Decision => ({ movement, failure });
   // A final capture may have captured nothing.
@@ -54,7 +62,37 @@ export function decideReverse(books: Books, command: ReverseCommand): Decision {
       requiredMinorUnits: asked,
     });
   }
+  if (transaction.legs !== null) return decideReverseLegs(books, movement, original, transaction.legs);
   const decision = decideBetween(books, movement, creditAccountId, debitAccountId);
-  if ("entries" in decision) books.setReversed(transaction.id, reversedMinor + asked);
+  if ("entries" in decision) books.setOriginal({ ...original, reversedMinor: reversedMinor + asked });
+  return decision;
+}
+
+/** Decides the reversal of a part, or of all that is left, of a transaction with many legs. */
+function decideReverseLegs(books: Books, movement: Movement, original: Original, legs: readonly Leg[]): Decision {
+  const { transaction, reversedMinor, reversedLegs } = original;
+  const { currencyCode, amountMinor } = movement;
+  if (currencyCode !== transaction.currencyCode) {
+    const failure: Failure = {
+      reason: "CURRENCY_MISMATCH",
+      walletId: transaction.debitAccountId,
+      walletCurrencyCode: transaction.currencyCode,
+      amountCurrencyCode: currencyCode,
+    };
+    return { movement, failure };
+  }
+  const parts = shareOf(legs, reversedLegs, { before: reversedMinor, by: amountMinor, of: transaction.amountMinor });
+  const mirrored = legs.flatMap((leg, index) => {
+    const part = parts[index] ?? 0n;
+    return part === 0n ? [] : [{ ...leg, amountMinor: leg.amountMinor > 0n ? -part : part }];
+  });
+  const decision = decideLegs(books, { ...movement, legs: mirrored }, mirrored);
+  if ("entries" in decision) {
+    books.setOriginal({
+      transaction,
+      reversedMinor: reversedMinor + amountMinor,
+      reversedLegs: reversedLegs.map((reversed, index) => reversed + (parts[index] ?? 0n)),
+    });
+  }
   return decision;
 }

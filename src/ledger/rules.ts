@@ -6,6 +6,7 @@ import { ACCOUNT_STATE, NORMAL_SIDE } from "../entities/account.js";
 import type { Book, Books } from "./books.js";
 import type { Hold } from "./hold.js";
 import type { Entry, Movement, MovementCommand } from "./transaction.js";
+import { used, velocityRefuses, type Use } from "./velocity.js";
 
 /**
  * What becomes of a command, and the movement that it comes to: posted with its entries, debit side first, and with the
@@ -22,7 +23,8 @@ export type Kept =
  * Decides a movement between two accounts against the books and, when it is posted, changes them.
  *
  * When several rules refuse, the first of this order answers: SAME_WALLET; then, debit account before credit account in
- * each, that they exist; that each has the currency, is not closed, is not frozen; then the funds; then the range of int64.
+ * each, that they exist; that each has the currency, is not closed, is not frozen; then the funds and the room; then the
+ * limits by velocity.
  */
 export function decideMovement(books: Books, command: MovementCommand): Kept {
   const { debitAccountId, creditAccountId } = command;
@@ -59,10 +61,11 @@ export function decideBetween(books: Books, movement: Movement, debitAccountId: 
     accountRefuses(debit, currencyCode) ??
     accountRefuses(credit, currencyCode) ??
     fundsRefuse(debit, amountMinor, "DEBIT") ??
-    fundsRefuse(credit, amountMinor, "CREDIT");
+    fundsRefuse(credit, amountMinor, "CREDIT") ??
+    usesRefuse(books, debit, credit, movement);
   if (failure !== undefined) return { movement, failure };
-  const debited = enter(debit, amountMinor);
-  const credited = enter(credit, -amountMinor);
+  const debited = enter(using(books, debit, movement, "OUTGOING"), amountMinor);
+  const credited = enter(using(books, credit, movement, "INCOMING"), -amountMinor);
   books.set(debitAccountId, debited);
   books.set(creditAccountId, credited);
   return {
@@ -115,11 +118,20 @@ export function accountRefuses(book: Book, currencyCode: string): Failure | unde
  */
 export function fundsRefuse(book: Book, amountMinor: bigint, side: keyof typeof NORMAL_SIDE): Failure | undefined {
   if (NORMAL_SIDE[side] === book.normalSide) {
-    const after = book.balanceMinor + incomingMinor(book) + amountMinor;
+    const before = book.balanceMinor + incomingMinor(book);
+    const after = before + amountMinor;
     const max = book.maxBalanceMinor;
-    return !isInt64(after) || (max !== null && after > max)
-      ? { reason: "BALANCE_OVERFLOW", accountId: book.id }
-      : undefined;
+    if (max !== null && after > max) {
+      return {
+        reason: "MAX_BALANCE_EXCEEDED",
+        accountId: book.id,
+        currencyCode: book.currencyCode,
+        maxBalanceMinorUnits: max,
+        roomMinorUnits: max - before,
+        requiredMinorUnits: amountMinor,
+      };
+    }
+    return isInt64(after) ? undefined : { reason: "BALANCE_OVERFLOW", accountId: book.id };
   }
   const min = book.minBalanceMinor;
   const after = availableMinor(book) - amountMinor;
@@ -130,9 +142,35 @@ export function fundsRefuse(book: Book, amountMinor: bigint, side: keyof typeof 
       currencyCode: book.currencyCode,
       availableMinorUnits: availableMinor(book) - min,
       requiredMinorUnits: amountMinor,
+      ...(min !== 0n && { minBalanceMinorUnits: min }),
     };
   }
   return isInt64(after) ? undefined : { reason: "BALANCE_OVERFLOW", accountId: book.id };
+}
+
+/** Why a limit by velocity refuses the use of the account. */
+export function useRefuses(books: Books, { id, velocity }: Book, use: Use): Failure | undefined {
+  return velocity === null ? undefined : velocityRefuses(id, velocity, use, books.now);
+}
+
+/** The account with the use counted. */
+export function counting(books: Books, book: Book, use: Use): Book {
+  return book.velocity === null ? book : { ...book, velocity: used(book.velocity, use, books.now) };
+}
+
+function usesRefuse(books: Books, debit: Book, credit: Book, movement: Movement): Failure | undefined {
+  if (debit.velocity === null && credit.velocity === null) return undefined;
+  return (
+    useRefuses(books, debit, useOf(movement, "OUTGOING")) ?? useRefuses(books, credit, useOf(movement, "INCOMING"))
+  );
+}
+
+function using(books: Books, book: Book, movement: Movement, direction: Use["direction"]): Book {
+  return book.velocity === null ? book : counting(books, book, useOf(movement, direction));
+}
+
+function useOf({ kind, amountMinor }: Movement, direction: Use["direction"]): Use {
+  return { direction, kind, amountMinor, count: 1n };
 }
 
 /** What holds of others will bring. */
@@ -170,6 +208,7 @@ export function changed(
 export function entryOf(book: Book, amountMinor: bigint): Entry {
   return {
     accountId: book.id,
+    currencyCode: book.currencyCode,
     isWallet: book.isWallet,
     sequence: book.sequence,
     amountMinor,

@@ -7,6 +7,7 @@ import type { Hold } from "./hold.js";
 /** One row of an account's history, as it stands in the books: a debit, a credit, or a change of what is pending. */
 export interface Entry {
   readonly accountId: Uuid;
+  readonly currencyCode: string;
   /** Whether the account is a wallet's, not a system account. */
   readonly isWallet: boolean;
   /** The entry's number in its account, from 1. */
@@ -39,6 +40,23 @@ export interface Movement {
   readonly effectiveTime: Micros | null;
   /** null for none. */
   readonly terms: Terms | null;
+  /** The caller's own name for it; empty for none. */
+  readonly externalReference: string;
+  /**
+   * All that moves, when that is more than one amount from one account to another; null else. The sides of the movement are
+   * then those of the legs that it is known by, and the amount is what they come to.
+   */
+  readonly legs: readonly Leg[] | null;
+  /** What was decided beside the entries, by names of its own; null for nothing. */
+  readonly detail: Terms | null;
+}
+
+/** One debit or credit of a movement that has many. */
+export interface Leg {
+  readonly accountId: Uuid;
+  readonly currencyCode: string;
+  /** Minor units, not 0; a debit is positive, a credit negative. */
+  readonly amountMinor: bigint;
 }
 
 /** A movement as it was recorded: posted with its entries, or rejected with a failure. */
@@ -46,7 +64,7 @@ export interface LedgerTransaction extends Movement {
   readonly id: Uuid;
   readonly journalIndex: bigint;
   readonly createTime: Micros;
-  /** Debit first; empty when it was rejected. */
+  /** Debit first, or in the order of the legs; empty when it was rejected. */
   readonly entries: readonly Entry[];
   /** Why it was rejected; null when it was posted. */
   readonly failure: Failure | null;
@@ -63,6 +81,8 @@ export interface Reversed {
   readonly amountMinor: bigint;
   /** The transactions that did it, in the order of the journal. */
   readonly byIds: readonly Uuid[];
+  /** Of one with legs: how much of the debits and of the credits of each account. */
+  readonly legs: ReadonlyMap<string, bigint>;
 }
 
 /** Who asks, and what every request to move money has. */
@@ -73,6 +93,7 @@ interface Asked {
   readonly transactionId: Uuid;
   readonly description: string;
   readonly metadata: Readonly<Record<string, string>>;
+  readonly externalReference: string;
   /** What must hold for it to be posted. */
   readonly preconditions: readonly Precondition[];
 }
@@ -102,6 +123,19 @@ export interface MovementCommand extends Movement, Asked {
   readonly isUpTo: boolean;
   /** The system account among the two, if any. */
   readonly system: NamedAccount | null;
+}
+
+/** Money that is to move between many accounts at once, in one or several currencies, each of which sums to zero. */
+export interface CompoundCommand extends Movement, Asked {
+  readonly kind: 12 | 13;
+  readonly creditAccountId: Uuid;
+  readonly legs: readonly Leg[];
+  /** The names of the system accounts among those of the legs. */
+  readonly system: ReadonlyMap<Uuid, string>;
+  /** Why it is refused whatever the books say: what it asks for could not be worked out. */
+  readonly refusal: Failure | null;
+  /** Until when it may be posted; null: at any time. */
+  readonly validUntil: Micros | null;
 }
 
 /** When a hold is to expire: at a time, or so many microseconds after it is recorded. */
@@ -145,7 +179,7 @@ export interface ReverseCommand extends Asked {
   readonly terms: Terms;
 }
 
-export type Command = MovementCommand | HoldCommand | HoldStepCommand | ReverseCommand;
+export type Command = MovementCommand | HoldCommand | HoldStepCommand | ReverseCommand | CompoundCommand;
 
 /** Whether the command is about a hold that there must be. */
 export function isHoldStep(command: Command): command is HoldStepCommand {
@@ -154,6 +188,10 @@ export function isHoldStep(command: Command): command is HoldStepCommand {
 
 export function isMovement(command: Command): command is MovementCommand {
   return command.kind < 5;
+}
+
+export function isCompound(command: Command): command is CompoundCommand {
+  return command.kind > 11;
 }
 
 export function isReverse(command: Command): command is ReverseCommand {

@@ -4,12 +4,15 @@ import { requestKey } from "./find.js";
 import type { Books } from "./books.js";
 import { decide } from "./decide.js";
 import { draftOf } from "./draft.js";
+import { TRANSACTION_KIND } from "../entities/transaction.js";
 import type { Kept } from "./rules.js";
 import {
+  isCompound,
   isHoldStep,
   isMovement,
   isReverse,
   type Command,
+  type Leg,
   type LedgerTransaction,
   type Movement,
   type MovementCommand,
@@ -109,10 +112,13 @@ function differences(command: Command, stored: LedgerTransaction): string[] {
     ...(isMovement(command)
       ? fieldsThatDiffer(command, stored)
       : termsThatDiffer(command.terms ?? {}, stored.terms ?? {})),
+    ...(command.kind === TRANSACTION_KIND.COMPOUND && !sameLegs(command.legs, stored.legs ?? []) ? ["legs"] : []),
+    ...(isCompound(command) && command.effectiveTime !== stored.effectiveTime ? ["effective_time"] : []),
     ...(isHoldStep(command) && command.holdId !== stored.holdId ? ["hold_id"] : []),
     ...(isReverse(command) && command.originalId !== stored.reversesId ? ["transaction_id"] : []),
     ...(command.description === stored.description ? [] : ["description"]),
     ...(sameMetadata(command.metadata, stored.metadata) ? [] : ["metadata"]),
+    ...(command.externalReference === stored.externalReference ? [] : ["external_reference"]),
   ];
 }
 
@@ -149,6 +155,20 @@ const FIELD_NAMES = {
   3: { debit: "wallet_id", credit: "system_account" },
   4: { debit: "from_wallet_id", credit: "to_wallet_id" },
 } as const satisfies Record<MovementCommand["kind"], { debit: string; credit: string }>;
+
+function sameLegs(a: readonly Leg[], b: readonly Leg[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((leg, index) => {
+      const other = b[index];
+      return (
+        leg.accountId === other?.accountId &&
+        leg.currencyCode === other.currencyCode &&
+        leg.amountMinor === other.amountMinor
+      );
+    })
+  );
+}
 
 function sameMetadata(a: Movement["metadata"], b: Movement["metadata"]): boolean {
   const keys = Object.keys(a);

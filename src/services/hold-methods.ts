@@ -114,16 +114,21 @@ export function presentHold(hold: Hold): HoldMessage {
   };
 }
 
-type Asked = Pick<HoldRequest, "description" | "metadata"> & Partial<Pick<HoldRequest, "preconditions">>;
+type Asked = Pick<HoldRequest, "description" | "metadata" | "externalReference"> &
+  Partial<Pick<HoldRequest, "preconditions">>;
 
 /** What every request about holds has in common; the contract's annotations have checked it. */
-function askedOf({ caller, requestId }: CallContext, { description, metadata, preconditions = [] }: Asked) {
+function askedOf(
+  { caller, requestId }: CallContext,
+  { description, metadata, externalReference, preconditions = [] }: Asked,
+) {
   return {
     caller,
     requestId: parseId(requestId),
     transactionId: newId(),
     description,
     metadata,
+    externalReference,
     preconditions: parsePreconditions(preconditions),
   };
 }

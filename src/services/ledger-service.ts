@@ -1,5 +1,7 @@
 import { IsNull, MoreThan, Not } from "typeorm";
 import {
+  CreateAccountRequest,
+  CreateAccountResponse,
   CreateCurrencyRequest,
   CreateCurrencyResponse,
   IntegrityLaw,
@@ -7,17 +9,20 @@ import {
   type LedgerServiceService,
   type TrialBalance as TrialBalanceMessage,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { parseId, systemAccountId } from "../base/ids.js";
 import type { Database } from "../db/database.js";
-import { reading, translating } from "../db/transaction.js";
+import { reading, translating, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js";
-import { CurrencyEntity, type Currency } from "../entities/currency.js";
+import { CurrencyEntity } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
 import { checkIntegrity, type IntegrityReport, type Law } from "../ledger/integrity.js";
 import { readTrialBalance, type TrialBalance } from "../ledger/trial-balance.js";
 import type { Methods } from "../rpc/methods.js";
+import { createLimitMethods } from "./limit-methods.js";
+import { createRateMethods } from "./rate-methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { money } from "./present.js";
@@ -56,7 +61,7 @@ export function createLedgerService(database: Database, tokens: PageTokens): Met
           [code, exponent, name],
         );
         if (rowCount === 0) fail({ reason: "CURRENCY_EXISTS", currencyCode: code });
-        const currency: Currency = { code, exponent, name, custom: true };
+        const currency = { code, exponent, name, custom: true };
         const accounts = SYSTEM_ACCOUNTS.map(({ systemAccount, normalSide }) => ({
           id: systemAccountId(code, systemAccount),
           systemAccount,
@@ -71,6 +76,12 @@ export function createLedgerService(database: Database, tokens: PageTokens): Met
           records: [{ id: cash, type: RECORD_TYPE.CURRENCY_CREATED }],
         };
       }),
+
+    createAccount: (request, context) =>
+      answerOnce(database, context, CREATE_ACCOUNT, request, (transaction) => createAccount(transaction, request)),
+
+    ...createLimitMethods(database, tokens),
+    ...createRateMethods(database, tokens),
 
     getAccount: async ({ by }, context) => {
       const id =
@@ -134,6 +145,31 @@ const CREATE_CURRENCY: OnceMethod<CreateCurrencyRequest, CreateCurrencyResponse>
   request: CreateCurrencyRequest,
   response: CreateCurrencyResponse,
 };
+
+const CREATE_ACCOUNT: OnceMethod<CreateAccountRequest, CreateAccountResponse> = {
+  method: REQUEST_METHOD.CREATE_ACCOUNT,
+  request: CreateAccountRequest,
+  response: CreateAccountResponse,
+};
+
+async function createAccount({ manager, client }: Transaction, request: CreateAccountRequest) {
+  const { name, currencyCode } = present(request.systemAccount, "system_account");
+  if (!(await manager.existsBy(CurrencyEntity, { code: currencyCode })))
+    fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+  const id = systemAccountId(currencyCode, name);
+  // Waits for a concurrent transaction that opens the same account.
+  const { rowCount } = await client.query(
+    `INSERT INTO accounts (id, system_account, currency_code, normal_side, min_balance, max_balance)
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+    [id, name, currencyCode, request.normalSide, request.minBalance ?? null, request.maxBalance ?? null],
+  );
+  if (rowCount === 0) fail({ reason: "ACCOUNT_EXISTS", systemAccount: name, currencyCode });
+  const account = await manager.findOneByOrFail(AccountEntity, { id });
+  return {
+    response: { account: presentAccount(account), replayed: false },
+    records: [{ id, type: RECORD_TYPE.ACCOUNT_CREATED }],
+  };
+}
 
 /** The accounts that each currency has from the start; those of ISO 4217's are made by the first migration. */
 const SYSTEM_ACCOUNTS = [

@@ -18,6 +18,8 @@ export interface PageTokens {
   seal(scope: readonly unknown[], cursor: string): string;
   /** The cursor of the token, or undefined for the empty token. Fails: PAGE_TOKEN_INVALID. */
   open(scope: readonly unknown[], token: string): string | undefined;
+  /** What was sealed, or undefined when this ledger has not sealed it for this scope. */
+  unseal(scope: readonly unknown[], token: string): string | undefined;
 }
 
 export function createPageTokens(secret: Buffer): PageTokens {
@@ -26,17 +28,21 @@ export function createPageTokens(secret: Buffer): PageTokens {
       .update(canonical([scope, cursor]))
       .digest()
       .subarray(0, MAC_BYTES);
+  const unseal = (scope: readonly unknown[], token: string): string | undefined => {
+    const bytes = Buffer.from(token, "base64url");
+    const cursor = bytes.subarray(MAC_BYTES).toString();
+    const isOurs =
+      bytes.length > MAC_BYTES &&
+      bytes.toString("base64url") === token &&
+      timingSafeEqual(bytes.subarray(0, MAC_BYTES), macOf(scope, cursor));
+    return isOurs ? cursor : undefined;
+  };
   return {
+    unseal,
     seal: (scope, cursor) => Buffer.concat([macOf(scope, cursor), Buffer.from(cursor)]).toString("base64url"),
     open: (scope, token) => {
       if (token === "") return undefined;
-      const bytes = Buffer.from(token, "base64url");
-      const cursor = bytes.subarray(MAC_BYTES).toString();
-      const isOurs =
-        bytes.length > MAC_BYTES &&
-        bytes.toString("base64url") === token &&
-        timingSafeEqual(bytes.subarray(0, MAC_BYTES), macOf(scope, cursor));
-      return isOurs ? cursor : fail({ reason: "PAGE_TOKEN_INVALID" });
+      return unseal(scope, token) ?? fail({ reason: "PAGE_TOKEN_INVALID" });
     },
   };
 }

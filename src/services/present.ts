@@ -1,5 +1,9 @@
-import type { Entry as EntryMessage, Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import { EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
+import type {
+  Entry as EntryMessage,
+  ExchangeTerms,
+  Transaction,
+} from "../../generated/grey/transaction/v1/transaction.js";
+import { EntrySide, Rounding } from "../../generated/grey/transaction/v1/transaction.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
@@ -11,7 +15,8 @@ import { NORMAL_SIDE, type Account } from "../entities/account.js";
 import type { PastAccount } from "../ledger/history.js";
 import { availableMinor } from "../ledger/rules.js";
 import type { Wallet } from "../entities/wallet.js";
-import type { Entry, LedgerTransaction, Reversed } from "../ledger/transaction.js";
+import type { Rounding as RoundingName } from "../ledger/exchange.js";
+import type { Entry, LedgerTransaction, Reversed, Terms } from "../ledger/transaction.js";
 
 export function money(currencyCode: string, minorUnits: bigint): Money {
   return { currencyCode, minorUnits };
@@ -47,9 +52,7 @@ export function presentTransaction(transaction: LedgerTransaction, reversed?: Re
     kind: transaction.kind,
     state: transaction.failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
     // Rows that only say what is pending move nothing.
-    entries: transaction.entries
-      .filter((entry) => entry.amountMinor !== 0n)
-      .map((entry) => presentEntry(entry, currencyCode)),
+    entries: transaction.entries.filter((entry) => entry.amountMinor !== 0n).map(presentEntry),
     description: transaction.description,
     metadata: transaction.metadata,
     createTime: fromMicros(createTime),
@@ -63,15 +66,37 @@ export function presentTransaction(transaction: LedgerTransaction, reversed?: Re
     reversesId: transaction.reversesId ?? "",
     reversed: reversed === undefined ? undefined : money(currencyCode, reversed.amountMinor),
     reversalIds: [...(reversed?.byIds ?? [])],
+    externalReference: transaction.externalReference,
+    exchange: transaction.detail === null ? undefined : presentExchange(transaction, transaction.detail),
   };
 }
 
+/** What an exchange was made by, as its decision recorded it. */
+function presentExchange({ currencyCode, amountMinor }: LedgerTransaction, detail: Terms): ExchangeTerms {
+  return {
+    sourceAmount: money(currencyCode, amountMinor),
+    targetAmount: money(detail.target_currency_code ?? "", BigInt(detail.target_minor_units ?? "0")),
+    rate: detail.rate ?? "",
+    rounding: ROUNDINGS[(detail.rounding ?? "") as RoundingName] ?? Rounding.UNSPECIFIED,
+    rateId: detail.rate_id ?? "",
+  };
+}
+
+const ROUNDINGS: Readonly<Record<RoundingName, Rounding>> = {
+  HALF_EVEN: Rounding.HALF_EVEN,
+  HALF_UP: Rounding.HALF_UP,
+  DOWN: Rounding.DOWN,
+  UP: Rounding.UP,
+};
+
 /** The balances right after the transaction, of the wallets among its accounts. */
-export function balancesAfter(transaction: LedgerTransaction): Balance[] {
-  const { currencyCode } = transaction;
-  return transaction.entries
-    .filter((entry) => entry.isWallet)
-    .map((entry) => ({
+export function balancesAfter({ entries, legs }: LedgerTransaction): Balance[] {
+  const ofWallets = entries.filter((entry) => entry.isWallet);
+  // A wallet with several legs is told once, as the last of them leaves it.
+  const latest = legs === null ? ofWallets : new Map(ofWallets.map((entry) => [entry.accountId, entry])).values();
+  return Array.from(latest, (entry) => {
+    const { currencyCode } = entry;
+    return {
       walletId: entry.accountId,
       posted: money(currencyCode, entry.balanceAfterMinor),
       // Wallets are credit-normal.
@@ -79,7 +104,8 @@ export function balancesAfter(transaction: LedgerTransaction): Balance[] {
       pendingOutgoing: money(currencyCode, entry.pendingDebitsAfterMinor),
       pendingIncoming: money(currencyCode, entry.pendingCreditsAfterMinor),
       version: entry.sequence,
-    }));
+    };
+  });
 }
 
 /** A wallet, with what its account says of it. */
@@ -103,7 +129,8 @@ export function etagOf({ id, revision }: { readonly id: Uuid; readonly revision:
   return `${revision}-${id.slice(-6)}`;
 }
 
-function presentEntry(entry: Entry, currencyCode: string): EntryMessage {
+function presentEntry(entry: Entry): EntryMessage {
+  const { currencyCode } = entry;
   const isDebit = entry.amountMinor > 0n;
   return {
     accountId: entry.accountId,

@@ -24,7 +24,8 @@ import {
   type TransactionState as StoredState,
 } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
-import { findAnswered, findReversed, findTransactions } from "../ledger/find.js";
+import { findAnswered, findTransactions } from "../ledger/find.js";
+import { findReversed } from "../ledger/find-reversed.js";
 import { listTransactions, type TransactionFilter } from "../ledger/list.js";
 import type { Engine } from "../ledger/engine.js";
 import type { Outcome } from "../ledger/work.js";
@@ -33,6 +34,7 @@ import type { CallContext } from "../rpc/context.js";
 import { toStatus } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
+import { createCompoundMethods } from "./compound-methods.js";
 import { createHoldMethods } from "./hold-methods.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { postOne, postWork } from "./posting.js";
@@ -79,6 +81,8 @@ export function createTransactionService(
 
     ...createHoldMethods(database, engine, tokens),
 
+    ...createCompoundMethods(posting, tokens),
+
     reverse: (request, context) => post(request, context, parseReverse(request, context)),
 
     getTransaction: async ({ by }, context) => {
@@ -118,7 +122,10 @@ export function createTransactionService(
   };
 }
 
-type Asked = Pick<TransferRequest, "amount" | "description" | "metadata" | "effectiveTime" | "preconditions"> &
+type Asked = Pick<
+  TransferRequest,
+  "amount" | "description" | "metadata" | "effectiveTime" | "preconditions" | "externalReference"
+> &
   Partial<Pick<TransferRequest, "amountMode">>;
 
 /** Between which accounts a movement of which kind goes. */
@@ -142,6 +149,9 @@ function parseMovement({ caller, requestId }: CallContext, request: Asked, sides
     description: request.description,
     metadata: request.metadata,
     effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
+    externalReference: request.externalReference,
+    legs: null,
+    detail: null,
     isUpTo,
     preconditions,
     terms: isUpTo || preconditions.length > 0 ? movementTerms(minorUnits, isUpTo, preconditions) : null,
@@ -190,7 +200,7 @@ function parseTransfer(request: TransferRequest, context: CallContext): Movement
 }
 
 function parseReverse(request: ReverseRequest, { caller, requestId }: CallContext): ReverseCommand {
-  const { amount, atEffectiveTimeOfOriginal, description, metadata } = request;
+  const { amount, atEffectiveTimeOfOriginal, description, metadata, externalReference } = request;
   const preconditions = parsePreconditions(request.preconditions);
   return {
     caller,
@@ -202,6 +212,7 @@ function parseReverse(request: ReverseRequest, { caller, requestId }: CallContex
     atEffectiveTimeOfOriginal,
     description,
     metadata,
+    externalReference,
     terms: {
       ...(amount !== undefined && amountTerms(amount)),
       ...(atEffectiveTimeOfOriginal && { at_effective_time_of_original: "true" }),

@@ -14,7 +14,7 @@ import { present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
-import { fromMicros, toMicros } from "../base/time.js";
+import { fromMicros, microsOf, toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE } from "../entities/account.js";
@@ -25,6 +25,7 @@ import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity, type Wallet } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
 import { findPastAccount, findStatement, type AsOf } from "../ledger/history.js";
+import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../ledger/limits.js";
 import { postWorks } from "../ledger/posting.js";
 import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
@@ -173,10 +174,8 @@ const UPDATE_WALLET: OnceMethod<UpdateWalletRequest, UpdateWalletResponse> = {
 async function insertWallet(transaction: Transaction, request: CreateWalletRequest, userId: Uuid): Promise<Wallet> {
   const { manager } = transaction;
   const { currencyCode, label, metadata } = request;
-  if (!(await manager.existsBy(CurrencyEntity, { code: currencyCode }))) {
-    fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
-  }
   const now = await clock(transaction);
+  const limits = await openingLimits(manager, currencyCode, now);
   const wallet: Wallet = {
     id: newId(),
     userId,
@@ -193,10 +192,21 @@ async function insertWallet(transaction: Transaction, request: CreateWalletReque
     systemAccount: null,
     currencyCode,
     normalSide: NORMAL_SIDE.CREDIT,
-    // A wallet is never overdrawn.
-    minBalance: 0n,
+    ...limits,
   });
   return wallet;
+}
+
+/** The limits of a new wallet: those that were set for its currency, or else that it is never overdrawn. */
+async function openingLimits(manager: EntityManager, currencyCode: string, now: Date) {
+  const currency = await manager.findOneBy(CurrencyEntity, { code: currencyCode });
+  if (currency === null) return fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+  const limits = currency.defaultLimits === null ? WALLET_LIMITS : decodeLimits(currency.defaultLimits);
+  return {
+    minBalance: limits.minBalanceMinor,
+    maxBalance: limits.maxBalanceMinor,
+    velocityLimits: encodeVelocity(replaceVelocity([], limits.velocity, microsOf(now))),
+  };
 }
 
 function walletCreated(walletId: Uuid): JournalRecord {
@@ -226,6 +236,9 @@ async function postOpening(
     metadata: {},
     effectiveTime: null,
     terms: null,
+    externalReference: "",
+    legs: null,
+    detail: null,
     isUpTo: false,
     preconditions: [],
     system: { name: "opening", accountId: openingId },

@@ -837,6 +837,7 @@ function moneyOf() {
     amount: { currencyCode: "USD", minorUnits: 1n },
     description: "",
     metadata: {},
+    externalReference: "",
     effectiveTime: undefined,
     preconditions: [],
     amountMode: 0,

@@ -32,7 +32,7 @@ describe("a movement", function () {
   });
 
   const usd = (minorUnits: bigint) => ({ currencyCode: "USD", minorUnits });
-  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {} });
+  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {}, externalReference: "" });
 
   async function openWallet(minorUnits = 0n): Promise<string> {
     const request = { requestId: randomUUID(), userId, currencyCode: "USD", label: "", metadata: {} };

@@ -210,6 +210,7 @@ describe("a deadline", () => {
       amount: { currencyCode: "USD", minorUnits: 1n },
       description: "",
       metadata: {},
+      externalReference: "",
       effectiveTime: undefined,
       preconditions: [],
       amountMode: 0,

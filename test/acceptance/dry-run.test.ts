@@ -47,7 +47,7 @@ describe("a dry run", function () {
   });
 
   const usd = (minorUnits: bigint) => ({ currencyCode: "USD", minorUnits });
-  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {} });
+  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {}, externalReference: "" });
 
   function transferRequest(minorUnits: bigint) {
     const amount = usd(minorUnits);

@@ -18,7 +18,7 @@ describe("a balance as of", function () {
   const history: { readonly transaction: Transaction; readonly balance: Balance }[] = [];
 
   const usd = (minorUnits: bigint) => ({ currencyCode: "USD", minorUnits });
-  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {} });
+  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {}, externalReference: "" });
 
   before(async () => {
     server = await startServer();

@@ -40,7 +40,7 @@ describe("a hold", function () {
   });
 
   const usd = (minorUnits: bigint) => ({ currencyCode: "USD", minorUnits });
-  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {} });
+  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {}, externalReference: "" });
 
   async function openWallet(minorUnits = 0n): Promise<string> {
     const { wallet } = await grey.wallets.createWallet({

@@ -32,7 +32,7 @@ describe("a reversal", function () {
   });
 
   const usd = (minorUnits: bigint) => ({ currencyCode: "USD", minorUnits });
-  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {} });
+  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {}, externalReference: "" });
   const reverseRequest = (transactionId: string, over: Partial<ReverseRequest> = {}): ReverseRequest => ({
     ...asked(),
     transactionId,

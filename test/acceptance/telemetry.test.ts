@@ -186,6 +186,7 @@ function transferOf(fromWalletId: string, toWalletId: string) {
     amount: { currencyCode: "USD", minorUnits: AMOUNT },
     description: "",
     metadata: {},
+    externalReference: "",
     effectiveTime: undefined,
     preconditions: [],
     amountMode: 0,

@@ -34,7 +34,7 @@ describe("a wallet's state", function () {
   });
 
   const usd = (minorUnits: bigint) => ({ currencyCode: "USD", minorUnits });
-  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {} });
+  const asked = () => ({ requestId: randomUUID(), description: "", metadata: {}, externalReference: "" });
   const change = (walletId: string, reason = "case 17") => ({ requestId: randomUUID(), walletId, reason });
 
   async function createUser(): Promise<string> {

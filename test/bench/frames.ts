@@ -66,6 +66,7 @@ export function randomTransfer(requestId: string, wallets: number, isHot: boolea
     amount: { currencyCode: CURRENCY, minorUnits: BigInt(1 + randomBelow(AMOUNT_MAX)) },
     description: "",
     metadata: {},
+    externalReference: "",
     effectiveTime: undefined,
     preconditions: [],
     amountMode: 0,

@@ -71,7 +71,15 @@ type UnaryMethod<Request, Response> = (
 ) => ClientUnaryCall;
 
 /** Fields that a caller may leave out, as one in another language does. */
-const LEFT_OUT = { preconditions: [], amountMode: 0, dryRun: false, asOf: undefined };
+const LEFT_OUT = {
+  preconditions: [],
+  amountMode: 0,
+  dryRun: false,
+  asOf: undefined,
+  externalReference: "",
+  rounding: 0,
+  reason: "",
+};
 type LeftOut = keyof typeof LEFT_OUT;
 type Asked<Request> = Omit<Request, LeftOut> & Partial<Pick<Request, Extract<keyof Request, LeftOut>>>;
 

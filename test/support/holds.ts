@@ -18,6 +18,7 @@ function asked() {
     transactionId: newId(),
     description: "",
     metadata: {},
+    externalReference: "",
     terms: {},
     preconditions: [],
   };

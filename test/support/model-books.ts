@@ -16,7 +16,7 @@ export class ModelBooks extends Map<Uuid, Book> implements Books {
     return undefined;
   }
 
-  setReversed(): void {
+  setOriginal(): void {
     throw new Error("this model knows no transactions");
   }
 

@@ -104,6 +104,8 @@ function transaction(fields: Partial<Transaction>): Transaction {
     entries: [],
     description: "",
     metadata: {},
+    externalReference: "",
+    exchange: undefined,
     createTime: undefined,
     effectiveTime: undefined,
     journalIndex: 0n,

@@ -39,6 +39,7 @@ describe("a failure", () => {
       "OUTCOME_UNKNOWN",
       "OVERLOADED",
       "PAGE_TOKEN_INVALID",
+      "QUOTE_INVALID",
       "REQUEST_ID_REUSED",
       "SHUTTING_DOWN",
     ]);

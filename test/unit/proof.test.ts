@@ -15,6 +15,7 @@ const MOVEMENT = {
   amount: { currency_code: "USD", minor_units: "250" },
   description: "Grüße: rent",
   metadata: { team: "a", "order.id": "7" },
+  external_reference: "INV-2026/17",
   effective_time: "2026-11-22T20:00:00.5Z",
 };
 const TRANSFER = { ...MOVEMENT, from_wallet_id: ID, to_wallet_id: ID };

@@ -22,6 +22,7 @@ function wallet(id: string, over: Partial<Book> = {}): Book {
     pendingCreditsMinor: 0n,
     minBalanceMinor: 0n,
     maxBalanceMinor: null,
+    velocity: null,
     sequence: 0n,
     ...over,
   };
@@ -44,6 +45,9 @@ const ASKED = {
   metadata: {},
   effectiveTime: null,
   terms: null,
+  externalReference: "",
+  legs: null,
+  detail: null,
   isUpTo: false,
   preconditions: [],
 };
@@ -226,12 +230,12 @@ const REFUSALS: readonly Refusal[] = [
   {
     title: "more than the overdraft allows",
     command: transfer("overdraft", "poor", 51n),
-    failure: insufficient("overdraft", 50n, 51n),
+    failure: { ...insufficient("overdraft", 50n, 51n), minBalanceMinorUnits: -100n } as Failure,
   },
   {
     title: "what would go below a minimum above zero",
     command: transfer("reserve", "poor", 701n),
-    failure: insufficient("reserve", 700n, 701n),
+    failure: { ...insufficient("reserve", 700n, 701n), minBalanceMinorUnits: 300n } as Failure,
   },
   {
     title: "what would lift the credited wallet above int64",
@@ -241,7 +245,14 @@ const REFUSALS: readonly Refusal[] = [
   {
     title: "what would lift it above its maximum",
     command: transfer("rich", "capped", 101n),
-    failure: overflow("capped"),
+    failure: {
+      reason: "MAX_BALANCE_EXCEEDED",
+      accountId: "capped",
+      currencyCode: "USD",
+      maxBalanceMinorUnits: 1_000n,
+      roomMinorUnits: 100n,
+      requiredMinorUnits: 101n,
+    },
   },
   {
     title: "what would lower the debited wallet below int64",
@@ -381,6 +392,7 @@ describe("deciding a movement posts", () => {
         entries: [
           {
             accountId: debitAccountId,
+            currencyCode: "USD",
             isWallet: debit.isWallet,
             sequence: debit.sequence + 1n,
             amountMinor,
@@ -389,6 +401,7 @@ describe("deciding a movement posts", () => {
           },
           {
             accountId: creditAccountId,
+            currencyCode: "USD",
             isWallet: credit.isWallet,
             sequence: credit.sequence + 1n,
             amountMinor: -amountMinor,

@@ -56,11 +56,14 @@ export enum ErrorReason {
   CURRENCY_NOT_FOUND = 31,
   /** CURRENCY_EXISTS - The currency exists already. Metadata: `currency_code`. */
   CURRENCY_EXISTS = 32,
+  /** ACCOUNT_EXISTS - The currency has a system account of this name already. Metadata: `system_account`, `currency_code`. */
+  ACCOUNT_EXISTS = 33,
   /** TRANSACTION_NOT_FOUND - There is no such transaction. Metadata: `transaction_id` or `request_id`. */
   TRANSACTION_NOT_FOUND = 40,
   /**
-   * INSUFFICIENT_FUNDS - The wallet's available balance is too low. Metadata: `wallet_id`, `available_minor_units`, `required_minor_units`,
-   * `currency_code`, `transaction_id`.
+   * INSUFFICIENT_FUNDS - The wallet's available balance is too low: `available_minor_units` can be spent, with what its least balance allows. Metadata:
+   * `wallet_id`, `available_minor_units`, `required_minor_units`, `currency_code`, `transaction_id`; `min_balance_minor_units`
+   * (where it is not 0).
    */
   INSUFFICIENT_FUNDS = 41,
   /** CURRENCY_MISMATCH - The amount's currency is not the wallet's. Metadata: `wallet_id`, `wallet_currency_code`, `amount_currency_code`, `transaction_id`. */
@@ -104,6 +107,34 @@ export enum ErrorReason {
    * `expected`, `actual` (what was or would have been), `transaction_id`.
    */
   PRECONDITION_FAILED = 54,
+  /**
+   * MAX_BALANCE_EXCEEDED - The account's highest balance leaves less room, counting what is pending for it. Metadata: `account_id`, `currency_code`,
+   * `max_balance_minor_units`, `room_minor_units`, `required_minor_units`, `transaction_id`.
+   */
+  MAX_BALANCE_EXCEEDED = 70,
+  /**
+   * VELOCITY_EXCEEDED - A velocity limit of the wallet is used up. Metadata: `wallet_id`, `limit` (its name), `measure` (amount or count), `max`, `used`,
+   * `required`, `window_seconds`, `transaction_id`; `frees_time` (RFC 3339: when it would pass if nothing else moved; missing for never).
+   */
+  VELOCITY_EXCEEDED = 71,
+  /**
+   * LIMIT_BREACHED - The limit cannot be set: the account is outside of it now. Metadata: `account_id`, `limit` (min_balance or max_balance),
+   * `currency_code`, `limit_minor_units`, `actual_minor_units` (what is available, or posted and incoming).
+   */
+  LIMIT_BREACHED = 72,
+  /** RATE_NOT_FOUND - No rate was set for these currencies that is valid now. Metadata: `source_currency_code`, `target_currency_code`. */
+  RATE_NOT_FOUND = 73,
+  /** QUOTE_INVALID - The quote was not made by this service for this caller and these currencies and amounts. The request_id is not used up. */
+  QUOTE_INVALID = 74,
+  /** QUOTE_EXPIRED - The quote's time has passed, by the database's clock. Metadata: `expire_time` (RFC 3339), `transaction_id`. */
+  QUOTE_EXPIRED = 75,
+  /**
+   * EXCHANGE_AMOUNT_INVALID - The rate brings the other amount to 0 or out of the range of int64. Metadata: `source_currency_code`, `target_currency_code`,
+   * `rate`, `transaction_id`.
+   */
+  EXCHANGE_AMOUNT_INVALID = 76,
+  /** SAME_CURRENCY - Both wallets of the exchange have the same currency: a transfer moves between them. Metadata: `currency_code`, `transaction_id`. */
+  SAME_CURRENCY = 77,
   /** OVERLOADED - The service has as much to do as it takes on; nothing was posted. google.rpc.RetryInfo says when to try again. */
   OVERLOADED = 60,
   /** DATABASE_UNAVAILABLE - The database cannot be reached; nothing was written. google.rpc.RetryInfo says when to try again. */
@@ -175,6 +206,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 32:
     case "ERROR_REASON_CURRENCY_EXISTS":
       return ErrorReason.CURRENCY_EXISTS;
+    case 33:
+    case "ERROR_REASON_ACCOUNT_EXISTS":
+      return ErrorReason.ACCOUNT_EXISTS;
     case 40:
     case "ERROR_REASON_TRANSACTION_NOT_FOUND":
       return ErrorReason.TRANSACTION_NOT_FOUND;
@@ -220,6 +254,30 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 54:
     case "ERROR_REASON_PRECONDITION_FAILED":
       return ErrorReason.PRECONDITION_FAILED;
+    case 70:
+    case "ERROR_REASON_MAX_BALANCE_EXCEEDED":
+      return ErrorReason.MAX_BALANCE_EXCEEDED;
+    case 71:
+    case "ERROR_REASON_VELOCITY_EXCEEDED":
+      return ErrorReason.VELOCITY_EXCEEDED;
+    case 72:
+    case "ERROR_REASON_LIMIT_BREACHED":
+      return ErrorReason.LIMIT_BREACHED;
+    case 73:
+    case "ERROR_REASON_RATE_NOT_FOUND":
+      return ErrorReason.RATE_NOT_FOUND;
+    case 74:
+    case "ERROR_REASON_QUOTE_INVALID":
+      return ErrorReason.QUOTE_INVALID;
+    case 75:
+    case "ERROR_REASON_QUOTE_EXPIRED":
+      return ErrorReason.QUOTE_EXPIRED;
+    case 76:
+    case "ERROR_REASON_EXCHANGE_AMOUNT_INVALID":
+      return ErrorReason.EXCHANGE_AMOUNT_INVALID;
+    case 77:
+    case "ERROR_REASON_SAME_CURRENCY":
+      return ErrorReason.SAME_CURRENCY;
     case 60:
     case "ERROR_REASON_OVERLOADED":
       return ErrorReason.OVERLOADED;
@@ -281,6 +339,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_CURRENCY_NOT_FOUND";
     case ErrorReason.CURRENCY_EXISTS:
       return "ERROR_REASON_CURRENCY_EXISTS";
+    case ErrorReason.ACCOUNT_EXISTS:
+      return "ERROR_REASON_ACCOUNT_EXISTS";
     case ErrorReason.TRANSACTION_NOT_FOUND:
       return "ERROR_REASON_TRANSACTION_NOT_FOUND";
     case ErrorReason.INSUFFICIENT_FUNDS:
@@ -311,6 +371,22 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_REVERSAL_EXCEEDED";
     case ErrorReason.PRECONDITION_FAILED:
       return "ERROR_REASON_PRECONDITION_FAILED";
+    case ErrorReason.MAX_BALANCE_EXCEEDED:
+      return "ERROR_REASON_MAX_BALANCE_EXCEEDED";
+    case ErrorReason.VELOCITY_EXCEEDED:
+      return "ERROR_REASON_VELOCITY_EXCEEDED";
+    case ErrorReason.LIMIT_BREACHED:
+      return "ERROR_REASON_LIMIT_BREACHED";
+    case ErrorReason.RATE_NOT_FOUND:
+      return "ERROR_REASON_RATE_NOT_FOUND";
+    case ErrorReason.QUOTE_INVALID:
+      return "ERROR_REASON_QUOTE_INVALID";
+    case ErrorReason.QUOTE_EXPIRED:
+      return "ERROR_REASON_QUOTE_EXPIRED";
+    case ErrorReason.EXCHANGE_AMOUNT_INVALID:
+      return "ERROR_REASON_EXCHANGE_AMOUNT_INVALID";
+    case ErrorReason.SAME_CURRENCY:
+      return "ERROR_REASON_SAME_CURRENCY";
     case ErrorReason.OVERLOADED:
       return "ERROR_REASON_OVERLOADED";
     case ErrorReason.DATABASE_UNAVAILABLE:

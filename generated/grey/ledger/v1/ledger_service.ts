@@ -18,6 +18,8 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Timestamp } from "../../../google/protobuf/timestamp.js";
+import { TransactionKind, transactionKindFromJSON, transactionKindToJSON } from "../../transaction/v1/transaction.js";
 import { Money } from "../../type/v1/money.js";
 
 export const protobufPackage = "grey.ledger.v1";
@@ -99,6 +101,8 @@ export enum IntegrityLaw {
   HOLD_MATCHES_STEPS = 13,
   /** REVERSALS_WITHIN_ORIGINAL - The reversals of a transaction are its mirror, and no more than it in sum. */
   REVERSALS_WITHIN_ORIGINAL = 14,
+  /** VELOCITY_MATCHES_TRANSACTIONS - What is counted for a limit by velocity is what the transactions of its window come to. */
+  VELOCITY_MATCHES_TRANSACTIONS = 15,
   UNRECOGNIZED = -1,
 }
 
@@ -149,6 +153,9 @@ export function integrityLawFromJSON(object: any): IntegrityLaw {
     case 14:
     case "INTEGRITY_LAW_REVERSALS_WITHIN_ORIGINAL":
       return IntegrityLaw.REVERSALS_WITHIN_ORIGINAL;
+    case 15:
+    case "INTEGRITY_LAW_VELOCITY_MATCHES_TRANSACTIONS":
+      return IntegrityLaw.VELOCITY_MATCHES_TRANSACTIONS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -188,7 +195,52 @@ export function integrityLawToJSON(object: IntegrityLaw): string {
       return "INTEGRITY_LAW_HOLD_MATCHES_STEPS";
     case IntegrityLaw.REVERSALS_WITHIN_ORIGINAL:
       return "INTEGRITY_LAW_REVERSALS_WITHIN_ORIGINAL";
+    case IntegrityLaw.VELOCITY_MATCHES_TRANSACTIONS:
+      return "INTEGRITY_LAW_VELOCITY_MATCHES_TRANSACTIONS";
     case IntegrityLaw.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** VelocityDirection says whether money leaves a wallet or comes to it. */
+export enum VelocityDirection {
+  /** UNSPECIFIED - Never sent, never accepted. */
+  UNSPECIFIED = 0,
+  /** OUTGOING - What leaves the wallet, and what is held of it. */
+  OUTGOING = 1,
+  /** INCOMING - What comes to the wallet, and what is held for it. */
+  INCOMING = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function velocityDirectionFromJSON(object: any): VelocityDirection {
+  switch (object) {
+    case 0:
+    case "VELOCITY_DIRECTION_UNSPECIFIED":
+      return VelocityDirection.UNSPECIFIED;
+    case 1:
+    case "VELOCITY_DIRECTION_OUTGOING":
+      return VelocityDirection.OUTGOING;
+    case 2:
+    case "VELOCITY_DIRECTION_INCOMING":
+      return VelocityDirection.INCOMING;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return VelocityDirection.UNRECOGNIZED;
+  }
+}
+
+export function velocityDirectionToJSON(object: VelocityDirection): string {
+  switch (object) {
+    case VelocityDirection.UNSPECIFIED:
+      return "VELOCITY_DIRECTION_UNSPECIFIED";
+    case VelocityDirection.OUTGOING:
+      return "VELOCITY_DIRECTION_OUTGOING";
+    case VelocityDirection.INCOMING:
+      return "VELOCITY_DIRECTION_INCOMING";
+    case VelocityDirection.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
@@ -210,7 +262,7 @@ export interface Currency {
 export interface Account {
   /** The wallet's id, or the system account's. */
   id: string;
-  /** The system account's name (`cash`, `fees`, `fx`, `opening`); empty for a wallet. */
+  /** The system account's name (`cash`, `fees`, `fx`, `opening`, or one made with CreateAccount); empty for a wallet. */
   systemAccount: string;
   /** The currency of everything on it. */
   currencyCode: string;
@@ -387,6 +439,309 @@ export interface IntegrityFault {
   subject: string;
   /** What was found and what was expected, for people. */
   detail: string;
+}
+
+/** CreateAccountRequest asks for a system account. */
+export interface CreateAccountRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** Its name and currency; the name must not be in use in the currency. */
+  systemAccount:
+    | SystemAccountName
+    | undefined;
+  /** The side on which its balance is positive. */
+  normalSide: NormalSide;
+  /** The least balance it may have, in minor units of the currency, 0 or less; unset for none. */
+  minBalance?:
+    | bigint
+    | undefined;
+  /** The highest balance it may have, in minor units of the currency, 0 or more; unset for none. */
+  maxBalance?: bigint | undefined;
+}
+
+/** CreateAccountResponse holds the account that was opened. */
+export interface CreateAccountResponse {
+  /** The account. */
+  account:
+    | Account
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/**
+ * VelocityLimit is how much may move within a rolling window of time. What was used leaves the window in hundredths of it, never early.
+ * What is held counts when it is held, whatever becomes of it, so that its capture cannot be refused for it; reversals, openings, and
+ * what gives holds free do not count.
+ */
+export interface VelocityLimit {
+  /**
+   * Names it among the limits of its account, in which it is unique: 1 to 32 lower-case letters, digits, `_` and `-`, a letter first.
+   * When only its maxima are changed, what was used stays with it; any other change makes it count anew.
+   */
+  name: string;
+  /** Which way the money goes. */
+  direction: VelocityDirection;
+  /**
+   * The kinds of transactions that count: DEPOSIT, WITHDRAWAL, TRANSFER, HOLD (with increases), HOLD_CAPTURE (of a hold that was for nobody
+   * in particular), COMPOUND, EXCHANGE. Empty: all of these.
+   */
+  kinds: TransactionKind[];
+  /** The length of the window, in seconds: 60 to 31,622,400 (366 days). */
+  windowSeconds: bigint;
+  /** The most that may move within the window, in minor units of the account's currency; unset for any amount. */
+  maxAmount?:
+    | bigint
+    | undefined;
+  /** How many transactions may move within the window; unset for any number. */
+  maxCount?: bigint | undefined;
+}
+
+/** Limits are all limits of an account. Amounts are in minor units of its currency. */
+export interface Limits {
+  /** The least that may be available: less than 0 grants an overdraft. Unset: 0 for a wallet, none for a system account. */
+  minBalance?:
+    | bigint
+    | undefined;
+  /** The most that may be posted and incoming. Unset for none. */
+  maxBalance?:
+    | bigint
+    | undefined;
+  /** The limits by velocity: at most 8, each with a name of its own. Only wallets have them. */
+  velocity: VelocityLimit[];
+}
+
+/** SetLimitsRequest asks to set all limits of an account. */
+export interface SetLimitsRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The account. */
+  account:
+    | //
+    /** A wallet. */
+    { $case: "walletId"; value: string }
+    | //
+    /** A system account of a currency. */
+    { $case: "systemAccount"; value: SystemAccountName }
+    | undefined;
+  /** All limits from then on: what it leaves out is no longer limited. */
+  limits:
+    | Limits
+    | undefined;
+  /** Why, for people: at most 500 characters without control characters. */
+  reason: string;
+}
+
+/** SetLimitsResponse holds the limits that were set. */
+export interface SetLimitsResponse {
+  /** The limits. */
+  limits:
+    | Limits
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** GetLimitsRequest names an account. */
+export interface GetLimitsRequest {
+  /** The account. */
+  account:
+    | //
+    /** A wallet. */
+    { $case: "walletId"; value: string }
+    | //
+    /** A system account of a currency. */
+    { $case: "systemAccount"; value: SystemAccountName }
+    | undefined;
+}
+
+/** GetLimitsResponse holds the limits of an account. */
+export interface GetLimitsResponse {
+  /** The limits as they are now. */
+  limits:
+    | Limits
+    | undefined;
+  /** What is used of the limits by velocity now, in their order. */
+  usage: VelocityUsage[];
+}
+
+/** VelocityUsage is what is used of a limit by velocity. */
+export interface VelocityUsage {
+  /** The limit's name. */
+  name: string;
+  /** What counts in the window that ends now, in minor units. */
+  amount: bigint;
+  /** How many transactions count in it. */
+  count: bigint;
+}
+
+/** SetDefaultLimitsRequest asks to set the limits of new wallets. */
+export interface SetDefaultLimitsRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The currency. */
+  currencyCode: string;
+  /** The limits that wallets get that are opened from then on. */
+  limits:
+    | Limits
+    | undefined;
+  /** Why, for people: at most 500 characters without control characters. */
+  reason: string;
+}
+
+/** SetDefaultLimitsResponse holds the limits that were set. */
+export interface SetDefaultLimitsResponse {
+  /** The limits. */
+  limits:
+    | Limits
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** GetDefaultLimitsRequest names a currency. */
+export interface GetDefaultLimitsRequest {
+  /** The currency. */
+  currencyCode: string;
+}
+
+/** GetDefaultLimitsResponse holds the limits of new wallets. */
+export interface GetDefaultLimitsResponse {
+  /** The limits. */
+  limits: Limits | undefined;
+}
+
+/** ListLimitChangesRequest asks for a page of changes. */
+export interface ListLimitChangesRequest {
+  /** What they are the limits of. */
+  of:
+    | //
+    /** A wallet. */
+    { $case: "walletId"; value: string }
+    | //
+    /** A system account of a currency. */
+    { $case: "systemAccount"; value: SystemAccountName }
+    | //
+    /** The new wallets of a currency. */
+    { $case: "defaultsOfCurrencyCode"; value: string }
+    | undefined;
+  /** How many at the most: 0 (which means 50) to 1,000. */
+  pageSize: number;
+  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  pageToken: string;
+}
+
+/** ListLimitChangesResponse holds a page of changes. */
+export interface ListLimitChangesResponse {
+  /** The changes, newest first. */
+  changes: LimitChange[];
+  /** Names the next page; empty on the last. */
+  nextPageToken: string;
+}
+
+/** LimitChange is one change of limits. It is never changed itself. */
+export interface LimitChange {
+  /** The UUIDv7 of the change. */
+  id: string;
+  /** The caller who made it. */
+  caller: string;
+  /** Why, as it was given. */
+  reason: string;
+  /** The limits since. */
+  limits:
+    | Limits
+    | undefined;
+  /** When it was made, by the database's clock. */
+  createTime: Timestamp | undefined;
+}
+
+/** Rate is how much one currency is worth in another. It is never changed. */
+export interface Rate {
+  /** The UUIDv7 that the service gave it. */
+  id: string;
+  /** The currency that is paid. */
+  sourceCurrencyCode: string;
+  /** The currency that is received. */
+  targetCurrencyCode: string;
+  /** How many whole units of the target's currency one whole unit of the source's is, as a decimal number. */
+  rate: string;
+  /** From when on it is valid. */
+  validFrom:
+    | Timestamp
+    | undefined;
+  /** When it ends; unset when only the next one ends it. */
+  validUntil:
+    | Timestamp
+    | undefined;
+  /** When it was set. */
+  createTime: Timestamp | undefined;
+}
+
+/** SetRateRequest asks to set a rate. */
+export interface SetRateRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The currency that is paid. */
+  sourceCurrencyCode: string;
+  /** The currency that is received; another one. */
+  targetCurrencyCode: string;
+  /**
+   * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, with up to 18 digits
+   * before and 18 after the point.
+   */
+  rate: string;
+  /** From when on it is valid: not in the past. Unset: from now on. The rate that became valid last is the one that counts. */
+  validFrom:
+    | Timestamp
+    | undefined;
+  /** When it ends, later than it begins: from then on there is no rate until another becomes valid. Unset: when the next one begins. */
+  validUntil: Timestamp | undefined;
+}
+
+/** SetRateResponse holds the rate that was set. */
+export interface SetRateResponse {
+  /** The rate. */
+  rate:
+    | Rate
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** GetRateRequest asks for a rate. */
+export interface GetRateRequest {
+  /** The currency that is paid. */
+  sourceCurrencyCode: string;
+  /** The currency that is received. */
+  targetCurrencyCode: string;
+  /** The time, in the years 1970 to 9999; unset means now, by the database's clock. */
+  atTime: Timestamp | undefined;
+}
+
+/** GetRateResponse holds the rate. */
+export interface GetRateResponse {
+  /** The rate. */
+  rate: Rate | undefined;
+}
+
+/** ListRatesRequest asks for a page of rates. */
+export interface ListRatesRequest {
+  /** The currency that is paid. */
+  sourceCurrencyCode: string;
+  /** The currency that is received. */
+  targetCurrencyCode: string;
+  /** How many at the most: 0 (which means 50) to 1,000. */
+  pageSize: number;
+  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  pageToken: string;
+}
+
+/** ListRatesResponse holds a page of rates. */
+export interface ListRatesResponse {
+  /** The rates, the one that becomes valid last first. */
+  rates: Rate[];
+  /** Names the next page; empty on the last. */
+  nextPageToken: string;
 }
 
 function createBaseCurrency(): Currency {
@@ -2436,6 +2791,2732 @@ export const IntegrityFault: MessageFns<IntegrityFault> = {
   },
 };
 
+function createBaseCreateAccountRequest(): CreateAccountRequest {
+  return { requestId: "", systemAccount: undefined, normalSide: 0, minBalance: undefined, maxBalance: undefined };
+}
+
+export const CreateAccountRequest: MessageFns<CreateAccountRequest> = {
+  encode(message: CreateAccountRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.systemAccount !== undefined) {
+      SystemAccountName.encode(message.systemAccount, writer.uint32(18).fork()).join();
+    }
+    if (message.normalSide !== 0) {
+      writer.uint32(24).int32(message.normalSide);
+    }
+    if (message.minBalance !== undefined) {
+      if (BigInt.asIntN(64, message.minBalance) !== message.minBalance) {
+        throw new globalThis.Error("value provided for field message.minBalance of type int64 too large");
+      }
+      writer.uint32(32).int64(message.minBalance);
+    }
+    if (message.maxBalance !== undefined) {
+      if (BigInt.asIntN(64, message.maxBalance) !== message.maxBalance) {
+        throw new globalThis.Error("value provided for field message.maxBalance of type int64 too large");
+      }
+      writer.uint32(40).int64(message.maxBalance);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateAccountRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateAccountRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.systemAccount = SystemAccountName.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.normalSide = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.minBalance = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.maxBalance = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateAccountRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      systemAccount: isSet(object.systemAccount)
+        ? SystemAccountName.fromJSON(object.systemAccount)
+        : isSet(object.system_account)
+        ? SystemAccountName.fromJSON(object.system_account)
+        : undefined,
+      normalSide: isSet(object.normalSide)
+        ? normalSideFromJSON(object.normalSide)
+        : isSet(object.normal_side)
+        ? normalSideFromJSON(object.normal_side)
+        : 0,
+      minBalance: isSet(object.minBalance)
+        ? BigInt(object.minBalance)
+        : isSet(object.min_balance)
+        ? BigInt(object.min_balance)
+        : undefined,
+      maxBalance: isSet(object.maxBalance)
+        ? BigInt(object.maxBalance)
+        : isSet(object.max_balance)
+        ? BigInt(object.max_balance)
+        : undefined,
+    };
+  },
+
+  toJSON(message: CreateAccountRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.systemAccount !== undefined) {
+      obj.systemAccount = SystemAccountName.toJSON(message.systemAccount);
+    }
+    if (message.normalSide !== 0) {
+      obj.normalSide = normalSideToJSON(message.normalSide);
+    }
+    if (message.minBalance !== undefined) {
+      obj.minBalance = message.minBalance.toString();
+    }
+    if (message.maxBalance !== undefined) {
+      obj.maxBalance = message.maxBalance.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateAccountRequest>, I>>(base?: I): CreateAccountRequest {
+    return CreateAccountRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateAccountRequest>, I>>(object: I): CreateAccountRequest {
+    const message = createBaseCreateAccountRequest();
+    message.requestId = object.requestId ?? "";
+    message.systemAccount = (object.systemAccount !== undefined && object.systemAccount !== null)
+      ? SystemAccountName.fromPartial(object.systemAccount)
+      : undefined;
+    message.normalSide = object.normalSide ?? 0;
+    message.minBalance = (object.minBalance !== undefined && object.minBalance !== null)
+      ? BigInt(object.minBalance)
+      : undefined;
+    message.maxBalance = (object.maxBalance !== undefined && object.maxBalance !== null)
+      ? BigInt(object.maxBalance)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCreateAccountResponse(): CreateAccountResponse {
+  return { account: undefined, replayed: false };
+}
+
+export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
+  encode(message: CreateAccountResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.account !== undefined) {
+      Account.encode(message.account, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateAccountResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateAccountResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.account = Account.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateAccountResponse {
+    return {
+      account: isSet(object.account) ? Account.fromJSON(object.account) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: CreateAccountResponse): unknown {
+    const obj: any = {};
+    if (message.account !== undefined) {
+      obj.account = Account.toJSON(message.account);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateAccountResponse>, I>>(base?: I): CreateAccountResponse {
+    return CreateAccountResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateAccountResponse>, I>>(object: I): CreateAccountResponse {
+    const message = createBaseCreateAccountResponse();
+    message.account = (object.account !== undefined && object.account !== null)
+      ? Account.fromPartial(object.account)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseVelocityLimit(): VelocityLimit {
+  return { name: "", direction: 0, kinds: [], windowSeconds: 0n, maxAmount: undefined, maxCount: undefined };
+}
+
+export const VelocityLimit: MessageFns<VelocityLimit> = {
+  encode(message: VelocityLimit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.direction !== 0) {
+      writer.uint32(16).int32(message.direction);
+    }
+    for (const v of message.kinds) {
+      writer.uint32(24).int32(v!);
+    }
+    if (message.windowSeconds !== 0n) {
+      if (BigInt.asIntN(64, message.windowSeconds) !== message.windowSeconds) {
+        throw new globalThis.Error("value provided for field message.windowSeconds of type int64 too large");
+      }
+      writer.uint32(32).int64(message.windowSeconds);
+    }
+    if (message.maxAmount !== undefined) {
+      if (BigInt.asIntN(64, message.maxAmount) !== message.maxAmount) {
+        throw new globalThis.Error("value provided for field message.maxAmount of type int64 too large");
+      }
+      writer.uint32(40).int64(message.maxAmount);
+    }
+    if (message.maxCount !== undefined) {
+      if (BigInt.asIntN(64, message.maxCount) !== message.maxCount) {
+        throw new globalThis.Error("value provided for field message.maxCount of type int64 too large");
+      }
+      writer.uint32(48).int64(message.maxCount);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VelocityLimit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVelocityLimit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.direction = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.kinds.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.kinds.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.windowSeconds = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.maxAmount = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.maxCount = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VelocityLimit {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      direction: isSet(object.direction) ? velocityDirectionFromJSON(object.direction) : 0,
+      kinds: globalThis.Array.isArray(object?.kinds) ? object.kinds.map((e: any) => transactionKindFromJSON(e)) : [],
+      windowSeconds: isSet(object.windowSeconds)
+        ? BigInt(object.windowSeconds)
+        : isSet(object.window_seconds)
+        ? BigInt(object.window_seconds)
+        : 0n,
+      maxAmount: isSet(object.maxAmount)
+        ? BigInt(object.maxAmount)
+        : isSet(object.max_amount)
+        ? BigInt(object.max_amount)
+        : undefined,
+      maxCount: isSet(object.maxCount)
+        ? BigInt(object.maxCount)
+        : isSet(object.max_count)
+        ? BigInt(object.max_count)
+        : undefined,
+    };
+  },
+
+  toJSON(message: VelocityLimit): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.direction !== 0) {
+      obj.direction = velocityDirectionToJSON(message.direction);
+    }
+    if (message.kinds?.length) {
+      obj.kinds = message.kinds.map((e) => transactionKindToJSON(e));
+    }
+    if (message.windowSeconds !== 0n) {
+      obj.windowSeconds = message.windowSeconds.toString();
+    }
+    if (message.maxAmount !== undefined) {
+      obj.maxAmount = message.maxAmount.toString();
+    }
+    if (message.maxCount !== undefined) {
+      obj.maxCount = message.maxCount.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<VelocityLimit>, I>>(base?: I): VelocityLimit {
+    return VelocityLimit.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VelocityLimit>, I>>(object: I): VelocityLimit {
+    const message = createBaseVelocityLimit();
+    message.name = object.name ?? "";
+    message.direction = object.direction ?? 0;
+    message.kinds = object.kinds?.map((e) => e) || [];
+    message.windowSeconds = (object.windowSeconds !== undefined && object.windowSeconds !== null)
+      ? BigInt(object.windowSeconds)
+      : 0n;
+    message.maxAmount = (object.maxAmount !== undefined && object.maxAmount !== null)
+      ? BigInt(object.maxAmount)
+      : undefined;
+    message.maxCount = (object.maxCount !== undefined && object.maxCount !== null)
+      ? BigInt(object.maxCount)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseLimits(): Limits {
+  return { minBalance: undefined, maxBalance: undefined, velocity: [] };
+}
+
+export const Limits: MessageFns<Limits> = {
+  encode(message: Limits, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.minBalance !== undefined) {
+      if (BigInt.asIntN(64, message.minBalance) !== message.minBalance) {
+        throw new globalThis.Error("value provided for field message.minBalance of type int64 too large");
+      }
+      writer.uint32(8).int64(message.minBalance);
+    }
+    if (message.maxBalance !== undefined) {
+      if (BigInt.asIntN(64, message.maxBalance) !== message.maxBalance) {
+        throw new globalThis.Error("value provided for field message.maxBalance of type int64 too large");
+      }
+      writer.uint32(16).int64(message.maxBalance);
+    }
+    for (const v of message.velocity) {
+      VelocityLimit.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Limits {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLimits();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.minBalance = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxBalance = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.velocity.push(VelocityLimit.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Limits {
+    return {
+      minBalance: isSet(object.minBalance)
+        ? BigInt(object.minBalance)
+        : isSet(object.min_balance)
+        ? BigInt(object.min_balance)
+        : undefined,
+      maxBalance: isSet(object.maxBalance)
+        ? BigInt(object.maxBalance)
+        : isSet(object.max_balance)
+        ? BigInt(object.max_balance)
+        : undefined,
+      velocity: globalThis.Array.isArray(object?.velocity)
+        ? object.velocity.map((e: any) => VelocityLimit.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: Limits): unknown {
+    const obj: any = {};
+    if (message.minBalance !== undefined) {
+      obj.minBalance = message.minBalance.toString();
+    }
+    if (message.maxBalance !== undefined) {
+      obj.maxBalance = message.maxBalance.toString();
+    }
+    if (message.velocity?.length) {
+      obj.velocity = message.velocity.map((e) => VelocityLimit.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Limits>, I>>(base?: I): Limits {
+    return Limits.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Limits>, I>>(object: I): Limits {
+    const message = createBaseLimits();
+    message.minBalance = (object.minBalance !== undefined && object.minBalance !== null)
+      ? BigInt(object.minBalance)
+      : undefined;
+    message.maxBalance = (object.maxBalance !== undefined && object.maxBalance !== null)
+      ? BigInt(object.maxBalance)
+      : undefined;
+    message.velocity = object.velocity?.map((e) => VelocityLimit.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSetLimitsRequest(): SetLimitsRequest {
+  return { requestId: "", account: undefined, limits: undefined, reason: "" };
+}
+
+export const SetLimitsRequest: MessageFns<SetLimitsRequest> = {
+  encode(message: SetLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    switch (message.account?.$case) {
+      case "walletId":
+        writer.uint32(18).string(message.account.value);
+        break;
+      case "systemAccount":
+        SystemAccountName.encode(message.account.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    if (message.limits !== undefined) {
+      Limits.encode(message.limits, writer.uint32(34).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetLimitsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetLimitsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.account = { $case: "walletId", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.account = { $case: "systemAccount", value: SystemAccountName.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.limits = Limits.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetLimitsRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      account: isSet(object.walletId)
+        ? { $case: "walletId", value: globalThis.String(object.walletId) }
+        : isSet(object.wallet_id)
+        ? { $case: "walletId", value: globalThis.String(object.wallet_id) }
+        : isSet(object.systemAccount)
+        ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.systemAccount) }
+        : isSet(object.system_account)
+        ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.system_account) }
+        : undefined,
+      limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: SetLimitsRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.account?.$case === "walletId") {
+      obj.walletId = message.account.value;
+    } else if (message.account?.$case === "systemAccount") {
+      obj.systemAccount = SystemAccountName.toJSON(message.account.value);
+    }
+    if (message.limits !== undefined) {
+      obj.limits = Limits.toJSON(message.limits);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetLimitsRequest>, I>>(base?: I): SetLimitsRequest {
+    return SetLimitsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetLimitsRequest>, I>>(object: I): SetLimitsRequest {
+    const message = createBaseSetLimitsRequest();
+    message.requestId = object.requestId ?? "";
+    switch (object.account?.$case) {
+      case "walletId": {
+        if (object.account?.value !== undefined && object.account?.value !== null) {
+          message.account = { $case: "walletId", value: object.account.value };
+        }
+        break;
+      }
+      case "systemAccount": {
+        if (object.account?.value !== undefined && object.account?.value !== null) {
+          message.account = { $case: "systemAccount", value: SystemAccountName.fromPartial(object.account.value) };
+        }
+        break;
+      }
+    }
+    message.limits = (object.limits !== undefined && object.limits !== null)
+      ? Limits.fromPartial(object.limits)
+      : undefined;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseSetLimitsResponse(): SetLimitsResponse {
+  return { limits: undefined, replayed: false };
+}
+
+export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
+  encode(message: SetLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limits !== undefined) {
+      Limits.encode(message.limits, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetLimitsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetLimitsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.limits = Limits.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetLimitsResponse {
+    return {
+      limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: SetLimitsResponse): unknown {
+    const obj: any = {};
+    if (message.limits !== undefined) {
+      obj.limits = Limits.toJSON(message.limits);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetLimitsResponse>, I>>(base?: I): SetLimitsResponse {
+    return SetLimitsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetLimitsResponse>, I>>(object: I): SetLimitsResponse {
+    const message = createBaseSetLimitsResponse();
+    message.limits = (object.limits !== undefined && object.limits !== null)
+      ? Limits.fromPartial(object.limits)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseGetLimitsRequest(): GetLimitsRequest {
+  return { account: undefined };
+}
+
+export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
+  encode(message: GetLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.account?.$case) {
+      case "walletId":
+        writer.uint32(10).string(message.account.value);
+        break;
+      case "systemAccount":
+        SystemAccountName.encode(message.account.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetLimitsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetLimitsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.account = { $case: "walletId", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.account = { $case: "systemAccount", value: SystemAccountName.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetLimitsRequest {
+    return {
+      account: isSet(object.walletId)
+        ? { $case: "walletId", value: globalThis.String(object.walletId) }
+        : isSet(object.wallet_id)
+        ? { $case: "walletId", value: globalThis.String(object.wallet_id) }
+        : isSet(object.systemAccount)
+        ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.systemAccount) }
+        : isSet(object.system_account)
+        ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.system_account) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: GetLimitsRequest): unknown {
+    const obj: any = {};
+    if (message.account?.$case === "walletId") {
+      obj.walletId = message.account.value;
+    } else if (message.account?.$case === "systemAccount") {
+      obj.systemAccount = SystemAccountName.toJSON(message.account.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetLimitsRequest>, I>>(base?: I): GetLimitsRequest {
+    return GetLimitsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetLimitsRequest>, I>>(object: I): GetLimitsRequest {
+    const message = createBaseGetLimitsRequest();
+    switch (object.account?.$case) {
+      case "walletId": {
+        if (object.account?.value !== undefined && object.account?.value !== null) {
+          message.account = { $case: "walletId", value: object.account.value };
+        }
+        break;
+      }
+      case "systemAccount": {
+        if (object.account?.value !== undefined && object.account?.value !== null) {
+          message.account = { $case: "systemAccount", value: SystemAccountName.fromPartial(object.account.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseGetLimitsResponse(): GetLimitsResponse {
+  return { limits: undefined, usage: [] };
+}
+
+export const GetLimitsResponse: MessageFns<GetLimitsResponse> = {
+  encode(message: GetLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limits !== undefined) {
+      Limits.encode(message.limits, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.usage) {
+      VelocityUsage.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetLimitsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetLimitsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.limits = Limits.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.usage.push(VelocityUsage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetLimitsResponse {
+    return {
+      limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
+      usage: globalThis.Array.isArray(object?.usage) ? object.usage.map((e: any) => VelocityUsage.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: GetLimitsResponse): unknown {
+    const obj: any = {};
+    if (message.limits !== undefined) {
+      obj.limits = Limits.toJSON(message.limits);
+    }
+    if (message.usage?.length) {
+      obj.usage = message.usage.map((e) => VelocityUsage.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetLimitsResponse>, I>>(base?: I): GetLimitsResponse {
+    return GetLimitsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetLimitsResponse>, I>>(object: I): GetLimitsResponse {
+    const message = createBaseGetLimitsResponse();
+    message.limits = (object.limits !== undefined && object.limits !== null)
+      ? Limits.fromPartial(object.limits)
+      : undefined;
+    message.usage = object.usage?.map((e) => VelocityUsage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseVelocityUsage(): VelocityUsage {
+  return { name: "", amount: 0n, count: 0n };
+}
+
+export const VelocityUsage: MessageFns<VelocityUsage> = {
+  encode(message: VelocityUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.amount !== 0n) {
+      if (BigInt.asIntN(64, message.amount) !== message.amount) {
+        throw new globalThis.Error("value provided for field message.amount of type int64 too large");
+      }
+      writer.uint32(16).int64(message.amount);
+    }
+    if (message.count !== 0n) {
+      if (BigInt.asIntN(64, message.count) !== message.count) {
+        throw new globalThis.Error("value provided for field message.count of type int64 too large");
+      }
+      writer.uint32(24).int64(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VelocityUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVelocityUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.amount = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.count = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): VelocityUsage {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      amount: isSet(object.amount) ? BigInt(object.amount) : 0n,
+      count: isSet(object.count) ? BigInt(object.count) : 0n,
+    };
+  },
+
+  toJSON(message: VelocityUsage): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.amount !== 0n) {
+      obj.amount = message.amount.toString();
+    }
+    if (message.count !== 0n) {
+      obj.count = message.count.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<VelocityUsage>, I>>(base?: I): VelocityUsage {
+    return VelocityUsage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VelocityUsage>, I>>(object: I): VelocityUsage {
+    const message = createBaseVelocityUsage();
+    message.name = object.name ?? "";
+    message.amount = (object.amount !== undefined && object.amount !== null) ? BigInt(object.amount) : 0n;
+    message.count = (object.count !== undefined && object.count !== null) ? BigInt(object.count) : 0n;
+    return message;
+  },
+};
+
+function createBaseSetDefaultLimitsRequest(): SetDefaultLimitsRequest {
+  return { requestId: "", currencyCode: "", limits: undefined, reason: "" };
+}
+
+export const SetDefaultLimitsRequest: MessageFns<SetDefaultLimitsRequest> = {
+  encode(message: SetDefaultLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.currencyCode !== "") {
+      writer.uint32(18).string(message.currencyCode);
+    }
+    if (message.limits !== undefined) {
+      Limits.encode(message.limits, writer.uint32(26).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetDefaultLimitsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetDefaultLimitsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.currencyCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.limits = Limits.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetDefaultLimitsRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      currencyCode: isSet(object.currencyCode)
+        ? globalThis.String(object.currencyCode)
+        : isSet(object.currency_code)
+        ? globalThis.String(object.currency_code)
+        : "",
+      limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: SetDefaultLimitsRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.currencyCode !== "") {
+      obj.currencyCode = message.currencyCode;
+    }
+    if (message.limits !== undefined) {
+      obj.limits = Limits.toJSON(message.limits);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetDefaultLimitsRequest>, I>>(base?: I): SetDefaultLimitsRequest {
+    return SetDefaultLimitsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetDefaultLimitsRequest>, I>>(object: I): SetDefaultLimitsRequest {
+    const message = createBaseSetDefaultLimitsRequest();
+    message.requestId = object.requestId ?? "";
+    message.currencyCode = object.currencyCode ?? "";
+    message.limits = (object.limits !== undefined && object.limits !== null)
+      ? Limits.fromPartial(object.limits)
+      : undefined;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseSetDefaultLimitsResponse(): SetDefaultLimitsResponse {
+  return { limits: undefined, replayed: false };
+}
+
+export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
+  encode(message: SetDefaultLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limits !== undefined) {
+      Limits.encode(message.limits, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetDefaultLimitsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetDefaultLimitsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.limits = Limits.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetDefaultLimitsResponse {
+    return {
+      limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: SetDefaultLimitsResponse): unknown {
+    const obj: any = {};
+    if (message.limits !== undefined) {
+      obj.limits = Limits.toJSON(message.limits);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetDefaultLimitsResponse>, I>>(base?: I): SetDefaultLimitsResponse {
+    return SetDefaultLimitsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetDefaultLimitsResponse>, I>>(object: I): SetDefaultLimitsResponse {
+    const message = createBaseSetDefaultLimitsResponse();
+    message.limits = (object.limits !== undefined && object.limits !== null)
+      ? Limits.fromPartial(object.limits)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseGetDefaultLimitsRequest(): GetDefaultLimitsRequest {
+  return { currencyCode: "" };
+}
+
+export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
+  encode(message: GetDefaultLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.currencyCode !== "") {
+      writer.uint32(10).string(message.currencyCode);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetDefaultLimitsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetDefaultLimitsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.currencyCode = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetDefaultLimitsRequest {
+    return {
+      currencyCode: isSet(object.currencyCode)
+        ? globalThis.String(object.currencyCode)
+        : isSet(object.currency_code)
+        ? globalThis.String(object.currency_code)
+        : "",
+    };
+  },
+
+  toJSON(message: GetDefaultLimitsRequest): unknown {
+    const obj: any = {};
+    if (message.currencyCode !== "") {
+      obj.currencyCode = message.currencyCode;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetDefaultLimitsRequest>, I>>(base?: I): GetDefaultLimitsRequest {
+    return GetDefaultLimitsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetDefaultLimitsRequest>, I>>(object: I): GetDefaultLimitsRequest {
+    const message = createBaseGetDefaultLimitsRequest();
+    message.currencyCode = object.currencyCode ?? "";
+    return message;
+  },
+};
+
+function createBaseGetDefaultLimitsResponse(): GetDefaultLimitsResponse {
+  return { limits: undefined };
+}
+
+export const GetDefaultLimitsResponse: MessageFns<GetDefaultLimitsResponse> = {
+  encode(message: GetDefaultLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limits !== undefined) {
+      Limits.encode(message.limits, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetDefaultLimitsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetDefaultLimitsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.limits = Limits.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetDefaultLimitsResponse {
+    return { limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined };
+  },
+
+  toJSON(message: GetDefaultLimitsResponse): unknown {
+    const obj: any = {};
+    if (message.limits !== undefined) {
+      obj.limits = Limits.toJSON(message.limits);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetDefaultLimitsResponse>, I>>(base?: I): GetDefaultLimitsResponse {
+    return GetDefaultLimitsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetDefaultLimitsResponse>, I>>(object: I): GetDefaultLimitsResponse {
+    const message = createBaseGetDefaultLimitsResponse();
+    message.limits = (object.limits !== undefined && object.limits !== null)
+      ? Limits.fromPartial(object.limits)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListLimitChangesRequest(): ListLimitChangesRequest {
+  return { of: undefined, pageSize: 0, pageToken: "" };
+}
+
+export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
+  encode(message: ListLimitChangesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.of?.$case) {
+      case "walletId":
+        writer.uint32(10).string(message.of.value);
+        break;
+      case "systemAccount":
+        SystemAccountName.encode(message.of.value, writer.uint32(18).fork()).join();
+        break;
+      case "defaultsOfCurrencyCode":
+        writer.uint32(26).string(message.of.value);
+        break;
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(32).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(42).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListLimitChangesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListLimitChangesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.of = { $case: "walletId", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.of = { $case: "systemAccount", value: SystemAccountName.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.of = { $case: "defaultsOfCurrencyCode", value: reader.string() };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListLimitChangesRequest {
+    return {
+      of: isSet(object.walletId)
+        ? { $case: "walletId", value: globalThis.String(object.walletId) }
+        : isSet(object.wallet_id)
+        ? { $case: "walletId", value: globalThis.String(object.wallet_id) }
+        : isSet(object.systemAccount)
+        ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.systemAccount) }
+        : isSet(object.system_account)
+        ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.system_account) }
+        : isSet(object.defaultsOfCurrencyCode)
+        ? { $case: "defaultsOfCurrencyCode", value: globalThis.String(object.defaultsOfCurrencyCode) }
+        : isSet(object.defaults_of_currency_code)
+        ? { $case: "defaultsOfCurrencyCode", value: globalThis.String(object.defaults_of_currency_code) }
+        : undefined,
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListLimitChangesRequest): unknown {
+    const obj: any = {};
+    if (message.of?.$case === "walletId") {
+      obj.walletId = message.of.value;
+    } else if (message.of?.$case === "systemAccount") {
+      obj.systemAccount = SystemAccountName.toJSON(message.of.value);
+    } else if (message.of?.$case === "defaultsOfCurrencyCode") {
+      obj.defaultsOfCurrencyCode = message.of.value;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListLimitChangesRequest>, I>>(base?: I): ListLimitChangesRequest {
+    return ListLimitChangesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListLimitChangesRequest>, I>>(object: I): ListLimitChangesRequest {
+    const message = createBaseListLimitChangesRequest();
+    switch (object.of?.$case) {
+      case "walletId": {
+        if (object.of?.value !== undefined && object.of?.value !== null) {
+          message.of = { $case: "walletId", value: object.of.value };
+        }
+        break;
+      }
+      case "systemAccount": {
+        if (object.of?.value !== undefined && object.of?.value !== null) {
+          message.of = { $case: "systemAccount", value: SystemAccountName.fromPartial(object.of.value) };
+        }
+        break;
+      }
+      case "defaultsOfCurrencyCode": {
+        if (object.of?.value !== undefined && object.of?.value !== null) {
+          message.of = { $case: "defaultsOfCurrencyCode", value: object.of.value };
+        }
+        break;
+      }
+    }
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListLimitChangesResponse(): ListLimitChangesResponse {
+  return { changes: [], nextPageToken: "" };
+}
+
+export const ListLimitChangesResponse: MessageFns<ListLimitChangesResponse> = {
+  encode(message: ListLimitChangesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.changes) {
+      LimitChange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListLimitChangesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListLimitChangesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changes.push(LimitChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListLimitChangesResponse {
+    return {
+      changes: globalThis.Array.isArray(object?.changes) ? object.changes.map((e: any) => LimitChange.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListLimitChangesResponse): unknown {
+    const obj: any = {};
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => LimitChange.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListLimitChangesResponse>, I>>(base?: I): ListLimitChangesResponse {
+    return ListLimitChangesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListLimitChangesResponse>, I>>(object: I): ListLimitChangesResponse {
+    const message = createBaseListLimitChangesResponse();
+    message.changes = object.changes?.map((e) => LimitChange.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseLimitChange(): LimitChange {
+  return { id: "", caller: "", reason: "", limits: undefined, createTime: undefined };
+}
+
+export const LimitChange: MessageFns<LimitChange> = {
+  encode(message: LimitChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.caller !== "") {
+      writer.uint32(18).string(message.caller);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.limits !== undefined) {
+      Limits.encode(message.limits, writer.uint32(34).fork()).join();
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(message.createTime, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LimitChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLimitChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.limits = Limits.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.createTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LimitChange {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: LimitChange): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.limits !== undefined) {
+      obj.limits = Limits.toJSON(message.limits);
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = fromTimestamp(message.createTime).toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LimitChange>, I>>(base?: I): LimitChange {
+    return LimitChange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LimitChange>, I>>(object: I): LimitChange {
+    const message = createBaseLimitChange();
+    message.id = object.id ?? "";
+    message.caller = object.caller ?? "";
+    message.reason = object.reason ?? "";
+    message.limits = (object.limits !== undefined && object.limits !== null)
+      ? Limits.fromPartial(object.limits)
+      : undefined;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRate(): Rate {
+  return {
+    id: "",
+    sourceCurrencyCode: "",
+    targetCurrencyCode: "",
+    rate: "",
+    validFrom: undefined,
+    validUntil: undefined,
+    createTime: undefined,
+  };
+}
+
+export const Rate: MessageFns<Rate> = {
+  encode(message: Rate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.sourceCurrencyCode !== "") {
+      writer.uint32(18).string(message.sourceCurrencyCode);
+    }
+    if (message.targetCurrencyCode !== "") {
+      writer.uint32(26).string(message.targetCurrencyCode);
+    }
+    if (message.rate !== "") {
+      writer.uint32(34).string(message.rate);
+    }
+    if (message.validFrom !== undefined) {
+      Timestamp.encode(message.validFrom, writer.uint32(42).fork()).join();
+    }
+    if (message.validUntil !== undefined) {
+      Timestamp.encode(message.validUntil, writer.uint32(50).fork()).join();
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(message.createTime, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Rate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sourceCurrencyCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.targetCurrencyCode = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rate = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.validFrom = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.validUntil = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.createTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Rate {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      sourceCurrencyCode: isSet(object.sourceCurrencyCode)
+        ? globalThis.String(object.sourceCurrencyCode)
+        : isSet(object.source_currency_code)
+        ? globalThis.String(object.source_currency_code)
+        : "",
+      targetCurrencyCode: isSet(object.targetCurrencyCode)
+        ? globalThis.String(object.targetCurrencyCode)
+        : isSet(object.target_currency_code)
+        ? globalThis.String(object.target_currency_code)
+        : "",
+      rate: isSet(object.rate) ? globalThis.String(object.rate) : "",
+      validFrom: isSet(object.validFrom)
+        ? fromJsonTimestamp(object.validFrom)
+        : isSet(object.valid_from)
+        ? fromJsonTimestamp(object.valid_from)
+        : undefined,
+      validUntil: isSet(object.validUntil)
+        ? fromJsonTimestamp(object.validUntil)
+        : isSet(object.valid_until)
+        ? fromJsonTimestamp(object.valid_until)
+        : undefined,
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: Rate): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.sourceCurrencyCode !== "") {
+      obj.sourceCurrencyCode = message.sourceCurrencyCode;
+    }
+    if (message.targetCurrencyCode !== "") {
+      obj.targetCurrencyCode = message.targetCurrencyCode;
+    }
+    if (message.rate !== "") {
+      obj.rate = message.rate;
+    }
+    if (message.validFrom !== undefined) {
+      obj.validFrom = fromTimestamp(message.validFrom).toISOString();
+    }
+    if (message.validUntil !== undefined) {
+      obj.validUntil = fromTimestamp(message.validUntil).toISOString();
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = fromTimestamp(message.createTime).toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Rate>, I>>(base?: I): Rate {
+    return Rate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Rate>, I>>(object: I): Rate {
+    const message = createBaseRate();
+    message.id = object.id ?? "";
+    message.sourceCurrencyCode = object.sourceCurrencyCode ?? "";
+    message.targetCurrencyCode = object.targetCurrencyCode ?? "";
+    message.rate = object.rate ?? "";
+    message.validFrom = (object.validFrom !== undefined && object.validFrom !== null)
+      ? Timestamp.fromPartial(object.validFrom)
+      : undefined;
+    message.validUntil = (object.validUntil !== undefined && object.validUntil !== null)
+      ? Timestamp.fromPartial(object.validUntil)
+      : undefined;
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSetRateRequest(): SetRateRequest {
+  return {
+    requestId: "",
+    sourceCurrencyCode: "",
+    targetCurrencyCode: "",
+    rate: "",
+    validFrom: undefined,
+    validUntil: undefined,
+  };
+}
+
+export const SetRateRequest: MessageFns<SetRateRequest> = {
+  encode(message: SetRateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.sourceCurrencyCode !== "") {
+      writer.uint32(18).string(message.sourceCurrencyCode);
+    }
+    if (message.targetCurrencyCode !== "") {
+      writer.uint32(26).string(message.targetCurrencyCode);
+    }
+    if (message.rate !== "") {
+      writer.uint32(34).string(message.rate);
+    }
+    if (message.validFrom !== undefined) {
+      Timestamp.encode(message.validFrom, writer.uint32(42).fork()).join();
+    }
+    if (message.validUntil !== undefined) {
+      Timestamp.encode(message.validUntil, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetRateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetRateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sourceCurrencyCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.targetCurrencyCode = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rate = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.validFrom = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.validUntil = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetRateRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      sourceCurrencyCode: isSet(object.sourceCurrencyCode)
+        ? globalThis.String(object.sourceCurrencyCode)
+        : isSet(object.source_currency_code)
+        ? globalThis.String(object.source_currency_code)
+        : "",
+      targetCurrencyCode: isSet(object.targetCurrencyCode)
+        ? globalThis.String(object.targetCurrencyCode)
+        : isSet(object.target_currency_code)
+        ? globalThis.String(object.target_currency_code)
+        : "",
+      rate: isSet(object.rate) ? globalThis.String(object.rate) : "",
+      validFrom: isSet(object.validFrom)
+        ? fromJsonTimestamp(object.validFrom)
+        : isSet(object.valid_from)
+        ? fromJsonTimestamp(object.valid_from)
+        : undefined,
+      validUntil: isSet(object.validUntil)
+        ? fromJsonTimestamp(object.validUntil)
+        : isSet(object.valid_until)
+        ? fromJsonTimestamp(object.valid_until)
+        : undefined,
+    };
+  },
+
+  toJSON(message: SetRateRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.sourceCurrencyCode !== "") {
+      obj.sourceCurrencyCode = message.sourceCurrencyCode;
+    }
+    if (message.targetCurrencyCode !== "") {
+      obj.targetCurrencyCode = message.targetCurrencyCode;
+    }
+    if (message.rate !== "") {
+      obj.rate = message.rate;
+    }
+    if (message.validFrom !== undefined) {
+      obj.validFrom = fromTimestamp(message.validFrom).toISOString();
+    }
+    if (message.validUntil !== undefined) {
+      obj.validUntil = fromTimestamp(message.validUntil).toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetRateRequest>, I>>(base?: I): SetRateRequest {
+    return SetRateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetRateRequest>, I>>(object: I): SetRateRequest {
+    const message = createBaseSetRateRequest();
+    message.requestId = object.requestId ?? "";
+    message.sourceCurrencyCode = object.sourceCurrencyCode ?? "";
+    message.targetCurrencyCode = object.targetCurrencyCode ?? "";
+    message.rate = object.rate ?? "";
+    message.validFrom = (object.validFrom !== undefined && object.validFrom !== null)
+      ? Timestamp.fromPartial(object.validFrom)
+      : undefined;
+    message.validUntil = (object.validUntil !== undefined && object.validUntil !== null)
+      ? Timestamp.fromPartial(object.validUntil)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSetRateResponse(): SetRateResponse {
+  return { rate: undefined, replayed: false };
+}
+
+export const SetRateResponse: MessageFns<SetRateResponse> = {
+  encode(message: SetRateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rate !== undefined) {
+      Rate.encode(message.rate, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetRateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetRateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rate = Rate.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetRateResponse {
+    return {
+      rate: isSet(object.rate) ? Rate.fromJSON(object.rate) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: SetRateResponse): unknown {
+    const obj: any = {};
+    if (message.rate !== undefined) {
+      obj.rate = Rate.toJSON(message.rate);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetRateResponse>, I>>(base?: I): SetRateResponse {
+    return SetRateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetRateResponse>, I>>(object: I): SetRateResponse {
+    const message = createBaseSetRateResponse();
+    message.rate = (object.rate !== undefined && object.rate !== null) ? Rate.fromPartial(object.rate) : undefined;
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseGetRateRequest(): GetRateRequest {
+  return { sourceCurrencyCode: "", targetCurrencyCode: "", atTime: undefined };
+}
+
+export const GetRateRequest: MessageFns<GetRateRequest> = {
+  encode(message: GetRateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceCurrencyCode !== "") {
+      writer.uint32(10).string(message.sourceCurrencyCode);
+    }
+    if (message.targetCurrencyCode !== "") {
+      writer.uint32(18).string(message.targetCurrencyCode);
+    }
+    if (message.atTime !== undefined) {
+      Timestamp.encode(message.atTime, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sourceCurrencyCode = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.targetCurrencyCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.atTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetRateRequest {
+    return {
+      sourceCurrencyCode: isSet(object.sourceCurrencyCode)
+        ? globalThis.String(object.sourceCurrencyCode)
+        : isSet(object.source_currency_code)
+        ? globalThis.String(object.source_currency_code)
+        : "",
+      targetCurrencyCode: isSet(object.targetCurrencyCode)
+        ? globalThis.String(object.targetCurrencyCode)
+        : isSet(object.target_currency_code)
+        ? globalThis.String(object.target_currency_code)
+        : "",
+      atTime: isSet(object.atTime)
+        ? fromJsonTimestamp(object.atTime)
+        : isSet(object.at_time)
+        ? fromJsonTimestamp(object.at_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: GetRateRequest): unknown {
+    const obj: any = {};
+    if (message.sourceCurrencyCode !== "") {
+      obj.sourceCurrencyCode = message.sourceCurrencyCode;
+    }
+    if (message.targetCurrencyCode !== "") {
+      obj.targetCurrencyCode = message.targetCurrencyCode;
+    }
+    if (message.atTime !== undefined) {
+      obj.atTime = fromTimestamp(message.atTime).toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetRateRequest>, I>>(base?: I): GetRateRequest {
+    return GetRateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetRateRequest>, I>>(object: I): GetRateRequest {
+    const message = createBaseGetRateRequest();
+    message.sourceCurrencyCode = object.sourceCurrencyCode ?? "";
+    message.targetCurrencyCode = object.targetCurrencyCode ?? "";
+    message.atTime = (object.atTime !== undefined && object.atTime !== null)
+      ? Timestamp.fromPartial(object.atTime)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetRateResponse(): GetRateResponse {
+  return { rate: undefined };
+}
+
+export const GetRateResponse: MessageFns<GetRateResponse> = {
+  encode(message: GetRateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rate !== undefined) {
+      Rate.encode(message.rate, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetRateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetRateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rate = Rate.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetRateResponse {
+    return { rate: isSet(object.rate) ? Rate.fromJSON(object.rate) : undefined };
+  },
+
+  toJSON(message: GetRateResponse): unknown {
+    const obj: any = {};
+    if (message.rate !== undefined) {
+      obj.rate = Rate.toJSON(message.rate);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetRateResponse>, I>>(base?: I): GetRateResponse {
+    return GetRateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetRateResponse>, I>>(object: I): GetRateResponse {
+    const message = createBaseGetRateResponse();
+    message.rate = (object.rate !== undefined && object.rate !== null) ? Rate.fromPartial(object.rate) : undefined;
+    return message;
+  },
+};
+
+function createBaseListRatesRequest(): ListRatesRequest {
+  return { sourceCurrencyCode: "", targetCurrencyCode: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListRatesRequest: MessageFns<ListRatesRequest> = {
+  encode(message: ListRatesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceCurrencyCode !== "") {
+      writer.uint32(10).string(message.sourceCurrencyCode);
+    }
+    if (message.targetCurrencyCode !== "") {
+      writer.uint32(18).string(message.targetCurrencyCode);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(24).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(34).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRatesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRatesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sourceCurrencyCode = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.targetCurrencyCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListRatesRequest {
+    return {
+      sourceCurrencyCode: isSet(object.sourceCurrencyCode)
+        ? globalThis.String(object.sourceCurrencyCode)
+        : isSet(object.source_currency_code)
+        ? globalThis.String(object.source_currency_code)
+        : "",
+      targetCurrencyCode: isSet(object.targetCurrencyCode)
+        ? globalThis.String(object.targetCurrencyCode)
+        : isSet(object.target_currency_code)
+        ? globalThis.String(object.target_currency_code)
+        : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListRatesRequest): unknown {
+    const obj: any = {};
+    if (message.sourceCurrencyCode !== "") {
+      obj.sourceCurrencyCode = message.sourceCurrencyCode;
+    }
+    if (message.targetCurrencyCode !== "") {
+      obj.targetCurrencyCode = message.targetCurrencyCode;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListRatesRequest>, I>>(base?: I): ListRatesRequest {
+    return ListRatesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListRatesRequest>, I>>(object: I): ListRatesRequest {
+    const message = createBaseListRatesRequest();
+    message.sourceCurrencyCode = object.sourceCurrencyCode ?? "";
+    message.targetCurrencyCode = object.targetCurrencyCode ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListRatesResponse(): ListRatesResponse {
+  return { rates: [], nextPageToken: "" };
+}
+
+export const ListRatesResponse: MessageFns<ListRatesResponse> = {
+  encode(message: ListRatesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.rates) {
+      Rate.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRatesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRatesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rates.push(Rate.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListRatesResponse {
+    return {
+      rates: globalThis.Array.isArray(object?.rates) ? object.rates.map((e: any) => Rate.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListRatesResponse): unknown {
+    const obj: any = {};
+    if (message.rates?.length) {
+      obj.rates = message.rates.map((e) => Rate.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListRatesResponse>, I>>(base?: I): ListRatesResponse {
+    return ListRatesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListRatesResponse>, I>>(object: I): ListRatesResponse {
+    const message = createBaseListRatesResponse();
+    message.rates = object.rates?.map((e) => Rate.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 /** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
 export type LedgerServiceService = typeof LedgerServiceService;
 export const LedgerServiceService = {
@@ -2462,6 +5543,121 @@ export const LedgerServiceService = {
     responseSerialize: (value: CreateCurrencyResponse): Buffer =>
       Buffer.from(CreateCurrencyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateCurrencyResponse => CreateCurrencyResponse.decode(value),
+  },
+  /**
+   * Opens a system account of the operator's own in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * CURRENCY_NOT_FOUND, ACCOUNT_EXISTS.
+   */
+  createAccount: {
+    path: "/grey.ledger.v1.LedgerService/CreateAccount" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CreateAccountRequest): Buffer => Buffer.from(CreateAccountRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateAccountRequest => CreateAccountRequest.decode(value),
+    responseSerialize: (value: CreateAccountResponse): Buffer =>
+      Buffer.from(CreateAccountResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CreateAccountResponse => CreateAccountResponse.decode(value),
+  },
+  /**
+   * Sets all limits of a wallet or a system account; what is posted from then on obeys them. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
+   */
+  setLimits: {
+    path: "/grey.ledger.v1.LedgerService/SetLimits" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetLimitsRequest): Buffer => Buffer.from(SetLimitsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetLimitsRequest => SetLimitsRequest.decode(value),
+    responseSerialize: (value: SetLimitsResponse): Buffer => Buffer.from(SetLimitsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetLimitsResponse => SetLimitsResponse.decode(value),
+  },
+  /**
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
+   */
+  getLimits: {
+    path: "/grey.ledger.v1.LedgerService/GetLimits" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetLimitsRequest): Buffer => Buffer.from(GetLimitsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetLimitsRequest => GetLimitsRequest.decode(value),
+    responseSerialize: (value: GetLimitsResponse): Buffer => Buffer.from(GetLimitsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetLimitsResponse => GetLimitsResponse.decode(value),
+  },
+  /**
+   * Sets the limits that wallets of a currency get that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
+   */
+  setDefaultLimits: {
+    path: "/grey.ledger.v1.LedgerService/SetDefaultLimits" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetDefaultLimitsRequest): Buffer =>
+      Buffer.from(SetDefaultLimitsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetDefaultLimitsRequest => SetDefaultLimitsRequest.decode(value),
+    responseSerialize: (value: SetDefaultLimitsResponse): Buffer =>
+      Buffer.from(SetDefaultLimitsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetDefaultLimitsResponse => SetDefaultLimitsResponse.decode(value),
+  },
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  getDefaultLimits: {
+    path: "/grey.ledger.v1.LedgerService/GetDefaultLimits" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetDefaultLimitsRequest): Buffer =>
+      Buffer.from(GetDefaultLimitsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetDefaultLimitsRequest => GetDefaultLimitsRequest.decode(value),
+    responseSerialize: (value: GetDefaultLimitsResponse): Buffer =>
+      Buffer.from(GetDefaultLimitsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetDefaultLimitsResponse => GetDefaultLimitsResponse.decode(value),
+  },
+  /**
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
+   */
+  listLimitChanges: {
+    path: "/grey.ledger.v1.LedgerService/ListLimitChanges" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListLimitChangesRequest): Buffer =>
+      Buffer.from(ListLimitChangesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListLimitChangesRequest => ListLimitChangesRequest.decode(value),
+    responseSerialize: (value: ListLimitChangesResponse): Buffer =>
+      Buffer.from(ListLimitChangesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListLimitChangesResponse => ListLimitChangesResponse.decode(value),
+  },
+  /**
+   * Sets the rate between two currencies, from now or a later time on. Rates are never changed: the history stays. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
+   */
+  setRate: {
+    path: "/grey.ledger.v1.LedgerService/SetRate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetRateRequest): Buffer => Buffer.from(SetRateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetRateRequest => SetRateRequest.decode(value),
+    responseSerialize: (value: SetRateResponse): Buffer => Buffer.from(SetRateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetRateResponse => SetRateResponse.decode(value),
+  },
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  getRate: {
+    path: "/grey.ledger.v1.LedgerService/GetRate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRateRequest): Buffer => Buffer.from(GetRateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRateRequest => GetRateRequest.decode(value),
+    responseSerialize: (value: GetRateResponse): Buffer => Buffer.from(GetRateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetRateResponse => GetRateResponse.decode(value),
+  },
+  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  listRates: {
+    path: "/grey.ledger.v1.LedgerService/ListRates" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRatesRequest): Buffer => Buffer.from(ListRatesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRatesRequest => ListRatesRequest.decode(value),
+    responseSerialize: (value: ListRatesResponse): Buffer => Buffer.from(ListRatesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListRatesResponse => ListRatesResponse.decode(value),
   },
   /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
   getAccount: {
@@ -2515,6 +5711,42 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
   listCurrencies: handleUnaryCall<ListCurrenciesRequest, ListCurrenciesResponse>;
   /** Registers a custom currency and opens its system accounts. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_EXISTS. */
   createCurrency: handleUnaryCall<CreateCurrencyRequest, CreateCurrencyResponse>;
+  /**
+   * Opens a system account of the operator's own in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * CURRENCY_NOT_FOUND, ACCOUNT_EXISTS.
+   */
+  createAccount: handleUnaryCall<CreateAccountRequest, CreateAccountResponse>;
+  /**
+   * Sets all limits of a wallet or a system account; what is posted from then on obeys them. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
+   */
+  setLimits: handleUnaryCall<SetLimitsRequest, SetLimitsResponse>;
+  /**
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
+   */
+  getLimits: handleUnaryCall<GetLimitsRequest, GetLimitsResponse>;
+  /**
+   * Sets the limits that wallets of a currency get that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
+   */
+  setDefaultLimits: handleUnaryCall<SetDefaultLimitsRequest, SetDefaultLimitsResponse>;
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  getDefaultLimits: handleUnaryCall<GetDefaultLimitsRequest, GetDefaultLimitsResponse>;
+  /**
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
+   */
+  listLimitChanges: handleUnaryCall<ListLimitChangesRequest, ListLimitChangesResponse>;
+  /**
+   * Sets the rate between two currencies, from now or a later time on. Rates are never changed: the history stays. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
+   */
+  setRate: handleUnaryCall<SetRateRequest, SetRateResponse>;
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  getRate: handleUnaryCall<GetRateRequest, GetRateResponse>;
+  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  listRates: handleUnaryCall<ListRatesRequest, ListRatesResponse>;
   /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
   getAccount: handleUnaryCall<GetAccountRequest, GetAccountResponse>;
   /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
@@ -2557,6 +5789,168 @@ export interface LedgerServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateCurrencyResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Opens a system account of the operator's own in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * CURRENCY_NOT_FOUND, ACCOUNT_EXISTS.
+   */
+  createAccount(
+    request: CreateAccountRequest,
+    callback: (error: ServiceError | null, response: CreateAccountResponse) => void,
+  ): ClientUnaryCall;
+  createAccount(
+    request: CreateAccountRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CreateAccountResponse) => void,
+  ): ClientUnaryCall;
+  createAccount(
+    request: CreateAccountRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CreateAccountResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sets all limits of a wallet or a system account; what is posted from then on obeys them. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
+   */
+  setLimits(
+    request: SetLimitsRequest,
+    callback: (error: ServiceError | null, response: SetLimitsResponse) => void,
+  ): ClientUnaryCall;
+  setLimits(
+    request: SetLimitsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetLimitsResponse) => void,
+  ): ClientUnaryCall;
+  setLimits(
+    request: SetLimitsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetLimitsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
+   */
+  getLimits(
+    request: GetLimitsRequest,
+    callback: (error: ServiceError | null, response: GetLimitsResponse) => void,
+  ): ClientUnaryCall;
+  getLimits(
+    request: GetLimitsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetLimitsResponse) => void,
+  ): ClientUnaryCall;
+  getLimits(
+    request: GetLimitsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetLimitsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sets the limits that wallets of a currency get that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
+   */
+  setDefaultLimits(
+    request: SetDefaultLimitsRequest,
+    callback: (error: ServiceError | null, response: SetDefaultLimitsResponse) => void,
+  ): ClientUnaryCall;
+  setDefaultLimits(
+    request: SetDefaultLimitsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetDefaultLimitsResponse) => void,
+  ): ClientUnaryCall;
+  setDefaultLimits(
+    request: SetDefaultLimitsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetDefaultLimitsResponse) => void,
+  ): ClientUnaryCall;
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  getDefaultLimits(
+    request: GetDefaultLimitsRequest,
+    callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
+  ): ClientUnaryCall;
+  getDefaultLimits(
+    request: GetDefaultLimitsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
+  ): ClientUnaryCall;
+  getDefaultLimits(
+    request: GetDefaultLimitsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
+   */
+  listLimitChanges(
+    request: ListLimitChangesRequest,
+    callback: (error: ServiceError | null, response: ListLimitChangesResponse) => void,
+  ): ClientUnaryCall;
+  listLimitChanges(
+    request: ListLimitChangesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListLimitChangesResponse) => void,
+  ): ClientUnaryCall;
+  listLimitChanges(
+    request: ListLimitChangesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListLimitChangesResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sets the rate between two currencies, from now or a later time on. Rates are never changed: the history stays. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
+   */
+  setRate(
+    request: SetRateRequest,
+    callback: (error: ServiceError | null, response: SetRateResponse) => void,
+  ): ClientUnaryCall;
+  setRate(
+    request: SetRateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetRateResponse) => void,
+  ): ClientUnaryCall;
+  setRate(
+    request: SetRateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetRateResponse) => void,
+  ): ClientUnaryCall;
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  getRate(
+    request: GetRateRequest,
+    callback: (error: ServiceError | null, response: GetRateResponse) => void,
+  ): ClientUnaryCall;
+  getRate(
+    request: GetRateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetRateResponse) => void,
+  ): ClientUnaryCall;
+  getRate(
+    request: GetRateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetRateResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  listRates(
+    request: ListRatesRequest,
+    callback: (error: ServiceError | null, response: ListRatesResponse) => void,
+  ): ClientUnaryCall;
+  listRates(
+    request: ListRatesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListRatesResponse) => void,
+  ): ClientUnaryCall;
+  listRates(
+    request: ListRatesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListRatesResponse) => void,
   ): ClientUnaryCall;
   /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
   getAccount(
@@ -2645,6 +6039,39 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 export type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function toTimestamp(date: Date): Timestamp {
+  const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
+  const nanos = (date.getTime() % 1_000) * 1_000_000;
+  return { seconds, nanos };
+}
+
+function fromTimestamp(t: Timestamp): Date {
+  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
+  millis += (t.nanos || 0) / 1_000_000;
+  return new globalThis.Date(millis);
+}
+
+const timestampFractionRegex = /:\d{2}\.\d+/;
+
+function fromJsonTimestamp(o: any): Timestamp {
+  if (o instanceof globalThis.Date) {
+    return toTimestamp(o);
+  } else if (typeof o === "string") {
+    // Date only keeps milliseconds, and parses longer fractions in an engine-specific way,
+    // so parse the fractional seconds ourselves and give Date only the whole seconds
+    const fraction = timestampFractionRegex.exec(o);
+    if (fraction === null) {
+      return toTimestamp(new globalThis.Date(o));
+    }
+    const fractionNanos = Number(fraction[0].slice(4, 13).padEnd(9, "0"));
+    const wholeSeconds = new globalThis.Date(o.replace(fraction[0], fraction[0].slice(0, 3)));
+    const timestamp = toTimestamp(new globalThis.Date(wholeSeconds.getTime() + Math.trunc(fractionNanos / 1_000_000)));
+    return { ...timestamp, nanos: (timestamp.nanos ?? 0) + (fractionNanos % 1_000_000) };
+  } else {
+    return Timestamp.fromJSON(o);
+  }
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

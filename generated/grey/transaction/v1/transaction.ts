@@ -40,6 +40,10 @@ export enum TransactionKind {
   HOLD_EXPIRY = 10,
   /** REVERSAL - A transaction that was undone, in full or in part. */
   REVERSAL = 11,
+  /** COMPOUND - Money that moved between many accounts at once. */
+  COMPOUND = 12,
+  /** EXCHANGE - Money of one currency that became money of another. */
+  EXCHANGE = 13,
   UNRECOGNIZED = -1,
 }
 
@@ -81,6 +85,12 @@ export function transactionKindFromJSON(object: any): TransactionKind {
     case 11:
     case "TRANSACTION_KIND_REVERSAL":
       return TransactionKind.REVERSAL;
+    case 12:
+    case "TRANSACTION_KIND_COMPOUND":
+      return TransactionKind.COMPOUND;
+    case 13:
+    case "TRANSACTION_KIND_EXCHANGE":
+      return TransactionKind.EXCHANGE;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -114,6 +124,10 @@ export function transactionKindToJSON(object: TransactionKind): string {
       return "TRANSACTION_KIND_HOLD_EXPIRY";
     case TransactionKind.REVERSAL:
       return "TRANSACTION_KIND_REVERSAL";
+    case TransactionKind.COMPOUND:
+      return "TRANSACTION_KIND_COMPOUND";
+    case TransactionKind.EXCHANGE:
+      return "TRANSACTION_KIND_EXCHANGE";
     case TransactionKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -201,6 +215,63 @@ export function entrySideToJSON(object: EntrySide): string {
     case EntrySide.CREDIT:
       return "ENTRY_SIDE_CREDIT";
     case EntrySide.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** Rounding says how an amount that falls between two minor units is rounded. */
+export enum Rounding {
+  /** UNSPECIFIED - As ROUNDING_HALF_EVEN. */
+  UNSPECIFIED = 0,
+  /** HALF_EVEN - To the nearest; from the middle to the even one. */
+  HALF_EVEN = 1,
+  /** HALF_UP - To the nearest; from the middle up. */
+  HALF_UP = 2,
+  /** DOWN - Down. */
+  DOWN = 3,
+  /** UP - Up. */
+  UP = 4,
+  UNRECOGNIZED = -1,
+}
+
+export function roundingFromJSON(object: any): Rounding {
+  switch (object) {
+    case 0:
+    case "ROUNDING_UNSPECIFIED":
+      return Rounding.UNSPECIFIED;
+    case 1:
+    case "ROUNDING_HALF_EVEN":
+      return Rounding.HALF_EVEN;
+    case 2:
+    case "ROUNDING_HALF_UP":
+      return Rounding.HALF_UP;
+    case 3:
+    case "ROUNDING_DOWN":
+      return Rounding.DOWN;
+    case 4:
+    case "ROUNDING_UP":
+      return Rounding.UP;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return Rounding.UNRECOGNIZED;
+  }
+}
+
+export function roundingToJSON(object: Rounding): string {
+  switch (object) {
+    case Rounding.UNSPECIFIED:
+      return "ROUNDING_UNSPECIFIED";
+    case Rounding.HALF_EVEN:
+      return "ROUNDING_HALF_EVEN";
+    case Rounding.HALF_UP:
+      return "ROUNDING_HALF_UP";
+    case Rounding.DOWN:
+      return "ROUNDING_DOWN";
+    case Rounding.UP:
+      return "ROUNDING_UP";
+    case Rounding.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
@@ -355,11 +426,17 @@ export interface Transaction {
   journalIndex: bigint;
   /** Why it was rejected; unspecified when it was posted. */
   reason: ErrorReason;
-  /** The account that is debited, or would have been. */
+  /** The account that is debited, or would have been; of one with many entries, that of the first debit. */
   debitAccountId: string;
-  /** The account that is credited, or would have been. Of a step of a hold: the account that it is for; empty for none. */
+  /**
+   * The account that is credited, or would have been; of one with many entries, that of the first credit, and of an exchange that of the
+   * wallet that receives. Of a step of a hold: the account that it is for; empty for none.
+   */
   creditAccountId: string;
-  /** The amount that was asked for. Of a release or an expiry: what was given free; of an extension: 0. */
+  /**
+   * The amount that was asked for. Of a release or an expiry: what was given free; of an extension: 0; of one with many entries: all
+   * debits of its first currency; of an exchange: what leaves the paying wallet.
+   */
   amount:
     | Money
     | undefined;
@@ -373,11 +450,53 @@ export interface Transaction {
     | undefined;
   /** The transactions that reversed it by now, the first first; told where `reversed` is. */
   reversalIds: string[];
+  /** The client's own name for it, as it was given; empty for none. */
+  externalReference: string;
+  /** What an exchange was made by; unset for anything else. */
+  exchange: ExchangeTerms | undefined;
 }
 
 export interface Transaction_MetadataEntry {
   key: string;
   value: string;
+}
+
+/** ExchangeTerms say what an exchange was made by. */
+export interface ExchangeTerms {
+  /** What left the paying wallet. */
+  sourceAmount:
+    | Money
+    | undefined;
+  /** What the other wallet received. */
+  targetAmount:
+    | Money
+    | undefined;
+  /**
+   * The rate: how many whole units of the target's currency one whole unit of the source's is, as a decimal number; empty when both
+   * amounts were given.
+   */
+  rate: string;
+  /** How the amount that was not given was rounded; unspecified when both were. */
+  rounding: Rounding;
+  /** The rate of the table that it was; empty when it was given with the request. */
+  rateId: string;
+}
+
+/** Leg is one debit or credit that a transaction is to have. */
+export interface Leg {
+  /** The account. */
+  account:
+    | //
+    /** A wallet. */
+    { $case: "walletId"; value: string }
+    | //
+    /** A system account of the amount's currency: 1 to 32 lower-case letters, digits and `_`, a letter first. */
+    { $case: "systemAccount"; value: string }
+    | undefined;
+  /** The side that it stands on. */
+  side: EntrySide;
+  /** How much: more than 0 minor units. */
+  amount: Money | undefined;
 }
 
 /** Hold is money of a wallet that is reserved, to be captured or released later. It ends once. */
@@ -607,6 +726,8 @@ function createBaseTransaction(): Transaction {
     reversesId: "",
     reversed: undefined,
     reversalIds: [],
+    externalReference: "",
+    exchange: undefined,
   };
 }
 
@@ -668,6 +789,12 @@ export const Transaction: MessageFns<Transaction> = {
     }
     for (const v of message.reversalIds) {
       writer.uint32(146).string(v!);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(154).string(message.externalReference);
+    }
+    if (message.exchange !== undefined) {
+      ExchangeTerms.encode(message.exchange, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -832,6 +959,22 @@ export const Transaction: MessageFns<Transaction> = {
             message.reversalIds.push(reader.string());
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.exchange = ExchangeTerms.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -913,6 +1056,12 @@ export const Transaction: MessageFns<Transaction> = {
         : globalThis.Array.isArray(object?.reversal_ids)
         ? object.reversal_ids.map((e: any) => globalThis.String(e))
         : [],
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
+      exchange: isSet(object.exchange) ? ExchangeTerms.fromJSON(object.exchange) : undefined,
     };
   },
 
@@ -978,6 +1127,12 @@ export const Transaction: MessageFns<Transaction> = {
     if (message.reversalIds?.length) {
       obj.reversalIds = message.reversalIds;
     }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
+    if (message.exchange !== undefined) {
+      obj.exchange = ExchangeTerms.toJSON(message.exchange);
+    }
     return obj;
   },
 
@@ -1022,6 +1177,10 @@ export const Transaction: MessageFns<Transaction> = {
       ? Money.fromPartial(object.reversed)
       : undefined;
     message.reversalIds = object.reversalIds?.map((e) => e) || [];
+    message.externalReference = object.externalReference ?? "";
+    message.exchange = (object.exchange !== undefined && object.exchange !== null)
+      ? ExchangeTerms.fromPartial(object.exchange)
+      : undefined;
     return message;
   },
 };
@@ -1107,6 +1266,294 @@ export const Transaction_MetadataEntry: MessageFns<Transaction_MetadataEntry> = 
     const message = createBaseTransaction_MetadataEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseExchangeTerms(): ExchangeTerms {
+  return { sourceAmount: undefined, targetAmount: undefined, rate: "", rounding: 0, rateId: "" };
+}
+
+export const ExchangeTerms: MessageFns<ExchangeTerms> = {
+  encode(message: ExchangeTerms, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceAmount !== undefined) {
+      Money.encode(message.sourceAmount, writer.uint32(10).fork()).join();
+    }
+    if (message.targetAmount !== undefined) {
+      Money.encode(message.targetAmount, writer.uint32(18).fork()).join();
+    }
+    if (message.rate !== "") {
+      writer.uint32(26).string(message.rate);
+    }
+    if (message.rounding !== 0) {
+      writer.uint32(32).int32(message.rounding);
+    }
+    if (message.rateId !== "") {
+      writer.uint32(42).string(message.rateId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExchangeTerms {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExchangeTerms();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sourceAmount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.targetAmount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.rate = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rounding = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.rateId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExchangeTerms {
+    return {
+      sourceAmount: isSet(object.sourceAmount)
+        ? Money.fromJSON(object.sourceAmount)
+        : isSet(object.source_amount)
+        ? Money.fromJSON(object.source_amount)
+        : undefined,
+      targetAmount: isSet(object.targetAmount)
+        ? Money.fromJSON(object.targetAmount)
+        : isSet(object.target_amount)
+        ? Money.fromJSON(object.target_amount)
+        : undefined,
+      rate: isSet(object.rate) ? globalThis.String(object.rate) : "",
+      rounding: isSet(object.rounding) ? roundingFromJSON(object.rounding) : 0,
+      rateId: isSet(object.rateId)
+        ? globalThis.String(object.rateId)
+        : isSet(object.rate_id)
+        ? globalThis.String(object.rate_id)
+        : "",
+    };
+  },
+
+  toJSON(message: ExchangeTerms): unknown {
+    const obj: any = {};
+    if (message.sourceAmount !== undefined) {
+      obj.sourceAmount = Money.toJSON(message.sourceAmount);
+    }
+    if (message.targetAmount !== undefined) {
+      obj.targetAmount = Money.toJSON(message.targetAmount);
+    }
+    if (message.rate !== "") {
+      obj.rate = message.rate;
+    }
+    if (message.rounding !== 0) {
+      obj.rounding = roundingToJSON(message.rounding);
+    }
+    if (message.rateId !== "") {
+      obj.rateId = message.rateId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExchangeTerms>, I>>(base?: I): ExchangeTerms {
+    return ExchangeTerms.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExchangeTerms>, I>>(object: I): ExchangeTerms {
+    const message = createBaseExchangeTerms();
+    message.sourceAmount = (object.sourceAmount !== undefined && object.sourceAmount !== null)
+      ? Money.fromPartial(object.sourceAmount)
+      : undefined;
+    message.targetAmount = (object.targetAmount !== undefined && object.targetAmount !== null)
+      ? Money.fromPartial(object.targetAmount)
+      : undefined;
+    message.rate = object.rate ?? "";
+    message.rounding = object.rounding ?? 0;
+    message.rateId = object.rateId ?? "";
+    return message;
+  },
+};
+
+function createBaseLeg(): Leg {
+  return { account: undefined, side: 0, amount: undefined };
+}
+
+export const Leg: MessageFns<Leg> = {
+  encode(message: Leg, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.account?.$case) {
+      case "walletId":
+        writer.uint32(10).string(message.account.value);
+        break;
+      case "systemAccount":
+        writer.uint32(18).string(message.account.value);
+        break;
+    }
+    if (message.side !== 0) {
+      writer.uint32(24).int32(message.side);
+    }
+    if (message.amount !== undefined) {
+      Money.encode(message.amount, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Leg {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeg();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.account = { $case: "walletId", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.account = { $case: "systemAccount", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.side = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.amount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Leg {
+    return {
+      account: isSet(object.walletId)
+        ? { $case: "walletId", value: globalThis.String(object.walletId) }
+        : isSet(object.wallet_id)
+        ? { $case: "walletId", value: globalThis.String(object.wallet_id) }
+        : isSet(object.systemAccount)
+        ? { $case: "systemAccount", value: globalThis.String(object.systemAccount) }
+        : isSet(object.system_account)
+        ? { $case: "systemAccount", value: globalThis.String(object.system_account) }
+        : undefined,
+      side: isSet(object.side) ? entrySideFromJSON(object.side) : 0,
+      amount: isSet(object.amount) ? Money.fromJSON(object.amount) : undefined,
+    };
+  },
+
+  toJSON(message: Leg): unknown {
+    const obj: any = {};
+    if (message.account?.$case === "walletId") {
+      obj.walletId = message.account.value;
+    } else if (message.account?.$case === "systemAccount") {
+      obj.systemAccount = message.account.value;
+    }
+    if (message.side !== 0) {
+      obj.side = entrySideToJSON(message.side);
+    }
+    if (message.amount !== undefined) {
+      obj.amount = Money.toJSON(message.amount);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Leg>, I>>(base?: I): Leg {
+    return Leg.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Leg>, I>>(object: I): Leg {
+    const message = createBaseLeg();
+    switch (object.account?.$case) {
+      case "walletId": {
+        if (object.account?.value !== undefined && object.account?.value !== null) {
+          message.account = { $case: "walletId", value: object.account.value };
+        }
+        break;
+      }
+      case "systemAccount": {
+        if (object.account?.value !== undefined && object.account?.value !== null) {
+          message.account = { $case: "systemAccount", value: object.account.value };
+        }
+        break;
+      }
+    }
+    message.side = object.side ?? 0;
+    message.amount = (object.amount !== undefined && object.amount !== null)
+      ? Money.fromPartial(object.amount)
+      : undefined;
     return message;
   },
 };

@@ -29,8 +29,13 @@ import {
   AmountMode,
   amountModeFromJSON,
   amountModeToJSON,
+  ExchangeTerms,
   Hold,
+  Leg,
   Precondition,
+  Rounding,
+  roundingFromJSON,
+  roundingToJSON,
   Transaction,
   TransactionKind,
   transactionKindFromJSON,
@@ -114,6 +119,11 @@ export interface DepositRequest {
   preconditions: Precondition[];
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface DepositRequest_MetadataEntry {
@@ -162,6 +172,11 @@ export interface WithdrawRequest {
   amountMode: AmountMode;
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface WithdrawRequest_MetadataEntry {
@@ -210,6 +225,11 @@ export interface TransferRequest {
   amountMode: AmountMode;
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface TransferRequest_MetadataEntry {
@@ -378,6 +398,11 @@ export interface HoldRequest {
   preconditions: Precondition[];
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface HoldRequest_MetadataEntry {
@@ -422,6 +447,11 @@ export interface IncreaseHoldRequest {
   preconditions: Precondition[];
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface IncreaseHoldRequest_MetadataEntry {
@@ -469,6 +499,11 @@ export interface ExtendHoldRequest {
   metadata: { [key: string]: string };
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface ExtendHoldRequest_MetadataEntry {
@@ -527,6 +562,11 @@ export interface CaptureHoldRequest {
   preconditions: Precondition[];
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface CaptureHoldRequest_MetadataEntry {
@@ -565,6 +605,11 @@ export interface ReleaseHoldRequest {
   metadata: { [key: string]: string };
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface ReleaseHoldRequest_MetadataEntry {
@@ -592,9 +637,12 @@ export interface ReleaseHoldResponse {
 export interface ReverseRequest {
   /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
   requestId: string;
-  /** The transaction to undo: a deposit, withdrawal, transfer, opening or captured hold that was posted. */
+  /** The transaction to undo: one that was posted and moved money, and is no reversal itself. */
   transactionId: string;
-  /** How much of it: more than 0 minor units, no more than is not reversed yet. Unset: all of that. */
+  /**
+   * How much of it: more than 0 minor units of its `amount`, no more than is not reversed yet. Unset: all of that. Of a transaction with
+   * many entries every one is reversed in proportion, rounded so that each currency sums to zero and the whole comes out exact.
+   */
   amount:
     | Money
     | undefined;
@@ -611,6 +659,11 @@ export interface ReverseRequest {
   preconditions: Precondition[];
   /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
   dryRun: boolean;
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
 }
 
 export interface ReverseRequest_MetadataEntry {
@@ -662,6 +715,161 @@ export interface ListHoldsResponse {
   nextPageToken: string;
 }
 
+/** PostTransactionRequest asks for a transaction with many debits and credits. */
+export interface PostTransactionRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /**
+   * The debits and credits: 2 to 1,000. In each currency the debits equal the credits, and sum to no more than int64 holds. An account may
+   * have several; each becomes an entry.
+   */
+  legs: Leg[];
+  /** What it is for, for people: at most 500 characters without control characters. */
+  description: string;
+  /**
+   * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
+   * most 512 characters without control characters.
+   */
+  metadata: { [key: string]: string };
+  /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
+  effectiveTime:
+    | Timestamp
+    | undefined;
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
+}
+
+export interface PostTransactionRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** PostTransactionResponse holds what was posted. */
+export interface PostTransactionResponse {
+  /** The transaction, with its entries. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The balances right after it, of every wallet it touched. */
+  balances: Balance[];
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/**
+ * ExchangeRequest asks to change money of one currency into another. The amount is given in either currency, and the other follows from
+ * the rate: that of the request, or else the one of the table that is valid now. Or both amounts are given; or a quote, which has them.
+ */
+export interface ExchangeRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The wallet that the money leaves. */
+  fromWalletId: string;
+  /** The wallet that receives its worth; of another currency. */
+  toWalletId: string;
+  /** How much leaves, in the paying wallet's currency: more than 0 minor units. */
+  sourceAmount:
+    | Money
+    | undefined;
+  /** How much is received, in the other wallet's currency: more than 0 minor units. */
+  targetAmount:
+    | Money
+    | undefined;
+  /** What the amount that is not given follows from. Unset: the rate of the table that is valid now. */
+  by:
+    | //
+    /**
+     * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, with up to 18
+     * digits before and 18 after the point.
+     */
+    { $case: "rate"; value: string }
+    | //
+    /** What GetQuote returned to this caller. */
+    { $case: "quote"; value: string }
+    | undefined;
+  /** How the amount that is not given is rounded. Has no effect with both amounts or a quote. */
+  rounding: Rounding;
+  /** What it is for, for people: at most 500 characters without control characters. */
+  description: string;
+  /**
+   * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
+   * most 512 characters without control characters.
+   */
+  metadata: { [key: string]: string };
+  /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
+  effectiveTime:
+    | Timestamp
+    | undefined;
+  /** What must hold of wallets for it to be posted; at most 4. */
+  preconditions: Precondition[];
+  /**
+   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
+   * may have the same; ListTransactions finds them by it.
+   */
+  externalReference: string;
+  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  dryRun: boolean;
+}
+
+export interface ExchangeRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+/** ExchangeResponse holds what was posted. */
+export interface ExchangeResponse {
+  /** The transaction, with its entries. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The balances right after it, of every wallet it touched. */
+  balances: Balance[];
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+}
+
+/** GetQuoteRequest asks for a promise of a rate. */
+export interface GetQuoteRequest {
+  /** The currency that is paid. */
+  sourceCurrencyCode: string;
+  /** The currency that is received; another one. */
+  targetCurrencyCode: string;
+  /** How much, in either currency: more than 0 minor units. */
+  amount:
+    | //
+    /** So many minor units of the source's currency are paid. */
+    { $case: "sourceMinorUnits"; value: bigint }
+    | //
+    /** So many minor units of the target's currency are received. */
+    { $case: "targetMinorUnits"; value: bigint }
+    | undefined;
+  /** How long the quote can be used: 1 s to 1 day. Unset: 60 s. */
+  expiresIn:
+    | Duration
+    | undefined;
+  /** How the other amount is rounded. */
+  rounding: Rounding;
+}
+
+/** GetQuoteResponse holds the promise. */
+export interface GetQuoteResponse {
+  /** What to give to Exchange: signed by the service, for this caller. */
+  quote: string;
+  /** What it promises. */
+  terms:
+    | ExchangeTerms
+    | undefined;
+  /** Until when it can be used, by the database's clock. */
+  expireTime: Timestamp | undefined;
+}
+
 function createBaseDepositRequest(): DepositRequest {
   return {
     requestId: "",
@@ -673,6 +881,7 @@ function createBaseDepositRequest(): DepositRequest {
     effectiveTime: undefined,
     preconditions: [],
     dryRun: false,
+    externalReference: "",
   };
 }
 
@@ -704,6 +913,9 @@ export const DepositRequest: MessageFns<DepositRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(72).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(82).string(message.externalReference);
     }
     return writer;
   },
@@ -796,6 +1008,14 @@ export const DepositRequest: MessageFns<DepositRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -854,6 +1074,11 @@ export const DepositRequest: MessageFns<DepositRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -892,6 +1117,9 @@ export const DepositRequest: MessageFns<DepositRequest> = {
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
     }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
     return obj;
   },
 
@@ -921,6 +1149,7 @@ export const DepositRequest: MessageFns<DepositRequest> = {
       : undefined;
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -1125,6 +1354,7 @@ function createBaseWithdrawRequest(): WithdrawRequest {
     preconditions: [],
     amountMode: 0,
     dryRun: false,
+    externalReference: "",
   };
 }
 
@@ -1159,6 +1389,9 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(80).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(90).string(message.externalReference);
     }
     return writer;
   },
@@ -1259,6 +1492,14 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1322,6 +1563,11 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -1363,6 +1609,9 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
     }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
     return obj;
   },
 
@@ -1393,6 +1642,7 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.amountMode = object.amountMode ?? 0;
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -1599,6 +1849,7 @@ function createBaseTransferRequest(): TransferRequest {
     preconditions: [],
     amountMode: 0,
     dryRun: false,
+    externalReference: "",
   };
 }
 
@@ -1633,6 +1884,9 @@ export const TransferRequest: MessageFns<TransferRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(80).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(90).string(message.externalReference);
     }
     return writer;
   },
@@ -1733,6 +1987,14 @@ export const TransferRequest: MessageFns<TransferRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1796,6 +2058,11 @@ export const TransferRequest: MessageFns<TransferRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -1837,6 +2104,9 @@ export const TransferRequest: MessageFns<TransferRequest> = {
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
     }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
     return obj;
   },
 
@@ -1867,6 +2137,7 @@ export const TransferRequest: MessageFns<TransferRequest> = {
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.amountMode = object.amountMode ?? 0;
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -3142,6 +3413,7 @@ function createBaseHoldRequest(): HoldRequest {
     metadata: {},
     preconditions: [],
     dryRun: false,
+    externalReference: "",
   };
 }
 
@@ -3178,6 +3450,9 @@ export const HoldRequest: MessageFns<HoldRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(80).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(90).string(message.externalReference);
     }
     return writer;
   },
@@ -3278,6 +3553,14 @@ export const HoldRequest: MessageFns<HoldRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3340,6 +3623,11 @@ export const HoldRequest: MessageFns<HoldRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -3379,6 +3667,9 @@ export const HoldRequest: MessageFns<HoldRequest> = {
     }
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
+    }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
     }
     return obj;
   },
@@ -3420,6 +3711,7 @@ export const HoldRequest: MessageFns<HoldRequest> = {
     );
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -3637,6 +3929,7 @@ function createBaseIncreaseHoldRequest(): IncreaseHoldRequest {
     metadata: {},
     preconditions: [],
     dryRun: false,
+    externalReference: "",
   };
 }
 
@@ -3662,6 +3955,9 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(56).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(66).string(message.externalReference);
     }
     return writer;
   },
@@ -3738,6 +4034,14 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3786,6 +4090,11 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -3818,6 +4127,9 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
     }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
     return obj;
   },
 
@@ -3843,6 +4155,7 @@ export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
     );
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -4056,7 +4369,15 @@ export const IncreaseHoldResponse: MessageFns<IncreaseHoldResponse> = {
 };
 
 function createBaseExtendHoldRequest(): ExtendHoldRequest {
-  return { requestId: "", holdId: "", expiry: undefined, description: "", metadata: {}, dryRun: false };
+  return {
+    requestId: "",
+    holdId: "",
+    expiry: undefined,
+    description: "",
+    metadata: {},
+    dryRun: false,
+    externalReference: "",
+  };
 }
 
 export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
@@ -4083,6 +4404,9 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
     });
     if (message.dryRun !== false) {
       writer.uint32(56).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(66).string(message.externalReference);
     }
     return writer;
   },
@@ -4159,6 +4483,14 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4212,6 +4544,11 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -4242,6 +4579,9 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
     }
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
+    }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
     }
     return obj;
   },
@@ -4278,6 +4618,7 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
       {},
     );
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -4499,6 +4840,7 @@ function createBaseCaptureHoldRequest(): CaptureHoldRequest {
     metadata: {},
     preconditions: [],
     dryRun: false,
+    externalReference: "",
   };
 }
 
@@ -4535,6 +4877,9 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(80).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(90).string(message.externalReference);
     }
     return writer;
   },
@@ -4635,6 +4980,14 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4693,6 +5046,11 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -4732,6 +5090,9 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
     }
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
+    }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
     }
     return obj;
   },
@@ -4773,6 +5134,7 @@ export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
     );
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -4986,7 +5348,7 @@ export const CaptureHoldResponse: MessageFns<CaptureHoldResponse> = {
 };
 
 function createBaseReleaseHoldRequest(): ReleaseHoldRequest {
-  return { requestId: "", holdId: "", description: "", metadata: {}, dryRun: false };
+  return { requestId: "", holdId: "", description: "", metadata: {}, dryRun: false, externalReference: "" };
 }
 
 export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
@@ -5005,6 +5367,9 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
     });
     if (message.dryRun !== false) {
       writer.uint32(40).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(50).string(message.externalReference);
     }
     return writer;
   },
@@ -5065,6 +5430,14 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5109,6 +5482,11 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -5135,6 +5513,9 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
     }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
     return obj;
   },
 
@@ -5156,6 +5537,7 @@ export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
       {},
     );
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -5378,6 +5760,7 @@ function createBaseReverseRequest(): ReverseRequest {
     metadata: {},
     preconditions: [],
     dryRun: false,
+    externalReference: "",
   };
 }
 
@@ -5406,6 +5789,9 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(64).bool(message.dryRun);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(74).string(message.externalReference);
     }
     return writer;
   },
@@ -5490,6 +5876,14 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5543,6 +5937,11 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
         : isSet(object.dry_run)
         ? globalThis.Boolean(object.dry_run)
         : false,
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
     };
   },
 
@@ -5578,6 +5977,9 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
     if (message.dryRun !== false) {
       obj.dryRun = message.dryRun;
     }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
     return obj;
   },
 
@@ -5604,6 +6006,7 @@ export const ReverseRequest: MessageFns<ReverseRequest> = {
     );
     message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
     message.dryRun = object.dryRun ?? false;
+    message.externalReference = object.externalReference ?? "";
     return message;
   },
 };
@@ -6152,6 +6555,1303 @@ export const ListHoldsResponse: MessageFns<ListHoldsResponse> = {
   },
 };
 
+function createBasePostTransactionRequest(): PostTransactionRequest {
+  return {
+    requestId: "",
+    legs: [],
+    description: "",
+    metadata: {},
+    effectiveTime: undefined,
+    preconditions: [],
+    externalReference: "",
+    dryRun: false,
+  };
+}
+
+export const PostTransactionRequest: MessageFns<PostTransactionRequest> = {
+  encode(message: PostTransactionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    for (const v of message.legs) {
+      Leg.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.description !== "") {
+      writer.uint32(26).string(message.description);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      PostTransactionRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    if (message.effectiveTime !== undefined) {
+      Timestamp.encode(message.effectiveTime, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(58).string(message.externalReference);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(64).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PostTransactionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePostTransactionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.legs.push(Leg.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = PostTransactionRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.metadata[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.effectiveTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PostTransactionRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      legs: globalThis.Array.isArray(object?.legs) ? object.legs.map((e: any) => Leg.fromJSON(e)) : [],
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      effectiveTime: isSet(object.effectiveTime)
+        ? fromJsonTimestamp(object.effectiveTime)
+        : isSet(object.effective_time)
+        ? fromJsonTimestamp(object.effective_time)
+        : undefined,
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: PostTransactionRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.legs?.length) {
+      obj.legs = message.legs.map((e) => Leg.toJSON(e));
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    if (message.effectiveTime !== undefined) {
+      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+    }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PostTransactionRequest>, I>>(base?: I): PostTransactionRequest {
+    return PostTransactionRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PostTransactionRequest>, I>>(object: I): PostTransactionRequest {
+    const message = createBasePostTransactionRequest();
+    message.requestId = object.requestId ?? "";
+    message.legs = object.legs?.map((e) => Leg.fromPartial(e)) || [];
+    message.description = object.description ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
+      ? Timestamp.fromPartial(object.effectiveTime)
+      : undefined;
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.externalReference = object.externalReference ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBasePostTransactionRequest_MetadataEntry(): PostTransactionRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const PostTransactionRequest_MetadataEntry: MessageFns<PostTransactionRequest_MetadataEntry> = {
+  encode(message: PostTransactionRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PostTransactionRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePostTransactionRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PostTransactionRequest_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: PostTransactionRequest_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PostTransactionRequest_MetadataEntry>, I>>(
+    base?: I,
+  ): PostTransactionRequest_MetadataEntry {
+    return PostTransactionRequest_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PostTransactionRequest_MetadataEntry>, I>>(
+    object: I,
+  ): PostTransactionRequest_MetadataEntry {
+    const message = createBasePostTransactionRequest_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBasePostTransactionResponse(): PostTransactionResponse {
+  return { transaction: undefined, balances: [], replayed: false };
+}
+
+export const PostTransactionResponse: MessageFns<PostTransactionResponse> = {
+  encode(message: PostTransactionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(24).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PostTransactionResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePostTransactionResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PostTransactionResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: PostTransactionResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PostTransactionResponse>, I>>(base?: I): PostTransactionResponse {
+    return PostTransactionResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PostTransactionResponse>, I>>(object: I): PostTransactionResponse {
+    const message = createBasePostTransactionResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseExchangeRequest(): ExchangeRequest {
+  return {
+    requestId: "",
+    fromWalletId: "",
+    toWalletId: "",
+    sourceAmount: undefined,
+    targetAmount: undefined,
+    by: undefined,
+    rounding: 0,
+    description: "",
+    metadata: {},
+    effectiveTime: undefined,
+    preconditions: [],
+    externalReference: "",
+    dryRun: false,
+  };
+}
+
+export const ExchangeRequest: MessageFns<ExchangeRequest> = {
+  encode(message: ExchangeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.fromWalletId !== "") {
+      writer.uint32(18).string(message.fromWalletId);
+    }
+    if (message.toWalletId !== "") {
+      writer.uint32(26).string(message.toWalletId);
+    }
+    if (message.sourceAmount !== undefined) {
+      Money.encode(message.sourceAmount, writer.uint32(34).fork()).join();
+    }
+    if (message.targetAmount !== undefined) {
+      Money.encode(message.targetAmount, writer.uint32(42).fork()).join();
+    }
+    switch (message.by?.$case) {
+      case "rate":
+        writer.uint32(50).string(message.by.value);
+        break;
+      case "quote":
+        writer.uint32(58).string(message.by.value);
+        break;
+    }
+    if (message.rounding !== 0) {
+      writer.uint32(64).int32(message.rounding);
+    }
+    if (message.description !== "") {
+      writer.uint32(74).string(message.description);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      ExchangeRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
+    });
+    if (message.effectiveTime !== undefined) {
+      Timestamp.encode(message.effectiveTime, writer.uint32(90).fork()).join();
+    }
+    for (const v of message.preconditions) {
+      Precondition.encode(v!, writer.uint32(98).fork()).join();
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(106).string(message.externalReference);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(112).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExchangeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExchangeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.fromWalletId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toWalletId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sourceAmount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.targetAmount = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.by = { $case: "rate", value: reader.string() };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.by = { $case: "quote", value: reader.string() };
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.rounding = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            const entry10 = ExchangeRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry10.value !== undefined) {
+              message.metadata[entry10.key] = entry10.value;
+            }
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.effectiveTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExchangeRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      fromWalletId: isSet(object.fromWalletId)
+        ? globalThis.String(object.fromWalletId)
+        : isSet(object.from_wallet_id)
+        ? globalThis.String(object.from_wallet_id)
+        : "",
+      toWalletId: isSet(object.toWalletId)
+        ? globalThis.String(object.toWalletId)
+        : isSet(object.to_wallet_id)
+        ? globalThis.String(object.to_wallet_id)
+        : "",
+      sourceAmount: isSet(object.sourceAmount)
+        ? Money.fromJSON(object.sourceAmount)
+        : isSet(object.source_amount)
+        ? Money.fromJSON(object.source_amount)
+        : undefined,
+      targetAmount: isSet(object.targetAmount)
+        ? Money.fromJSON(object.targetAmount)
+        : isSet(object.target_amount)
+        ? Money.fromJSON(object.target_amount)
+        : undefined,
+      by: isSet(object.rate)
+        ? { $case: "rate", value: globalThis.String(object.rate) }
+        : isSet(object.quote)
+        ? { $case: "quote", value: globalThis.String(object.quote) }
+        : undefined,
+      rounding: isSet(object.rounding) ? roundingFromJSON(object.rounding) : 0,
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      effectiveTime: isSet(object.effectiveTime)
+        ? fromJsonTimestamp(object.effectiveTime)
+        : isSet(object.effective_time)
+        ? fromJsonTimestamp(object.effective_time)
+        : undefined,
+      preconditions: globalThis.Array.isArray(object?.preconditions)
+        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+        : [],
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: ExchangeRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.fromWalletId !== "") {
+      obj.fromWalletId = message.fromWalletId;
+    }
+    if (message.toWalletId !== "") {
+      obj.toWalletId = message.toWalletId;
+    }
+    if (message.sourceAmount !== undefined) {
+      obj.sourceAmount = Money.toJSON(message.sourceAmount);
+    }
+    if (message.targetAmount !== undefined) {
+      obj.targetAmount = Money.toJSON(message.targetAmount);
+    }
+    if (message.by?.$case === "rate") {
+      obj.rate = message.by.value;
+    } else if (message.by?.$case === "quote") {
+      obj.quote = message.by.value;
+    }
+    if (message.rounding !== 0) {
+      obj.rounding = roundingToJSON(message.rounding);
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    if (message.effectiveTime !== undefined) {
+      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+    }
+    if (message.preconditions?.length) {
+      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+    }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExchangeRequest>, I>>(base?: I): ExchangeRequest {
+    return ExchangeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExchangeRequest>, I>>(object: I): ExchangeRequest {
+    const message = createBaseExchangeRequest();
+    message.requestId = object.requestId ?? "";
+    message.fromWalletId = object.fromWalletId ?? "";
+    message.toWalletId = object.toWalletId ?? "";
+    message.sourceAmount = (object.sourceAmount !== undefined && object.sourceAmount !== null)
+      ? Money.fromPartial(object.sourceAmount)
+      : undefined;
+    message.targetAmount = (object.targetAmount !== undefined && object.targetAmount !== null)
+      ? Money.fromPartial(object.targetAmount)
+      : undefined;
+    switch (object.by?.$case) {
+      case "rate": {
+        if (object.by?.value !== undefined && object.by?.value !== null) {
+          message.by = { $case: "rate", value: object.by.value };
+        }
+        break;
+      }
+      case "quote": {
+        if (object.by?.value !== undefined && object.by?.value !== null) {
+          message.by = { $case: "quote", value: object.by.value };
+        }
+        break;
+      }
+    }
+    message.rounding = object.rounding ?? 0;
+    message.description = object.description ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
+      ? Timestamp.fromPartial(object.effectiveTime)
+      : undefined;
+    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+    message.externalReference = object.externalReference ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseExchangeRequest_MetadataEntry(): ExchangeRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const ExchangeRequest_MetadataEntry: MessageFns<ExchangeRequest_MetadataEntry> = {
+  encode(message: ExchangeRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExchangeRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExchangeRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExchangeRequest_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: ExchangeRequest_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExchangeRequest_MetadataEntry>, I>>(base?: I): ExchangeRequest_MetadataEntry {
+    return ExchangeRequest_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExchangeRequest_MetadataEntry>, I>>(
+    object: I,
+  ): ExchangeRequest_MetadataEntry {
+    const message = createBaseExchangeRequest_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseExchangeResponse(): ExchangeResponse {
+  return { transaction: undefined, balances: [], replayed: false };
+}
+
+export const ExchangeResponse: MessageFns<ExchangeResponse> = {
+  encode(message: ExchangeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(24).bool(message.replayed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExchangeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExchangeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExchangeResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+    };
+  },
+
+  toJSON(message: ExchangeResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExchangeResponse>, I>>(base?: I): ExchangeResponse {
+    return ExchangeResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExchangeResponse>, I>>(object: I): ExchangeResponse {
+    const message = createBaseExchangeResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    message.replayed = object.replayed ?? false;
+    return message;
+  },
+};
+
+function createBaseGetQuoteRequest(): GetQuoteRequest {
+  return { sourceCurrencyCode: "", targetCurrencyCode: "", amount: undefined, expiresIn: undefined, rounding: 0 };
+}
+
+export const GetQuoteRequest: MessageFns<GetQuoteRequest> = {
+  encode(message: GetQuoteRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceCurrencyCode !== "") {
+      writer.uint32(10).string(message.sourceCurrencyCode);
+    }
+    if (message.targetCurrencyCode !== "") {
+      writer.uint32(18).string(message.targetCurrencyCode);
+    }
+    switch (message.amount?.$case) {
+      case "sourceMinorUnits":
+        if (BigInt.asIntN(64, message.amount.value) !== message.amount.value) {
+          throw new globalThis.Error("value provided for field message.amount.value of type int64 too large");
+        }
+        writer.uint32(24).int64(message.amount.value);
+        break;
+      case "targetMinorUnits":
+        if (BigInt.asIntN(64, message.amount.value) !== message.amount.value) {
+          throw new globalThis.Error("value provided for field message.amount.value of type int64 too large");
+        }
+        writer.uint32(32).int64(message.amount.value);
+        break;
+    }
+    if (message.expiresIn !== undefined) {
+      Duration.encode(message.expiresIn, writer.uint32(42).fork()).join();
+    }
+    if (message.rounding !== 0) {
+      writer.uint32(48).int32(message.rounding);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetQuoteRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetQuoteRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sourceCurrencyCode = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.targetCurrencyCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.amount = { $case: "sourceMinorUnits", value: reader.int64() as bigint };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.amount = { $case: "targetMinorUnits", value: reader.int64() as bigint };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.expiresIn = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.rounding = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetQuoteRequest {
+    return {
+      sourceCurrencyCode: isSet(object.sourceCurrencyCode)
+        ? globalThis.String(object.sourceCurrencyCode)
+        : isSet(object.source_currency_code)
+        ? globalThis.String(object.source_currency_code)
+        : "",
+      targetCurrencyCode: isSet(object.targetCurrencyCode)
+        ? globalThis.String(object.targetCurrencyCode)
+        : isSet(object.target_currency_code)
+        ? globalThis.String(object.target_currency_code)
+        : "",
+      amount: isSet(object.sourceMinorUnits)
+        ? { $case: "sourceMinorUnits", value: BigInt(object.sourceMinorUnits) }
+        : isSet(object.source_minor_units)
+        ? { $case: "sourceMinorUnits", value: BigInt(object.source_minor_units) }
+        : isSet(object.targetMinorUnits)
+        ? { $case: "targetMinorUnits", value: BigInt(object.targetMinorUnits) }
+        : isSet(object.target_minor_units)
+        ? { $case: "targetMinorUnits", value: BigInt(object.target_minor_units) }
+        : undefined,
+      expiresIn: isSet(object.expiresIn)
+        ? Duration.fromJSON(object.expiresIn)
+        : isSet(object.expires_in)
+        ? Duration.fromJSON(object.expires_in)
+        : undefined,
+      rounding: isSet(object.rounding) ? roundingFromJSON(object.rounding) : 0,
+    };
+  },
+
+  toJSON(message: GetQuoteRequest): unknown {
+    const obj: any = {};
+    if (message.sourceCurrencyCode !== "") {
+      obj.sourceCurrencyCode = message.sourceCurrencyCode;
+    }
+    if (message.targetCurrencyCode !== "") {
+      obj.targetCurrencyCode = message.targetCurrencyCode;
+    }
+    if (message.amount?.$case === "sourceMinorUnits") {
+      obj.sourceMinorUnits = message.amount.value.toString();
+    } else if (message.amount?.$case === "targetMinorUnits") {
+      obj.targetMinorUnits = message.amount.value.toString();
+    }
+    if (message.expiresIn !== undefined) {
+      obj.expiresIn = Duration.toJSON(message.expiresIn);
+    }
+    if (message.rounding !== 0) {
+      obj.rounding = roundingToJSON(message.rounding);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetQuoteRequest>, I>>(base?: I): GetQuoteRequest {
+    return GetQuoteRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetQuoteRequest>, I>>(object: I): GetQuoteRequest {
+    const message = createBaseGetQuoteRequest();
+    message.sourceCurrencyCode = object.sourceCurrencyCode ?? "";
+    message.targetCurrencyCode = object.targetCurrencyCode ?? "";
+    switch (object.amount?.$case) {
+      case "sourceMinorUnits": {
+        if (object.amount?.value !== undefined && object.amount?.value !== null) {
+          message.amount = { $case: "sourceMinorUnits", value: BigInt(object.amount.value) };
+        }
+        break;
+      }
+      case "targetMinorUnits": {
+        if (object.amount?.value !== undefined && object.amount?.value !== null) {
+          message.amount = { $case: "targetMinorUnits", value: BigInt(object.amount.value) };
+        }
+        break;
+      }
+    }
+    message.expiresIn = (object.expiresIn !== undefined && object.expiresIn !== null)
+      ? Duration.fromPartial(object.expiresIn)
+      : undefined;
+    message.rounding = object.rounding ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetQuoteResponse(): GetQuoteResponse {
+  return { quote: "", terms: undefined, expireTime: undefined };
+}
+
+export const GetQuoteResponse: MessageFns<GetQuoteResponse> = {
+  encode(message: GetQuoteResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.quote !== "") {
+      writer.uint32(10).string(message.quote);
+    }
+    if (message.terms !== undefined) {
+      ExchangeTerms.encode(message.terms, writer.uint32(18).fork()).join();
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(message.expireTime, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetQuoteResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetQuoteResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.quote = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.terms = ExchangeTerms.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.expireTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetQuoteResponse {
+    return {
+      quote: isSet(object.quote) ? globalThis.String(object.quote) : "",
+      terms: isSet(object.terms) ? ExchangeTerms.fromJSON(object.terms) : undefined,
+      expireTime: isSet(object.expireTime)
+        ? fromJsonTimestamp(object.expireTime)
+        : isSet(object.expire_time)
+        ? fromJsonTimestamp(object.expire_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: GetQuoteResponse): unknown {
+    const obj: any = {};
+    if (message.quote !== "") {
+      obj.quote = message.quote;
+    }
+    if (message.terms !== undefined) {
+      obj.terms = ExchangeTerms.toJSON(message.terms);
+    }
+    if (message.expireTime !== undefined) {
+      obj.expireTime = fromTimestamp(message.expireTime).toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetQuoteResponse>, I>>(base?: I): GetQuoteResponse {
+    return GetQuoteResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetQuoteResponse>, I>>(object: I): GetQuoteResponse {
+    const message = createBaseGetQuoteResponse();
+    message.quote = object.quote ?? "";
+    message.terms = (object.terms !== undefined && object.terms !== null)
+      ? ExchangeTerms.fromPartial(object.terms)
+      : undefined;
+    message.expireTime = (object.expireTime !== undefined && object.expireTime !== null)
+      ? Timestamp.fromPartial(object.expireTime)
+      : undefined;
+    return message;
+  },
+};
+
 /**
  * TransactionService moves money, as double-entry transactions, and finds what was moved. A refusal by a rule of business is an error
  * and is kept as a REJECTED transaction without entries, named by `transaction_id` in the error's metadata.
@@ -6160,8 +7860,8 @@ export type TransactionServiceService = typeof TransactionServiceService;
 export const TransactionServiceService = {
   /**
    * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
-   * OUTCOME_UNKNOWN.
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED,
+   * BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   deposit: {
     path: "/grey.transaction.v1.TransactionService/Deposit" as const,
@@ -6229,7 +7929,7 @@ export const TransactionServiceService = {
   /**
    * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
-   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   hold: {
     path: "/grey.transaction.v1.TransactionService/Hold" as const,
@@ -6270,7 +7970,7 @@ export const TransactionServiceService = {
   /**
    * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   captureHold: {
     path: "/grey.transaction.v1.TransactionService/CaptureHold" as const,
@@ -6318,7 +8018,7 @@ export const TransactionServiceService = {
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
    * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
   reverse: {
@@ -6329,6 +8029,50 @@ export const TransactionServiceService = {
     requestDeserialize: (value: Buffer): ReverseRequest => ReverseRequest.decode(value),
     responseSerialize: (value: ReverseResponse): Buffer => Buffer.from(ReverseResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReverseResponse => ReverseResponse.decode(value),
+  },
+  /**
+   * Posts a transaction of 2 to 1,000 debits and credits at once, in one or several currencies, each of which sums to zero: a payment with
+   * its fee, a payout to many, a correction. All of it or nothing. Limits are asked of what all legs of an account come to. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED,
+   * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  postTransaction: {
+    path: "/grey.transaction.v1.TransactionService/PostTransaction" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PostTransactionRequest): Buffer =>
+      Buffer.from(PostTransactionRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PostTransactionRequest => PostTransactionRequest.decode(value),
+    responseSerialize: (value: PostTransactionResponse): Buffer =>
+      Buffer.from(PostTransactionResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PostTransactionResponse => PostTransactionResponse.decode(value),
+  },
+  /**
+   * Takes money out of a wallet in one currency and brings its worth into a wallet in another, through the system account `fx` of both.
+   * Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
+   * EXCHANGE_AMOUNT_INVALID.
+   */
+  exchange: {
+    path: "/grey.transaction.v1.TransactionService/Exchange" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExchangeRequest): Buffer => Buffer.from(ExchangeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExchangeRequest => ExchangeRequest.decode(value),
+    responseSerialize: (value: ExchangeResponse): Buffer => Buffer.from(ExchangeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExchangeResponse => ExchangeResponse.decode(value),
+  },
+  /**
+   * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
+   * CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   */
+  getQuote: {
+    path: "/grey.transaction.v1.TransactionService/GetQuote" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetQuoteRequest): Buffer => Buffer.from(GetQuoteRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetQuoteRequest => GetQuoteRequest.decode(value),
+    responseSerialize: (value: GetQuoteResponse): Buffer => Buffer.from(GetQuoteResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetQuoteResponse => GetQuoteResponse.decode(value),
   },
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction: {
@@ -6362,8 +8106,8 @@ export const TransactionServiceService = {
 export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
    * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
-   * OUTCOME_UNKNOWN.
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED,
+   * BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   deposit: handleUnaryCall<DepositRequest, DepositResponse>;
   /**
@@ -6388,7 +8132,7 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
    * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
-   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   hold: handleUnaryCall<HoldRequest, HoldResponse>;
   /**
@@ -6404,7 +8148,7 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
    * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   captureHold: handleUnaryCall<CaptureHoldRequest, CaptureHoldResponse>;
   /**
@@ -6420,10 +8164,28 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
    * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
   reverse: handleUnaryCall<ReverseRequest, ReverseResponse>;
+  /**
+   * Posts a transaction of 2 to 1,000 debits and credits at once, in one or several currencies, each of which sums to zero: a payment with
+   * its fee, a payout to many, a correction. All of it or nothing. Limits are asked of what all legs of an account come to. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED,
+   * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  postTransaction: handleUnaryCall<PostTransactionRequest, PostTransactionResponse>;
+  /**
+   * Takes money out of a wallet in one currency and brings its worth into a wallet in another, through the system account `fx` of both.
+   * Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
+   * EXCHANGE_AMOUNT_INVALID.
+   */
+  exchange: handleUnaryCall<ExchangeRequest, ExchangeResponse>;
+  /**
+   * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
+   * CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   */
+  getQuote: handleUnaryCall<GetQuoteRequest, GetQuoteResponse>;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction: handleUnaryCall<GetTransactionRequest, GetTransactionResponse>;
   /**
@@ -6436,8 +8198,8 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
 export interface TransactionServiceClient extends Client {
   /**
    * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
-   * OUTCOME_UNKNOWN.
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED,
+   * BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   deposit(
     request: DepositRequest,
@@ -6523,7 +8285,7 @@ export interface TransactionServiceClient extends Client {
   /**
    * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
-   * INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   hold(request: HoldRequest, callback: (error: ServiceError | null, response: HoldResponse) => void): ClientUnaryCall;
   hold(
@@ -6578,7 +8340,7 @@ export interface TransactionServiceClient extends Client {
   /**
    * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   captureHold(
     request: CaptureHoldRequest,
@@ -6650,7 +8412,7 @@ export interface TransactionServiceClient extends Client {
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
    * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
   reverse(
@@ -6667,6 +8429,66 @@ export interface TransactionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReverseResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Posts a transaction of 2 to 1,000 debits and credits at once, in one or several currencies, each of which sums to zero: a payment with
+   * its fee, a payout to many, a correction. All of it or nothing. Limits are asked of what all legs of an account come to. Errors:
+   * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED,
+   * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   */
+  postTransaction(
+    request: PostTransactionRequest,
+    callback: (error: ServiceError | null, response: PostTransactionResponse) => void,
+  ): ClientUnaryCall;
+  postTransaction(
+    request: PostTransactionRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PostTransactionResponse) => void,
+  ): ClientUnaryCall;
+  postTransaction(
+    request: PostTransactionRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PostTransactionResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes money out of a wallet in one currency and brings its worth into a wallet in another, through the system account `fx` of both.
+   * Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
+   * EXCHANGE_AMOUNT_INVALID.
+   */
+  exchange(
+    request: ExchangeRequest,
+    callback: (error: ServiceError | null, response: ExchangeResponse) => void,
+  ): ClientUnaryCall;
+  exchange(
+    request: ExchangeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExchangeResponse) => void,
+  ): ClientUnaryCall;
+  exchange(
+    request: ExchangeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExchangeResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
+   * CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   */
+  getQuote(
+    request: GetQuoteRequest,
+    callback: (error: ServiceError | null, response: GetQuoteResponse) => void,
+  ): ClientUnaryCall;
+  getQuote(
+    request: GetQuoteRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetQuoteResponse) => void,
+  ): ClientUnaryCall;
+  getQuote(
+    request: GetQuoteRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetQuoteResponse) => void,
   ): ClientUnaryCall;
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
   getTransaction(

@@ -1,0 +1,332 @@
+import { IsNull, LessThan, Not, type EntityManager } from "typeorm";
+import {
+  SetDefaultLimitsRequest,
+  SetDefaultLimitsResponse,
+  SetLimitsRequest,
+  SetLimitsResponse,
+  VelocityDirection,
+  type GetLimitsRequest,
+  type LedgerServiceService,
+  type LimitChange as LimitChangeMessage,
+  type Limits as LimitsMessage,
+  type ListLimitChangesRequest,
+  type VelocityLimit as VelocityMessage,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { present } from "../base/assert.js";
+import { fail, invalid, type Failure, type FieldViolation } from "../base/failure.js";
+import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
+import { fromDate, microsOf } from "../base/time.js";
+import type { Database } from "../db/database.js";
+import { reading, type Transaction } from "../db/transaction.js";
+import { AccountEntity } from "../entities/account.js";
+import { CurrencyEntity } from "../entities/currency.js";
+import { RECORD_TYPE } from "../entities/journal.js";
+import { LimitChangeEntity, type LimitChangeRow } from "../entities/limits.js";
+import { REQUEST_METHOD } from "../entities/request.js";
+import type { TransactionKind } from "../entities/transaction.js";
+import { lockBooks, readBooks, type Book } from "../ledger/books.js";
+import {
+  decodeLimits,
+  encodeLimits,
+  encodeVelocity,
+  replaceVelocity,
+  WALLET_LIMITS,
+  type Limits,
+} from "../ledger/limits.js";
+import { availableMinor, incomingMinor } from "../ledger/rules.js";
+import { usageOf, type VelocityTerms } from "../ledger/velocity.js";
+import type { CallContext } from "../rpc/context.js";
+import type { Methods } from "../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "./once.js";
+import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { clock } from "./user-service.js";
+
+type LimitMethods = Pick<
+  Methods<typeof LedgerServiceService>,
+  "setLimits" | "getLimits" | "setDefaultLimits" | "getDefaultLimits" | "listLimitChanges"
+>;
+
+/** The methods of grey.ledger.v1.LedgerService that are about limits. */
+export function createLimitMethods(database: Database, tokens: PageTokens): LimitMethods {
+  return {
+    setLimits: (request, context) =>
+      answerOnce(database, context, SET_LIMITS, request, (transaction) => setLimits(transaction, request, context)),
+
+    getLimits: (request, context) =>
+      reading(database, context, async (session) => {
+        const id = idOf(request.account);
+        const [read] = await readBooks(session.client, [id]);
+        const book = assertNamed(request.account, read?.book);
+        const now = microsOf(await clock(session));
+        return {
+          limits: presentLimits(limitsOf(book)),
+          usage: (book.velocity ?? []).map((limit) => {
+            const { amountMinor, count } = usageOf(limit, now);
+            return { name: limit.name, amount: amountMinor, count };
+          }),
+        };
+      }),
+
+    setDefaultLimits: (request, context) =>
+      answerOnce(database, context, SET_DEFAULT_LIMITS, request, (transaction) =>
+        setDefaultLimits(transaction, request, context),
+      ),
+
+    getDefaultLimits: ({ currencyCode }, context) =>
+      reading(database, context, async ({ manager }) => {
+        const currency = await manager.findOneBy(CurrencyEntity, { code: currencyCode });
+        if (currency === null) return fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+        const { defaultLimits } = currency;
+        return { limits: presentLimits(defaultLimits === null ? WALLET_LIMITS : decodeLimits(defaultLimits)) };
+      }),
+
+    listLimitChanges: async (request, context) => {
+      const of = present(request.of, "what the limits are of");
+      const subjectId = subjectOf(of);
+      const scope = ["ListLimitChanges", context.caller, subjectId];
+      const below = tokens.open(scope, request.pageToken);
+      const pageSize = pageSizeOf(request);
+      return reading(database, context, async ({ manager }) => {
+        if (!(await subjectExists(manager, of))) fail(notFound(of));
+        const changes = await manager.find(LimitChangeEntity, {
+          where: { subjectId, ...(below !== undefined && { id: LessThan(below) }) },
+          order: { id: "DESC" },
+          take: pageSize + 1,
+        });
+        const { page, nextCursor } = pageOf(changes, pageSize, (change) => change.id);
+        return {
+          changes: page.map(presentChange),
+          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
+        };
+      });
+    },
+  };
+}
+
+const SET_LIMITS: OnceMethod<SetLimitsRequest, SetLimitsResponse> = {
+  method: REQUEST_METHOD.SET_LIMITS,
+  request: SetLimitsRequest,
+  response: SetLimitsResponse,
+};
+const SET_DEFAULT_LIMITS: OnceMethod<SetDefaultLimitsRequest, SetDefaultLimitsResponse> = {
+  method: REQUEST_METHOD.SET_DEFAULT_LIMITS,
+  request: SetDefaultLimitsRequest,
+  response: SetDefaultLimitsResponse,
+};
+
+/** Sets the limits with the account locked: what is being posted comes before them or sees them. */
+async function setLimits(transaction: Transaction, request: SetLimitsRequest, { caller }: CallContext) {
+  const { manager, client } = transaction;
+  const id = idOf(request.account);
+  const [read] = await lockBooks(client, [id]);
+  const book = assertNamed(request.account, read?.book);
+  const asked = parseLimits(request.limits, book.isWallet ? 0n : null);
+  if (!book.isWallet && asked.velocity.length > 0)
+    invalid("limits.velocity", "must be empty: only wallets have such limits");
+  const failure = limitsRefuse(book, asked);
+  if (failure !== undefined) fail(failure);
+  const now = await clock(transaction);
+  const before = book.velocity ?? [];
+  const velocity = replaceVelocity(before, asked.velocity, microsOf(now));
+  const limits = { ...asked, velocity };
+  const kept = velocity.filter(({ name, since }) => before.some((one) => one.name === name && one.since === since));
+  await client.query("DELETE FROM velocity_usage WHERE account_id = $1 AND name <> ALL ($2::text[])", [
+    id,
+    kept.map(({ name }) => name),
+  ]);
+  await manager.update(
+    AccountEntity,
+    { id },
+    {
+      minBalance: limits.minBalanceMinor,
+      maxBalance: limits.maxBalanceMinor,
+      velocityLimits: encodeVelocity(velocity),
+      revision: () => "revision + 1",
+    },
+  );
+  await recordChange(transaction, id, limits, { caller, reason: request.reason, now });
+  return {
+    response: { limits: presentLimits(limits), replayed: false },
+    resourceId: id,
+    records: [{ id, type: RECORD_TYPE.LIMITS_SET }],
+  };
+}
+
+async function setDefaultLimits(transaction: Transaction, request: SetDefaultLimitsRequest, { caller }: CallContext) {
+  const { manager } = transaction;
+  const { currencyCode } = request;
+  const limits = parseLimits(request.limits, 0n);
+  // A new wallet is empty.
+  if ((limits.minBalanceMinor ?? 0n) > 0n) invalid("limits.min_balance", "must be 0 or less");
+  if ((limits.maxBalanceMinor ?? 0n) < 0n) invalid("limits.max_balance", "must be 0 or more");
+  const { affected } = await manager.update(
+    CurrencyEntity,
+    { code: currencyCode },
+    { defaultLimits: encodeLimits(limits) },
+  );
+  if (affected === 0) fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+  // The journal names things by UUID: a currency by its cash account.
+  const id = systemAccountId(currencyCode, "cash");
+  await recordChange(transaction, defaultsSubject(currencyCode), limits, {
+    caller,
+    reason: request.reason,
+    now: await clock(transaction),
+  });
+  return {
+    response: { limits: presentLimits(limits), replayed: false },
+    records: [{ id, type: RECORD_TYPE.DEFAULT_LIMITS_SET }],
+  };
+}
+
+async function recordChange(
+  { manager }: Transaction,
+  subjectId: Uuid,
+  limits: Limits,
+  { caller, reason, now }: { readonly caller: Uuid; readonly reason: string; readonly now: Date },
+): Promise<void> {
+  await manager.insert(LimitChangeEntity, {
+    id: newId(),
+    subjectId,
+    caller,
+    reason,
+    limits: encodeLimits(limits),
+    createTime: now,
+  });
+}
+
+/** Why the account cannot have the limits: it is outside of them. */
+function limitsRefuse(book: Book, { minBalanceMinor, maxBalanceMinor }: Limits): Failure | undefined {
+  const { id: accountId, currencyCode } = book;
+  const available = availableMinor(book);
+  const most = book.balanceMinor + incomingMinor(book);
+  const refuse = (
+    limit: "min_balance" | "max_balance",
+    limitMinorUnits: bigint,
+    actualMinorUnits: bigint,
+  ): Failure => ({
+    reason: "LIMIT_BREACHED",
+    accountId,
+    limit,
+    currencyCode,
+    limitMinorUnits,
+    actualMinorUnits,
+  });
+  if (minBalanceMinor !== null && available < minBalanceMinor) return refuse("min_balance", minBalanceMinor, available);
+  if (maxBalanceMinor !== null && most > maxBalanceMinor) return refuse("max_balance", maxBalanceMinor, most);
+  return undefined;
+}
+
+/** @param minBalance what is meant when none is given */
+function parseLimits(message: LimitsMessage | undefined, minBalance: bigint | null): Limits {
+  const { minBalance: min, maxBalance: max, velocity } = present(message, "limits");
+  const limits = {
+    minBalanceMinor: min ?? minBalance,
+    maxBalanceMinor: max ?? null,
+    velocity: velocity.map(parseVelocity),
+  };
+  if (limits.minBalanceMinor !== null && max !== undefined && limits.minBalanceMinor > max)
+    invalid("limits.max_balance", "must be no less than min_balance");
+  assertNames(velocity);
+  return limits;
+}
+
+function assertNames(velocity: readonly VelocityMessage[]): void {
+  const violations: FieldViolation[] = [];
+  velocity.forEach(({ name }, index) => {
+    const first = velocity.findIndex((one) => one.name === name);
+    if (first < index)
+      violations.push({
+        field: `limits.velocity[${index}].name`,
+        rule: `must differ from that of limits.velocity[${first}]`,
+      });
+  });
+  if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
+}
+
+function parseVelocity(message: VelocityMessage): VelocityTerms {
+  return {
+    name: message.name,
+    direction: message.direction === VelocityDirection.OUTGOING ? "OUTGOING" : "INCOMING",
+    kinds: message.kinds as number[] as TransactionKind[],
+    windowMicros: message.windowSeconds * 1_000_000n,
+    maxAmountMinor: message.maxAmount ?? null,
+    maxCount: message.maxCount ?? null,
+    since: 0n,
+  };
+}
+
+function limitsOf({ minBalanceMinor, maxBalanceMinor, velocity }: Book): Limits {
+  return { minBalanceMinor, maxBalanceMinor, velocity: velocity ?? [] };
+}
+
+function presentLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Limits): LimitsMessage {
+  return {
+    minBalance: minBalanceMinor ?? undefined,
+    maxBalance: maxBalanceMinor ?? undefined,
+    velocity: velocity.map((terms) => ({
+      name: terms.name,
+      direction: VelocityDirection[terms.direction],
+      kinds: [...terms.kinds],
+      windowSeconds: terms.windowMicros / 1_000_000n,
+      maxAmount: terms.maxAmountMinor ?? undefined,
+      maxCount: terms.maxCount ?? undefined,
+    })),
+  };
+}
+
+function presentChange(change: LimitChangeRow): LimitChangeMessage {
+  return {
+    id: change.id,
+    caller: change.caller,
+    reason: change.reason,
+    limits: presentLimits(decodeLimits(change.limits)),
+    createTime: fromDate(change.createTime),
+  };
+}
+
+type Named = NonNullable<GetLimitsRequest["account"]>;
+type Subject = NonNullable<ListLimitChangesRequest["of"]>;
+
+function idOf(named: GetLimitsRequest["account"]): Uuid {
+  return subjectOf(present(named, "account"));
+}
+
+function subjectOf(of: Named | Subject): Uuid {
+  switch (of.$case) {
+    case "walletId":
+      return parseId(of.value);
+    case "systemAccount":
+      return systemAccountId(of.value.currencyCode, of.value.name);
+    case "defaultsOfCurrencyCode":
+      return defaultsSubject(of.value);
+  }
+}
+
+/** What stands for the new wallets of a currency: an id that no account has, because none can have this name. */
+function defaultsSubject(currencyCode: string): Uuid {
+  return systemAccountId(currencyCode, "new wallets");
+}
+
+async function subjectExists(manager: EntityManager, of: Subject): Promise<boolean> {
+  if (of.$case === "defaultsOfCurrencyCode") return manager.existsBy(CurrencyEntity, { code: of.value });
+  const isWallet = of.$case === "walletId";
+  return manager.existsBy(AccountEntity, { id: subjectOf(of), systemAccount: isWallet ? IsNull() : Not(IsNull()) });
+}
+
+function notFound(of: Named | Subject): Failure {
+  switch (of.$case) {
+    case "walletId":
+      return { reason: "WALLET_NOT_FOUND", walletId: parseId(of.value) };
+    case "systemAccount":
+      return { reason: "ACCOUNT_NOT_FOUND", systemAccount: of.value.name, currencyCode: of.value.currencyCode };
+    case "defaultsOfCurrencyCode":
+      return { reason: "CURRENCY_NOT_FOUND", currencyCode: of.value };
+  }
+}
+
+/** The account, if it is what was named. */
+function assertNamed(named: GetLimitsRequest["account"], book: Book | undefined): Book {
+  const of = present(named, "account");
+  if (book === undefined || book.isWallet !== (of.$case === "walletId")) return fail(notFound(of));
+  return book;
+}
