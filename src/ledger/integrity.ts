@@ -234,11 +234,11 @@ const LAWS = {
     UNION ALL
     SELECT r.reverses_id::text, format('more of its legs on account %s is reversed than there is', r.account_id)
     FROM (
-      SELECT reverses_id, account_id, amount > 0 AS is_debit, sum(abs(amount)) AS total
+      SELECT reverses_id, leg.account_id, leg.amount > 0 AS is_debit, sum(abs(leg.amount)) AS total
       FROM transactions CROSS JOIN LATERAL unnest(leg_account_ids, leg_amounts) AS leg (account_id, amount)
       WHERE reverses_id IS NOT NULL AND state = ${TRANSACTION_STATE.POSTED} GROUP BY 1, 2, 3
     ) r LEFT JOIN (
-      SELECT id, account_id, amount > 0 AS is_debit, sum(abs(amount)) AS total
+      SELECT id, leg.account_id, leg.amount > 0 AS is_debit, sum(abs(leg.amount)) AS total
       FROM transactions CROSS JOIN LATERAL unnest(leg_account_ids, leg_amounts) AS leg (account_id, amount)
       WHERE state = ${TRANSACTION_STATE.POSTED} GROUP BY 1, 2, 3
     ) o ON o.id = r.reverses_id AND o.account_id = r.account_id AND o.is_debit <> r.is_debit

@@ -686,8 +686,8 @@ export interface SetRateRequest {
   /** The currency that is received; another one. */
   targetCurrencyCode: string;
   /**
-   * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, with up to 18 digits
-   * before and 18 after the point.
+   * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, at most 37
+   * characters, without sign and exponent.
    */
   rate: string;
   /** From when on it is valid: not in the past. Unset: from now on. The rate that became valid last is the one that counts. */

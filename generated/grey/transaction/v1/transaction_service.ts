@@ -786,8 +786,8 @@ export interface ExchangeRequest {
   by:
     | //
     /**
-     * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, with up to 18
-     * digits before and 18 after the point.
+     * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, at most 37
+     * characters, without sign and exponent.
      */
     { $case: "rate"; value: string }
     | //
