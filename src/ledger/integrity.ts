@@ -135,10 +135,12 @@ const LAWS = {
     UNION ALL
     SELECT account_id::text, format('entry %s stands before its predecessor in the journal or in time', sequence)
     FROM (
-      SELECT account_id, sequence, journal_index, create_time,
+      SELECT account_id, sequence, journal_index, create_time, transaction_id, lag(transaction_id) OVER w AS previous_id,
         lag(journal_index) OVER w AS previous_index, lag(create_time) OVER w AS previous_time
       FROM entries WINDOW w AS (PARTITION BY account_id ORDER BY sequence)
-    ) ordered WHERE journal_index <= previous_index OR create_time < previous_time`,
+    -- A transaction may have several entries on an account.
+    ) ordered WHERE journal_index < previous_index OR (journal_index = previous_index AND transaction_id <> previous_id)
+      OR create_time < previous_time`,
   WITHIN_LIMITS: `
     SELECT id::text AS subject, format('balance %s is outside of %s to %s', balance, coalesce(min_balance::text, 'any'),
       coalesce(max_balance::text, 'any')) AS detail

@@ -26,7 +26,7 @@ export interface TransactionPage {
 
 // For each account: its posted transactions through the entries' primary key, entered by binary search at the page's
 // place; its rejected ones through their partial indexes and
-// the legs of those that have many. A transfer between two of the accounts is listed once. So the
+// the legs of those that have many. A transaction stands here once for each of its entries. So the
 // cost does not grow with the number of transactions before or after the page.
 const LIST = `
 WITH places AS (
@@ -41,7 +41,7 @@ SELECT id, journal_index FROM (
     WHERE account_id = p.id AND sequence <= p.below AND sequence > p.above
     ORDER BY sequence DESC LIMIT $4
   ) e WHERE ${TRANSACTION_STATE.POSTED} = ANY ($5::smallint[])
-  UNION
+  UNION ALL
   SELECT r.id, r.journal_index
   FROM places p CROSS JOIN LATERAL (
     (SELECT id, journal_index FROM transactions
@@ -92,11 +92,13 @@ export async function listTransactions(
         int2Array(filter.states.length === 0 ? Object.values(TRANSACTION_STATE) : filter.states),
       ],
     });
+    // The rows of one transaction stand together.
+    const distinct = rows.slice(0, pageSize).filter((row, index) => row.id !== rows[index - 1]?.id);
     const found = await findTransactions(
       client,
-      rows.slice(0, pageSize).map((row) => row.id),
+      distinct.map((row) => row.id),
     );
-    for (const row of rows.slice(0, pageSize)) {
+    for (const row of distinct) {
       const transaction = found.get(row.id);
       if (transaction === undefined) continue;
       if (filter.kinds.length > 0 && !filter.kinds.includes(transaction.kind)) continue;
