@@ -67,6 +67,7 @@ export function renderTransaction(transaction: Transaction, replayed: boolean, c
     ["reverses", transaction.reversesId],
     ["reversed", showMoney(transaction.reversed, currencies)],
     ["reversed by", transaction.reversalIds.join(" ")],
+    ["reference", transaction.externalReference],
     ["description", transaction.description],
     ["metadata", showMetadata(transaction.metadata)],
   ]);

@@ -3,6 +3,8 @@ import {
   type Transaction,
   TransactionKind,
   TransactionState,
+  type Entry,
+  EntrySide,
 } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   ListTransactionsResponse,
@@ -133,15 +135,19 @@ function renderOfWallet(walletId: string, transactions: readonly Transaction[], 
       const leaves = transaction.debitAccountId === walletId.toLowerCase();
       const { amount } = transaction;
       const moves = transaction.holdId === "" || transaction.kind === TransactionKind.HOLD_CAPTURE;
-      const entry = transaction.entries.find(({ accountId }) => accountId === walletId.toLowerCase());
+      // Of one with many legs the wallet may have several.
+      const own = transaction.entries.filter(({ accountId }) => accountId === walletId.toLowerCase());
+      const last = own.at(-1);
       return [
         showTime(transaction.createTime),
         showEnum(TransactionKind, transaction.kind),
         // What only changes what is pending neither leaves nor comes.
-        amount && moves
-          ? showAmount(leaves ? -amount.minorUnits : amount.minorUnits, amount.currencyCode, currencies)
-          : showMoney(amount, currencies),
-        showMoney(entry?.balanceAfter, currencies),
+        last !== undefined
+          ? showAmount(changeOf(own), last.amount?.currencyCode ?? "", currencies)
+          : amount && moves
+            ? showAmount(leaves ? -amount.minorUnits : amount.minorUnits, amount.currencyCode, currencies)
+            : showMoney(amount, currencies),
+        showMoney(last?.balanceAfter, currencies),
         accountOf(transaction, leaves ? transaction.creditAccountId : transaction.debitAccountId),
         transaction.id,
         showOutcome(transaction),
@@ -149,6 +155,14 @@ function renderOfWallet(walletId: string, transactions: readonly Transaction[], 
       ];
     }),
   );
+}
+
+/** What the entries of a wallet come to, in minor units. */
+function changeOf(entries: readonly Entry[]): bigint {
+  return entries.reduce((sum, { side, amount }) => {
+    const minorUnits = amount?.minorUnits ?? 0n;
+    return side === EntrySide.DEBIT ? sum - minorUnits : sum + minorUnits;
+  }, 0n);
 }
 
 function accountOf(transaction: Transaction, accountId: string): string {

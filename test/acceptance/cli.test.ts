@@ -78,6 +78,47 @@ describe("the command `grey` against a server", function () {
     expect(listed.out).to.match(/opening +100\.00 USD +100\.00 USD +opening/);
   });
 
+  it("posts many legs, exchanges by rates and quotes, and sets limits", async () => {
+    const [payer, shop] = await twoWallets("many@example.com", "100.00 USD");
+    const made = await grey("account", "create", "commission", "USD", "--max", "50.00");
+    expect(made.code, made.err).to.equal(0);
+    expect(made.out).to.match(/^max +50\.00 USD$/m);
+    const legs = ["--debit", `${payer}=10.30 USD`, "--credit", `${shop}=10.00 USD`, "--credit", "commission=0.30 USD"];
+    const posted = await grey("post", ...legs, "--reference", "INV-17");
+    expect(posted.code, posted.err).to.equal(0);
+    expect(posted.out)
+      .to.match(/^kind +compound$/m)
+      .and.match(/^reference +INV-17$/m);
+    expect(posted.out).to.match(new RegExp(`^${payer} +89\\.70 USD`, "m"));
+    expect((await grey("account", "list", "--currency", "USD")).out).to.match(/^commission +0\.30 USD +credit/m);
+    expect((await grey("transactions", "--wallet", payer)).out).to.match(/compound +-10\.30 USD +89\.70 USD/);
+
+    const euros = (await greyJson("wallet", "create", "many@example.com", "EUR")).wallet.id as string;
+    expect((await grey("rate", "set", "usd", "eur", "0.92")).out).to.match(/^rate +1 USD = 0\.92 EUR$/m);
+    expect((await grey("rate", "get", "USD", "EUR")).out).to.include("1 USD = 0.92 EUR");
+    expect((await grey("rate", "list", "USD", "EUR")).out).to.match(/^0\.92 +20/m);
+    const changed = await grey("exchange", payer, euros, "10.00 USD");
+    expect(changed.out, changed.err).to.match(/^received +9\.20 EUR$/m);
+    const { quote } = await greyJson("quote", "20.00", "USD", "--to", "EUR", "--expires-in", "5m");
+    expect((await grey("exchange", payer, euros, "--quote", quote as string)).out).to.match(/^received +18\.40 EUR$/m);
+
+    const daily = "name=daily,window=1d,amount=5.00,count=3,direction=out,kinds=transfer+withdrawal";
+    const set = await grey("limits", "set", payer, "--min", "-1.00", "--velocity", daily, "--reason", "a policy");
+    expect(set.code, set.err).to.equal(0);
+    const refused = await grey("transfer", payer, shop, "5.01 USD");
+    expect(refused.err).to.match(/^grey: VELOCITY_EXCEEDED: /);
+    expect((await grey("transfer", payer, shop, "4.99 USD")).code).to.equal(0);
+    const shown = (await grey("limits", "show", payer)).out;
+    expect(shown)
+      .to.match(/^min +-1\.00 USD$/m)
+      .and.match(/^daily +outgoing +transfer withdrawal +86400 s +5\.00 USD +3 +4\.99 USD +1$/m);
+    expect((await grey("limits", "changes", payer)).out).to.match(/^reason +a policy$/m);
+    expect((await grey("limits", "defaults", "JPY", "--max", "1000", "--reason", "a policy")).out).to.match(
+      /^max +1000 JPY$/m,
+    );
+    expect((await grey("post", "--debit", "fees")).code).to.equal(2);
+  });
+
   it("replays a movement under its request id and moves nothing again", async () => {
     const [wallet] = await twoWallets("replayed@example.com", "1 USD");
     const requestId = "0190b3c1-5f8e-7cc4-8f5a-9f1d5f3a0c11";
