@@ -32,12 +32,12 @@ const MOVED = `CASE WHEN t.hold_id IS NULL OR t.kind = ${TRANSACTION_KIND.HOLD_C
 
 /**
  * What is counted for each limit by velocity, and what the books have in the same time: at least and at most, because the clock
- * by which a use is counted may be a moment before that of the record.
+ * by which a use is counted into a slice of time may be a moment before that of the record.
  */
 const VELOCITY = `
   SELECT l.account_id, l.name, l.max_amount, u.amount, u.count,
-    coalesce(sum(m.amount) FILTER (WHERE m.time > u.start + interval '2 s'), 0) AS least_amount, coalesce(sum(m.amount), 0) AS most_amount,
-    coalesce(sum(m.count) FILTER (WHERE m.time > u.start + interval '2 s'), 0) AS least_count, coalesce(sum(m.count), 0) AS most_count
+    coalesce(sum(m.amount) FILTER (WHERE m.time > u.start + u.slack), 0) AS least_amount, coalesce(sum(m.amount), 0) AS most_amount,
+    coalesce(sum(m.count) FILTER (WHERE m.time > u.start + u.slack), 0) AS least_count, coalesce(sum(m.count), 0) AS most_count
   FROM (
     SELECT a.id AS account_id, l.value ->> 'name' AS name, l.value ->> 'direction' AS direction, l.value -> 'kinds' AS kinds,
       (l.value ->> 'windowMicros')::bigint AS window_micros, (l.value ->> 'maxAmount') AS max_amount,
@@ -47,7 +47,9 @@ const VELOCITY = `
   ) l
   JOIN LATERAL (
     SELECT coalesce(sum(amount), 0) AS amount, coalesce(sum(count), 0) AS count,
-      greatest(l.since, to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000)) AS start
+      greatest(l.since, to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000)) AS start,
+      CASE WHEN to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000) > l.since
+        THEN interval '2 s' ELSE interval '0 s' END AS slack
     FROM velocity_usage u WHERE u.account_id = l.account_id AND u.name = l.name
   ) u ON true
   LEFT JOIN LATERAL (
@@ -58,7 +60,7 @@ const VELOCITY = `
         WHERE leg.account_id = l.account_id AND (leg.amount > 0) = (l.direction = 'OUTGOING')) END AS amount
     FROM (
       SELECT DISTINCT transaction_id FROM entries e
-      WHERE e.account_id = l.account_id AND e.create_time >= u.start - interval '2 s'
+      WHERE e.account_id = l.account_id AND e.create_time >= u.start - u.slack
         -- A step of a hold has an entry on the account that it is for; its side is in the transaction.
         AND (e.amount = 0 OR (e.amount > 0) = (l.direction = 'OUTGOING'))
     ) e JOIN transactions t ON t.id = e.transaction_id

@@ -182,10 +182,10 @@ export function needsLocks({ commands }: Work): boolean {
   return commands.some(isReverse);
 }
 
-async function readClock(client: Queryable): Promise<Micros> {
+/** The journal's clock: no record before has a later time, and none after it an earlier one. */
+export async function readClock(client: Queryable): Promise<Micros> {
   const { rows } = await client.query<{ now: Micros }>({
     name: "clock",
-    // The journal's clock, which never goes back: that of the record is no earlier.
     text: "SELECT (extract(epoch FROM greatest(clock_timestamp(), last_time)) * 1000000)::bigint AS now FROM journal_head",
   });
   return present(rows[0], "the time").now;

@@ -33,6 +33,7 @@ import {
   WALLET_LIMITS,
   type Limits,
 } from "../ledger/limits.js";
+import { readClock } from "../ledger/posting.js";
 import { availableMinor, incomingMinor } from "../ledger/rules.js";
 import { usageOf, type VelocityTerms } from "../ledger/velocity.js";
 import type { CallContext } from "../rpc/context.js";
@@ -136,7 +137,7 @@ async function setLimits(transaction: Transaction, request: SetLimitsRequest, as
   if (failure !== undefined) fail(failure);
   const now = await clock(transaction);
   const before = book.velocity ?? [];
-  const velocity = replaceVelocity(before, asked.velocity, microsOf(now));
+  const velocity = replaceVelocity(before, asked.velocity, await readClock(client));
   const limits = { ...asked, velocity };
   const kept = velocity.filter(({ name, since }) => before.some((one) => one.name === name && one.since === since));
   await client.query("DELETE FROM velocity_usage WHERE account_id = $1 AND name <> ALL ($2::text[])", [

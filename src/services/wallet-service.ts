@@ -14,7 +14,7 @@ import { present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
-import { fromMicros, microsOf, toMicros } from "../base/time.js";
+import { fromMicros, toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE } from "../entities/account.js";
@@ -26,7 +26,7 @@ import { WalletEntity, type Wallet } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
 import { findPastAccount, findStatement, type AsOf } from "../ledger/history.js";
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../ledger/limits.js";
-import { postWorks } from "../ledger/posting.js";
+import { postWorks, readClock } from "../ledger/posting.js";
 import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
@@ -175,7 +175,7 @@ async function insertWallet(transaction: Transaction, request: CreateWalletReque
   const { manager } = transaction;
   const { currencyCode, label, metadata } = request;
   const now = await clock(transaction);
-  const limits = await openingLimits(manager, currencyCode, now);
+  const limits = await openingLimits(transaction, currencyCode);
   const wallet: Wallet = {
     id: newId(),
     userId,
@@ -198,14 +198,14 @@ async function insertWallet(transaction: Transaction, request: CreateWalletReque
 }
 
 /** The limits of a new wallet: those that were set for its currency, or else that it is never overdrawn. */
-async function openingLimits(manager: EntityManager, currencyCode: string, now: Date) {
+async function openingLimits({ manager, client }: Transaction, currencyCode: string) {
   const currency = await manager.findOneBy(CurrencyEntity, { code: currencyCode });
   if (currency === null) return fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
   const limits = currency.defaultLimits === null ? WALLET_LIMITS : decodeLimits(currency.defaultLimits);
   return {
     minBalance: limits.minBalanceMinor,
     maxBalance: limits.maxBalanceMinor,
-    velocityLimits: encodeVelocity(replaceVelocity([], limits.velocity, microsOf(now))),
+    velocityLimits: encodeVelocity(replaceVelocity([], limits.velocity, await readClock(client))),
   };
 }
 

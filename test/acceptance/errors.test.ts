@@ -257,6 +257,107 @@ describe("an error", () => {
       },
     },
     {
+      reason: "MAX_BALANCE_EXCEEDED",
+      code: "FAILED_PRECONDITION",
+      metadata: [
+        "account_id",
+        "currency_code",
+        "max_balance_minor_units",
+        "room_minor_units",
+        "required_minor_units",
+        "transaction_id",
+      ],
+      ask: async (requestId) => {
+        const toWalletId = await createWallet("USD", userId, 0n);
+        await grey.ledger.setLimits(limits(toWalletId, { maxBalance: 0n }));
+        return grey.transactions.transfer({ ...transfer(1n), requestId, toWalletId }, HEADERS);
+      },
+    },
+    {
+      reason: "VELOCITY_EXCEEDED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id", "limit", "measure", "max", "used", "required", "window_seconds", "transaction_id"],
+      ask: async (requestId) => {
+        const fromWalletId = await createWallet("USD");
+        const none = { name: "none", direction: 1, kinds: [], windowSeconds: 60n, maxAmount: 0n, maxCount: undefined };
+        await grey.ledger.setLimits(limits(fromWalletId, { velocity: [none] }));
+        return grey.transactions.transfer({ ...transfer(1n), requestId, fromWalletId }, HEADERS);
+      },
+    },
+    {
+      reason: "LIMIT_BREACHED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["account_id", "limit", "currency_code", "limit_minor_units", "actual_minor_units"],
+      ask: (requestId) => grey.ledger.setLimits({ ...limits(walletId, { minBalance: 10_000n }), requestId }, HEADERS),
+    },
+    {
+      reason: "ACCOUNT_EXISTS",
+      code: "ALREADY_EXISTS",
+      metadata: ["system_account", "currency_code"],
+      ask: (requestId) => {
+        const systemAccount = { name: "cash", currencyCode: "USD" };
+        const any = { normalSide: 1, minBalance: undefined, maxBalance: undefined };
+        return grey.ledger.createAccount({ requestId, systemAccount, ...any }, HEADERS);
+      },
+    },
+    {
+      reason: "RATE_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["source_currency_code", "target_currency_code"],
+      ask: () =>
+        grey.ledger.getRate({ sourceCurrencyCode: "USD", targetCurrencyCode: "EUR", atTime: undefined }, HEADERS),
+    },
+    {
+      reason: "SAME_CURRENCY",
+      code: "INVALID_ARGUMENT",
+      metadata: ["currency_code", "transaction_id"],
+      ask: (requestId) => grey.transactions.exchange({ ...exchange("1"), requestId }, HEADERS),
+    },
+    {
+      reason: "QUOTE_INVALID",
+      code: "INVALID_ARGUMENT",
+      metadata: [],
+      ask: (requestId) => {
+        const by = { $case: "quote", value: "AAAA" } as const;
+        return grey.transactions.exchange({ ...exchange("1"), sourceAmount: undefined, by, requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "QUOTE_EXPIRED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["expire_time", "transaction_id"],
+      ask: async (requestId) => {
+        const pair = { sourceCurrencyCode: "USD", targetCurrencyCode: "CHF" };
+        const any = { rate: "0.8", validFrom: undefined, validUntil: undefined };
+        await grey.ledger.setRate({ requestId: randomUUID(), ...pair, ...any });
+        const amount = { $case: "sourceMinorUnits", value: 10n } as const;
+        const { quote } = await grey.transactions.getQuote({ ...pair, amount, expiresIn: { seconds: 1n, nanos: 0 } });
+        const asked = {
+          ...exchange("1"),
+          toWalletId: await createWallet("CHF"),
+          sourceAmount: undefined,
+          by: { $case: "quote", value: quote } as const,
+        };
+        await eventually("the quote has expired", () =>
+          grey.transactions.exchange({ ...asked, dryRun: true }).then(
+            () => false,
+            () => true,
+          ),
+        );
+        return grey.transactions.exchange({ ...asked, requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "EXCHANGE_AMOUNT_INVALID",
+      code: "OUT_OF_RANGE",
+      metadata: ["source_currency_code", "target_currency_code", "rate", "transaction_id"],
+      ask: async (requestId) =>
+        grey.transactions.exchange(
+          { ...exchange("0.0001"), toWalletId: await createWallet("EUR"), requestId },
+          HEADERS,
+        ),
+    },
+    {
       reason: "NOT_REVERSIBLE",
       code: "FAILED_PRECONDITION",
       metadata: ["original_id", "transaction_id"],
@@ -445,6 +546,18 @@ describe("an error", () => {
 
   function step(holdId: string) {
     return { requestId: randomUUID(), holdId, description: "", metadata: {} };
+  }
+
+  function limits(of: string, over: object) {
+    const none = { minBalance: undefined, maxBalance: undefined, velocity: [] };
+    const account = { $case: "walletId", value: of } as const;
+    return { requestId: randomUUID(), account, limits: { ...none, ...over }, reason: "" };
+  }
+
+  function exchange(rate: string) {
+    const { fromWalletId, toWalletId, amount, ...asked } = transfer(10n);
+    const by = { $case: "rate", value: rate } as const;
+    return { ...asked, fromWalletId, toWalletId, sourceAmount: amount, targetAmount: undefined, by };
   }
 
   function transfer(minorUnits: bigint) {

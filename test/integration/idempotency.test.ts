@@ -1,7 +1,14 @@
 import { AmountMode, Precondition } from "../../generated/grey/transaction/v1/transaction.js";
 import { expect } from "chai";
 import type pg from "pg";
-import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
+import {
+  CreateAccountRequest,
+  CreateCurrencyRequest,
+  NormalSide,
+  SetDefaultLimitsRequest,
+  SetLimitsRequest,
+  SetRateRequest,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
 import type {
   DepositRequest,
   TransferRequest,
@@ -69,6 +76,7 @@ const movementDiffers = {
   description: () => ({ description: "another" }),
   metadata: () => ({ metadata: { a: "1", b: "another" } }),
   effective_time: () => ({ effectiveTime: { seconds: 1n, nanos: 0 } }),
+  external_reference: () => ({ externalReference: "INV-18" }),
   preconditions: () => ({
     preconditions: [Precondition.fromPartial({ walletId: ANOTHER_ID, expectedVersion: 1n })],
   }),
@@ -210,6 +218,83 @@ const METHODS: readonly Method<Asking>[] = [
     },
     malformed: { exponent: 19 },
     writes: { currencies: 1n, accounts: 4n, requests: 1n, records: 1n },
+  }),
+  method<CreateAccountRequest>({
+    name: "CreateAccount",
+    send: ({ ledger }, request) => ledger.createAccount(request),
+    make: () =>
+      Promise.resolve(
+        CreateAccountRequest.fromPartial({
+          requestId: newId(),
+          systemAccount: { name: `a${newCode().toLowerCase()}`, currencyCode: "USD" },
+          normalSide: NormalSide.CREDIT,
+        }),
+      ),
+    differing: {
+      system_account: () => ({ systemAccount: { name: "another", currencyCode: "USD" } }),
+      normal_side: () => ({ normalSide: NormalSide.DEBIT }),
+      min_balance: () => ({ minBalance: -1n }),
+      max_balance: () => ({ maxBalance: 1n }),
+    },
+    malformed: { minBalance: 1n },
+    writes: { accounts: 1n, requests: 1n, records: 1n },
+  }),
+  method<SetLimitsRequest>({
+    name: "SetLimits",
+    send: ({ ledger }, request) => ledger.setLimits(request),
+    make: async (clients) =>
+      SetLimitsRequest.fromPartial({
+        requestId: newId(),
+        account: { $case: "walletId", value: (await makeWallet(clients)).id },
+        limits: { minBalance: -5n },
+        reason: "one",
+      }),
+    differing: {
+      account: () => ({ account: { $case: "walletId", value: ANOTHER_ID } }),
+      limits: () => ({ limits: { minBalance: -6n, maxBalance: undefined, velocity: [] } }),
+      reason: () => ({ reason: "another" }),
+    },
+    malformed: { limits: { minBalance: 5n, maxBalance: 4n, velocity: [] } },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<SetDefaultLimitsRequest>({
+    name: "SetDefaultLimits",
+    send: ({ ledger }, request) => ledger.setDefaultLimits(request),
+    make: () =>
+      Promise.resolve(
+        SetDefaultLimitsRequest.fromPartial({ requestId: newId(), currencyCode: "NZD", limits: { maxBalance: 5n } }),
+      ),
+    differing: {
+      currency_code: () => ({ currencyCode: "AUD" }),
+      limits: () => ({ limits: { minBalance: undefined, maxBalance: 6n, velocity: [] } }),
+      reason: () => ({ reason: "another" }),
+    },
+    malformed: { currencyCode: "nzd" },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<SetRateRequest>({
+    name: "SetRate",
+    send: ({ ledger }, request) => ledger.setRate(request),
+    make: () =>
+      Promise.resolve(
+        SetRateRequest.fromPartial({
+          requestId: newId(),
+          sourceCurrencyCode: "NZD",
+          targetCurrencyCode: "AUD",
+          rate: "0.9",
+          validFrom: { seconds: 6_000_000_000n },
+          validUntil: { seconds: 7_000_000_000n },
+        }),
+      ),
+    differing: {
+      source_currency_code: () => ({ sourceCurrencyCode: "USD" }),
+      target_currency_code: () => ({ targetCurrencyCode: "USD" }),
+      rate: () => ({ rate: "0.90" }),
+      valid_from: () => ({ validFrom: { seconds: 6_000_000_001n, nanos: 0 } }),
+      valid_until: () => ({ validUntil: undefined }),
+    },
+    malformed: { rate: "0.00" },
+    writes: { requests: 1n, records: 1n },
   }),
 ];
 
@@ -422,7 +507,7 @@ describe("a request that is sent again", () => {
       writes: REJECTED,
     },
     {
-      reason: "BALANCE_OVERFLOW",
+      reason: "MAX_BALANCE_EXCEEDED",
       prepare: transferOf(async () => {
         await setAccount(other, "max_balance = 1");
         return transferRequest(wallet, other, 5n);

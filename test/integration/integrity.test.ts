@@ -1,7 +1,11 @@
 import { expect } from "chai";
 import type pg from "pg";
-import { CreateCurrencyRequest, IntegrityLaw } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { HoldRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import {
+  CreateCurrencyRequest,
+  IntegrityLaw,
+  SetLimitsRequest,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { HoldRequest, PostTransactionRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {
@@ -26,6 +30,9 @@ const TABLES = [
   "requests",
   "journal_head",
   "journal_batches",
+  "rejected_legs",
+  "velocity_usage",
+  "limit_changes",
 ];
 
 /** What the books of the suite hold, by the names that the tampering uses. */
@@ -46,6 +53,11 @@ interface Lively {
   /** A USD wallet, and the hold of 5 minor units on its money. */
   readonly holder: Uuid;
   readonly held: Uuid;
+  /** From C to D, with a fee; posted, and refused. C has a limit by velocity. */
+  readonly c: Uuid;
+  readonly d: Uuid;
+  readonly compound: Uuid;
+  readonly refusedCompound: Uuid;
 }
 
 type Named = readonly [law: keyof typeof IntegrityLaw, subject: string | bigint];
@@ -62,6 +74,37 @@ interface Tampering {
 const NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 const TAMPERINGS: readonly Tampering[] = [
+  {
+    title: "what was used of a limit by velocity is made less",
+    sql: ({ c }) => `UPDATE velocity_usage SET amount = amount - 1, count = count - 1 WHERE account_id = '${c}'`,
+    named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
+  },
+  {
+    title: "what was used of a limit by velocity is forgotten",
+    sql: ({ c }) => `DELETE FROM velocity_usage WHERE account_id = '${c}'`,
+    named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
+  },
+  {
+    title: "a limit by velocity is taken away by hand",
+    sql: ({ c }) => `UPDATE accounts SET velocity_limits = NULL WHERE id = '${c}'`,
+    named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
+  },
+  {
+    title: "a leg is edited",
+    sql: ({ compound }) => `UPDATE transactions SET leg_amounts[2] = leg_amounts[2] - 1 WHERE id = '${compound}'`,
+    named: ({ compound }) => [["ENTRIES_MATCH_STATE", compound]],
+  },
+  {
+    title: "a leg is passed off as another currency's",
+    sql: ({ compound }) => `UPDATE transactions SET leg_currency_codes[3] = 'EUR' WHERE id = '${compound}'`,
+    named: ({ compound }) => [["ENTRY_HAS_OWNERS", compound]],
+  },
+  {
+    title: "a refused leg is hidden from the account that it names",
+    sql: ({ d, refusedCompound }) =>
+      `DELETE FROM rejected_legs WHERE transaction_id = '${refusedCompound}' AND account_id = '${d}'`,
+    named: ({ refusedCompound }) => [["ENTRIES_MATCH_STATE", refusedCompound]],
+  },
   {
     title: "a transfer is passed off as the reversal of another one",
     sql: ({ paid, paidBefore }) => `UPDATE transactions SET reverses_id = '${paidBefore}' WHERE id = '${paid}'`,
@@ -418,6 +461,25 @@ describe("the integrity check", () => {
     const { hold } = await transactions.hold(
       HoldRequest.fromPartial({ requestId: newId(), walletId: spender, amount: money(5n) }),
     );
+    const [c, d] = [(await makeWallet(clients, { minorUnits: 100_000n })).id, (await makeWallet(clients)).id];
+    await ledger.setLimits(
+      SetLimitsRequest.fromPartial({
+        requestId: newId(),
+        account: { $case: "walletId", value: c },
+        limits: { velocity: [{ name: "daily", direction: 1, windowSeconds: 86_400n, maxAmount: 10_000n }] },
+      }),
+    );
+    const withFee = (minorUnits: bigint) =>
+      PostTransactionRequest.fromPartial({
+        requestId: newId(),
+        legs: [
+          { account: { $case: "walletId", value: c }, side: 1, amount: money(minorUnits + 2n) },
+          { account: { $case: "walletId", value: d }, side: 2, amount: money(minorUnits) },
+          { account: { $case: "systemAccount", value: "fees" }, side: 2, amount: money(2n) },
+        ],
+      });
+    const compound = await transactions.postTransaction(withFee(10n));
+    const refusedCompound = await refusal(transactions.postTransaction(withFee(10_000n)));
     const before = await transactions.transfer(transferRequest(a, b, 1_000n));
     const refused = await refusal(transactions.transfer(transferRequest(b, a, 5_000n)));
     const request = transferRequest(a, b, 3_000n);
@@ -439,6 +501,10 @@ describe("the integrity check", () => {
       size: rows[0]!.size,
       holder: spender,
       held: hold!.id,
+      c,
+      d,
+      compound: compound.transaction!.id,
+      refusedCompound: refusedCompound.info.transaction_id!,
     };
   }
 
