@@ -15,7 +15,7 @@ const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
   accounts: "all",
   journal_head: "all",
   holds: ["amount", "captured", "state", "expire_time", "update_time", "revision"],
-  requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure"],
+  requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure", "journal_index"],
 };
 const MAY_INSERT = [
   "currencies",

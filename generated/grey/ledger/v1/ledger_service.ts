@@ -238,6 +238,8 @@ export interface ListCurrenciesRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListCurrenciesResponse holds a page of currencies. */
@@ -268,6 +270,8 @@ export interface CreateCurrencyResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetAccountRequest names one account. */
@@ -281,6 +285,8 @@ export interface GetAccountRequest {
     /** The system account of a currency. */
     { $case: "systemAccount"; value: SystemAccountName }
     | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** SystemAccountName names a system account of one currency. */
@@ -307,6 +313,8 @@ export interface ListAccountsRequest {
   currencyCode: string;
   /** Only system accounts, no wallets. */
   systemOnly: boolean;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListAccountsResponse holds a page of accounts. */
@@ -321,6 +329,8 @@ export interface ListAccountsResponse {
 export interface GetTrialBalanceRequest {
   /** Only this currency; empty means every currency that has an entry. */
   currencyCode: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetTrialBalanceResponse holds the trial balance. */
@@ -732,7 +742,7 @@ export const Account: MessageFns<Account> = {
 };
 
 function createBaseListCurrenciesRequest(): ListCurrenciesRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
@@ -742,6 +752,12 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -775,6 +791,14 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -799,6 +823,11 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -810,6 +839,9 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -820,6 +852,9 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     const message = createBaseListCurrenciesRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1037,7 +1072,7 @@ export const CreateCurrencyRequest: MessageFns<CreateCurrencyRequest> = {
 };
 
 function createBaseCreateCurrencyResponse(): CreateCurrencyResponse {
-  return { currency: undefined, replayed: false };
+  return { currency: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
@@ -1047,6 +1082,12 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -1080,6 +1121,14 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1096,6 +1145,11 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     return {
       currency: isSet(object.currency) ? Currency.fromJSON(object.currency) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -1106,6 +1160,9 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -1119,12 +1176,15 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
       ? Currency.fromPartial(object.currency)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetAccountRequest(): GetAccountRequest {
-  return { by: undefined };
+  return { by: undefined, minJournalIndex: undefined };
 }
 
 export const GetAccountRequest: MessageFns<GetAccountRequest> = {
@@ -1136,6 +1196,12 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
       case "systemAccount":
         SystemAccountName.encode(message.by.value, writer.uint32(18).fork()).join();
         break;
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1169,6 +1235,14 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
             message.by = { $case: "systemAccount", value: SystemAccountName.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1190,6 +1264,11 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
         : isSet(object.system_account)
         ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.system_account) }
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1199,6 +1278,9 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
       obj.id = message.by.value;
     } else if (message.by?.$case === "systemAccount") {
       obj.systemAccount = SystemAccountName.toJSON(message.by.value);
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -1222,6 +1304,9 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
         break;
       }
     }
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1385,7 +1470,7 @@ export const GetAccountResponse: MessageFns<GetAccountResponse> = {
 };
 
 function createBaseListAccountsRequest(): ListAccountsRequest {
-  return { pageSize: 0, pageToken: "", currencyCode: "", systemOnly: false };
+  return { pageSize: 0, pageToken: "", currencyCode: "", systemOnly: false, minJournalIndex: undefined };
 }
 
 export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
@@ -1401,6 +1486,12 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     }
     if (message.systemOnly !== false) {
       writer.uint32(32).bool(message.systemOnly);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1450,6 +1541,14 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
             message.systemOnly = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1484,6 +1583,11 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
         : isSet(object.system_only)
         ? globalThis.Boolean(object.system_only)
         : false,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1501,6 +1605,9 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     if (message.systemOnly !== false) {
       obj.systemOnly = message.systemOnly;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -1513,6 +1620,9 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     message.pageToken = object.pageToken ?? "";
     message.currencyCode = object.currencyCode ?? "";
     message.systemOnly = object.systemOnly ?? false;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1607,13 +1717,19 @@ export const ListAccountsResponse: MessageFns<ListAccountsResponse> = {
 };
 
 function createBaseGetTrialBalanceRequest(): GetTrialBalanceRequest {
-  return { currencyCode: "" };
+  return { currencyCode: "", minJournalIndex: undefined };
 }
 
 export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
   encode(message: GetTrialBalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1639,6 +1755,14 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
             message.currencyCode = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1658,6 +1782,11 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
         : isSet(object.currency_code)
         ? globalThis.String(object.currency_code)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1665,6 +1794,9 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
     const obj: any = {};
     if (message.currencyCode !== "") {
       obj.currencyCode = message.currencyCode;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -1675,6 +1807,9 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetTrialBalanceRequest>, I>>(object: I): GetTrialBalanceRequest {
     const message = createBaseGetTrialBalanceRequest();
     message.currencyCode = object.currencyCode ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -2439,7 +2574,7 @@ export const IntegrityFault: MessageFns<IntegrityFault> = {
 /** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
 export type LedgerServiceService = typeof LedgerServiceService;
 export const LedgerServiceService = {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies: {
     path: "/grey.ledger.v1.LedgerService/ListCurrencies" as const,
     requestStream: false as const,
@@ -2463,7 +2598,7 @@ export const LedgerServiceService = {
       Buffer.from(CreateCurrencyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateCurrencyResponse => CreateCurrencyResponse.decode(value),
   },
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount: {
     path: "/grey.ledger.v1.LedgerService/GetAccount" as const,
     requestStream: false as const,
@@ -2473,7 +2608,7 @@ export const LedgerServiceService = {
     responseSerialize: (value: GetAccountResponse): Buffer => Buffer.from(GetAccountResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetAccountResponse => GetAccountResponse.decode(value),
   },
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: {
     path: "/grey.ledger.v1.LedgerService/ListAccounts" as const,
     requestStream: false as const,
@@ -2484,7 +2619,7 @@ export const LedgerServiceService = {
       Buffer.from(ListAccountsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListAccountsResponse => ListAccountsResponse.decode(value),
   },
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance: {
     path: "/grey.ledger.v1.LedgerService/GetTrialBalance" as const,
     requestStream: false as const,
@@ -2511,22 +2646,22 @@ export const LedgerServiceService = {
 } as const;
 
 export interface LedgerServiceServer extends UntypedServiceImplementation {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies: handleUnaryCall<ListCurrenciesRequest, ListCurrenciesResponse>;
   /** Registers a custom currency and opens its system accounts. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_EXISTS. */
   createCurrency: handleUnaryCall<CreateCurrencyRequest, CreateCurrencyResponse>;
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount: handleUnaryCall<GetAccountRequest, GetAccountResponse>;
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: handleUnaryCall<ListAccountsRequest, ListAccountsResponse>;
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance: handleUnaryCall<GetTrialBalanceRequest, GetTrialBalanceResponse>;
   /** Reads all books at one moment and names whatever does not add up. Errors: INVALID_REQUEST. */
   checkIntegrity: handleUnaryCall<CheckIntegrityRequest, CheckIntegrityResponse>;
 }
 
 export interface LedgerServiceClient extends Client {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies(
     request: ListCurrenciesRequest,
     callback: (error: ServiceError | null, response: ListCurrenciesResponse) => void,
@@ -2558,7 +2693,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateCurrencyResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount(
     request: GetAccountRequest,
     callback: (error: ServiceError | null, response: GetAccountResponse) => void,
@@ -2574,7 +2709,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetAccountResponse) => void,
   ): ClientUnaryCall;
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts(
     request: ListAccountsRequest,
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
@@ -2590,7 +2725,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
   ): ClientUnaryCall;
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance(
     request: GetTrialBalanceRequest,
     callback: (error: ServiceError | null, response: GetTrialBalanceResponse) => void,
