@@ -28,6 +28,7 @@ import { renderBalances, requestFields, showEnum, showMetadata, showTime } from 
 import { print, printJson, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 import { resolveUser } from "./user.js";
+import { addWalletWatch } from "./watch.js";
 
 interface CreateOptions extends ChangeOptions {
   readonly label?: string;
@@ -105,6 +106,7 @@ export function addWalletCommands(program: Command): void {
       }),
     );
 
+  addWalletWatch(wallet);
   addStateCommands(wallet);
 }
 
