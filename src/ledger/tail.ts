@@ -25,19 +25,50 @@ export interface Page {
   readonly opened: ReadonlyMap<Uuid, Uuid>;
 }
 
+/** What a watcher wants to be told of. */
+export interface Interest {
+  /** Whether the page may hold something of it. Asked of each page, in order. */
+  readonly concerns: (page: Page) => boolean;
+  readonly wants: (sight: Sight) => boolean;
+}
+
+/** What a watcher asks for. */
+export interface Wanted {
+  /** The next place that it has not read. */
+  readonly place: bigint;
+  readonly interest: Interest;
+  /** How many records to read when they are not in memory any more. */
+  readonly atOnce: bigint;
+  /** It is answered in this time, and when it has been led to this place, even if there is nothing for it. */
+  readonly waitMs: number;
+  readonly placeMax: bigint;
+}
+
+/** What it gets: everything before the place has been read, and what is on the page at that place, if there is one, has not. */
+export interface Given {
+  readonly place: bigint;
+  readonly page: Page | undefined;
+}
+
 /**
  * The end of the journal, for everyone in this process who watches it. While someone does, one reader asks for its size
- * and reads what is new, once; it keeps the latest in memory. Who is further behind reads by themselves, a few at once.
+ * and reads what is new, once; it keeps the latest in memory. Who waits is not woken by what does not concern them. Who is
+ * further behind reads by themselves, a few at once.
  */
 export interface Tail {
   /** Begins to watch. @returns what ends it */
   join(): () => void;
   /**
-   * A page that has this place, for one who has joined; undefined when nothing came within the time. Goes on when the
-   * database is back. Fails when what was read cannot be right.
-   * @param atOnce how many records to read when they are not in memory any more
+   * What is next for one who has joined. Goes on when the database is back. Fails when what was read cannot be right.
    */
-  next(place: bigint, atOnce: bigint, waitMs: number, signal: AbortSignal): Promise<Page | undefined>;
+  next(wanted: Wanted, signal: AbortSignal): Promise<Given>;
+}
+
+/** One who waits at the end. */
+interface Waiting {
+  readonly wanted: Wanted;
+  place: bigint;
+  readonly done: () => void;
 }
 
 /** What the reader reads at once. */
@@ -49,7 +80,7 @@ const OWN_READS_MAX = 2;
 
 export function createTail(database: Database): Tail {
   const recent: Page[] = [];
-  const waiting = new Set<() => void>();
+  const waiting = new Set<Waiting>();
   const limited = limit(OWN_READS_MAX);
   let watchers = 0;
   let isRunning = false;
@@ -58,7 +89,17 @@ export function createTail(database: Database): Tail {
   let fault: unknown;
 
   const wake = (): void => {
-    for (const resolve of waiting) resolve();
+    for (const { done } of waiting) done();
+  };
+
+  /** Wakes whom the new page concerns; leads on those who have nothing on it. */
+  const announce = (page: Page): void => {
+    for (const one of waiting) {
+      const { interest, placeMax } = one.wanted;
+      if (one.place >= page.end) continue;
+      if (one.place === page.first && page.end < placeMax && !interest.concerns(page)) one.place = page.end;
+      else one.done();
+    }
   };
 
   const keep = (page: Page): void => {
@@ -75,8 +116,9 @@ export function createTail(database: Database): Tail {
       wake();
     }
     while (end < size && watchers > 0) {
-      keep(await readPage(database.pool, end, least(end + PAGE_MAX, size)));
-      wake();
+      const page = await readPage(database.pool, end, least(end + PAGE_MAX, size));
+      keep(page);
+      announce(page);
     }
   };
 
@@ -96,17 +138,18 @@ export function createTail(database: Database): Tail {
     wake();
   };
 
-  /** Resolves when there is something new, or after the time. */
-  const change = (waitMs: number, signal: AbortSignal): Promise<void> =>
+  /** Resolves when there is something new, or after the time, with the place up to which there was nothing of interest. */
+  const change = (wanted: Wanted, signal: AbortSignal): Promise<bigint> =>
     new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);
-        waiting.delete(done);
+        waiting.delete(one);
         signal.removeEventListener("abort", done);
-        resolve();
+        resolve(one.place);
       };
-      const timer = setTimeout(done, waitMs);
-      waiting.add(done);
+      const one: Waiting = { wanted, place: wanted.place, done };
+      const timer = setTimeout(done, wanted.waitMs);
+      waiting.add(one);
       signal.addEventListener("abort", done);
       if (signal.aborted) done();
     });
@@ -119,19 +162,18 @@ export function createTail(database: Database): Tail {
         watchers -= 1;
       };
     },
-    next: async (place, atOnce, waitMs, signal) => {
-      if (place >= end) await change(waitMs, signal);
+    next: async (wanted, signal) => {
+      const place = wanted.place < end ? wanted.place : await change(wanted, signal);
       if (fault !== undefined) throw fault;
-      if (place >= end || signal.aborted) return undefined;
+      if (place >= end || signal.aborted) return { place, page: undefined };
       const inMemory = recent.find((page) => page.first <= place && place < page.end);
-      if (inMemory !== undefined) return inMemory;
-      const before = least(place + atOnce, end);
+      if (inMemory !== undefined) return { place, page: inMemory };
+      const before = least(place + wanted.atOnce, end);
       try {
-        return await limited(() => readPage(database.pool, place, before));
+        return { place, page: await limited(() => readPage(database.pool, place, before)) };
       } catch (error) {
         if (!passes(error)) throw error;
-        await change(waitMs, signal);
-        return undefined;
+        return { place: await change({ ...wanted, place }, signal), page: undefined };
       }
     },
   };

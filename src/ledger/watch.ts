@@ -1,11 +1,4 @@
-import type { Page, Sight, Tail } from "./tail.js";
-
-/** What a watcher wants to be told of. */
-export interface Interest {
-  /** Whether the page may hold something of it. Asked of each page, in order. */
-  readonly concerns: (page: Page) => boolean;
-  readonly wants: (sight: Sight) => boolean;
-}
+import type { Given, Interest, Sight, Tail } from "./tail.js";
 
 /** Something that a watcher is told: a sight, or only that everything up to the index was read. */
 export interface Told {
@@ -40,14 +33,15 @@ export async function* watchJournal(
     let atOnce: bigint = AT_ONCE.dense;
     while (!signal.aborted) {
       const waitMs = Math.max(0, toldAt + progressMs - performance.now());
+      const wanted = { place, interest, atOnce, waitMs, placeMax: told + SILENT_MAX };
       // The page itself is not held meanwhile.
-      const { sights, end } = partOf(await tail.next(place, atOnce, waitMs, signal), place, interest);
+      const { start, sights, end } = partOf(await tail.next(wanted, signal), interest);
       for (const sight of sights) {
         yield { index: sight.index, sight };
         told = sight.index + 1n;
         toldAt = performance.now();
       }
-      atOnce = 8n * BigInt(sights.length) > end - place ? AT_ONCE.dense : AT_ONCE.sparse;
+      atOnce = 8n * BigInt(sights.length) > end - start ? AT_ONCE.dense : AT_ONCE.sparse;
       place = end;
       if (place - told >= SILENT_MAX || performance.now() - toldAt >= progressMs) {
         yield { index: place - 1n, sight: undefined };
@@ -60,18 +54,17 @@ export async function* watchJournal(
   }
 }
 
-/** What is of interest in the page from the place on, no more than may be held; and up to where that is. */
+/** What is of interest in what was given, no more than may be held, and from where to where that is. */
 function partOf(
-  page: Page | undefined,
-  place: bigint,
+  { place, page }: Given,
   { concerns, wants }: Interest,
-): { sights: readonly Sight[]; end: bigint } {
-  if (page === undefined) return { sights: [], end: place };
-  if (!concerns(page)) return { sights: [], end: page.end };
+): { start: bigint; sights: readonly Sight[]; end: bigint } {
+  if (page === undefined) return { start: place, sights: [], end: place };
+  if (!concerns(page)) return { start: place, sights: [], end: page.end };
   const sights: Sight[] = [];
   for (const sight of page.sights.slice(Number(place - page.first))) {
-    if (sights.length === HELD_MAX) return { sights, end: sight.index };
+    if (sights.length === HELD_MAX) return { start: place, sights, end: sight.index };
     if (wants(sight)) sights.push(sight);
   }
-  return { sights, end: page.end };
+  return { start: place, sights, end: page.end };
 }

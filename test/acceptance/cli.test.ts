@@ -98,6 +98,10 @@ describe("the command `grey` against a server", function () {
     expect(ofWallet.out).to.match(/^\d+  posted 100\.00 USD  available 100\.00 USD  version 1\n/);
     expect(ofWallet.out).to.match(new RegExp(`^${index}  posted 97\\.66 USD .* version 2  by ${transaction.id}$`, "m"));
 
+    const waiting = grey("balance", to, "--min-index", String(index + 1));
+    await grey("deposit", to, "1.00 USD");
+    expect((await waiting).out).to.match(new RegExp(`^${to} +3\\.34 USD`, "m"));
+
     const unknown = await grey("wallet", "watch", "0190b3c1-5f8e-7cc4-8f5a-9f1d5f3a0c99");
     expect(unknown).to.include({ code: 1, out: "" });
     expect(unknown.err).to.match(/^grey: WALLET_NOT_FOUND: /);

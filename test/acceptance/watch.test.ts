@@ -426,7 +426,7 @@ describe("a watch", function () {
       const own = await startServer({ DATABASE_URL: database.url });
       const client = new TransactionServiceClient(own.address, credentials.createInsecure());
       const to = (await makeWallet(grey)).id;
-      const watchers = await Promise.all(Array.from({ length: 100 }, () => watch({ walletIds: [to] }, client)));
+      const watchers = await Promise.all(Array.from({ length: 500 }, () => watch({ walletIds: [to] }, client)));
       const { transaction } = await grey.transactions.deposit(depositRequest(to, 1n));
       for (const one of watchers) await one.until("the deposit", (all) => told(all).length === 1);
       const started = Date.now();
