@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import { present } from "../base/assert.js";
 import { FailureError } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
@@ -138,6 +139,9 @@ export function createTail(database: Database): Tail {
     wake();
   };
 
+  // What is read for all is no part of the trace of the call that happened to be the first.
+  const start = AsyncResource.bind(() => void run());
+
   /** Resolves when there is something new, or after the time, with the place up to which there was nothing of interest. */
   const change = (wanted: Wanted, signal: AbortSignal): Promise<bigint> =>
     new Promise((resolve) => {
@@ -157,7 +161,7 @@ export function createTail(database: Database): Tail {
   return {
     join: () => {
       watchers += 1;
-      if (!isRunning) void run();
+      if (!isRunning) start();
       return () => {
         watchers -= 1;
       };
