@@ -42,13 +42,18 @@ export function createTransactionWatch(
   return {
     watchTransactions: {
       watch: async function* (request, context, signal) {
-        const { from, interest } = await reading(database, context, async ({ manager, client }) => ({
+        const { size, interest } = await reading(database, context, async ({ manager, client }) => ({
           // In this order: a wallet that is opened meanwhile is either among the user's wallets or in what will be read.
-          from: request.fromJournalIndex ?? (await readJournalSize(client)),
+          size: await readJournalSize(client),
           interest: await parseInterest(manager, request),
         }));
+        const asked = request.fromJournalIndex ?? size;
+        // What comes before a place to come is read, and not told: it may open wallets of the user.
+        const from = asked < size ? asked : size;
         for await (const { index, sight } of watchJournal(tail, { from, interest, progressMs }, signal)) {
-          yield sight === undefined ? { journalIndex: index, transaction: undefined, balances: [] } : present(sight);
+          if (sight === undefined)
+            yield { journalIndex: index < asked ? asked - 1n : index, transaction: undefined, balances: [] };
+          else if (index >= asked) yield present(sight);
         }
       },
       resumeAt: ({ journalIndex }) => journalIndex + 1n,

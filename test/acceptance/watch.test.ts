@@ -180,6 +180,20 @@ describe("a watch", function () {
       expect(told(watched.messages).map(idOf)).to.deep.equal([second.transaction!.id]);
     });
 
+    it("from a place to come knows the wallets that its user opens before", async () => {
+      const { id: userId } = await makeUser(grey);
+      const size = await journalSize();
+      const watched = await watch({ fromJournalIndex: size + 2n, userId });
+      expect(watched.messages[0]!.journalIndex).to.equal(size + 1n);
+      const { id } = await makeWallet(grey, { userId });
+      await grey.transactions.deposit(depositRequest(id, 1n));
+      const third = await grey.transactions.deposit(depositRequest(id, 1n));
+      expect(third.transaction!.journalIndex).to.equal(size + 2n);
+      await watched.until("the third record", (all) => told(all).length > 0);
+      expect(told(watched.messages).map(idOf)).to.deep.equal([third.transaction!.id]);
+      assertRising(watched.messages);
+    });
+
     it("with filters tells only what passes all of them, and how far it is meanwhile", async () => {
       const ada = await makeUser(grey);
       const [hers, other] = [await makeWallet(grey, { userId: ada.id, minorUnits: 100n }), await makeWallet(grey)];
@@ -398,6 +412,9 @@ describe("a watch", function () {
         stream.resume();
         const error = await slow.ended;
         expect(error).to.include({ code: "RESOURCE_EXHAUSTED", reason: "WATCHER_TOO_SLOW" });
+        // The server has written no more than what was on the way, and the client gets all of that.
+        const line = own.logs.find(({ method }) => String(method).endsWith("WatchTransactions"));
+        expect(line!.messages).to.equal(slow.messages.length);
         const last = slow.messages.at(-1)!.journalIndex;
         expect(error!.info).to.deep.equal({ resume_journal_index: `${last + 1n}` });
         const rest = await watch({ fromJournalIndex: last + 1n, walletIds: [to] });
