@@ -205,6 +205,9 @@ describe("reading one's own writes", () => {
     const own = await startServer({
       DATABASE_URL: server.databaseUrl,
       GREY_DATABASE_POOL_SIZE: "3",
+      // On a busy machine five hundred take their turns at three connections for a while.
+      GREY_DATABASE_CONNECT_TIMEOUT_MS: "60000",
+      GREY_CALL_WAIT_MS: "60000",
       GREY_READ_WAIT_MS: "60000",
     });
     const client = connect(own.address);
