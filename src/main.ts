@@ -14,6 +14,7 @@ import { InstallationEntity } from "./entities/installation.js";
 import { createEngine, type Engine } from "./ledger/engine.js";
 import { startExpiry } from "./ledger/expiry.js";
 import { createPostingConnection } from "./ledger/posting-connection.js";
+import { createTail } from "./ledger/tail.js";
 import { loadDescriptors } from "./rpc/descriptors.js";
 import { bindMethods, type BoundService, type Methods } from "./rpc/methods.js";
 import { Admission } from "./rpc/admission.js";
@@ -77,7 +78,7 @@ export async function startGrey(
     const connection = createPostingConnection(url, config);
     stops.splice(1, 0, () => connection.stop());
     const engine = createEngine(books, connection, config);
-    services = await createServices(database, engine);
+    services = await createServices(database, engine, config);
     const expiry = startExpiry(database, engine, expiryOptions(config), (error) => {
       if (!isStopping) logger.warn("holds could not be expired", describeError(error));
     });
@@ -180,6 +181,7 @@ function listen(
     retryAfterMs: config.GREY_RETRY_AFTER_MS,
     callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
     admission,
+    watches: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
     metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
     draining,
   };
@@ -193,13 +195,14 @@ function listen(
   return startRpcServer(config, bound, SERVICE_NAMES, admission);
 }
 
-async function createServices(database: Database, engine: Engine): Promise<Services> {
+async function createServices(database: Database, engine: Engine, config: Config): Promise<Services> {
   const { secret } = await database.dataSource.manager.findOneByOrFail(InstallationEntity, { id: 1 });
   const tokens = createPageTokens(secret);
+  const watching = { tail: createTail(database), progressMs: config.GREY_WATCH_PROGRESS_MS };
   return {
     user: createUserService(database, tokens),
-    wallet: createWalletService(database, tokens),
-    transaction: createTransactionService(database, engine, tokens),
+    wallet: createWalletService(database, tokens, watching),
+    transaction: createTransactionService(database, engine, tokens, watching),
     ledger: createLedgerService(database, tokens),
   };
 }

@@ -127,7 +127,9 @@ export type Failure =
   | { readonly reason: "DATABASE_UNAVAILABLE" }
   | { readonly reason: "OUTCOME_UNKNOWN" }
   | { readonly reason: "CALLER_GONE" }
-  | { readonly reason: "SHUTTING_DOWN" }
+  | { readonly reason: "SHUTTING_DOWN"; readonly resumeJournalIndex?: string }
+  | { readonly reason: "JOURNAL_BEHIND"; readonly minJournalIndex: string; readonly journalSize: string }
+  | { readonly reason: "WATCHER_TOO_SLOW"; readonly resumeJournalIndex: string }
   | { readonly reason: "INTERNAL" };
 
 export type Reason = Failure["reason"];
@@ -179,6 +181,8 @@ const PASSING = new Set<Reason>([
   "OUTCOME_UNKNOWN",
   "CALLER_GONE",
   "SHUTTING_DOWN",
+  "JOURNAL_BEHIND",
+  "WATCHER_TOO_SLOW",
   "INTERNAL",
 ]);
 

@@ -19,6 +19,7 @@ import { showEnum, showOutcome, showTime, systemAccountName } from "./present.js
 import { print, printJson, type Session, withSession } from "./session.js";
 import { renderTable } from "./table.js";
 import { resolveUser } from "./user.js";
+import { addTransactionsWatch } from "./watch.js";
 
 const KINDS = {
   opening: TransactionKind.OPENING,
@@ -39,8 +40,11 @@ interface ListOptions {
 }
 
 export function addTransactionsCommand(program: Command): void {
-  program
+  const transactions = program
     .command("transactions")
+    .description("list transactions, also without a verb, or watch them");
+  transactions
+    .command("list", { isDefault: true })
     .description("list the transactions of a user or of a wallet, newest first")
     .option("--user <user>", "those of all wallets of this user, by id or by email")
     .addOption(new Option("--wallet <wallet>", "those of this wallet").conflicts("user"))
@@ -52,6 +56,7 @@ export function addTransactionsCommand(program: Command): void {
       "after",
       examples(
         "transactions --user ada@example.com",
+        "transactions list --user ada@example.com",
         "transactions --wallet 01890a5d-ac96-774b-bcce-b302099a8057 --kind deposit withdrawal --limit 10",
         "transactions --user ada@example.com --state rejected --all --json",
       ),
@@ -85,6 +90,7 @@ export function addTransactionsCommand(program: Command): void {
         );
       }),
     );
+  addTransactionsWatch(transactions);
 }
 
 async function readOwner(options: ListOptions, session: Session): Promise<NonNullable<ListTransactionsRequest["of"]>> {

@@ -110,6 +110,27 @@ export const SETTINGS = {
     "1000",
     "how often holds whose time has passed are looked for, in ms; none is captured after its time either way",
   ),
+  GREY_READ_WAIT_MS: setting(
+    whole(1, 3_600_000),
+    "5000",
+    "how long a read waits for the journal to have its min_journal_index, in ms",
+  ),
+  GREY_JOURNAL_POLL_MS: setting(
+    whole(1, 60_000),
+    "50",
+    "how often the journal's size is asked for while a watch or a read waits for it, in ms",
+  ),
+  GREY_WATCHES_MAX: setting(whole(1, 1_000_000), "10000", "watches that are open at once; more get OVERLOADED"),
+  GREY_WATCH_PROGRESS_MS: setting(
+    whole(10, 3_600_000),
+    "5000",
+    "a watch with nothing to tell says how far it is after this, in ms",
+  ),
+  GREY_WATCH_STALL_MS: setting(
+    whole(100, 86_400_000),
+    "60000",
+    "a watch whose client takes no message for this long is ended, in ms",
+  ),
   GREY_RETRY_AFTER_MS: setting(whole(1, 60_000), "1000", "what RetryInfo tells a caller to wait, in ms"),
   GREY_DRAIN_MS: setting(
     whole(0, 600_000),

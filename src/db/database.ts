@@ -14,6 +14,7 @@ import { RequestEntity } from "../entities/request.js";
 import { RejectedLegEntity, TransactionEntity } from "../entities/transaction.js";
 import { UserEntity } from "../entities/user.js";
 import { WalletEntity } from "../entities/wallet.js";
+import { pollJournalSize, type JournalSize } from "./journal-size.js";
 
 export const ENTITIES = [
   InstallationEntity,
@@ -40,6 +41,9 @@ export type Queryable = Pick<pg.ClientBase, "query">;
 export interface Database {
   readonly dataSource: DataSource;
   readonly pool: pg.Pool;
+  readonly journalSize: JournalSize;
+  /** How long a read waits for a record of the journal at the most. */
+  readonly readWaitMs: number;
   /** Breaks every connection, for when the network has fallen silent: what waits for an answer fails at once. */
   breakConnections(): void;
 }
@@ -74,6 +78,8 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
   return {
     dataSource,
     pool,
+    journalSize: pollJournalSize(pool, config.GREY_JOURNAL_POLL_MS),
+    readWaitMs: config.GREY_READ_WAIT_MS,
     breakConnections: () => {
       for (const client of clients) breakConnection(client);
     },

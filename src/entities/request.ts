@@ -40,6 +40,8 @@ export interface RequestRow {
   readonly response: Buffer | null;
   /** What encodeFailure() wrote, when it was refused; null for movements. */
   readonly failure: string | null;
+  /** The index of its latest record in the journal; null for movements, whose transactions tell it, and refusals. */
+  readonly journalIndex: bigint | null;
 }
 
 export const RequestEntity = new EntitySchema<RequestRow>({
@@ -55,6 +57,7 @@ export const RequestEntity = new EntitySchema<RequestRow>({
     request: { type: "bytea", nullable: true },
     response: { type: "bytea", nullable: true },
     failure: { type: "text", nullable: true },
+    journalIndex: { type: "bigint", name: "journal_index", nullable: true },
   },
   indices: [
     { name: "requests_resource", columns: ["resourceId"], where: "(resource_id IS NOT NULL)" },

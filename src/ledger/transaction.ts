@@ -197,3 +197,12 @@ export function isCompound(command: Command): command is CompoundCommand {
 export function isReverse(command: Command): command is ReverseCommand {
   return command.kind === 11;
 }
+
+/** The accounts that the transaction touched, or was to touch; one may come twice. */
+export function accountsTouchedBy({ debitAccountId, creditAccountId, legs }: LedgerTransaction): Uuid[] {
+  return [
+    debitAccountId,
+    ...(creditAccountId === null ? [] : [creditAccountId]),
+    ...(legs ?? []).map(({ accountId }) => accountId),
+  ];
+}

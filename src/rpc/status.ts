@@ -51,6 +51,8 @@ export const CODE = {
   OUTCOME_UNKNOWN: status.UNAVAILABLE,
   CALLER_GONE: status.CANCELLED,
   SHUTTING_DOWN: status.UNAVAILABLE,
+  JOURNAL_BEHIND: status.UNAVAILABLE,
+  WATCHER_TOO_SLOW: status.RESOURCE_EXHAUSTED,
   INTERNAL: status.INTERNAL,
 } as const satisfies Record<Reason, status>;
 
@@ -101,11 +103,19 @@ const MESSAGE = {
   OUTCOME_UNKNOWN: "the outcome is not known; the same request gets the truth",
   CALLER_GONE: "the caller did not wait for the answer; nothing was written",
   SHUTTING_DOWN: "the service is shutting down",
+  JOURNAL_BEHIND: "the database does not have that record of the journal yet",
+  WATCHER_TOO_SLOW: "the client of the watch took no message for too long",
   INTERNAL: "internal error",
 } as const satisfies Record<Reason, string>;
 
 /** Reasons that pass: the caller is told when to send the same request again. */
-const RETRIED: readonly Reason[] = ["OVERLOADED", "DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN", "SHUTTING_DOWN"];
+const RETRIED: readonly Reason[] = [
+  "OVERLOADED",
+  "DATABASE_UNAVAILABLE",
+  "OUTCOME_UNKNOWN",
+  "SHUTTING_DOWN",
+  "JOURNAL_BEHIND",
+];
 
 /** What an answer says of the call that it belongs to. */
 export interface CallIds {

@@ -40,12 +40,14 @@ import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { postOne, postWork } from "./posting.js";
 import { balancesAfter, presentTransaction } from "./present.js";
 import { assertUserExists } from "./user-service.js";
+import { createTransactionWatch, type Watching } from "./watch-methods.js";
 
 /** grey.transaction.v1.TransactionService. */
 export function createTransactionService(
   database: Database,
   engine: Engine,
   tokens: PageTokens,
+  watching: Watching,
 ): Methods<typeof TransactionServiceService> {
   const posting = { engine, database };
   const post = async (
@@ -80,6 +82,7 @@ export function createTransactionService(
     },
 
     ...createHoldMethods(database, engine, tokens),
+    ...createTransactionWatch(database, watching),
 
     ...createCompoundMethods(posting, tokens),
 
@@ -103,7 +106,11 @@ export function createTransactionService(
     },
 
     listTransactions: async (request, context) => {
-      const scope = ["ListTransactions", context.caller, { ...request, pageSize: 0, pageToken: "" }];
+      const scope = [
+        "ListTransactions",
+        context.caller,
+        { ...request, pageSize: 0, pageToken: "", minJournalIndex: undefined },
+      ];
       const cursor = tokens.open(scope, request.pageToken);
       return reading(database, context, async ({ manager, client }) => {
         const filter = await parseFilter(manager, request);

@@ -34,10 +34,15 @@ import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { etagOf, money, presentBalance, presentWallet } from "./present.js";
 import { createStateMethods } from "./wallet-states.js";
+import { createWalletWatch, type Watching } from "./watch-methods.js";
 import { assertUserExists, clock, lockUser } from "./user-service.js";
 
 /** grey.wallet.v1.WalletService. */
-export function createWalletService(database: Database, tokens: PageTokens): Methods<typeof WalletServiceService> {
+export function createWalletService(
+  database: Database,
+  tokens: PageTokens,
+  watching: Watching,
+): Methods<typeof WalletServiceService> {
   return {
     createWallet: (request, context) =>
       answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
@@ -48,7 +53,7 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
         return {
           response: { wallet: presentWallet(wallet, account), balance: presentBalance(account), replayed: false },
           resourceId: wallet.id,
-          ...(opening === undefined ? { records: [walletCreated(wallet.id)] } : { transactionId: opening.id }),
+          ...(opening === undefined ? { records: [walletCreated(wallet.id)] } : { transaction: opening }),
         };
       }),
 
@@ -103,6 +108,7 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
       }),
 
     ...createStateMethods(database),
+    ...createWalletWatch(database, watching),
 
     getStatement: (request, context) =>
       readingSnapshot(database, context, (session) => presentStatement(session, request, context, tokens)),

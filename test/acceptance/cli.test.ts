@@ -119,6 +119,35 @@ describe("the command `grey` against a server", function () {
     expect((await grey("post", "--debit", "fees")).code).to.equal(2);
   });
 
+  it("watches transactions and a wallet, and says how to go on", async () => {
+    const [from, to] = await twoWallets("watched@example.com", "100.00 USD");
+    const { transaction } = await greyJson("transfer", from, to, "2.34 USD");
+    const index = Number(transaction.journalIndex);
+    const limited = ["--from", String(index), "--limit", "1"];
+    const watched = await grey("transactions", "watch", "--wallet", from, to, "--kind", "transfer", ...limited);
+    expect(watched.code, watched.err).to.equal(0);
+    expect(watched.out).to.match(new RegExp(`^${index}  \\S+  transfer  2\\.34 USD  ${from} -> ${to}  posted  .*\n$`));
+    expect(watched.err).to.equal(`watching from journal index ${index}\nto go on: --from ${index + 1}\n`);
+
+    const json = await grey("transactions", "watch", "--user", "watched@example.com", ...limited, "--json");
+    const lines = json.out.trim().split("\n");
+    const [beginning, message] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(beginning).to.deep.equal({ journalIndex: String(index - 1) });
+    expect(message).to.deep.include({ journalIndex: String(index), transaction });
+
+    const ofWallet = await grey("wallet", "watch", from, "--from", String(index), "--limit", "2");
+    expect(ofWallet.out).to.match(/^\d+  posted 100\.00 USD  available 100\.00 USD  version 1\n/);
+    expect(ofWallet.out).to.match(new RegExp(`^${index}  posted 97\\.66 USD .* version 2  by ${transaction.id}$`, "m"));
+
+    const waiting = grey("balance", to, "--min-index", String(index + 1));
+    await grey("deposit", to, "1.00 USD");
+    expect((await waiting).out).to.match(new RegExp(`^${to} +3\\.34 USD`, "m"));
+
+    const unknown = await grey("wallet", "watch", "0190b3c1-5f8e-7cc4-8f5a-9f1d5f3a0c99");
+    expect(unknown).to.include({ code: 1, out: "" });
+    expect(unknown.err).to.match(/^grey: WALLET_NOT_FOUND: /);
+  });
+
   it("replays a movement under its request id and moves nothing again", async () => {
     const [wallet] = await twoWallets("replayed@example.com", "1 USD");
     const requestId = "0190b3c1-5f8e-7cc4-8f5a-9f1d5f3a0c11";

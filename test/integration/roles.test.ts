@@ -17,7 +17,7 @@ const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
   holds: ["amount", "captured", "state", "expire_time", "update_time", "revision"],
   velocity_usage: ["amount", "count"],
   currencies: ["default_limits"],
-  requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure"],
+  requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure", "journal_index"],
 };
 const MAY_INSERT = [
   "currencies",

@@ -36,12 +36,14 @@ describe("a failure", () => {
       "HOLD_NOT_FOUND",
       "INTERNAL",
       "INVALID_REQUEST",
+      "JOURNAL_BEHIND",
       "OUTCOME_UNKNOWN",
       "OVERLOADED",
       "PAGE_TOKEN_INVALID",
       "QUOTE_INVALID",
       "REQUEST_ID_REUSED",
       "SHUTTING_DOWN",
+      "WATCHER_TOO_SLOW",
     ]);
   });
 });

@@ -146,10 +146,23 @@ export enum ErrorReason {
   OUTCOME_UNKNOWN = 62,
   /** CALLER_GONE - The caller's deadline passed or the caller left before the database was asked; nothing was written. */
   CALLER_GONE = 63,
-  /** SHUTTING_DOWN - The service is shutting down. google.rpc.RetryInfo says when to try again, at another server. */
+  /**
+   * SHUTTING_DOWN - The service is shutting down. google.rpc.RetryInfo says when to try again, at another server. Metadata: `resume_journal_index`
+   * where a watch is ended (its from_journal_index to go on with).
+   */
   SHUTTING_DOWN = 64,
   /** INTERNAL - A fault of the service itself. The log holds the cause under the request and trace id of google.rpc.RequestInfo. */
   INTERNAL = 65,
+  /**
+   * JOURNAL_BEHIND - The database that was to be read did not come to have the record min_journal_index in time. google.rpc.RetryInfo says when to
+   * try again. Metadata: `min_journal_index`, `journal_size` (how many records it has).
+   */
+  JOURNAL_BEHIND = 85,
+  /**
+   * WATCHER_TOO_SLOW - The client of a watch took no message for longer than the service waits. Metadata: `resume_journal_index` (the
+   * from_journal_index to go on with, once the messages that were on their way are taken).
+   */
+  WATCHER_TOO_SLOW = 86,
   UNRECOGNIZED = -1,
 }
 
@@ -296,6 +309,12 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 65:
     case "ERROR_REASON_INTERNAL":
       return ErrorReason.INTERNAL;
+    case 85:
+    case "ERROR_REASON_JOURNAL_BEHIND":
+      return ErrorReason.JOURNAL_BEHIND;
+    case 86:
+    case "ERROR_REASON_WATCHER_TOO_SLOW":
+      return ErrorReason.WATCHER_TOO_SLOW;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -399,6 +418,10 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_SHUTTING_DOWN";
     case ErrorReason.INTERNAL:
       return "ERROR_REASON_INTERNAL";
+    case ErrorReason.JOURNAL_BEHIND:
+      return "ERROR_REASON_JOURNAL_BEHIND";
+    case ErrorReason.WATCHER_TOO_SLOW:
+      return "ERROR_REASON_WATCHER_TOO_SLOW";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

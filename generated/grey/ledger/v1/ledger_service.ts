@@ -290,6 +290,8 @@ export interface ListCurrenciesRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListCurrenciesResponse holds a page of currencies. */
@@ -320,6 +322,8 @@ export interface CreateCurrencyResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetAccountRequest names one account. */
@@ -333,6 +337,8 @@ export interface GetAccountRequest {
     /** The system account of a currency. */
     { $case: "systemAccount"; value: SystemAccountName }
     | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** SystemAccountName names a system account of one currency. */
@@ -359,6 +365,8 @@ export interface ListAccountsRequest {
   currencyCode: string;
   /** Only system accounts, no wallets. */
   systemOnly: boolean;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListAccountsResponse holds a page of accounts. */
@@ -373,6 +381,8 @@ export interface ListAccountsResponse {
 export interface GetTrialBalanceRequest {
   /** Only this currency; empty means every currency that has an entry. */
   currencyCode: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetTrialBalanceResponse holds the trial balance. */
@@ -467,6 +477,8 @@ export interface CreateAccountResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /**
@@ -540,6 +552,8 @@ export interface SetLimitsResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetLimitsRequest names an account. */
@@ -553,6 +567,8 @@ export interface GetLimitsRequest {
     /** A system account of a currency. */
     { $case: "systemAccount"; value: SystemAccountName }
     | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetLimitsResponse holds the limits of an account. */
@@ -597,12 +613,16 @@ export interface SetDefaultLimitsResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetDefaultLimitsRequest names a currency. */
 export interface GetDefaultLimitsRequest {
   /** The currency. */
   currencyCode: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetDefaultLimitsResponse holds the limits of new wallets. */
@@ -629,6 +649,8 @@ export interface ListLimitChangesRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListLimitChangesResponse holds a page of changes. */
@@ -706,6 +728,8 @@ export interface SetRateResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetRateRequest asks for a rate. */
@@ -715,7 +739,11 @@ export interface GetRateRequest {
   /** The currency that is received. */
   targetCurrencyCode: string;
   /** The time, in the years 1970 to 9999; unset means now, by the database's clock. */
-  atTime: Timestamp | undefined;
+  atTime:
+    | Timestamp
+    | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetRateResponse holds the rate. */
@@ -734,6 +762,8 @@ export interface ListRatesRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListRatesResponse holds a page of rates. */
@@ -1087,7 +1117,7 @@ export const Account: MessageFns<Account> = {
 };
 
 function createBaseListCurrenciesRequest(): ListCurrenciesRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
@@ -1097,6 +1127,12 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1130,6 +1166,14 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1154,6 +1198,11 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1165,6 +1214,9 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -1175,6 +1227,9 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     const message = createBaseListCurrenciesRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1392,7 +1447,7 @@ export const CreateCurrencyRequest: MessageFns<CreateCurrencyRequest> = {
 };
 
 function createBaseCreateCurrencyResponse(): CreateCurrencyResponse {
-  return { currency: undefined, replayed: false };
+  return { currency: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
@@ -1402,6 +1457,12 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -1435,6 +1496,14 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1451,6 +1520,11 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     return {
       currency: isSet(object.currency) ? Currency.fromJSON(object.currency) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -1461,6 +1535,9 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -1474,12 +1551,15 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
       ? Currency.fromPartial(object.currency)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetAccountRequest(): GetAccountRequest {
-  return { by: undefined };
+  return { by: undefined, minJournalIndex: undefined };
 }
 
 export const GetAccountRequest: MessageFns<GetAccountRequest> = {
@@ -1491,6 +1571,12 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
       case "systemAccount":
         SystemAccountName.encode(message.by.value, writer.uint32(18).fork()).join();
         break;
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1524,6 +1610,14 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
             message.by = { $case: "systemAccount", value: SystemAccountName.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1545,6 +1639,11 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
         : isSet(object.system_account)
         ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.system_account) }
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1554,6 +1653,9 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
       obj.id = message.by.value;
     } else if (message.by?.$case === "systemAccount") {
       obj.systemAccount = SystemAccountName.toJSON(message.by.value);
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -1577,6 +1679,9 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
         break;
       }
     }
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1740,7 +1845,7 @@ export const GetAccountResponse: MessageFns<GetAccountResponse> = {
 };
 
 function createBaseListAccountsRequest(): ListAccountsRequest {
-  return { pageSize: 0, pageToken: "", currencyCode: "", systemOnly: false };
+  return { pageSize: 0, pageToken: "", currencyCode: "", systemOnly: false, minJournalIndex: undefined };
 }
 
 export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
@@ -1756,6 +1861,12 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     }
     if (message.systemOnly !== false) {
       writer.uint32(32).bool(message.systemOnly);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1805,6 +1916,14 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
             message.systemOnly = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1839,6 +1958,11 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
         : isSet(object.system_only)
         ? globalThis.Boolean(object.system_only)
         : false,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1856,6 +1980,9 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     if (message.systemOnly !== false) {
       obj.systemOnly = message.systemOnly;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -1868,6 +1995,9 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     message.pageToken = object.pageToken ?? "";
     message.currencyCode = object.currencyCode ?? "";
     message.systemOnly = object.systemOnly ?? false;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1962,13 +2092,19 @@ export const ListAccountsResponse: MessageFns<ListAccountsResponse> = {
 };
 
 function createBaseGetTrialBalanceRequest(): GetTrialBalanceRequest {
-  return { currencyCode: "" };
+  return { currencyCode: "", minJournalIndex: undefined };
 }
 
 export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
   encode(message: GetTrialBalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1994,6 +2130,14 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
             message.currencyCode = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2013,6 +2157,11 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
         : isSet(object.currency_code)
         ? globalThis.String(object.currency_code)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -2020,6 +2169,9 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
     const obj: any = {};
     if (message.currencyCode !== "") {
       obj.currencyCode = message.currencyCode;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -2030,6 +2182,9 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetTrialBalanceRequest>, I>>(object: I): GetTrialBalanceRequest {
     const message = createBaseGetTrialBalanceRequest();
     message.currencyCode = object.currencyCode ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -2957,7 +3112,7 @@ export const CreateAccountRequest: MessageFns<CreateAccountRequest> = {
 };
 
 function createBaseCreateAccountResponse(): CreateAccountResponse {
-  return { account: undefined, replayed: false };
+  return { account: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
@@ -2967,6 +3122,12 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -3000,6 +3161,14 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3016,6 +3185,11 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
     return {
       account: isSet(object.account) ? Account.fromJSON(object.account) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -3026,6 +3200,9 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -3039,6 +3216,9 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
       ? Account.fromPartial(object.account)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
@@ -3510,7 +3690,7 @@ export const SetLimitsRequest: MessageFns<SetLimitsRequest> = {
 };
 
 function createBaseSetLimitsResponse(): SetLimitsResponse {
-  return { limits: undefined, replayed: false };
+  return { limits: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
@@ -3520,6 +3700,12 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -3553,6 +3739,14 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3569,6 +3763,11 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
     return {
       limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -3579,6 +3778,9 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -3592,12 +3794,15 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
       ? Limits.fromPartial(object.limits)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetLimitsRequest(): GetLimitsRequest {
-  return { account: undefined };
+  return { account: undefined, minJournalIndex: undefined };
 }
 
 export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
@@ -3609,6 +3814,12 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
       case "systemAccount":
         SystemAccountName.encode(message.account.value, writer.uint32(18).fork()).join();
         break;
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -3642,6 +3853,14 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
             message.account = { $case: "systemAccount", value: SystemAccountName.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3665,6 +3884,11 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
         : isSet(object.system_account)
         ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.system_account) }
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -3674,6 +3898,9 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
       obj.walletId = message.account.value;
     } else if (message.account?.$case === "systemAccount") {
       obj.systemAccount = SystemAccountName.toJSON(message.account.value);
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -3697,6 +3924,9 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
         break;
       }
     }
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -4023,7 +4253,7 @@ export const SetDefaultLimitsRequest: MessageFns<SetDefaultLimitsRequest> = {
 };
 
 function createBaseSetDefaultLimitsResponse(): SetDefaultLimitsResponse {
-  return { limits: undefined, replayed: false };
+  return { limits: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
@@ -4033,6 +4263,12 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -4066,6 +4302,14 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4082,6 +4326,11 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
     return {
       limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -4092,6 +4341,9 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -4105,18 +4357,27 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
       ? Limits.fromPartial(object.limits)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetDefaultLimitsRequest(): GetDefaultLimitsRequest {
-  return { currencyCode: "" };
+  return { currencyCode: "", minJournalIndex: undefined };
 }
 
 export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
   encode(message: GetDefaultLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -4142,6 +4403,14 @@ export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
             message.currencyCode = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4161,6 +4430,11 @@ export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
         : isSet(object.currency_code)
         ? globalThis.String(object.currency_code)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -4168,6 +4442,9 @@ export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
     const obj: any = {};
     if (message.currencyCode !== "") {
       obj.currencyCode = message.currencyCode;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -4178,6 +4455,9 @@ export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetDefaultLimitsRequest>, I>>(object: I): GetDefaultLimitsRequest {
     const message = createBaseGetDefaultLimitsRequest();
     message.currencyCode = object.currencyCode ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -4252,7 +4532,7 @@ export const GetDefaultLimitsResponse: MessageFns<GetDefaultLimitsResponse> = {
 };
 
 function createBaseListLimitChangesRequest(): ListLimitChangesRequest {
-  return { of: undefined, pageSize: 0, pageToken: "" };
+  return { of: undefined, pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
@@ -4273,6 +4553,12 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(42).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -4330,6 +4616,14 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4367,6 +4661,11 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -4384,6 +4683,9 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
     }
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -4415,6 +4717,9 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
     }
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -5029,7 +5334,7 @@ export const SetRateRequest: MessageFns<SetRateRequest> = {
 };
 
 function createBaseSetRateResponse(): SetRateResponse {
-  return { rate: undefined, replayed: false };
+  return { rate: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const SetRateResponse: MessageFns<SetRateResponse> = {
@@ -5039,6 +5344,12 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -5072,6 +5383,14 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5088,6 +5407,11 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
     return {
       rate: isSet(object.rate) ? Rate.fromJSON(object.rate) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -5099,6 +5423,9 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
     }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
     return obj;
   },
 
@@ -5109,12 +5436,15 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
     const message = createBaseSetRateResponse();
     message.rate = (object.rate !== undefined && object.rate !== null) ? Rate.fromPartial(object.rate) : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetRateRequest(): GetRateRequest {
-  return { sourceCurrencyCode: "", targetCurrencyCode: "", atTime: undefined };
+  return { sourceCurrencyCode: "", targetCurrencyCode: "", atTime: undefined, minJournalIndex: undefined };
 }
 
 export const GetRateRequest: MessageFns<GetRateRequest> = {
@@ -5127,6 +5457,12 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
     }
     if (message.atTime !== undefined) {
       Timestamp.encode(message.atTime, writer.uint32(26).fork()).join();
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -5168,6 +5504,14 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
             message.atTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5197,6 +5541,11 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
         : isSet(object.at_time)
         ? fromJsonTimestamp(object.at_time)
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -5211,6 +5560,9 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
     if (message.atTime !== undefined) {
       obj.atTime = fromTimestamp(message.atTime).toISOString();
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -5223,6 +5575,9 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
     message.targetCurrencyCode = object.targetCurrencyCode ?? "";
     message.atTime = (object.atTime !== undefined && object.atTime !== null)
       ? Timestamp.fromPartial(object.atTime)
+      : undefined;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
       : undefined;
     return message;
   },
@@ -5296,7 +5651,7 @@ export const GetRateResponse: MessageFns<GetRateResponse> = {
 };
 
 function createBaseListRatesRequest(): ListRatesRequest {
-  return { sourceCurrencyCode: "", targetCurrencyCode: "", pageSize: 0, pageToken: "" };
+  return { sourceCurrencyCode: "", targetCurrencyCode: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListRatesRequest: MessageFns<ListRatesRequest> = {
@@ -5312,6 +5667,12 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(34).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -5361,6 +5722,14 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5395,6 +5764,11 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -5412,6 +5786,9 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -5424,6 +5801,9 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
     message.targetCurrencyCode = object.targetCurrencyCode ?? "";
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -5520,7 +5900,7 @@ export const ListRatesResponse: MessageFns<ListRatesResponse> = {
 /** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
 export type LedgerServiceService = typeof LedgerServiceService;
 export const LedgerServiceService = {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies: {
     path: "/grey.ledger.v1.LedgerService/ListCurrencies" as const,
     requestStream: false as const,
@@ -5572,8 +5952,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): SetLimitsResponse => SetLimitsResponse.decode(value),
   },
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   getLimits: {
     path: "/grey.ledger.v1.LedgerService/GetLimits" as const,
@@ -5599,7 +5979,7 @@ export const LedgerServiceService = {
       Buffer.from(SetDefaultLimitsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetDefaultLimitsResponse => SetDefaultLimitsResponse.decode(value),
   },
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits: {
     path: "/grey.ledger.v1.LedgerService/GetDefaultLimits" as const,
     requestStream: false as const,
@@ -5612,8 +5992,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): GetDefaultLimitsResponse => GetDefaultLimitsResponse.decode(value),
   },
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   listLimitChanges: {
     path: "/grey.ledger.v1.LedgerService/ListLimitChanges" as const,
@@ -5639,7 +6019,7 @@ export const LedgerServiceService = {
     responseSerialize: (value: SetRateResponse): Buffer => Buffer.from(SetRateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetRateResponse => SetRateResponse.decode(value),
   },
-  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
   getRate: {
     path: "/grey.ledger.v1.LedgerService/GetRate" as const,
     requestStream: false as const,
@@ -5649,7 +6029,10 @@ export const LedgerServiceService = {
     responseSerialize: (value: GetRateResponse): Buffer => Buffer.from(GetRateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetRateResponse => GetRateResponse.decode(value),
   },
-  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /**
+   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   listRates: {
     path: "/grey.ledger.v1.LedgerService/ListRates" as const,
     requestStream: false as const,
@@ -5659,7 +6042,7 @@ export const LedgerServiceService = {
     responseSerialize: (value: ListRatesResponse): Buffer => Buffer.from(ListRatesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListRatesResponse => ListRatesResponse.decode(value),
   },
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount: {
     path: "/grey.ledger.v1.LedgerService/GetAccount" as const,
     requestStream: false as const,
@@ -5669,7 +6052,7 @@ export const LedgerServiceService = {
     responseSerialize: (value: GetAccountResponse): Buffer => Buffer.from(GetAccountResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetAccountResponse => GetAccountResponse.decode(value),
   },
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: {
     path: "/grey.ledger.v1.LedgerService/ListAccounts" as const,
     requestStream: false as const,
@@ -5680,7 +6063,7 @@ export const LedgerServiceService = {
       Buffer.from(ListAccountsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListAccountsResponse => ListAccountsResponse.decode(value),
   },
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance: {
     path: "/grey.ledger.v1.LedgerService/GetTrialBalance" as const,
     requestStream: false as const,
@@ -5707,7 +6090,7 @@ export const LedgerServiceService = {
 } as const;
 
 export interface LedgerServiceServer extends UntypedServiceImplementation {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies: handleUnaryCall<ListCurrenciesRequest, ListCurrenciesResponse>;
   /** Registers a custom currency and opens its system accounts. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_EXISTS. */
   createCurrency: handleUnaryCall<CreateCurrencyRequest, CreateCurrencyResponse>;
@@ -5722,8 +6105,8 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
    */
   setLimits: handleUnaryCall<SetLimitsRequest, SetLimitsResponse>;
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   getLimits: handleUnaryCall<GetLimitsRequest, GetLimitsResponse>;
   /**
@@ -5731,11 +6114,11 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
    * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
    */
   setDefaultLimits: handleUnaryCall<SetDefaultLimitsRequest, SetDefaultLimitsResponse>;
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits: handleUnaryCall<GetDefaultLimitsRequest, GetDefaultLimitsResponse>;
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   listLimitChanges: handleUnaryCall<ListLimitChangesRequest, ListLimitChangesResponse>;
   /**
@@ -5743,22 +6126,25 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
    * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
    */
   setRate: handleUnaryCall<SetRateRequest, SetRateResponse>;
-  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
   getRate: handleUnaryCall<GetRateRequest, GetRateResponse>;
-  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /**
+   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   listRates: handleUnaryCall<ListRatesRequest, ListRatesResponse>;
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount: handleUnaryCall<GetAccountRequest, GetAccountResponse>;
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: handleUnaryCall<ListAccountsRequest, ListAccountsResponse>;
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance: handleUnaryCall<GetTrialBalanceRequest, GetTrialBalanceResponse>;
   /** Reads all books at one moment and names whatever does not add up. Errors: INVALID_REQUEST. */
   checkIntegrity: handleUnaryCall<CheckIntegrityRequest, CheckIntegrityResponse>;
 }
 
 export interface LedgerServiceClient extends Client {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies(
     request: ListCurrenciesRequest,
     callback: (error: ServiceError | null, response: ListCurrenciesResponse) => void,
@@ -5829,8 +6215,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: SetLimitsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   getLimits(
     request: GetLimitsRequest,
@@ -5866,7 +6252,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetDefaultLimitsResponse) => void,
   ): ClientUnaryCall;
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits(
     request: GetDefaultLimitsRequest,
     callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
@@ -5883,8 +6269,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   listLimitChanges(
     request: ListLimitChangesRequest,
@@ -5920,7 +6306,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetRateResponse) => void,
   ): ClientUnaryCall;
-  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
   getRate(
     request: GetRateRequest,
     callback: (error: ServiceError | null, response: GetRateResponse) => void,
@@ -5936,7 +6322,10 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetRateResponse) => void,
   ): ClientUnaryCall;
-  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /**
+   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   listRates(
     request: ListRatesRequest,
     callback: (error: ServiceError | null, response: ListRatesResponse) => void,
@@ -5952,7 +6341,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListRatesResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount(
     request: GetAccountRequest,
     callback: (error: ServiceError | null, response: GetAccountResponse) => void,
@@ -5968,7 +6357,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetAccountResponse) => void,
   ): ClientUnaryCall;
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts(
     request: ListAccountsRequest,
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
@@ -5984,7 +6373,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
   ): ClientUnaryCall;
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance(
     request: GetTrialBalanceRequest,
     callback: (error: ServiceError | null, response: GetTrialBalanceResponse) => void,
