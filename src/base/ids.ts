@@ -64,3 +64,8 @@ export const LEDGER_CALLER: Uuid = "00000000-0000-7000-8000-000000000000";
 export function expiryRequestId(holdId: Uuid): Uuid {
   return v5(`expiry/${holdId}`, GREY_NAMESPACE);
 }
+
+/** The request id of an attempt at a run of a schedule: it follows from what it is, so that it is posted once whoever sees to it. */
+export function runRequestId(scheduleId: Uuid, plannedTime: bigint, attempt: number): Uuid {
+  return v5(`run/${scheduleId}/${plannedTime}/${attempt}`, GREY_NAMESPACE);
+}

@@ -3,12 +3,14 @@ import { join } from "node:path";
 import { Command, Option } from "commander";
 import { z } from "zod";
 import { PROJECT_DIR } from "../config/config.js";
+import { addAlertCommands } from "./alert.js";
 import { addCheckCommand } from "./check.js";
 import { addConfigCommand } from "./config.js";
 import { addMigrateCommand } from "./migrate.js";
 import { addHoldCommands } from "./hold.js";
 import { addMovementCommands, addReverseCommand } from "./movement.js";
 import { ABOUT_REQUEST_ID, examples, hostAndPort, wholeNumber } from "./options.js";
+import { addScheduleCommands } from "./schedule.js";
 import { addSeedCommand } from "./seed.js";
 import { addServeCommand } from "./serve.js";
 import { addTransactionsCommand } from "./transactions.js";
@@ -67,6 +69,8 @@ Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or 
   addMovementCommands(program);
   addReverseCommand(program);
   addHoldCommands(program);
+  addScheduleCommands(program);
+  addAlertCommands(program);
   addTransactionsCommand(program);
   return program;
 }

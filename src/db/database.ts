@@ -3,12 +3,14 @@ import pg from "pg";
 import { DataSource } from "typeorm";
 import type { Config } from "../config/config.js";
 import { AccountEntity } from "../entities/account.js";
+import { BalanceAlertEntity, BalanceAlertEventEntity, ReaderCursorEntity } from "../entities/alert.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
 import { HoldEntity } from "../entities/hold.js";
 import { InstallationEntity } from "../entities/installation.js";
 import { JournalBatchEntity, JournalHeadEntity } from "../entities/journal.js";
 import { RequestEntity } from "../entities/request.js";
+import { ScheduleEntity, ScheduleRunEntity } from "../entities/schedule.js";
 import { TransactionEntity } from "../entities/transaction.js";
 import { UserEntity } from "../entities/user.js";
 import { WalletEntity } from "../entities/wallet.js";
@@ -25,6 +27,11 @@ export const ENTITIES = [
   RequestEntity,
   JournalHeadEntity,
   JournalBatchEntity,
+  ScheduleEntity,
+  ScheduleRunEntity,
+  BalanceAlertEntity,
+  BalanceAlertEventEntity,
+  ReaderCursorEntity,
 ];
 
 /** What runs a statement: the pool, or one connection of it inside a transaction. */

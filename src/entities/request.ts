@@ -13,6 +13,14 @@ export const REQUEST_METHOD = {
   UNFREEZE_WALLET: 9,
   CLOSE_WALLET: 10,
   REOPEN_WALLET: 11,
+  CREATE_SCHEDULE: 30,
+  PAUSE_SCHEDULE: 31,
+  RESUME_SCHEDULE: 32,
+  CANCEL_SCHEDULE: 33,
+  /** What takes the request id of a scheduled attempt, so that it is never made. */
+  WITHHOLD_RUN: 34,
+  CREATE_ALERT: 35,
+  DELETE_ALERT: 36,
 } as const;
 export type RequestMethod = (typeof REQUEST_METHOD)[keyof typeof REQUEST_METHOD];
 

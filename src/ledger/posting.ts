@@ -171,7 +171,8 @@ export function needsLocks({ commands }: Work): boolean {
   return commands.some(isReverse);
 }
 
-async function readClock(client: Queryable): Promise<Micros> {
+/** The journal's clock. */
+export async function readClock(client: Queryable): Promise<Micros> {
   const { rows } = await client.query<{ now: Micros }>({
     name: "clock",
     // The journal's clock, which never goes back: that of the record is no earlier.

@@ -15,6 +15,10 @@ const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
   accounts: "all",
   journal_head: "all",
   holds: ["amount", "captured", "state", "expire_time", "update_time", "revision"],
+  schedules: ["state", "planned_time", "due_time", "attempt", "tries", "run_count", "failure", "update_time"],
+  schedule_runs: ["state", "attempts", "request_id", "transaction_id", "failure", "update_time"],
+  balance_alerts: ["end_index", "delete_time"],
+  reader_cursors: ["next_index"],
   requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure"],
 };
 const MAY_INSERT = [
@@ -27,6 +31,10 @@ const MAY_INSERT = [
   "entries",
   "requests",
   "journal_batches",
+  "schedules",
+  "schedule_runs",
+  "balance_alerts",
+  "balance_alert_events",
 ];
 
 describe("the service's database role", () => {

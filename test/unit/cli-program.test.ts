@@ -16,6 +16,10 @@ const CHANGES = [
   "unfreeze",
   "close",
   "reopen",
+  "pause",
+  "resume",
+  "cancel",
+  "delete",
 ];
 
 describe("the help of the command", () => {
@@ -31,7 +35,7 @@ describe("the help of the command", () => {
 
   it("explains idempotency wherever something is changed", () => {
     const changing = leaves(createProgram()).filter((command) => CHANGES.includes(command.name()));
-    expect(changing).to.have.length(15);
+    expect(changing).to.have.length(21);
     for (const command of changing)
       expect(helpOf(command), pathOf(command)).to.match(/--request-id <uuid>[^]*Idempotency:/);
   });

@@ -119,6 +119,18 @@ export enum ErrorReason {
   SHUTTING_DOWN = 64,
   /** INTERNAL - A fault of the service itself. The log holds the cause under the request and trace id of google.rpc.RequestInfo. */
   INTERNAL = 65,
+  /** SCHEDULE_NOT_FOUND - There is no such schedule. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_FOUND = 90,
+  /** SCHEDULE_TIME_INVALID - The schedule would never run: its single time has passed or is more than 10 years ahead, or its rule and its times leave none. */
+  SCHEDULE_TIME_INVALID = 91,
+  /** SCHEDULE_ENDED - The schedule has ended. Metadata: `schedule_id`, `schedule_state` (COMPLETED, CANCELLED or FAILED). */
+  SCHEDULE_ENDED = 92,
+  /** SCHEDULE_NOT_ACTIVE - The schedule is paused already. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_ACTIVE = 93,
+  /** SCHEDULE_NOT_PAUSED - The schedule is not paused, so it cannot be resumed. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_PAUSED = 94,
+  /** ALERT_NOT_FOUND - There is no such alert, or (DeleteAlert) it was deleted. Metadata: `alert_id`. */
+  ALERT_NOT_FOUND = 95,
   UNRECOGNIZED = -1,
 }
 
@@ -238,6 +250,24 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 65:
     case "ERROR_REASON_INTERNAL":
       return ErrorReason.INTERNAL;
+    case 90:
+    case "ERROR_REASON_SCHEDULE_NOT_FOUND":
+      return ErrorReason.SCHEDULE_NOT_FOUND;
+    case 91:
+    case "ERROR_REASON_SCHEDULE_TIME_INVALID":
+      return ErrorReason.SCHEDULE_TIME_INVALID;
+    case 92:
+    case "ERROR_REASON_SCHEDULE_ENDED":
+      return ErrorReason.SCHEDULE_ENDED;
+    case 93:
+    case "ERROR_REASON_SCHEDULE_NOT_ACTIVE":
+      return ErrorReason.SCHEDULE_NOT_ACTIVE;
+    case 94:
+    case "ERROR_REASON_SCHEDULE_NOT_PAUSED":
+      return ErrorReason.SCHEDULE_NOT_PAUSED;
+    case 95:
+    case "ERROR_REASON_ALERT_NOT_FOUND":
+      return ErrorReason.ALERT_NOT_FOUND;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -323,6 +353,18 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_SHUTTING_DOWN";
     case ErrorReason.INTERNAL:
       return "ERROR_REASON_INTERNAL";
+    case ErrorReason.SCHEDULE_NOT_FOUND:
+      return "ERROR_REASON_SCHEDULE_NOT_FOUND";
+    case ErrorReason.SCHEDULE_TIME_INVALID:
+      return "ERROR_REASON_SCHEDULE_TIME_INVALID";
+    case ErrorReason.SCHEDULE_ENDED:
+      return "ERROR_REASON_SCHEDULE_ENDED";
+    case ErrorReason.SCHEDULE_NOT_ACTIVE:
+      return "ERROR_REASON_SCHEDULE_NOT_ACTIVE";
+    case ErrorReason.SCHEDULE_NOT_PAUSED:
+      return "ERROR_REASON_SCHEDULE_NOT_PAUSED";
+    case ErrorReason.ALERT_NOT_FOUND:
+      return "ERROR_REASON_ALERT_NOT_FOUND";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -99,6 +99,12 @@ export enum IntegrityLaw {
   HOLD_MATCHES_STEPS = 13,
   /** REVERSALS_WITHIN_ORIGINAL - The reversals of a transaction are its mirror, and no more than it in sum. */
   REVERSALS_WITHIN_ORIGINAL = 14,
+  /** RUN_MATCHES_TRANSACTION - The attempt that a run of a schedule tells of made a transaction as the schedule says, posted when the run is. */
+  RUN_MATCHES_TRANSACTION = 25,
+  /** SCHEDULE_COUNTS_RUNS - As many runs of a schedule have ended as it says. */
+  SCHEDULE_COUNTS_RUNS = 26,
+  /** ALERT_MATCHES_ENTRIES - An alert noted each crossing of its threshold, as the entries of its wallet have it, and no other. */
+  ALERT_MATCHES_ENTRIES = 27,
   UNRECOGNIZED = -1,
 }
 
@@ -149,6 +155,15 @@ export function integrityLawFromJSON(object: any): IntegrityLaw {
     case 14:
     case "INTEGRITY_LAW_REVERSALS_WITHIN_ORIGINAL":
       return IntegrityLaw.REVERSALS_WITHIN_ORIGINAL;
+    case 25:
+    case "INTEGRITY_LAW_RUN_MATCHES_TRANSACTION":
+      return IntegrityLaw.RUN_MATCHES_TRANSACTION;
+    case 26:
+    case "INTEGRITY_LAW_SCHEDULE_COUNTS_RUNS":
+      return IntegrityLaw.SCHEDULE_COUNTS_RUNS;
+    case 27:
+    case "INTEGRITY_LAW_ALERT_MATCHES_ENTRIES":
+      return IntegrityLaw.ALERT_MATCHES_ENTRIES;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -188,6 +203,12 @@ export function integrityLawToJSON(object: IntegrityLaw): string {
       return "INTEGRITY_LAW_HOLD_MATCHES_STEPS";
     case IntegrityLaw.REVERSALS_WITHIN_ORIGINAL:
       return "INTEGRITY_LAW_REVERSALS_WITHIN_ORIGINAL";
+    case IntegrityLaw.RUN_MATCHES_TRANSACTION:
+      return "INTEGRITY_LAW_RUN_MATCHES_TRANSACTION";
+    case IntegrityLaw.SCHEDULE_COUNTS_RUNS:
+      return "INTEGRITY_LAW_SCHEDULE_COUNTS_RUNS";
+    case IntegrityLaw.ALERT_MATCHES_ENTRIES:
+      return "INTEGRITY_LAW_ALERT_MATCHES_ENTRIES";
     case IntegrityLaw.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
