@@ -123,6 +123,12 @@ export type Failure =
       readonly requiredMinorUnits: bigint;
     }
   | { readonly reason: "BATCH_ABORTED"; readonly culpritIndex: number; readonly culpritReason: string }
+  | { readonly reason: "SCHEDULE_NOT_FOUND"; readonly scheduleId: string }
+  | { readonly reason: "SCHEDULE_TIME_INVALID" }
+  | { readonly reason: "SCHEDULE_ENDED"; readonly scheduleId: string; readonly scheduleState: string }
+  | { readonly reason: "SCHEDULE_NOT_ACTIVE"; readonly scheduleId: string }
+  | { readonly reason: "SCHEDULE_NOT_PAUSED"; readonly scheduleId: string }
+  | { readonly reason: "ALERT_NOT_FOUND"; readonly alertId: string }
   | { readonly reason: "OVERLOADED" }
   | { readonly reason: "DATABASE_UNAVAILABLE" }
   | { readonly reason: "OUTCOME_UNKNOWN" }

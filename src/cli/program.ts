@@ -4,6 +4,7 @@ import { Command, Option } from "commander";
 import { z } from "zod";
 import { PROJECT_DIR } from "../config/config.js";
 import { addAccountCommands } from "./account.js";
+import { addAlertCommands } from "./alert.js";
 import { addCheckCommand } from "./check.js";
 import { addConfigCommand } from "./config.js";
 import { addMigrateCommand } from "./migrate.js";
@@ -13,6 +14,7 @@ import { addLimitsCommands } from "./limits.js";
 import { addMovementCommands, addReverseCommand } from "./movement.js";
 import { ABOUT_REQUEST_ID, examples, hostAndPort, wholeNumber } from "./options.js";
 import { addPostCommand } from "./post.js";
+import { addScheduleCommands } from "./schedule.js";
 import { addSeedCommand } from "./seed.js";
 import { addServeCommand } from "./serve.js";
 import { addTransactionsCommand } from "./transactions.js";
@@ -75,6 +77,8 @@ Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or 
   addLimitsCommands(program);
   addAccountCommands(program);
   addHoldCommands(program);
+  addScheduleCommands(program);
+  addAlertCommands(program);
   addTransactionsCommand(program);
   return program;
 }

@@ -131,6 +131,16 @@ export const SETTINGS = {
     "60000",
     "a watch whose client takes no message for this long is ended, in ms",
   ),
+  GREY_SCHEDULE_EVERY_MS: setting(
+    whole(10, 3_600_000),
+    "1000",
+    "how often scheduled runs that are due are looked for, in ms; none is made before its time",
+  ),
+  GREY_ALERT_EVERY_MS: setting(
+    whole(10, 3_600_000),
+    "1000",
+    "how often the journal is read for balances that crossed an alert's threshold, in ms",
+  ),
   GREY_RETRY_AFTER_MS: setting(whole(1, 60_000), "1000", "what RetryInfo tells a caller to wait, in ms"),
   GREY_DRAIN_MS: setting(
     whole(0, 600_000),

@@ -3,6 +3,7 @@ import pg from "pg";
 import { DataSource } from "typeorm";
 import type { Config } from "../config/config.js";
 import { AccountEntity } from "../entities/account.js";
+import { BalanceAlertEntity, BalanceAlertEventEntity, ReaderCursorEntity } from "../entities/alert.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
 import { HoldEntity } from "../entities/hold.js";
@@ -12,6 +13,7 @@ import { InstallationEntity } from "../entities/installation.js";
 import { JournalBatchEntity, JournalHeadEntity } from "../entities/journal.js";
 import { RequestEntity } from "../entities/request.js";
 import { RejectedLegEntity, TransactionEntity } from "../entities/transaction.js";
+import { ScheduleEntity, ScheduleRunEntity } from "../entities/schedule.js";
 import { UserEntity } from "../entities/user.js";
 import { WalletEntity } from "../entities/wallet.js";
 import { pollJournalSize, type JournalSize } from "./journal-size.js";
@@ -32,6 +34,11 @@ export const ENTITIES = [
   RequestEntity,
   JournalHeadEntity,
   JournalBatchEntity,
+  ScheduleEntity,
+  ScheduleRunEntity,
+  BalanceAlertEntity,
+  BalanceAlertEventEntity,
+  ReaderCursorEntity,
 ];
 
 /** What runs a statement: the pool, or one connection of it inside a transaction. */

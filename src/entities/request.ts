@@ -17,6 +17,14 @@ export const REQUEST_METHOD = {
   SET_LIMITS: 13,
   SET_DEFAULT_LIMITS: 14,
   SET_RATE: 15,
+  CREATE_SCHEDULE: 30,
+  PAUSE_SCHEDULE: 31,
+  RESUME_SCHEDULE: 32,
+  CANCEL_SCHEDULE: 33,
+  /** What takes the request id of a scheduled attempt, so that it is never made. */
+  WITHHOLD_RUN: 34,
+  CREATE_ALERT: 35,
+  DELETE_ALERT: 36,
 } as const;
 export type RequestMethod = (typeof REQUEST_METHOD)[keyof typeof REQUEST_METHOD];
 

@@ -19,29 +19,30 @@ WITH head AS (
 ), batch AS (
   INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
   SELECT first_index, $1::uuid[], $2::smallint[], now FROM head
+), request AS (
+  UPDATE requests SET journal_index = head.last_index FROM head WHERE caller = $3 AND request_id = $4
 )
-UPDATE requests SET journal_index = head.last_index FROM head WHERE caller = $3 AND request_id = $4
-RETURNING journal_index`;
+SELECT last_index FROM head`;
 
 /**
  * Appends the records, at least one, in the caller's transaction; the last thing that it locks.
- * @param request the request that they come of, which the caller has claimed; it keeps the index
+ * @param request the request that they come of, which the caller has claimed, if they come of one; it keeps the index
  * @returns the index of the last one
  */
 export async function appendRecords(
   client: Queryable,
   records: readonly JournalRecord[],
-  request: { readonly caller: Uuid; readonly requestId: Uuid },
+  request?: { readonly caller: Uuid; readonly requestId: Uuid },
 ): Promise<bigint> {
-  const { rows } = await client.query<{ journal_index: bigint }>({
+  const { rows } = await client.query<{ last_index: bigint }>({
     name: "journal-append",
     text: APPEND_RECORDS,
     values: [
       uuidArray(records.map((record) => record.id)),
       int2Array(records.map((record) => record.type)),
-      request.caller,
-      request.requestId,
+      request?.caller ?? null,
+      request?.requestId ?? null,
     ],
   });
-  return present(rows[0], "the journal's head").journal_index;
+  return present(rows[0], "the journal's head").last_index;
 }

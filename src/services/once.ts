@@ -36,6 +36,8 @@ export interface Done<Response extends Answer> {
   readonly resourceId?: Uuid;
   /** The transaction that it posted. */
   readonly transaction?: { readonly id: Uuid; readonly journalIndex: bigint };
+  /** Where the work has appended its record itself. */
+  readonly journalIndex?: bigint;
   /** What it changed, for the journal, unless the work has appended it itself. */
   readonly records?: readonly JournalRecord[];
 }
@@ -104,7 +106,8 @@ async function settle<Request, Response extends Answer>(
     return { failure: error.failure, replayed: false };
   }
   const { records = [], transaction: posted } = done;
-  const response = at(done.response, posted?.journalIndex);
+  const journalIndex = posted?.journalIndex ?? done.journalIndex;
+  const response = at(done.response, journalIndex);
   await client.query(
     `UPDATE requests SET response = $3, resource_id = $4, transaction_id = $5, journal_index = $6
      WHERE caller = $1 AND request_id = $2`,
@@ -114,7 +117,7 @@ async function settle<Request, Response extends Answer>(
       Buffer.from(method.response.encode(response).finish()),
       done.resourceId ?? null,
       posted?.id ?? null,
-      posted?.journalIndex ?? null,
+      journalIndex ?? null,
     ],
   );
   return { response: records.length > 0 ? at(response, await appendRecords(client, records, key)) : response };

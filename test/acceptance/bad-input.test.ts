@@ -5,8 +5,11 @@ import { reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { Metadata } from "@grpc/grpc-js";
 import { expect } from "chai";
 import pg from "pg";
+import { AlertBalance, AlertDirection } from "../../generated/grey/alert/v1/alert_service.js";
+import { CreateScheduleRequest } from "../../generated/grey/schedule/v1/schedule_service.js";
 import { Status } from "../../generated/google/rpc/status.js";
 import { TransferRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { LEDGER_CALLER } from "../../src/base/ids.js";
 import { CallError, connect, refusal, type Clients } from "../support/client.js";
 import {
   brokenFieldsOf,
@@ -37,6 +40,12 @@ interface World {
   readonly euroWalletId: string;
   readonly quote: string;
   readonly transactionRequestId: string;
+  readonly scheduleId: string;
+  readonly pausedScheduleId: string;
+  readonly spareScheduleId: string;
+  readonly activeScheduleId: string;
+  readonly alertId: string;
+  readonly spareAlertId: string;
 }
 
 type Example = (world: World) => JsonObject;
@@ -274,6 +283,51 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   "grey.ledger.v1.LedgerService/ListAccounts": [() => ({ page_size: 2, currency_code: "USD", system_only: true })],
   "grey.ledger.v1.LedgerService/GetTrialBalance": [() => ({ currency_code: "USD" })],
   "grey.ledger.v1.LedgerService/CheckIntegrity": [() => ({ max_faults: 10 })],
+  "grey.schedule.v1.ScheduleService/CreateSchedule": [
+    ({ walletId, otherWalletId }) => ({
+      transfer: {
+        from_wallet_id: walletId,
+        to_wallet_id: otherWalletId,
+        amount_mode: "AMOUNT_MODE_UP_TO",
+        ...scheduled(),
+      },
+      recurring: {
+        cron: "0 9 1 JAN-DEC MON,5",
+        time_zone: "Europe/Berlin",
+        start_time: inDays(1),
+        end_time: inDays(900),
+        max_runs: 12,
+      },
+      on_insufficient_funds: "INSUFFICIENT_FUNDS_POLICY_RETRY",
+      retry_interval: "3600s",
+      retry_max: 3,
+    }),
+    ({ walletId }) => ({ deposit: { wallet_id: walletId, system_account: "cash", ...scheduled() }, once: inDays(1) }),
+    ({ walletId }) => ({
+      withdrawal: { wallet_id: walletId, system_account: "cash", ...scheduled() },
+      once: inDays(1),
+    }),
+  ],
+  "grey.schedule.v1.ScheduleService/GetSchedule": [({ scheduleId }) => ({ id: scheduleId })],
+  "grey.schedule.v1.ScheduleService/ListSchedules": [
+    ({ walletId }) => ({ wallet_id: walletId, states: ["SCHEDULE_STATE_ACTIVE"], page_size: 2 }),
+  ],
+  "grey.schedule.v1.ScheduleService/PauseSchedule": [({ activeScheduleId }) => ({ schedule_id: activeScheduleId })],
+  "grey.schedule.v1.ScheduleService/ResumeSchedule": [({ pausedScheduleId }) => ({ schedule_id: pausedScheduleId })],
+  "grey.schedule.v1.ScheduleService/CancelSchedule": [({ spareScheduleId }) => ({ schedule_id: spareScheduleId })],
+  "grey.schedule.v1.ScheduleService/ListRuns": [({ scheduleId }) => ({ schedule_id: scheduleId, page_size: 2 })],
+  "grey.alert.v1.AlertService/CreateAlert": [
+    ({ walletId }) => ({
+      wallet_id: walletId,
+      threshold: { currency_code: "USD", minor_units: "5000" },
+      direction: "ALERT_DIRECTION_DOWN",
+      balance: "ALERT_BALANCE_POSTED",
+    }),
+  ],
+  "grey.alert.v1.AlertService/GetAlert": [({ alertId }) => ({ id: alertId })],
+  "grey.alert.v1.AlertService/ListAlerts": [({ walletId }) => ({ wallet_id: walletId, page_size: 2 })],
+  "grey.alert.v1.AlertService/DeleteAlert": [({ spareAlertId }) => ({ alert_id: spareAlertId })],
+  "grey.alert.v1.AlertService/ListAlertEvents": [({ alertId }) => ({ alert_id: alertId, page_size: 2 })],
 };
 
 const METHODS: readonly DescMethod[] = [...registry]
@@ -310,7 +364,12 @@ describe("bad input", function () {
 
   before(async () => {
     // Nothing is to change but by what is asked for.
-    server = await startServer({ GREY_HOLD_EXPIRY_EVERY_MS: "3600000", GREY_READ_WAIT_MS: "1" });
+    server = await startServer({
+      GREY_HOLD_EXPIRY_EVERY_MS: "3600000",
+      GREY_SCHEDULE_EVERY_MS: "3600000",
+      GREY_ALERT_EVERY_MS: "3600000",
+      GREY_READ_WAIT_MS: "1",
+    });
     grey = connect(server.address);
     raw = connectRaw(server.address);
     database = new pg.Client(server.databaseUrl);
@@ -747,7 +806,7 @@ describe("bad input", function () {
   /** How much there is of what requests write. */
   async function countsOf(): Promise<Counts> {
     const { rows } = await database.query<Record<keyof Counts, string>>(`
-      SELECT (SELECT count(*) FROM requests) AS requests,
+      SELECT (SELECT count(*) FROM requests WHERE caller <> '${LEDGER_CALLER}') AS requests,
         (SELECT count(*) FROM transactions WHERE state = 2) AS rejected,
         (SELECT count(*) FROM transactions WHERE state = 1) AS posted,
         (SELECT count(*) FROM entries) AS entries,
@@ -794,6 +853,28 @@ describe("bad input", function () {
           metadata: {},
         })
       ).hold!.id;
+    const schedule = async () =>
+      (
+        await grey.schedules.createSchedule(
+          CreateScheduleRequest.fromPartial({
+            requestId: randomUUID(),
+            movement: { $case: "deposit", value: { walletId, amount: { currencyCode: "USD", minorUnits: 1n } } },
+            when: { $case: "once", value: { seconds: BigInt(Math.floor(Date.now() / 1_000) + 86_400) } },
+          }),
+        )
+      ).schedule!.id;
+    const pausedScheduleId = await schedule();
+    await grey.schedules.pauseSchedule({ requestId: randomUUID(), scheduleId: pausedScheduleId });
+    const alert = async () =>
+      (
+        await grey.alerts.createAlert({
+          requestId: randomUUID(),
+          walletId,
+          threshold: { currencyCode: "USD", minorUnits: 0n },
+          direction: AlertDirection.BOTH,
+          balance: AlertBalance.AVAILABLE,
+        })
+      ).alert!.id;
     const nothing = { currencyCode: "USD", minorUnits: 0n };
     const frozenWalletId = await createWallet(nothing, userId);
     await grey.wallets.freezeWallet({ requestId: randomUUID(), walletId: frozenWalletId, reason: "a case" });
@@ -822,6 +903,12 @@ describe("bad input", function () {
       spareUserId: (await create(newEmail())).user!.id,
       transactionId: transaction!.id,
       transactionRequestId: transaction!.requestId,
+      scheduleId: await schedule(),
+      pausedScheduleId,
+      spareScheduleId: await schedule(),
+      activeScheduleId: await schedule(),
+      alertId: await alert(),
+      spareAlertId: await alert(),
     };
   }
 
@@ -961,6 +1048,14 @@ function someLimits(): JsonObject {
       },
     ],
   };
+}
+
+function scheduled(): JsonObject {
+  return { amount: { currency_code: "USD", minor_units: "1" }, description: "rent", metadata: { team: "a" } };
+}
+
+function inDays(days: number): string {
+  return new Date(Date.now() + days * 86_400_000).toISOString();
 }
 
 function transferOf(fromWalletId: string, toWalletId: string) {

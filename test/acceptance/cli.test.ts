@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
+import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 interface Run {
@@ -146,6 +147,47 @@ describe("the command `grey` against a server", function () {
     const unknown = await grey("wallet", "watch", "0190b3c1-5f8e-7cc4-8f5a-9f1d5f3a0c99");
     expect(unknown).to.include({ code: 1, out: "" });
     expect(unknown.err).to.match(/^grey: WALLET_NOT_FOUND: /);
+  });
+
+  it("schedules a movement, pauses, resumes and cancels it, and lists schedules and runs", async () => {
+    const [from, to] = await twoWallets("planner@example.com", "100.00 USD");
+    const rule = ["--cron", "0 9 1 * *", "--time-zone", "Europe/Berlin", "--max-runs", "12"];
+    const made = await grey("schedule", "create", "5.00", "USD", "--from", from, "--to", to, ...rule);
+    expect(made.code, made.err).to.equal(0);
+    const id = field(made.out, "schedule");
+    expect(made.out).to.match(new RegExp(`^moves +5\\.00 USD from ${from} to ${to}$`, "m"));
+    expect(made.out).to.match(/^when +0 9 1 \* \* in Europe\/Berlin, 12 times$/m);
+    expect(field((await grey("schedule", "get", id)).out, "next run")).to.match(/-01T0[78]:00:00\.000Z$/);
+    for (const [verb, state] of [
+      ["pause", "paused"],
+      ["resume", "active"],
+      ["cancel", "cancelled"],
+    ] as const) {
+      const changed = await grey("schedule", verb, id);
+      expect(changed.code, changed.err).to.equal(0);
+      expect(field(changed.out, "state")).to.equal(state);
+    }
+    expect((await grey("schedule", "list", "--wallet", to, "--state", "cancelled")).out).to.include(id);
+    expect((await grey("schedule", "list", "--wallet", to, "--state", "active")).out).not.to.include(id);
+    expect((await grey("schedule", "runs", id)).out).to.include("no run yet");
+    const none = await grey("schedule", "create", "5.00", "USD", "--to", to);
+    expect(none.code).to.equal(2);
+    expect(none.err).to.include("--at");
+  });
+
+  it("makes an alert, and shows what it noted until it is deleted", async () => {
+    const [wallet] = await twoWallets("watcher@example.com", "100.00 USD");
+    const made = await grey("alert", "create", wallet, "50.00 USD", "--direction", "down");
+    expect(made.code, made.err).to.equal(0);
+    const id = field(made.out, "alert");
+    expect((await grey("alert", "list", wallet)).out).to.match(new RegExp(`^${id} +50\\.00 USD +down +available`, "m"));
+    await grey("withdraw", wallet, "60.00 USD");
+    await eventually("the crossing", async () =>
+      /down +100\.00 USD +40\.00 USD/.test((await grey("alert", "events", id)).out),
+    );
+    expect(field((await grey("alert", "delete", id)).out, "deleted")).not.to.equal("");
+    expect((await greyJson("alert", "get", id)).alert.direction).to.equal("ALERT_DIRECTION_DOWN");
+    expect((await grey("alert", "list", wallet)).out).to.include("no alerts");
   });
 
   it("replays a movement under its request id and moves nothing again", async () => {

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
+import { CreateScheduleRequest } from "../../generated/grey/schedule/v1/schedule_service.js";
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { credentials } from "@grpc/grpc-js";
 import { call, connect, refusal, type CallError, type Clients } from "../support/client.js";
@@ -382,6 +383,51 @@ describe("an error", () => {
         return grey.transactions.extendHold({ ...step(await hold()), requestId, expiry }, HEADERS);
       },
     },
+    {
+      reason: "SCHEDULE_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["schedule_id"],
+      ask: (requestId) => grey.schedules.pauseSchedule({ requestId, scheduleId: randomUUID() }, HEADERS),
+    },
+    {
+      reason: "SCHEDULE_TIME_INVALID",
+      code: "INVALID_ARGUMENT",
+      metadata: [],
+      ask: (requestId) => grey.schedules.createSchedule({ ...schedule(1n), requestId }, HEADERS),
+    },
+    {
+      reason: "SCHEDULE_ENDED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["schedule_id", "schedule_state"],
+      ask: async (requestId) => {
+        const scheduleId = await createSchedule();
+        await grey.schedules.cancelSchedule({ requestId: randomUUID(), scheduleId });
+        return grey.schedules.cancelSchedule({ requestId, scheduleId }, HEADERS);
+      },
+    },
+    {
+      reason: "SCHEDULE_NOT_ACTIVE",
+      code: "FAILED_PRECONDITION",
+      metadata: ["schedule_id"],
+      ask: async (requestId) => {
+        const scheduleId = await createSchedule();
+        await grey.schedules.pauseSchedule({ requestId: randomUUID(), scheduleId });
+        return grey.schedules.pauseSchedule({ requestId, scheduleId }, HEADERS);
+      },
+    },
+    {
+      reason: "SCHEDULE_NOT_PAUSED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["schedule_id"],
+      ask: async (requestId) =>
+        grey.schedules.resumeSchedule({ requestId, scheduleId: await createSchedule() }, HEADERS),
+    },
+    {
+      reason: "ALERT_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["alert_id"],
+      ask: (requestId) => grey.alerts.deleteAlert({ requestId, alertId: randomUUID() }, HEADERS),
+    },
   ];
 
   for (const { reason, code, metadata, ask } of REFUSALS) {
@@ -531,6 +577,20 @@ describe("an error", () => {
 
   function wallet(currencyCode: string) {
     return { requestId: randomUUID(), userId, currencyCode, label: "", initialBalance: undefined, metadata: {} };
+  }
+
+  /** @param seconds of the single time of its run */
+  function schedule(seconds: bigint): CreateScheduleRequest {
+    return CreateScheduleRequest.fromPartial({
+      requestId: randomUUID(),
+      movement: { $case: "deposit", value: { walletId, amount: { currencyCode: "USD", minorUnits: 1n } } },
+      when: { $case: "once", value: { seconds } },
+    });
+  }
+
+  async function createSchedule(): Promise<string> {
+    const tomorrow = BigInt(Math.floor(Date.now() / 1_000) + 86_400);
+    return (await grey.schedules.createSchedule(schedule(tomorrow))).schedule!.id;
   }
 
   async function hold(toWalletId = ""): Promise<string> {

@@ -2,6 +2,12 @@ import { AmountMode, Precondition } from "../../generated/grey/transaction/v1/tr
 import { expect } from "chai";
 import type pg from "pg";
 import {
+  AlertBalance,
+  AlertDirection,
+  type CreateAlertRequest,
+  type DeleteAlertRequest,
+} from "../../generated/grey/alert/v1/alert_service.js";
+import {
   CreateAccountRequest,
   CreateCurrencyRequest,
   NormalSide,
@@ -9,6 +15,12 @@ import {
   SetLimitsRequest,
   SetRateRequest,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
+import {
+  type CancelScheduleRequest,
+  CreateScheduleRequest,
+  InsufficientFundsPolicy,
+  ScheduledDeposit,
+} from "../../generated/grey/schedule/v1/schedule_service.js";
 import type {
   DepositRequest,
   TransferRequest,
@@ -296,7 +308,79 @@ const METHODS: readonly Method<Asking>[] = [
     malformed: { rate: "0.00" },
     writes: { requests: 1n, records: 1n },
   }),
+  method<CreateScheduleRequest>({
+    name: "CreateSchedule",
+    send: ({ schedules }, request) => schedules.createSchedule(request),
+    make: async (clients) => scheduleRequest((await makeWallet(clients)).id),
+    differing: {
+      movement: ({ movement }) => ({
+        movement: {
+          $case: "deposit",
+          value: ScheduledDeposit.fromPartial({ ...movement!.value, amount: money(11n) }),
+        },
+      }),
+      when: () => ({ when: { $case: "once", value: { seconds: tomorrow() + 1n, nanos: 0 } } }),
+      on_insufficient_funds: () => ({ onInsufficientFunds: InsufficientFundsPolicy.FAIL }),
+      retry_interval: () => ({ retryInterval: { seconds: 5n, nanos: 0 } }),
+      retry_max: () => ({ retryMax: 7 }),
+    },
+    malformed: { retryMax: 101 },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<CancelScheduleRequest>({
+    name: "CancelSchedule",
+    send: ({ schedules }, request) => schedules.cancelSchedule(request),
+    make: async (clients) => {
+      const { schedule } = await clients.schedules.createSchedule(scheduleRequest((await makeWallet(clients)).id));
+      return { requestId: newId(), scheduleId: schedule!.id };
+    },
+    differing: { schedule_id: () => ({ scheduleId: ANOTHER_ID }) },
+    malformed: { scheduleId: "" },
+    // The request id of the run that is not made is used up too.
+    writes: { requests: 2n, records: 1n },
+  }),
+  method<CreateAlertRequest>({
+    name: "CreateAlert",
+    send: ({ alerts }, request) => alerts.createAlert(request),
+    make: async (clients) => alertRequest((await makeWallet(clients)).id),
+    differing: {
+      wallet_id: () => ({ walletId: ANOTHER_ID }),
+      threshold: () => ({ threshold: money(11n) }),
+      direction: () => ({ direction: AlertDirection.BOTH }),
+      balance: () => ({ balance: AlertBalance.AVAILABLE }),
+    },
+    malformed: { direction: AlertDirection.UNSPECIFIED },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<DeleteAlertRequest>({
+    name: "DeleteAlert",
+    send: ({ alerts }, request) => alerts.deleteAlert(request),
+    make: async (clients) => {
+      const { alert } = await clients.alerts.createAlert(alertRequest((await makeWallet(clients)).id));
+      return { requestId: newId(), alertId: alert!.id };
+    },
+    differing: { alert_id: () => ({ alertId: ANOTHER_ID }) },
+    malformed: { alertId: "a1" },
+    writes: { requests: 1n, records: 1n },
+  }),
 ];
+
+function tomorrow(): bigint {
+  return BigInt(Math.floor(Date.now() / 1_000) + 86_400);
+}
+
+function scheduleRequest(walletId: Uuid): CreateScheduleRequest {
+  return CreateScheduleRequest.fromPartial({
+    requestId: newId(),
+    movement: { $case: "deposit", value: { walletId, amount: money(10n) } },
+    when: { $case: "once", value: { seconds: tomorrow() } },
+  });
+}
+
+function alertRequest(walletId: Uuid): CreateAlertRequest {
+  const what = { threshold: money(10n), direction: AlertDirection.DOWN, balance: AlertBalance.POSTED };
+  return { requestId: newId(), walletId, ...what };
+}
 
 let codes = 0;
 

@@ -137,7 +137,7 @@ describe("the whole ledger, against a model", function () {
     readonly send: () => Promise<unknown>;
     /** What it does to the model, with the service's answer. */
     // eslint-disable-next-line typescript/no-explicit-any -- answers of every kind
-    readonly then: (answer: any) => void;
+    readonly settle: (answer: any) => void;
   }
 
   /** A movement by legs, of which the first debit and credit are the sides. */
@@ -150,7 +150,7 @@ describe("the whole ledger, against a model", function () {
     return {
       reason,
       send,
-      then: (answer: { transaction: { id: string } }) => {
+      settle: (answer: { transaction: { id: string } }) => {
         apply(model, legs, true);
         model.posted.push({ id: answer.transaction.id, legs, amount, reversed: 0n });
       },
@@ -296,7 +296,7 @@ describe("the whole ledger, against a model", function () {
           (payee && roomRefuses(payee, minor)) ??
           velocityRefuses(payer, minor),
         send: () => grey.transactions.hold(request),
-        then: (answer: { hold: { id: string } }) => {
+        settle: (answer: { hold: { id: string } }) => {
           payer.out += minor;
           if (payee !== undefined) payee.in += minor;
           if (payer.limit !== undefined) payer.limit.used += minor;
@@ -330,7 +330,7 @@ describe("the whole ledger, against a model", function () {
           (one.to && roomRefuses(one.to, minor)) ??
           velocityRefuses(one.wallet, minor),
         send: () => grey.transactions.increaseHold(request),
-        then: () => {
+        settle: () => {
           one.amount += minor;
           one.wallet.out += minor;
           if (one.to !== undefined) one.to.in += minor;
@@ -367,7 +367,7 @@ describe("the whole ledger, against a model", function () {
             (one.to && stateRefuses(one.to)) ??
             (minor > left ? "HOLD_EXCEEDED" : undefined),
           send: () => grey.transactions.captureHold(request),
-          then: (answer: { transaction: { id: string } }) => {
+          settle: (answer: { transaction: { id: string } }) => {
             one.wallet.out -= unheld;
             if (one.to !== undefined) one.to.in -= unheld;
             apply(model, legs, false);
@@ -388,7 +388,7 @@ describe("the whole ledger, against a model", function () {
       return {
         reason: endedReason(one),
         send: () => grey.transactions.releaseHold(request),
-        then: () => {
+        settle: () => {
           const left = one.amount - one.captured;
           one.wallet.out -= left;
           if (one.to !== undefined) one.to.in -= left;
@@ -421,7 +421,7 @@ describe("the whole ledger, against a model", function () {
       return {
         reason: minor > left ? "REVERSAL_EXCEEDED" : legsRefuse(mirrored, false),
         send: () => grey.transactions.reverse(request),
-        then: () => {
+        settle: () => {
           apply(model, mirrored, false);
           one.reversed += minor;
         },
@@ -456,7 +456,7 @@ describe("the whole ledger, against a model", function () {
           ],
         } as const;
         const [state, reason, send] = rules[verb];
-        return { reason, send, then: () => void (one.state = state) };
+        return { reason, send, settle: () => void (one.state = state) };
       },
     ]);
 
@@ -494,7 +494,7 @@ describe("the whole ledger, against a model", function () {
         return {
           reason: isOutside ? "LIMIT_BREACHED" : undefined,
           send: () => grey.ledger.setLimits(request),
-          then: () => {
+          settle: () => {
             one.min = min;
             one.max = max ?? undefined;
             // What was used stays while there is such a limit.
@@ -587,7 +587,7 @@ describe("the whole ledger, against a model", function () {
             if (asked === undefined) continue;
             const { reason, answer } = await reasonOf(asked.send());
             expect(reason).to.equal(asked.reason);
-            if (reason === undefined) asked.then(answer);
+            if (reason === undefined) asked.settle(answer);
             model.answered.push({ send: asked.send, reason });
             if (again !== null) {
               // A request that was answered before gets its answer, and does nothing.

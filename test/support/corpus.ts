@@ -572,6 +572,8 @@ function brokenIn(message: ReflectMessage, above: string): string[] {
   return own === undefined ? broken : [`${above}${own}`];
 }
 
+const TIME_ZONES = new Set(["UTC", ...Intl.supportedValuesOf("timeZone")].map((name) => name.toLowerCase()));
+
 /** Rules that the service itself asks: the field of the message that breaks one. */
 const OWN_RULES: Readonly<Record<string, (message: ReflectMessage) => string | undefined>> = {
   // As an annotation it would have each of ten thousand transfers looked at by an interpreter.
@@ -620,6 +622,16 @@ const OWN_RULES: Readonly<Record<string, (message: ReflectMessage) => string | u
     return has(limits, "max_balance") && (read(limits, "max_balance") as bigint) < 0n
       ? "limits.max_balance"
       : undefined;
+  },
+  // Texts of the corpus are no cron expressions, which the annotations see.
+  "grey.schedule.v1.Recurring": (message) => {
+    if (!TIME_ZONES.has((read(message, "time_zone") as string).toLowerCase())) return "time_zone";
+    const [start, end] = ["start_time", "end_time"].map((name) => {
+      const time = read(message, name) as ReflectMessage | undefined;
+      if (time === undefined) return undefined;
+      return nanosOf({ seconds: read(time, "seconds") as bigint, nanos: read(time, "nanos") as number }) / 1_000n;
+    });
+    return start !== undefined && end !== undefined && end <= start ? "end_time" : undefined;
   },
   "grey.wallet.v1.GetStatementRequest": (message) => {
     const [from, before] = ["from", "before"].map((name) => {

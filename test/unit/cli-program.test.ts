@@ -20,6 +20,10 @@ const CHANGES = [
   "exchange",
   "set",
   "defaults",
+  "pause",
+  "resume",
+  "cancel",
+  "delete",
 ];
 
 describe("the help of the command", () => {
@@ -35,7 +39,7 @@ describe("the help of the command", () => {
 
   it("explains idempotency wherever something is changed", () => {
     const changing = leaves(createProgram()).filter((command) => CHANGES.includes(command.name()));
-    expect(changing).to.have.length(21);
+    expect(changing).to.have.length(27);
     for (const command of changing)
       expect(helpOf(command), pathOf(command)).to.match(/--request-id <uuid>[^]*Idempotency:/);
   });

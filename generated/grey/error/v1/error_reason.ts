@@ -163,6 +163,18 @@ export enum ErrorReason {
    * from_journal_index to go on with, once the messages that were on their way are taken).
    */
   WATCHER_TOO_SLOW = 86,
+  /** SCHEDULE_NOT_FOUND - There is no such schedule. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_FOUND = 90,
+  /** SCHEDULE_TIME_INVALID - The schedule would never run: its single time has passed or is more than 10 years ahead, or its rule and its times leave none. */
+  SCHEDULE_TIME_INVALID = 91,
+  /** SCHEDULE_ENDED - The schedule has ended. Metadata: `schedule_id`, `schedule_state` (COMPLETED, CANCELLED or FAILED). */
+  SCHEDULE_ENDED = 92,
+  /** SCHEDULE_NOT_ACTIVE - The schedule is paused already. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_ACTIVE = 93,
+  /** SCHEDULE_NOT_PAUSED - The schedule is not paused, so it cannot be resumed. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_PAUSED = 94,
+  /** ALERT_NOT_FOUND - There is no such alert, or (DeleteAlert) it was deleted. Metadata: `alert_id`. */
+  ALERT_NOT_FOUND = 95,
   UNRECOGNIZED = -1,
 }
 
@@ -315,6 +327,24 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 86:
     case "ERROR_REASON_WATCHER_TOO_SLOW":
       return ErrorReason.WATCHER_TOO_SLOW;
+    case 90:
+    case "ERROR_REASON_SCHEDULE_NOT_FOUND":
+      return ErrorReason.SCHEDULE_NOT_FOUND;
+    case 91:
+    case "ERROR_REASON_SCHEDULE_TIME_INVALID":
+      return ErrorReason.SCHEDULE_TIME_INVALID;
+    case 92:
+    case "ERROR_REASON_SCHEDULE_ENDED":
+      return ErrorReason.SCHEDULE_ENDED;
+    case 93:
+    case "ERROR_REASON_SCHEDULE_NOT_ACTIVE":
+      return ErrorReason.SCHEDULE_NOT_ACTIVE;
+    case 94:
+    case "ERROR_REASON_SCHEDULE_NOT_PAUSED":
+      return ErrorReason.SCHEDULE_NOT_PAUSED;
+    case 95:
+    case "ERROR_REASON_ALERT_NOT_FOUND":
+      return ErrorReason.ALERT_NOT_FOUND;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -422,6 +452,18 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_JOURNAL_BEHIND";
     case ErrorReason.WATCHER_TOO_SLOW:
       return "ERROR_REASON_WATCHER_TOO_SLOW";
+    case ErrorReason.SCHEDULE_NOT_FOUND:
+      return "ERROR_REASON_SCHEDULE_NOT_FOUND";
+    case ErrorReason.SCHEDULE_TIME_INVALID:
+      return "ERROR_REASON_SCHEDULE_TIME_INVALID";
+    case ErrorReason.SCHEDULE_ENDED:
+      return "ERROR_REASON_SCHEDULE_ENDED";
+    case ErrorReason.SCHEDULE_NOT_ACTIVE:
+      return "ERROR_REASON_SCHEDULE_NOT_ACTIVE";
+    case ErrorReason.SCHEDULE_NOT_PAUSED:
+      return "ERROR_REASON_SCHEDULE_NOT_PAUSED";
+    case ErrorReason.ALERT_NOT_FOUND:
+      return "ERROR_REASON_ALERT_NOT_FOUND";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

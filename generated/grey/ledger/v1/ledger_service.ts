@@ -103,6 +103,12 @@ export enum IntegrityLaw {
   REVERSALS_WITHIN_ORIGINAL = 14,
   /** VELOCITY_MATCHES_TRANSACTIONS - What is counted for a limit by velocity is what the transactions of its window come to. */
   VELOCITY_MATCHES_TRANSACTIONS = 15,
+  /** RUN_MATCHES_TRANSACTION - The attempt that a run of a schedule tells of made a transaction as the schedule says, posted when the run is. */
+  RUN_MATCHES_TRANSACTION = 25,
+  /** SCHEDULE_COUNTS_RUNS - As many runs of a schedule have ended as it says. */
+  SCHEDULE_COUNTS_RUNS = 26,
+  /** ALERT_MATCHES_ENTRIES - An alert noted each crossing of its threshold, as the entries of its wallet have it, and no other. */
+  ALERT_MATCHES_ENTRIES = 27,
   UNRECOGNIZED = -1,
 }
 
@@ -156,6 +162,15 @@ export function integrityLawFromJSON(object: any): IntegrityLaw {
     case 15:
     case "INTEGRITY_LAW_VELOCITY_MATCHES_TRANSACTIONS":
       return IntegrityLaw.VELOCITY_MATCHES_TRANSACTIONS;
+    case 25:
+    case "INTEGRITY_LAW_RUN_MATCHES_TRANSACTION":
+      return IntegrityLaw.RUN_MATCHES_TRANSACTION;
+    case 26:
+    case "INTEGRITY_LAW_SCHEDULE_COUNTS_RUNS":
+      return IntegrityLaw.SCHEDULE_COUNTS_RUNS;
+    case 27:
+    case "INTEGRITY_LAW_ALERT_MATCHES_ENTRIES":
+      return IntegrityLaw.ALERT_MATCHES_ENTRIES;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -197,6 +212,12 @@ export function integrityLawToJSON(object: IntegrityLaw): string {
       return "INTEGRITY_LAW_REVERSALS_WITHIN_ORIGINAL";
     case IntegrityLaw.VELOCITY_MATCHES_TRANSACTIONS:
       return "INTEGRITY_LAW_VELOCITY_MATCHES_TRANSACTIONS";
+    case IntegrityLaw.RUN_MATCHES_TRANSACTION:
+      return "INTEGRITY_LAW_RUN_MATCHES_TRANSACTION";
+    case IntegrityLaw.SCHEDULE_COUNTS_RUNS:
+      return "INTEGRITY_LAW_SCHEDULE_COUNTS_RUNS";
+    case IntegrityLaw.ALERT_MATCHES_ENTRIES:
+      return "INTEGRITY_LAW_ALERT_MATCHES_ENTRIES";
     case IntegrityLaw.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
