@@ -293,7 +293,11 @@ const LAWS = {
       FROM balance_alerts a CROSS JOIN LATERAL (
         SELECT sequence, transaction_id, journal_index, create_time, ${WATCHED} AS watched_after,
           coalesce(lag(${WATCHED}) OVER (ORDER BY sequence), 0) AS watched_before
-        FROM entries WHERE account_id = a.account_id
+        FROM (
+          -- The entries of one transaction are one step.
+          SELECT DISTINCT ON (journal_index) * FROM entries WHERE account_id = a.account_id
+          ORDER BY journal_index, sequence DESC
+        ) step
       ) e CROSS JOIN LATERAL (
         SELECT CASE WHEN e.watched_after < a.threshold THEN ${ALERT_DIRECTION.DOWN} ELSE ${ALERT_DIRECTION.UP} END AS direction
       ) way

@@ -94,11 +94,12 @@ CROSS JOIN LATERAL (
   SELECT id, debit_account_id, debit_sequence, credit_account_id, credit_sequence, leg_account_ids, leg_sequences
   FROM transactions WHERE id = record.id OFFSET 0
 ) t
--- One with many legs has no sequences of two sides.
+-- One with many legs has no sequences of two sides. What an account has between its legs it never had: they are one step.
 CROSS JOIN LATERAL (
-  VALUES (t.debit_account_id, t.debit_sequence), (t.credit_account_id, t.credit_sequence)
-  UNION ALL SELECT * FROM unnest(t.leg_account_ids, t.leg_sequences)
-) AS leg (account_id, sequence)
+  VALUES (t.debit_account_id, t.debit_sequence, t.debit_sequence), (t.credit_account_id, t.credit_sequence, t.credit_sequence)
+  UNION ALL SELECT account_id, max(sequence), min(sequence)
+    FROM unnest(t.leg_account_ids, t.leg_sequences) AS legs (account_id, sequence) GROUP BY account_id
+) AS leg (account_id, sequence, first_sequence)
 CROSS JOIN LATERAL (
   SELECT id, threshold, direction, balance, start_index, end_index FROM balance_alerts WHERE account_id = leg.account_id OFFSET 0
 ) a
@@ -108,7 +109,7 @@ CROSS JOIN LATERAL (
 ) e
 LEFT JOIN LATERAL (
   SELECT balance_after, pending_debits_after FROM entries
-  WHERE account_id = leg.account_id AND sequence = leg.sequence - 1 OFFSET 0
+  WHERE account_id = leg.account_id AND sequence = leg.first_sequence - 1 OFFSET 0
 ) before ON true
 WHERE b.first_index >= $1 AND b.first_index < $2 AND record.type = ${RECORD_TYPE.TRANSACTION_POSTED}
   AND e.journal_index > a.start_index AND (a.end_index IS NULL OR e.journal_index < a.end_index)

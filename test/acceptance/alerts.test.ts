@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { AlertBalance, AlertDirection, type AlertEvent } from "../../generated/grey/alert/v1/alert_service.js";
-import { HoldRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
+import { HoldRequest, PostTransactionRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, withdrawRequest } from "../support/ledger.js";
@@ -93,6 +94,38 @@ describe("a balance alert", () => {
       transactionId: hold.transaction!.id,
       balanceBefore: money(100n),
       balanceAfter: money(30n),
+    });
+  });
+
+  it("takes all legs that a transaction has on the wallet for one step", async () => {
+    const id = await watch(50n, BOTH, AlertBalance.POSTED);
+    const other = (await makeWallet(grey, { minorUnits: 1_000n })).id;
+    const leg = (wallet: Uuid, side: EntrySide, minorUnits: bigint) => ({
+      account: { $case: "walletId" as const, value: wallet },
+      side,
+      amount: money(minorUnits),
+    });
+    const post = (legs: ReturnType<typeof leg>[]) =>
+      grey.transactions.postTransaction(PostTransactionRequest.fromPartial({ requestId: newId(), legs }));
+    // On the way the balance would be 10.
+    await post([
+      leg(walletId, EntrySide.DEBIT, 90n),
+      leg(walletId, EntrySide.CREDIT, 80n),
+      leg(other, EntrySide.CREDIT, 10n),
+    ]);
+    const { transaction } = await post([
+      leg(walletId, EntrySide.DEBIT, 30n),
+      leg(walletId, EntrySide.DEBIT, 20n),
+      leg(other, EntrySide.CREDIT, 50n),
+    ]);
+    await settled();
+    const crossed = (await eventsOf(id)).filter(({ direction }) => direction === DOWN);
+    expect(crossed).to.have.lengthOf(1);
+    expect(crossed[0]).to.deep.include({
+      transactionId: transaction!.id,
+      balanceBefore: money(90n),
+      balanceAfter: money(40n),
+      accountSequence: 5n,
     });
   });
 

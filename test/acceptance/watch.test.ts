@@ -1,8 +1,9 @@
 import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import pg from "pg";
-import { TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
+import { EntrySide, TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import {
+  PostTransactionRequest,
   TransactionServiceClient,
   WatchTransactionsRequest,
   type WatchTransactionsResponse,
@@ -20,6 +21,7 @@ import {
   depositRequest,
   makeUser,
   makeWallet,
+  money,
   openAdmin,
   transferRequest,
   walletRequest,
@@ -237,6 +239,29 @@ describe("a watch", function () {
       const [message] = told(byFilter.rejected.messages);
       expect(message!.transaction).to.include({ state: TransactionState.REJECTED });
       expect(message!.balances).to.deep.equal([]);
+    });
+
+    it("tells a refused transaction of many legs to those who watch any of its accounts", async () => {
+      const [poor, payee, payer] = [await makeWallet(grey), await makeWallet(grey), await makeWallet(grey)];
+      const watched = await watch({ walletIds: [payee.id], states: [TransactionState.REJECTED] });
+      const leg = (value: string, side: EntrySide, minorUnits: bigint) => ({
+        account: { $case: "walletId" as const, value },
+        side,
+        amount: money(minorUnits),
+      });
+      const request = PostTransactionRequest.fromPartial({
+        requestId: newId(),
+        legs: [
+          leg(payer.id, EntrySide.DEBIT, 1n),
+          leg(poor.id, EntrySide.DEBIT, 1n),
+          leg(payer.id, EntrySide.CREDIT, 1n),
+          leg(payee.id, EntrySide.CREDIT, 1n),
+        ],
+      });
+      const refused = await refusal(grey.transactions.postTransaction(request));
+      await watched.until("the refused transaction", (messages) => told(messages).length === 1);
+      const [message] = told(watched.messages);
+      expect(message!.transaction).to.include({ id: refused.info.transaction_id, creditAccountId: payer.id });
     });
 
     it("tells that it is still there while nothing happens", async () => {
