@@ -311,6 +311,8 @@ export function createEngine(database: Database, connection: PostingConnection, 
       });
       // Accounts that the commands did not name themselves.
       cache.forget(outcomes.flat().flatMap((one) => ("transaction" in one ? accountsTouchedBy(one.transaction) : [])));
+      const recorded = recordedIn(outcomes);
+      if (recorded !== undefined) clock.set(recorded);
       answer(group, outcomes);
       report("locked", group, started);
     } catch (error) {
@@ -419,6 +421,13 @@ function isEnding({ commands }: Work, now: Micros): boolean {
   return commands.some(
     (command) => isCompound(command) && command.validUntil !== null && command.validUntil <= now + NEAR_MICROS,
   );
+}
+
+/** When what is new among the outcomes was recorded; undefined when nothing is. */
+function recordedIn(outcomes: readonly Outcome[][]): Micros | undefined {
+  for (const outcome of outcomes.flat())
+    if ("transaction" in outcome && !outcome.replayed) return outcome.transaction.createTime;
+  return undefined;
 }
 
 /** The batch was not sent, because one before it has to be decided again. */

@@ -213,7 +213,7 @@ describe("the limits of a wallet", function () {
     const limits = { minBalance: -7n, maxBalance: 500n, velocity: [velocity({ maxCount: 2n })] };
     const asked = { requestId: randomUUID(), currencyCode: "NOK", limits, reason: "our policy" };
     const set = await grey.ledger.setDefaultLimits(asked);
-    expect(set).to.deep.equal({ limits, replayed: false });
+    expect(set).to.deep.include({ limits, replayed: false });
     expect((await there.ledger.setDefaultLimits(asked)).replayed).to.equal(true);
     expect(await there.ledger.getDefaultLimits({ currencyCode: "NOK" })).to.deep.equal({ limits });
     const later = await wallet(0n, "NOK");

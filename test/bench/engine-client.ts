@@ -6,8 +6,9 @@ import { connectDatabase } from "../../src/db/database.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import { createEngine, type Engine } from "../../src/ledger/engine.js";
 import { createPostingConnection } from "../../src/ledger/posting-connection.js";
-import type { MovementCommand } from "../../src/ledger/transaction.js";
+import type { Command, MovementCommand } from "../../src/ledger/transaction.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
+import { capture, hold } from "../support/holds.js";
 import { randomTransfer } from "./frames.js";
 import type { LoadResult } from "./load-plan.js";
 import { startMeters } from "./meters.js";
@@ -18,6 +19,8 @@ export interface EnginePlan {
   readonly url: string;
   readonly wallets: number;
   readonly isHot: boolean;
+  /** Whether money is held and captured, each time in two commands, instead of transferred. */
+  readonly holds: boolean;
   readonly callers: number;
   readonly warmupMs: number;
   readonly measureMs: number;
@@ -56,12 +59,23 @@ async function callEngine(plan: EnginePlan): Promise<LoadResult> {
 const ENDLESS = { assertWaiting: () => undefined };
 
 async function call(engine: Engine, plan: EnginePlan, tally: Tally, ending: AbortSignal): Promise<void> {
-  while (!ending.aborted) {
+  const post = async (command: Command): Promise<void> => {
     const startedMs = performance.now();
     tally.sent(1);
-    const [outcome] = await engine.post({ commands: [randomCommand(plan)], mode: "INDEPENDENT" }, ENDLESS);
+    const [outcome] = await engine.post({ commands: [command], mode: "INDEPENDENT" }, ENDLESS);
     const isPosted = outcome !== undefined && "transaction" in outcome && outcome.transaction.failure === null;
     tally.answered(isPosted ? "OK" : "REFUSED", isPosted ? 1 : 0, startedMs);
+  };
+  while (!ending.aborted) {
+    const transfer = randomCommand(plan);
+    if (plan.holds) {
+      const { amountMinor, debitAccountId, creditAccountId } = transfer;
+      const held = hold(debitAccountId, amountMinor, { toWalletId: creditAccountId });
+      await post(held);
+      await post(capture(held.transactionId, null));
+    } else {
+      await post(transfer);
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import { createFunctionBaseline, findPgbench, functionBaselineFaults } from "./f
 import { greyConservationFaults, integrityFaults, journalSize, pageTokenOf } from "./grey-books.js";
 import { populate, type Population } from "./populate.js";
 import { startServerProcess, type ServerProcess } from "./server-process.js";
+import { benchId, ID_SPACE } from "./bench-ids.js";
 import { createTypeormBaseline, typeormBaselineFaults } from "./typeorm-books.js";
 
 /** Books that rows are measured on, each in a database of its own. */
@@ -62,6 +63,8 @@ export interface Environment {
   /** Of page 1,000 of the deep wallet's transactions. */
   pageToken(name: BooksName): string;
   readonly pageSize: number;
+  /** From when on the deep wallet has its last 1,000 entries: microseconds since 1970. */
+  statementFrom(name: BooksName): string;
   /** Resident memory of the server on these books. */
   rssBytes(name: BooksName): number;
   /** Stops the servers, so that their CPU profiles are written. */
@@ -109,6 +112,7 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
   const { cleanup, folder, cluster, scale, names, onProgress } = options;
   const books = new Map<BooksName, Books>();
   const tokens = new Map<BooksName, string>();
+  const statementsFrom = new Map<BooksName, string>();
   const running = new Map<BooksName, ServerProcess>();
 
   async function startOn(name: BooksName, url: string): Promise<ServerProcess> {
@@ -132,6 +136,8 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
     if (options.needsDeepPage && server !== undefined && (name === "fresh" || name === "large")) {
       const { wallets } = name === "large" ? scale.large : scale.fresh;
       tokens.set(name, await pageTokenOf(server.address, wallets, DEEP_PAGE, PAGE_SIZE));
+      const [line] = await run<{ micros: string }>(url, STATEMENT_FROM, [benchId(ID_SPACE.WALLET, wallets)]);
+      statementsFrom.set(name, line?.micros ?? "0");
     }
   }
 
@@ -171,6 +177,7 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
     books,
     pgbench: await findPgbench(),
     pageToken: (name) => tokens.get(name) ?? "",
+    statementFrom: (name) => statementsFrom.get(name) ?? "0",
     pageSize: PAGE_SIZE,
     rssBytes: (name) => running.get(name)?.rssBytes() ?? 0,
     stopServers: async () => {
@@ -178,6 +185,10 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
     },
   };
 }
+
+const STATEMENT_FROM = `
+SELECT (extract(epoch FROM create_time) * 1000000)::bigint::text AS micros FROM entries
+WHERE account_id = $1 ORDER BY sequence DESC OFFSET 999 LIMIT 1`;
 
 function greyBooks(url: string, server: ServerProcess | undefined, startServer: () => Promise<ServerProcess>): Books {
   // The engine's books have no server until they are checked.

@@ -7,7 +7,8 @@ export type Work =
   | { readonly kind: "stream"; readonly wallets: number; readonly isHot: boolean }
   | { readonly kind: "get-balance"; readonly wallets: number }
   | { readonly kind: "get-transaction"; readonly transactions: number }
-  | { readonly kind: "list"; readonly wallet: number; readonly pageSize: number; readonly pageToken: string };
+  | { readonly kind: "list"; readonly wallet: number; readonly pageSize: number; readonly pageToken: string }
+  | { readonly kind: "statement"; readonly wallet: number; readonly fromMicros: string; readonly pageSize: number };
 
 /** What a load client is told to do. */
 export interface LoadPlan {

@@ -106,6 +106,10 @@ export const ROWS: readonly Row[] = [
   { ...engineRow("engine", false), isQuick: true },
   engineRow("engine-hot", true),
   {
+    ...engineRow("engine-holds", false, true),
+    title: "engine in process, Hold then CaptureHold, counted as two",
+  },
+  {
     ...transferRow("large-unary-512", "large", 512, false),
     title: "unary Transfer, 1M wallets, 10M entries",
     shape: "unary",
@@ -129,6 +133,7 @@ export const GOALS: readonly Goal[] = [
   { row: "large-batch-100", against: "batch-100", measure: "throughput", atLeast: 0.85 },
   { row: "large-get-balance", against: "fresh-get-balance", measure: "p50", atMost: 1.2 },
   { row: "large-get-transaction", against: "fresh-get-transaction", measure: "p50", atMost: 1.2 },
+  { row: "large-statement", against: "fresh-statement", measure: "p50", atMost: 1.2 },
   { row: "large-list-first", against: "fresh-list-first", measure: "p50", atMost: 1.2 },
   { row: "large-list-1000th", against: "fresh-list-1000th", measure: "p50", atMost: 1.2 },
 ];
@@ -138,6 +143,7 @@ export const COMPARISONS: readonly Goal[] = [
   { row: "unary-512-quiet", against: "unary-512", measure: "throughput" },
   { row: "unary-2048", against: "function", measure: "throughput" },
   { row: "engine-hot", against: "function-hot", measure: "throughput" },
+  { row: "engine-holds", against: "engine", measure: "throughput" },
   { row: "typeorm", against: "function", measure: "throughput" },
 ];
 
@@ -248,7 +254,7 @@ function streamRow(id: string, books: BooksName, isHot: boolean): Row {
   return { ...loadRow(id, "StreamTransfers, 4 streams", books, 2_048, "transfers", work), shape: "stream" };
 }
 
-function engineRow(id: string, isHot: boolean): Row {
+function engineRow(id: string, isHot: boolean, holds = false): Row {
   const callers = 1_024;
   return {
     id,
@@ -263,6 +269,7 @@ function engineRow(id: string, isHot: boolean): Row {
         url: booksOf(environment, "engine").url,
         wallets: environment.scale.wallets,
         isHot,
+        holds,
         callers,
         watchedPids: watchedPids(environment),
       };
@@ -289,6 +296,22 @@ function readRows(books: "fresh" | "large"): Row[] {
       kind: "get-transaction",
       transactions: transactionCount(environment.scale[books]),
     })),
+    {
+      ...loadRow(
+        `${books}-statement`,
+        `GetStatement, the last 1,000 lines, ${on}`,
+        books,
+        READERS,
+        "reads",
+        (environment) => ({
+          kind: "statement",
+          wallet: deepWallet(environment),
+          fromMicros: environment.statementFrom(books),
+          pageSize: environment.pageSize,
+        }),
+      ),
+      needsDeepPage: true,
+    },
     {
       ...loadRow(`${books}-list-first`, `ListTransactions, first page, ${on}`, books, READERS, "reads", (environment) =>
         list(environment, ""),

@@ -9,7 +9,12 @@ import {
   TransactionServiceService,
   TransferRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
-import { GetBalanceRequest, WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
+import {
+  GetBalanceRequest,
+  GetStatementRequest,
+  WalletServiceService,
+} from "../../generated/grey/wallet/v1/wallet_service.js";
+import { fromMicros } from "../../src/base/time.js";
 import { benchId, ID_SPACE, RequestIds } from "./bench-ids.js";
 import {
   FRAME_HEADER_BYTES,
@@ -72,6 +77,16 @@ export function makeCalls(work: UnaryWork): CallMaker {
       });
       const encoded = ListTransactionsRequest.encode(request).finish();
       return readCalls(TransactionServiceService.listTransactions.path, () => encoded, 1);
+    }
+    case "statement": {
+      const request = GetStatementRequest.fromPartial({
+        walletId: benchId(ID_SPACE.WALLET, work.wallet),
+        from: fromMicros(BigInt(work.fromMicros)),
+        before: { seconds: 7_000_000_000n },
+        pageSize: work.pageSize,
+      });
+      const encoded = GetStatementRequest.encode(request).finish();
+      return readCalls(WalletServiceService.getStatement.path, () => encoded, 1);
     }
   }
 }
