@@ -21,6 +21,7 @@ import type { Pipeline } from "./rpc/pipeline.js";
 import { reflectionServices } from "./rpc/reflection.js";
 import { startRpcServer, type RpcServer } from "./rpc/server.js";
 import { createValidatorFor } from "./rpc/validate.js";
+import { effectiveWindow } from "./services/effective-window.js";
 import { createLedgerService } from "./services/ledger-service.js";
 import { createPageTokens } from "./services/paging.js";
 import { createTransactionService } from "./services/transaction-service.js";
@@ -77,7 +78,7 @@ export async function startGrey(
     const connection = createPostingConnection(url, config);
     stops.splice(1, 0, () => connection.stop());
     const engine = createEngine(books, connection, config);
-    services = await createServices(database, engine);
+    services = await createServices(database, engine, config);
     const expiry = startExpiry(database, engine, expiryOptions(config), (error) => {
       if (!isStopping) logger.warn("holds could not be expired", describeError(error));
     });
@@ -193,13 +194,13 @@ function listen(
   return startRpcServer(config, bound, SERVICE_NAMES, admission);
 }
 
-async function createServices(database: Database, engine: Engine): Promise<Services> {
+async function createServices(database: Database, engine: Engine, config: Config): Promise<Services> {
   const { secret } = await database.dataSource.manager.findOneByOrFail(InstallationEntity, { id: 1 });
   const tokens = createPageTokens(secret);
   return {
     user: createUserService(database, tokens),
     wallet: createWalletService(database, tokens),
-    transaction: createTransactionService(database, engine, tokens),
+    transaction: createTransactionService(database, engine, tokens, effectiveWindow(config)),
     ledger: createLedgerService(database, tokens),
   };
 }

@@ -6,6 +6,8 @@ import { AccountEntity } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
 import { HoldEntity } from "../entities/hold.js";
+import { DatedEntryEntity } from "../entities/dated-entry.js";
+import { MetadataChangeEntity, TransactionMetadataEntity } from "../entities/metadata.js";
 import { LimitChangeEntity, VelocityUsageEntity } from "../entities/limits.js";
 import { RateEntity } from "../entities/rate.js";
 import { InstallationEntity } from "../entities/installation.js";
@@ -27,6 +29,9 @@ export const ENTITIES = [
   VelocityUsageEntity,
   LimitChangeEntity,
   EntryEntity,
+  DatedEntryEntity,
+  TransactionMetadataEntity,
+  MetadataChangeEntity,
   HoldEntity,
   RequestEntity,
   JournalHeadEntity,

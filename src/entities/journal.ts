@@ -18,6 +18,7 @@ export const RECORD_TYPE = {
   LIMITS_SET: 14,
   DEFAULT_LIMITS_SET: 15,
   RATE_SET: 16,
+  TRANSACTION_METADATA_SET: 20,
 } as const;
 export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
 

@@ -17,6 +17,7 @@ export const REQUEST_METHOD = {
   SET_LIMITS: 13,
   SET_DEFAULT_LIMITS: 14,
   SET_RATE: 15,
+  SET_TRANSACTION_METADATA: 20,
 } as const;
 export type RequestMethod = (typeof REQUEST_METHOD)[keyof typeof REQUEST_METHOD];
 

@@ -71,6 +71,10 @@ const VELOCITY = `
   ) m ON true
   GROUP BY l.account_id, l.name, l.max_amount, u.amount, u.count`;
 
+/** The metadata of each transaction that was changed, since its latest change. */
+const LATEST_CHANGES = `
+  SELECT DISTINCT ON (transaction_id) transaction_id, metadata FROM metadata_changes ORDER BY transaction_id, revision DESC`;
+
 // Each law is a query for what breaks it: subject and detail. All see the same snapshot.
 const LAWS = {
   TRANSACTION_BALANCED: `
@@ -135,10 +139,12 @@ const LAWS = {
     UNION ALL
     SELECT account_id::text, format('entry %s stands before its predecessor in the journal or in time', sequence)
     FROM (
-      SELECT account_id, sequence, journal_index, create_time,
+      SELECT account_id, sequence, journal_index, create_time, transaction_id, lag(transaction_id) OVER w AS previous_id,
         lag(journal_index) OVER w AS previous_index, lag(create_time) OVER w AS previous_time
       FROM entries WINDOW w AS (PARTITION BY account_id ORDER BY sequence)
-    ) ordered WHERE journal_index <= previous_index OR create_time < previous_time`,
+    -- A transaction may have several entries on an account.
+    ) ordered WHERE journal_index < previous_index OR (journal_index = previous_index AND transaction_id <> previous_id)
+      OR create_time < previous_time`,
   WITHIN_LIMITS: `
     SELECT id::text AS subject, format('balance %s is outside of %s to %s', balance, coalesce(min_balance::text, 'any'),
       coalesce(max_balance::text, 'any')) AS detail
@@ -234,11 +240,11 @@ const LAWS = {
     UNION ALL
     SELECT r.reverses_id::text, format('more of its legs on account %s is reversed than there is', r.account_id)
     FROM (
-      SELECT reverses_id, account_id, amount > 0 AS is_debit, sum(abs(amount)) AS total
+      SELECT reverses_id, leg.account_id, leg.amount > 0 AS is_debit, sum(abs(leg.amount)) AS total
       FROM transactions CROSS JOIN LATERAL unnest(leg_account_ids, leg_amounts) AS leg (account_id, amount)
       WHERE reverses_id IS NOT NULL AND state = ${TRANSACTION_STATE.POSTED} GROUP BY 1, 2, 3
     ) r LEFT JOIN (
-      SELECT id, account_id, amount > 0 AS is_debit, sum(abs(amount)) AS total
+      SELECT id, leg.account_id, leg.amount > 0 AS is_debit, sum(abs(leg.amount)) AS total
       FROM transactions CROSS JOIN LATERAL unnest(leg_account_ids, leg_amounts) AS leg (account_id, amount)
       WHERE state = ${TRANSACTION_STATE.POSTED} GROUP BY 1, 2, 3
     ) o ON o.id = r.reverses_id AND o.account_id = r.account_id AND o.is_debit <> r.is_debit
@@ -253,6 +259,45 @@ const LAWS = {
     SELECT u.account_id::text, format('usage of a limit %s that it does not have', u.name)
     FROM velocity_usage u LEFT JOIN accounts a ON a.id = u.account_id
     WHERE NOT coalesce(jsonb_path_exists(a.velocity_limits::jsonb, '$[*] ? (@.name == $name)', jsonb_build_object('name', u.name)), false)`,
+  METADATA_PAIRS_MATCH: `
+    SELECT coalesce(t.id, p.transaction_id)::text AS subject,
+      format('key %s: its value is %s, it is found by %s', coalesce(t.key, p.key), coalesce(t.value, '(none)'), coalesce(p.value, '(none)')) AS detail
+    FROM (
+      SELECT t.id, t.journal_index, pair.key, pair.value
+      FROM transactions t LEFT JOIN (${LATEST_CHANGES}) c ON c.transaction_id = t.id
+      CROSS JOIN LATERAL jsonb_each_text(coalesce(c.metadata, t.metadata)) AS pair
+    ) t FULL JOIN transaction_metadata p
+      ON p.transaction_id = t.id AND p.journal_index = t.journal_index AND p.key = t.key AND p.value = t.value
+    WHERE t.id IS NULL OR p.key IS NULL`,
+  METADATA_CHANGES_FOLLOW: `
+    SELECT transaction_id::text AS subject, CASE WHEN id IS NULL THEN 'metadata of a transaction that does not exist was changed'
+      ELSE format('change %s of its metadata does not follow from what was before', revision) END AS detail
+    FROM (
+      SELECT c.*, t.id, row_number() OVER w AS expected, coalesce(lag(c.metadata) OVER w, t.metadata, '{}') AS before
+      FROM metadata_changes c LEFT JOIN transactions t ON t.id = c.transaction_id
+      WINDOW w AS (PARTITION BY c.transaction_id ORDER BY c.revision)
+    ) run
+    WHERE id IS NULL OR revision <> expected OR metadata <> (before || set_pairs) - removed_keys
+    UNION ALL
+    SELECT coalesce(c.id, r.id)::text, format('%s changes of its metadata, %s records of them', coalesce(c.count, 0), coalesce(r.count, 0))
+    FROM (SELECT transaction_id AS id, count(*) AS count FROM metadata_changes GROUP BY 1) c FULL JOIN (
+      SELECT id, count(*) AS count FROM journal_batches, unnest(record_ids, record_types) AS record (id, type)
+      WHERE type = ${RECORD_TYPE.TRANSACTION_METADATA_SET} GROUP BY 1
+    ) r ON r.id = c.id AND r.count = c.count
+    WHERE c.id IS NULL OR r.id IS NULL`,
+  DATED_ENTRIES_MATCH: `
+    SELECT coalesce(e.transaction_id, d.transaction_id)::text AS subject,
+      format('entry %s of account %s is not counted by effective time as it stands', coalesce(e.sequence, d.sequence),
+        coalesce(e.account_id, d.account_id)) AS detail
+    FROM (
+      SELECT e.account_id, e.sequence, e.transaction_id, e.amount, e.create_time, t.effective_time,
+        dated_span(e.create_time - t.effective_time) AS span
+      FROM transactions t JOIN entries e ON e.transaction_id = t.id
+      WHERE t.effective_time IS NOT NULL AND t.state = ${TRANSACTION_STATE.POSTED}
+    ) e FULL JOIN dated_entries d ON d.account_id = e.account_id AND d.sequence = e.sequence
+      AND d.transaction_id = e.transaction_id AND d.amount = e.amount AND d.create_time = e.create_time
+      AND d.effective_time = e.effective_time AND d.span = e.span
+    WHERE e.account_id IS NULL OR d.account_id IS NULL`,
 } as const;
 
 const COUNTS = `

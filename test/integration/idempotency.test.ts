@@ -2,10 +2,11 @@ import { AmountMode, Precondition } from "../../generated/grey/transaction/v1/tr
 import { expect } from "chai";
 import type pg from "pg";
 import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
-import type {
-  DepositRequest,
-  TransferRequest,
-  WithdrawRequest,
+import {
+  type DepositRequest,
+  SetTransactionMetadataRequest,
+  type TransferRequest,
+  type WithdrawRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import {
   type CreateUserRequest,
@@ -194,6 +195,22 @@ const METHODS: readonly Method<Asking>[] = [
       etag: () => ({ etag: "" }),
     },
     malformed: { updateMask: [] },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<SetTransactionMetadataRequest>({
+    name: "SetTransactionMetadata",
+    send: ({ transactions }, request) => transactions.setTransactionMetadata(request),
+    make: async (clients) => {
+      const { transaction } = await clients.transactions.deposit(depositRequest((await makeWallet(clients)).id, 10n));
+      const change = { transactionId: transaction!.id, set: { a: "1", b: "2" }, remove: ["c"] };
+      return SetTransactionMetadataRequest.fromPartial({ requestId: newId(), ...change });
+    },
+    differing: {
+      transaction_id: () => ({ transactionId: ANOTHER_ID }),
+      set: () => ({ set: { a: "1" } }),
+      remove: () => ({ remove: [] }),
+    },
+    malformed: { remove: ["a"] },
     writes: { requests: 1n, records: 1n },
   }),
   method<CreateCurrencyRequest>({

@@ -76,6 +76,52 @@ export function walletStateToJSON(object: WalletState): string {
   }
 }
 
+/** StatementOrder says by which time a statement is made. */
+export enum StatementOrder {
+  /** UNSPECIFIED - As STATEMENT_ORDER_RECORD_TIME. */
+  UNSPECIFIED = 0,
+  /** RECORD_TIME - By when transactions were recorded. A period that has passed stays as it is. */
+  RECORD_TIME = 1,
+  /**
+   * EFFECTIVE_TIME - By when transactions took effect, whenever they were recorded. What is recorded later with an earlier effective_time still changes it, also
+   * from page to page. Balances are those of GetBalance by effective time.
+   */
+  EFFECTIVE_TIME = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function statementOrderFromJSON(object: any): StatementOrder {
+  switch (object) {
+    case 0:
+    case "STATEMENT_ORDER_UNSPECIFIED":
+      return StatementOrder.UNSPECIFIED;
+    case 1:
+    case "STATEMENT_ORDER_RECORD_TIME":
+      return StatementOrder.RECORD_TIME;
+    case 2:
+    case "STATEMENT_ORDER_EFFECTIVE_TIME":
+      return StatementOrder.EFFECTIVE_TIME;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return StatementOrder.UNRECOGNIZED;
+  }
+}
+
+export function statementOrderToJSON(object: StatementOrder): string {
+  switch (object) {
+    case StatementOrder.UNSPECIFIED:
+      return "STATEMENT_ORDER_UNSPECIFIED";
+    case StatementOrder.RECORD_TIME:
+      return "STATEMENT_ORDER_RECORD_TIME";
+    case StatementOrder.EFFECTIVE_TIME:
+      return "STATEMENT_ORDER_EFFECTIVE_TIME";
+    case StatementOrder.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Wallet is money of one currency that the operator owes a user. It is also the ledger's account with the same id. */
 export interface Wallet {
   /** The UUIDv7 that the service gave the wallet. */
@@ -264,12 +310,19 @@ export interface GetBalanceRequest {
     | //
     /** Right after this record of the journal. An index to come is now. */
     { $case: "journalIndex"; value: bigint }
+    | //
+    /**
+     * With every transaction that took effect at this time or before, by its effective_time, whenever it was recorded: what is recorded
+     * later with an earlier effective_time still changes the answer. A time to come takes in what takes effect until then. Only `posted`
+     * is told: what is held and the version belong to the record.
+     */
+    { $case: "effectiveTime"; value: Timestamp }
     | undefined;
 }
 
 /** GetBalanceResponse holds the balance. */
 export interface GetBalanceResponse {
-  /** The wallet's balance as it is now. */
+  /** The wallet's balance at the moment that was asked for. */
   balance: Balance | undefined;
 }
 
@@ -357,11 +410,11 @@ export interface ReopenWalletResponse {
 export interface GetStatementRequest {
   /** The wallet's UUID. */
   walletId: string;
-  /** The period's start, by the time of record: included. */
+  /** The period's start, by the time that `order` says: included. */
   from:
     | Timestamp
     | undefined;
-  /** The period's end, by the time of record: not included. */
+  /** The period's end, by the time that `order` says: not included. */
   before:
     | Timestamp
     | undefined;
@@ -369,9 +422,14 @@ export interface GetStatementRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
   pageToken: string;
+  /** By which time the period is meant, and the lines are in order. */
+  order: StatementOrder;
 }
 
-/** GetStatementResponse holds a page of a statement. All pages of a period that has passed tell the same balances and totals. */
+/**
+ * GetStatementResponse holds a page of a statement. All pages of a period that has passed, by the time of record, tell the same balances and
+ * totals.
+ */
 export interface GetStatementResponse {
   /** The posted balance right before the period. */
   opening:
@@ -403,7 +461,7 @@ export interface StatementLine {
   amount:
     | Money
     | undefined;
-  /** The posted balance right after it. */
+  /** The posted balance right after it, in the order of the statement. */
   balanceAfter:
     | Money
     | undefined;
@@ -417,6 +475,8 @@ export interface StatementLine {
   journalIndex: bigint;
   /** What the transaction is for, as it was given. */
   description: string;
+  /** When it took effect: as given, else its create_time. */
+  effectiveTime: Timestamp | undefined;
 }
 
 function createBaseWallet(): Wallet {
@@ -2236,6 +2296,9 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
         }
         writer.uint32(24).int64(message.asOf.value);
         break;
+      case "effectiveTime":
+        Timestamp.encode(message.asOf.value, writer.uint32(34).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2277,6 +2340,14 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
             message.asOf = { $case: "journalIndex", value: reader.int64() as bigint };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.asOf = { $case: "effectiveTime", value: Timestamp.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2304,6 +2375,10 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
         ? { $case: "journalIndex", value: BigInt(object.journalIndex) }
         : isSet(object.journal_index)
         ? { $case: "journalIndex", value: BigInt(object.journal_index) }
+        : isSet(object.effectiveTime)
+        ? { $case: "effectiveTime", value: fromJsonTimestamp(object.effectiveTime) }
+        : isSet(object.effective_time)
+        ? { $case: "effectiveTime", value: fromJsonTimestamp(object.effective_time) }
         : undefined,
     };
   },
@@ -2317,6 +2392,8 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
       obj.recordTime = fromTimestamp(message.asOf.value).toISOString();
     } else if (message.asOf?.$case === "journalIndex") {
       obj.journalIndex = message.asOf.value.toString();
+    } else if (message.asOf?.$case === "effectiveTime") {
+      obj.effectiveTime = fromTimestamp(message.asOf.value).toISOString();
     }
     return obj;
   },
@@ -2337,6 +2414,12 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
       case "journalIndex": {
         if (object.asOf?.value !== undefined && object.asOf?.value !== null) {
           message.asOf = { $case: "journalIndex", value: BigInt(object.asOf.value) };
+        }
+        break;
+      }
+      case "effectiveTime": {
+        if (object.asOf?.value !== undefined && object.asOf?.value !== null) {
+          message.asOf = { $case: "effectiveTime", value: Timestamp.fromPartial(object.asOf.value) };
         }
         break;
       }
@@ -3199,7 +3282,7 @@ export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
 };
 
 function createBaseGetStatementRequest(): GetStatementRequest {
-  return { walletId: "", from: undefined, before: undefined, pageSize: 0, pageToken: "" };
+  return { walletId: "", from: undefined, before: undefined, pageSize: 0, pageToken: "", order: 0 };
 }
 
 export const GetStatementRequest: MessageFns<GetStatementRequest> = {
@@ -3218,6 +3301,9 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(42).string(message.pageToken);
+    }
+    if (message.order !== 0) {
+      writer.uint32(48).int32(message.order);
     }
     return writer;
   },
@@ -3275,6 +3361,14 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.order = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3306,6 +3400,7 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      order: isSet(object.order) ? statementOrderFromJSON(object.order) : 0,
     };
   },
 
@@ -3326,6 +3421,9 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.order !== 0) {
+      obj.order = statementOrderToJSON(message.order);
+    }
     return obj;
   },
 
@@ -3341,6 +3439,7 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
       : undefined;
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.order = object.order ?? 0;
     return message;
   },
 };
@@ -3522,6 +3621,7 @@ function createBaseStatementLine(): StatementLine {
     createTime: undefined,
     journalIndex: 0n,
     description: "",
+    effectiveTime: undefined,
   };
 }
 
@@ -3553,6 +3653,9 @@ export const StatementLine: MessageFns<StatementLine> = {
     }
     if (message.description !== "") {
       writer.uint32(58).string(message.description);
+    }
+    if (message.effectiveTime !== undefined) {
+      Timestamp.encode(message.effectiveTime, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -3626,6 +3729,14 @@ export const StatementLine: MessageFns<StatementLine> = {
             message.description = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.effectiveTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3667,6 +3778,11 @@ export const StatementLine: MessageFns<StatementLine> = {
         ? BigInt(object.journal_index)
         : 0n,
       description: isSet(object.description) ? globalThis.String(object.description) : "",
+      effectiveTime: isSet(object.effectiveTime)
+        ? fromJsonTimestamp(object.effectiveTime)
+        : isSet(object.effective_time)
+        ? fromJsonTimestamp(object.effective_time)
+        : undefined,
     };
   },
 
@@ -3693,6 +3809,9 @@ export const StatementLine: MessageFns<StatementLine> = {
     if (message.description !== "") {
       obj.description = message.description;
     }
+    if (message.effectiveTime !== undefined) {
+      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+    }
     return obj;
   },
 
@@ -3718,6 +3837,9 @@ export const StatementLine: MessageFns<StatementLine> = {
       ? BigInt(object.journalIndex)
       : 0n;
     message.description = object.description ?? "";
+    message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
+      ? Timestamp.fromPartial(object.effectiveTime)
+      : undefined;
     return message;
   },
 };
@@ -3842,8 +3964,8 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): ReopenWalletResponse => ReopenWalletResponse.decode(value),
   },
   /**
-   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
-   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
    */
   getBalance: {
     path: "/grey.wallet.v1.WalletService/GetBalance" as const,
@@ -3909,8 +4031,8 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
    */
   reopenWallet: handleUnaryCall<ReopenWalletRequest, ReopenWalletResponse>;
   /**
-   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
-   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
    */
   getBalance: handleUnaryCall<GetBalanceRequest, GetBalanceResponse>;
   /**
@@ -4085,8 +4207,8 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: ReopenWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
-   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
    */
   getBalance(
     request: GetBalanceRequest,
