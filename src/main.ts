@@ -1,6 +1,8 @@
 import { once, setMaxListeners } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
+import { AlertServiceService } from "../generated/grey/alert/v1/alert_service.js";
 import { LedgerServiceService } from "../generated/grey/ledger/v1/ledger_service.js";
+import { ScheduleServiceService } from "../generated/grey/schedule/v1/schedule_service.js";
 import { TransactionServiceService } from "../generated/grey/transaction/v1/transaction_service.js";
 import { UserServiceService } from "../generated/grey/user/v1/user_service.js";
 import { WalletServiceService } from "../generated/grey/wallet/v1/wallet_service.js";
@@ -14,6 +16,9 @@ import { InstallationEntity } from "./entities/installation.js";
 import { createEngine, type Engine } from "./ledger/engine.js";
 import { startExpiry } from "./ledger/expiry.js";
 import { createPostingConnection } from "./ledger/posting-connection.js";
+import { createTail } from "./ledger/tail.js";
+import { startScheduler } from "./ledger/scheduler.js";
+import { startBalanceAlerts } from "./readers/balance-alerts.js";
 import { loadDescriptors } from "./rpc/descriptors.js";
 import { bindMethods, type BoundService, type Methods } from "./rpc/methods.js";
 import { Admission } from "./rpc/admission.js";
@@ -22,8 +27,10 @@ import { reflectionServices } from "./rpc/reflection.js";
 import { startRpcServer, type RpcServer } from "./rpc/server.js";
 import { createValidatorFor } from "./rpc/validate.js";
 import { effectiveWindow } from "./services/effective-window.js";
+import { createAlertService } from "./services/alert-service.js";
 import { createLedgerService } from "./services/ledger-service.js";
 import { createPageTokens } from "./services/paging.js";
+import { createScheduleService } from "./services/schedule-service.js";
 import { createTransactionService } from "./services/transaction-service.js";
 import { createUserService } from "./services/user-service.js";
 import { createWalletService } from "./services/wallet-service.js";
@@ -79,10 +86,22 @@ export async function startGrey(
     stops.splice(1, 0, () => connection.stop());
     const engine = createEngine(books, connection, config);
     services = await createServices(database, engine, config);
-    const expiry = startExpiry(database, engine, expiryOptions(config), (error) => {
+    const expiry = startExpiry(database, engine, sweepOptions(config, config.GREY_HOLD_EXPIRY_EVERY_MS), (error) => {
       if (!isStopping) logger.warn("holds could not be expired", describeError(error));
     });
     stops.splice(1, 0, () => expiry.stop());
+    const scheduler = startScheduler(database, engine, sweepOptions(config, config.GREY_SCHEDULE_EVERY_MS), (error) => {
+      if (!isStopping) logger.warn("scheduled runs could not be made", describeError(error));
+    });
+    stops.splice(1, 0, () => scheduler.stop());
+    const alerts = startBalanceAlerts(
+      database,
+      { everyMs: config.GREY_ALERT_EVERY_MS, atOnceMax: ALERT_PAGE_SIZE },
+      (error) => {
+        if (!isStopping) logger.warn("balances could not be watched", describeError(error));
+      },
+    );
+    stops.splice(1, 0, () => alerts.stop());
     const watch = watchDatabase(url, config, {
       onChange: (isThere) => {
         if (!isStopping) server.setServing(isThere);
@@ -114,10 +133,13 @@ export async function startGrey(
   }
 }
 
-/** Expiries are to leave most of the queue to others. */
-function expiryOptions(config: Config) {
+/** Records of the journal that are read together for alerts. */
+const ALERT_PAGE_SIZE = 5_000;
+
+/** What the service itself posts is to leave most of the queue to others. */
+function sweepOptions(config: Config, everyMs: number) {
   const room = Math.floor(config.GREY_POSTING_QUEUE_MAX / 4);
-  return { everyMs: config.GREY_HOLD_EXPIRY_EVERY_MS, atOnceMax: Math.max(1, Math.min(500, room)) };
+  return { everyMs, atOnceMax: Math.max(1, Math.min(500, room)) };
 }
 
 const LINGER_MS_MAX = 1_000;
@@ -153,6 +175,8 @@ interface Services {
   readonly wallet: Methods<typeof WalletServiceService>;
   readonly transaction: Methods<typeof TransactionServiceService>;
   readonly ledger: Methods<typeof LedgerServiceService>;
+  readonly schedule: Methods<typeof ScheduleServiceService>;
+  readonly alert: Methods<typeof AlertServiceService>;
 }
 
 const SERVICE_NAMES = [
@@ -160,6 +184,8 @@ const SERVICE_NAMES = [
   "grey.wallet.v1.WalletService",
   "grey.transaction.v1.TransactionService",
   "grey.ledger.v1.LedgerService",
+  "grey.schedule.v1.ScheduleService",
+  "grey.alert.v1.AlertService",
 ] as const;
 const SYSTEM_SERVICE_NAMES = [
   "grpc.health.v1.Health",
@@ -181,6 +207,7 @@ function listen(
     retryAfterMs: config.GREY_RETRY_AFTER_MS,
     callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
     admission,
+    watches: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
     metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
     draining,
   };
@@ -189,6 +216,8 @@ function listen(
     bindMethods(WalletServiceService, () => services()?.wallet, pipeline),
     bindMethods(TransactionServiceService, () => services()?.transaction, pipeline),
     bindMethods(LedgerServiceService, () => services()?.ledger, pipeline),
+    bindMethods(ScheduleServiceService, () => services()?.schedule, pipeline),
+    bindMethods(AlertServiceService, () => services()?.alert, pipeline),
     ...reflectionServices(descriptors, [...SERVICE_NAMES, ...SYSTEM_SERVICE_NAMES]),
   ];
   return startRpcServer(config, bound, SERVICE_NAMES, admission);
@@ -197,11 +226,14 @@ function listen(
 async function createServices(database: Database, engine: Engine, config: Config): Promise<Services> {
   const { secret } = await database.dataSource.manager.findOneByOrFail(InstallationEntity, { id: 1 });
   const tokens = createPageTokens(secret);
+  const watching = { tail: createTail(database), progressMs: config.GREY_WATCH_PROGRESS_MS };
   return {
     user: createUserService(database, tokens),
-    wallet: createWalletService(database, tokens),
-    transaction: createTransactionService(database, engine, tokens, effectiveWindow(config)),
+    wallet: createWalletService(database, tokens, watching),
+    transaction: createTransactionService(database, engine, tokens, effectiveWindow(config), watching),
     ledger: createLedgerService(database, tokens),
+    schedule: createScheduleService(database, tokens),
+    alert: createAlertService(database, tokens),
   };
 }
 

@@ -124,11 +124,19 @@ export type Failure =
     }
   | { readonly reason: "METADATA_EXCEEDED"; readonly transactionId: string; readonly pairs: number }
   | { readonly reason: "BATCH_ABORTED"; readonly culpritIndex: number; readonly culpritReason: string }
+  | { readonly reason: "SCHEDULE_NOT_FOUND"; readonly scheduleId: string }
+  | { readonly reason: "SCHEDULE_TIME_INVALID" }
+  | { readonly reason: "SCHEDULE_ENDED"; readonly scheduleId: string; readonly scheduleState: string }
+  | { readonly reason: "SCHEDULE_NOT_ACTIVE"; readonly scheduleId: string }
+  | { readonly reason: "SCHEDULE_NOT_PAUSED"; readonly scheduleId: string }
+  | { readonly reason: "ALERT_NOT_FOUND"; readonly alertId: string }
   | { readonly reason: "OVERLOADED" }
   | { readonly reason: "DATABASE_UNAVAILABLE" }
   | { readonly reason: "OUTCOME_UNKNOWN" }
   | { readonly reason: "CALLER_GONE" }
-  | { readonly reason: "SHUTTING_DOWN" }
+  | { readonly reason: "SHUTTING_DOWN"; readonly resumeJournalIndex?: string }
+  | { readonly reason: "JOURNAL_BEHIND"; readonly minJournalIndex: string; readonly journalSize: string }
+  | { readonly reason: "WATCHER_TOO_SLOW"; readonly resumeJournalIndex: string }
   | { readonly reason: "INTERNAL" };
 
 export type Reason = Failure["reason"];
@@ -181,6 +189,8 @@ const PASSING = new Set<Reason>([
   "OUTCOME_UNKNOWN",
   "CALLER_GONE",
   "SHUTTING_DOWN",
+  "JOURNAL_BEHIND",
+  "WATCHER_TOO_SLOW",
   "INTERNAL",
 ]);
 

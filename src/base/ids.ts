@@ -57,7 +57,15 @@ export function systemAccountId(currencyCode: string, name: string): Uuid {
 
 const systemAccountIds = new Map<string, Uuid>();
 
+/** Who the ledger itself is, as a caller. */
+export const LEDGER_CALLER: Uuid = "00000000-0000-7000-8000-000000000000";
+
 /** The request id of a hold's expiry: it follows from the hold, so that a hold expires once whoever sees to it. */
 export function expiryRequestId(holdId: Uuid): Uuid {
   return v5(`expiry/${holdId}`, GREY_NAMESPACE);
+}
+
+/** The request id of an attempt at a run of a schedule: it follows from what it is, so that it is posted once whoever sees to it. */
+export function runRequestId(scheduleId: Uuid, plannedTime: bigint, attempt: number): Uuid {
+  return v5(`run/${scheduleId}/${plannedTime}/${attempt}`, GREY_NAMESPACE);
 }

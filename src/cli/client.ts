@@ -1,7 +1,7 @@
-import { Client, credentials, Metadata, type MethodDefinition } from "@grpc/grpc-js";
+import { Client, credentials, Metadata, type MethodDefinition, type ServiceError } from "@grpc/grpc-js";
 import { CallError, decodeCallFailure } from "./failure.js";
 
-/** A unary method, as the generated service definitions describe it. */
+/** A method of one request, as the generated service definitions describe it. */
 export type UnaryMethod<Q, R> = Pick<MethodDefinition<Q, R>, "path" | "requestSerialize" | "responseDeserialize">;
 
 /** A page of 1,000 transactions with as much metadata as they may have. */
@@ -43,6 +43,30 @@ export class GreyClient {
         },
       );
     });
+  }
+
+  /**
+   * Hands over what the server goes on sending, until `take` returns false or the signal ends it.
+   * @throws CallError that says what went wrong
+   */
+  async watch<Q extends object, R>(
+    method: UnaryMethod<Q, R>,
+    request: Q,
+    take: (message: R) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { path, requestSerialize, responseDeserialize } = method;
+    const stream = this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+    signal.addEventListener("abort", () => stream.cancel());
+    try {
+      for await (const message of stream as AsyncIterable<R>) if (!take(message)) return;
+    } catch (error) {
+      if (signal.aborted) return;
+      const call = { address: this.address, timeoutMs: this.timeoutMs, requestId: undefined };
+      throw new CallError(decodeCallFailure(error as ServiceError), call, { cause: error });
+    } finally {
+      stream.cancel();
+    }
   }
 
   close(): void {

@@ -31,9 +31,14 @@ export function showMetadata(metadata: Readonly<Record<string, string>>): string
 }
 
 /** The fields that tell how to repeat a request, and whether this was a repetition. */
-export function requestFields(requestId: string, replayed: boolean): [name: string, value: string][] {
+export function requestFields(
+  requestId: string,
+  replayed: boolean,
+  journalIndex?: bigint,
+): [name: string, value: string][] {
   return [
     ["request id", requestId],
+    ["journal index", journalIndex === undefined ? "" : String(journalIndex)],
     ["replayed", replayed ? "yes: the stored answer to an earlier request with this id" : ""],
   ];
 }
@@ -67,6 +72,7 @@ export function renderTransaction(transaction: Transaction, replayed: boolean, c
     ["reverses", transaction.reversesId],
     ["reversed", showMoney(transaction.reversed, currencies)],
     ["reversed by", transaction.reversalIds.join(" ")],
+    ["reference", transaction.externalReference],
     ["description", transaction.description],
     ["metadata", showMetadata(transaction.metadata)],
   ]);

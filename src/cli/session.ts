@@ -18,6 +18,8 @@ const INTERRUPTED = 130;
 export interface Session {
   readonly json: boolean;
   call<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q): Promise<R>;
+  /** Hands over what the server goes on sending, until `take` returns false or Ctrl-C ends it. */
+  watch<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q, take: (message: R) => boolean): Promise<void>;
   /**
    * The request id that was given, or a new one. It is printed with the reply (beside JSON, on standard error), and when
    * the command is interrupted before.
@@ -44,6 +46,11 @@ export async function withSession(
     await work({
       json,
       call: (method, request) => client.call(method, request),
+      watch: (method, request, take) => {
+        const ending = new AbortController();
+        process.once("SIGINT", () => ending.abort());
+        return client.watch(method, request, take, ending.signal);
+      },
       requestId(given) {
         const requestId = given ?? newId();
         if (json && given === undefined) console.error(`request id ${requestId}`);

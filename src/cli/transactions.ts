@@ -5,6 +5,8 @@ import {
   type Transaction,
   TransactionKind,
   TransactionState,
+  type Entry,
+  EntrySide,
 } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   ListMetadataChangesResponse,
@@ -32,6 +34,7 @@ import { renderTransaction, showEnum, showOutcome, showTime, systemAccountName }
 import { print, printJson, type Session, withSession } from "./session.js";
 import { renderTable } from "./table.js";
 import { resolveUser } from "./user.js";
+import { addTransactionsWatch } from "./watch.js";
 
 const KINDS = {
   opening: TransactionKind.OPENING,
@@ -64,9 +67,10 @@ const TRANSACTION = "01890a5d-c0de-7a11-8b2c-2f6e4d1c9a33";
 export function addTransactionsCommand(program: Command): void {
   const transactions = program
     .command("transactions")
-    .description(
-      "list the transactions of a user, of a wallet or of everybody, newest first, and find them by what they are",
-    )
+    .description("list transactions, also without a verb, find them by what they are, or watch them");
+  transactions
+    .command("list", { isDefault: true })
+    .description("list the transactions of a user, of a wallet or of everybody, newest first")
     .option("--user <user>", "those of all wallets of this user, by id or by email")
     .addOption(new Option("--wallet <wallet>", "those of this wallet").conflicts("user"))
     .addOption(limitOption())
@@ -89,6 +93,7 @@ export function addTransactionsCommand(program: Command): void {
       "after",
       examples(
         "transactions --user ada@example.com",
+        "transactions list --user ada@example.com",
         "transactions --wallet 01890a5d-ac96-774b-bcce-b302099a8057 --kind deposit withdrawal --limit 10",
         "transactions --user ada@example.com --state rejected --all --json",
         "transactions --reference invoice-17",
@@ -147,6 +152,7 @@ export function addTransactionsCommand(program: Command): void {
         print(renderTransaction(transaction, reply.replayed, await session.currencies()));
       }),
     );
+  addTransactionsWatch(transactions);
 }
 
 /** `grey transactions changes`. */
@@ -275,15 +281,19 @@ function renderOfWallet(walletId: string, transactions: readonly Transaction[], 
       const leaves = transaction.debitAccountId === walletId.toLowerCase();
       const { amount } = transaction;
       const moves = transaction.holdId === "" || transaction.kind === TransactionKind.HOLD_CAPTURE;
-      const entry = transaction.entries.find(({ accountId }) => accountId === walletId.toLowerCase());
+      // Of one with many legs the wallet may have several.
+      const own = transaction.entries.filter(({ accountId }) => accountId === walletId.toLowerCase());
+      const last = own.at(-1);
       return [
         showTime(transaction.createTime),
         showEnum(TransactionKind, transaction.kind),
         // What only changes what is pending neither leaves nor comes.
-        amount && moves
-          ? showAmount(leaves ? -amount.minorUnits : amount.minorUnits, amount.currencyCode, currencies)
-          : showMoney(amount, currencies),
-        showMoney(entry?.balanceAfter, currencies),
+        last !== undefined
+          ? showAmount(changeOf(own), last.amount?.currencyCode ?? "", currencies)
+          : amount && moves
+            ? showAmount(leaves ? -amount.minorUnits : amount.minorUnits, amount.currencyCode, currencies)
+            : showMoney(amount, currencies),
+        showMoney(last?.balanceAfter, currencies),
         accountOf(transaction, leaves ? transaction.creditAccountId : transaction.debitAccountId),
         transaction.id,
         showOutcome(transaction),
@@ -291,6 +301,14 @@ function renderOfWallet(walletId: string, transactions: readonly Transaction[], 
       ];
     }),
   );
+}
+
+/** What the entries of a wallet come to, in minor units. */
+function changeOf(entries: readonly Entry[]): bigint {
+  return entries.reduce((sum, { side, amount }) => {
+    const minorUnits = amount?.minorUnits ?? 0n;
+    return side === EntrySide.DEBIT ? sum - minorUnits : sum + minorUnits;
+  }, 0n);
 }
 
 function accountOf(transaction: Transaction, accountId: string): string {

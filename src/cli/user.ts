@@ -49,7 +49,8 @@ export function addUserCommands(program: Command): void {
         const { name, email, metadata = {} } = options;
         const reply = await session.call(UserServiceService.createUser, { requestId, name, email, metadata });
         if (session.json) printJson(CreateUserResponse.toJSON(reply));
-        else print(renderUser(present(reply.user, "user"), requestFields(requestId, reply.replayed)));
+        else
+          print(renderUser(present(reply.user, "user"), requestFields(requestId, reply.replayed, reply.journalIndex)));
       }),
     );
 

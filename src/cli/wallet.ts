@@ -29,6 +29,7 @@ import { renderBalances, requestFields, showEnum, showMetadata, showTime } from 
 import { print, printJson, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 import { resolveUser } from "./user.js";
+import { addWalletWatch } from "./watch.js";
 
 interface CreateOptions extends ChangeOptions {
   readonly label?: string;
@@ -68,7 +69,7 @@ export function addWalletCommands(program: Command): void {
         });
         if (session.json) return printJson(CreateWalletResponse.toJSON(reply));
         print(
-          renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed)),
+          renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
           renderBalances([present(reply.balance, "balance")], currencies),
         );
       }),
@@ -106,6 +107,7 @@ export function addWalletCommands(program: Command): void {
       }),
     );
 
+  addWalletWatch(wallet);
   addStateCommands(wallet);
 }
 
@@ -132,10 +134,19 @@ function addStateCommands(wallet: Command): void {
           const requestId = session.requestId(options.requestId);
           const reply = await session.call(method, { requestId, walletId, reason: options.reason });
           if (session.json) return printJson(FreezeWalletResponse.toJSON(reply));
-          print(renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed)));
+          print(
+            renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
+          );
         }),
       );
   }
+}
+
+interface BalanceOptions {
+  readonly at?: Timestamp;
+  readonly atIndex?: number;
+  readonly minIndex?: number;
+  readonly effective?: Timestamp;
 }
 
 export function addBalanceCommand(program: Command): void {
@@ -155,6 +166,11 @@ export function addBalanceCommand(program: Command): void {
         .argParser(readTime)
         .conflicts(["at", "atIndex"]),
     )
+    .addOption(
+      new Option("--min-index <n>", "no older than this record of the journal, which is waited for").argParser(
+        wholeNumber(0, Number.MAX_SAFE_INTEGER),
+      ),
+    )
     .addHelpText(
       "after",
       examples(
@@ -162,9 +178,13 @@ export function addBalanceCommand(program: Command): void {
         "balance 01890a5d-ac96-774b-bcce-b302099a8057 --at 2026-01-01T00:00:00Z",
       ),
     )
-    .action((walletId: string, options: AsOfOptions, command: Command) =>
+    .action((walletId: string, options: BalanceOptions, command: Command) =>
       withSession(command, async (session) => {
-        const reply = await session.call(WalletServiceService.getBalance, { walletId, asOf: asOfOf(options) });
+        const reply = await session.call(WalletServiceService.getBalance, {
+          walletId,
+          asOf: asOfOf(options),
+          ...(options.minIndex !== undefined && { minJournalIndex: BigInt(options.minIndex) }),
+        });
         if (session.json) return printJson(GetBalanceResponse.toJSON(reply));
         print(renderBalances([present(reply.balance, "balance")], await session.currencies()));
       }),

@@ -120,6 +120,37 @@ export const SETTINGS = {
     "31",
     "how many days ahead a transaction may take effect; 0: none is dated ahead",
   ),
+  GREY_READ_WAIT_MS: setting(
+    whole(1, 3_600_000),
+    "5000",
+    "how long a read waits for the journal to have its min_journal_index, in ms",
+  ),
+  GREY_JOURNAL_POLL_MS: setting(
+    whole(1, 60_000),
+    "50",
+    "how often the journal's size is asked for while a watch or a read waits for it, in ms",
+  ),
+  GREY_WATCHES_MAX: setting(whole(1, 1_000_000), "10000", "watches that are open at once; more get OVERLOADED"),
+  GREY_WATCH_PROGRESS_MS: setting(
+    whole(10, 3_600_000),
+    "5000",
+    "a watch with nothing to tell says how far it is after this, in ms",
+  ),
+  GREY_WATCH_STALL_MS: setting(
+    whole(100, 86_400_000),
+    "60000",
+    "a watch whose client takes no message for this long is ended, in ms",
+  ),
+  GREY_SCHEDULE_EVERY_MS: setting(
+    whole(10, 3_600_000),
+    "1000",
+    "how often scheduled runs that are due are looked for, in ms; none is made before its time",
+  ),
+  GREY_ALERT_EVERY_MS: setting(
+    whole(10, 3_600_000),
+    "1000",
+    "how often the journal is read for balances that crossed an alert's threshold, in ms",
+  ),
   GREY_RETRY_AFTER_MS: setting(whole(1, 60_000), "1000", "what RetryInfo tells a caller to wait, in ms"),
   GREY_DRAIN_MS: setting(
     whole(0, 600_000),

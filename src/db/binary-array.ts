@@ -57,6 +57,7 @@ function writeInt64(view: DataView, offset: number, value: bigint): void {
 
 /** A parameter for `$n::text[]`. */
 export function textArray(values: readonly (string | null)[]): Buffer {
+  if (values.length === 0) return emptyArray(OID.TEXT);
   let size = HEADER_BYTES + 4 * values.length;
   for (const value of values) if (value !== null) size += Buffer.byteLength(value);
   const buffer = Buffer.allocUnsafe(size);
@@ -79,6 +80,7 @@ function encode<T>(
   bytes: number,
   write: (view: DataView, offset: number, value: T) => void,
 ): Buffer {
+  if (values.length === 0) return emptyArray(oid);
   const buffer = Buffer.allocUnsafe(HEADER_BYTES + values.length * (4 + bytes));
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
   let offset = writeHeader(buffer, oid, values.length);
@@ -94,6 +96,19 @@ function encode<T>(
   }
   return buffer.subarray(0, offset);
 }
+
+/** An array without elements: the same one each time, since most batches send many. */
+function emptyArray(oid: number): Buffer {
+  let buffer = emptyArrays.get(oid);
+  if (buffer === undefined) {
+    buffer = Buffer.alloc(HEADER_BYTES);
+    writeHeader(buffer, oid, 0);
+    emptyArrays.set(oid, buffer);
+  }
+  return buffer;
+}
+
+const emptyArrays = new Map<number, Buffer>();
 
 function writeHeader(buffer: Buffer, oid: number, length: number): number {
   buffer.writeInt32BE(1, 0); // dimensions

@@ -3,6 +3,7 @@ import pg from "pg";
 import { DataSource } from "typeorm";
 import type { Config } from "../config/config.js";
 import { AccountEntity } from "../entities/account.js";
+import { BalanceAlertEntity, BalanceAlertEventEntity, ReaderCursorEntity } from "../entities/alert.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
 import { HoldEntity } from "../entities/hold.js";
@@ -14,8 +15,10 @@ import { InstallationEntity } from "../entities/installation.js";
 import { JournalBatchEntity, JournalHeadEntity } from "../entities/journal.js";
 import { RequestEntity } from "../entities/request.js";
 import { RejectedLegEntity, TransactionEntity } from "../entities/transaction.js";
+import { ScheduleEntity, ScheduleRunEntity } from "../entities/schedule.js";
 import { UserEntity } from "../entities/user.js";
 import { WalletEntity } from "../entities/wallet.js";
+import { pollJournalSize, type JournalSize } from "./journal-size.js";
 
 export const ENTITIES = [
   InstallationEntity,
@@ -36,6 +39,11 @@ export const ENTITIES = [
   RequestEntity,
   JournalHeadEntity,
   JournalBatchEntity,
+  ScheduleEntity,
+  ScheduleRunEntity,
+  BalanceAlertEntity,
+  BalanceAlertEventEntity,
+  ReaderCursorEntity,
 ];
 
 /** What runs a statement: the pool, or one connection of it inside a transaction. */
@@ -45,6 +53,9 @@ export type Queryable = Pick<pg.ClientBase, "query">;
 export interface Database {
   readonly dataSource: DataSource;
   readonly pool: pg.Pool;
+  readonly journalSize: JournalSize;
+  /** How long a read waits for a record of the journal at the most. */
+  readonly readWaitMs: number;
   /** Breaks every connection, for when the network has fallen silent: what waits for an answer fails at once. */
   breakConnections(): void;
 }
@@ -79,6 +90,8 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
   return {
     dataSource,
     pool,
+    journalSize: pollJournalSize(pool, config.GREY_JOURNAL_POLL_MS),
+    readWaitMs: config.GREY_READ_WAIT_MS,
     breakConnections: () => {
       for (const client of clients) breakConnection(client);
     },

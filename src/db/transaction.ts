@@ -3,6 +3,7 @@ import type { EntityManager, QueryRunner } from "typeorm";
 import { fail, FailureError } from "../base/failure.js";
 import type { Patience } from "../base/patience.js";
 import type { Database, Queryable } from "./database.js";
+import { readJournalSize } from "./journal-size.js";
 import { isConflict, isPoolExhausted, isReadTimeout, isUnavailable, isWarning, leavesOutcomeOpen } from "./sqlstate.js";
 
 /** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
@@ -84,17 +85,9 @@ export function reading<T>(
   patience: Patience,
   read: (session: Transaction) => Promise<T>,
 ): Promise<T> {
-  return translating(async () => {
-    const runner = database.dataSource.createQueryRunner();
-    try {
-      const client = (await runner.connect()) as PoolClient;
-      // The wait for a connection may have outlasted the caller.
-      patience.assertWaiting();
-      return await unlessSilent(database, read({ manager: runner.manager, client }));
-    } finally {
-      await runner.release();
-    }
-  });
+  return onConnection(database, patience, (runner, client) =>
+    unlessSilent(database, read({ manager: runner.manager, client })),
+  );
 }
 
 /** Runs reads that see one snapshot, on one connection, with their errors translated. */
@@ -103,22 +96,54 @@ export function readingSnapshot<T>(
   patience: Patience,
   read: (session: Transaction) => Promise<T>,
 ): Promise<T> {
-  return translating(async () => {
-    const runner = database.dataSource.createQueryRunner();
+  return onConnection(database, patience, async (runner, client) => {
+    await runner.startTransaction("REPEATABLE READ");
     try {
-      const client = (await runner.connect()) as PoolClient;
-      // The wait for a connection may have outlasted the caller.
-      patience.assertWaiting();
-      await runner.startTransaction("REPEATABLE READ");
-      try {
-        return await unlessSilent(database, read({ manager: runner.manager, client }));
-      } finally {
-        await rollBack(runner);
-      }
+      return await unlessSilent(database, read({ manager: runner.manager, client }));
     } finally {
-      await runner.release();
+      await rollBack(runner);
     }
   });
+}
+
+/**
+ * Does the work on a connection whose database has the record that the caller wants to see. None is held while it is
+ * waited for. Fails: JOURNAL_BEHIND.
+ */
+function onConnection<T>(
+  database: Database,
+  patience: Patience,
+  work: (runner: QueryRunner, client: PoolClient) => Promise<T>,
+): Promise<T> {
+  return translating(async () => {
+    const { minJournalIndex: index, aside } = patience;
+    for (;;) {
+      const runner = database.dataSource.createQueryRunner();
+      try {
+        const client = (await runner.connect()) as PoolClient;
+        // The wait for a connection may have outlasted the caller.
+        patience.assertWaiting();
+        const isRecent = index === undefined || (await unlessSilent(database, readJournalSize(client))) > index;
+        if (isRecent) return await work(runner, client);
+      } finally {
+        await runner.release();
+      }
+      const reached = untilJournalHas(database, patience, index);
+      await (aside?.(reached) ?? reached);
+    }
+  });
+}
+
+async function untilJournalHas(database: Database, patience: Patience, index: bigint): Promise<void> {
+  const giveUpAt = Date.now() + database.readWaitMs;
+  for (;;) {
+    const size = await database.journalSize.next();
+    if (size > index) return;
+    patience.assertWaiting();
+    if (Date.now() >= giveUpAt) {
+      fail({ reason: "JOURNAL_BEHIND", minJournalIndex: index.toString(), journalSize: size.toString() });
+    }
+  }
 }
 
 /** Does what takes its own connection, with its errors translated. */

@@ -18,6 +18,14 @@ export const REQUEST_METHOD = {
   SET_DEFAULT_LIMITS: 14,
   SET_RATE: 15,
   SET_TRANSACTION_METADATA: 20,
+  CREATE_SCHEDULE: 30,
+  PAUSE_SCHEDULE: 31,
+  RESUME_SCHEDULE: 32,
+  CANCEL_SCHEDULE: 33,
+  /** What takes the request id of a scheduled attempt, so that it is never made. */
+  WITHHOLD_RUN: 34,
+  CREATE_ALERT: 35,
+  DELETE_ALERT: 36,
 } as const;
 export type RequestMethod = (typeof REQUEST_METHOD)[keyof typeof REQUEST_METHOD];
 
@@ -41,6 +49,8 @@ export interface RequestRow {
   readonly response: Buffer | null;
   /** What encodeFailure() wrote, when it was refused; null for movements. */
   readonly failure: string | null;
+  /** The index of its latest record in the journal; null for movements, whose transactions tell it, and refusals. */
+  readonly journalIndex: bigint | null;
 }
 
 export const RequestEntity = new EntitySchema<RequestRow>({
@@ -56,6 +66,7 @@ export const RequestEntity = new EntitySchema<RequestRow>({
     request: { type: "bytea", nullable: true },
     response: { type: "bytea", nullable: true },
     failure: { type: "text", nullable: true },
+    journalIndex: { type: "bigint", name: "journal_index", nullable: true },
   },
   indices: [
     { name: "requests_resource", columns: ["resourceId"], where: "(resource_id IS NOT NULL)" },

@@ -1,4 +1,4 @@
-import { assert } from "../base/assert.js";
+import { present } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
 import { int2Array, uuidArray } from "../db/binary-array.js";
 import type { Queryable } from "../db/database.js";
@@ -15,17 +15,34 @@ export interface JournalRecord {
 const APPEND_RECORDS = `
 WITH head AS (
   UPDATE journal_head SET size = size + cardinality($1::uuid[]), last_time = greatest(last_time, clock_timestamp())
-  RETURNING size - cardinality($1::uuid[]) AS first_index, last_time AS now
+  RETURNING size - cardinality($1::uuid[]) AS first_index, size - 1 AS last_index, last_time AS now
+), batch AS (
+  INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
+  SELECT first_index, $1::uuid[], $2::smallint[], now FROM head
+), request AS (
+  UPDATE requests SET journal_index = head.last_index FROM head WHERE caller = $3 AND request_id = $4
 )
-INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
-SELECT first_index, $1::uuid[], $2::smallint[], now FROM head`;
+SELECT last_index FROM head`;
 
-/** Appends the records, at least one, in the caller's transaction; the last thing that it locks. */
-export async function appendRecords(client: Queryable, records: readonly JournalRecord[]): Promise<void> {
-  const { rowCount } = await client.query({
+/**
+ * Appends the records, at least one, in the caller's transaction; the last thing that it locks.
+ * @param request the request that they come of, which the caller has claimed, if they come of one; it keeps the index
+ * @returns the index of the last one
+ */
+export async function appendRecords(
+  client: Queryable,
+  records: readonly JournalRecord[],
+  request?: { readonly caller: Uuid; readonly requestId: Uuid },
+): Promise<bigint> {
+  const { rows } = await client.query<{ last_index: bigint }>({
     name: "journal-append",
     text: APPEND_RECORDS,
-    values: [uuidArray(records.map((record) => record.id)), int2Array(records.map((record) => record.type))],
+    values: [
+      uuidArray(records.map((record) => record.id)),
+      int2Array(records.map((record) => record.type)),
+      request?.caller ?? null,
+      request?.requestId ?? null,
+    ],
   });
-  assert(rowCount === 1, "the journal has no head");
+  return present(rows[0], "the journal's head").last_index;
 }

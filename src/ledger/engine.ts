@@ -17,7 +17,6 @@ import { requestKey } from "./find.js";
 import type { PostingConnection } from "./posting-connection.js";
 import {
   accountIdsOf,
-  accountIdsOfAll,
   decidedOf,
   decideWorks,
   holdIdsOf,
@@ -26,7 +25,7 @@ import {
   outcomesOf,
   postWorks,
 } from "./posting.js";
-import { isCompound } from "./transaction.js";
+import { accountsTouchedBy, isCompound } from "./transaction.js";
 import { replay, type Outcome, type Work } from "./work.js";
 
 /**
@@ -311,7 +310,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
         wasTried,
       });
       // Accounts that the commands did not name themselves.
-      cache.forget(accountIdsOfAll(outcomes.flat().flatMap((one) => ("transaction" in one ? [one.transaction] : []))));
+      cache.forget(outcomes.flat().flatMap((one) => ("transaction" in one ? accountsTouchedBy(one.transaction) : [])));
       answer(group, outcomes);
       report("locked", group, started);
     } catch (error) {

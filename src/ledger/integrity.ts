@@ -1,9 +1,12 @@
 import type { PoolClient } from "pg";
+import { LEDGER_CALLER } from "../base/ids.js";
 import type { Database } from "../db/database.js";
+import { ALERT_BALANCE, ALERT_DIRECTION } from "../entities/alert.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
 import { HOLD_STATE } from "../entities/hold.js";
 import { COUNTED_KINDS } from "./velocity.js";
+import { RUN_STATE } from "../entities/schedule.js";
 import { TRANSACTION_KIND, TRANSACTION_STATE } from "../entities/transaction.js";
 
 /** The laws of the books; each is documented in grey.ledger.v1.IntegrityLaw. */
@@ -32,12 +35,12 @@ const MOVED = `CASE WHEN t.hold_id IS NULL OR t.kind = ${TRANSACTION_KIND.HOLD_C
 
 /**
  * What is counted for each limit by velocity, and what the books have in the same time: at least and at most, because the clock
- * by which a use is counted may be a moment before that of the record.
+ * by which a use is counted into a slice of time may be a moment before that of the record.
  */
 const VELOCITY = `
   SELECT l.account_id, l.name, l.max_amount, u.amount, u.count,
-    coalesce(sum(m.amount) FILTER (WHERE m.time > u.start + interval '2 s'), 0) AS least_amount, coalesce(sum(m.amount), 0) AS most_amount,
-    coalesce(sum(m.count) FILTER (WHERE m.time > u.start + interval '2 s'), 0) AS least_count, coalesce(sum(m.count), 0) AS most_count
+    coalesce(sum(m.amount) FILTER (WHERE m.time > u.start + u.slack), 0) AS least_amount, coalesce(sum(m.amount), 0) AS most_amount,
+    coalesce(sum(m.count) FILTER (WHERE m.time > u.start + u.slack), 0) AS least_count, coalesce(sum(m.count), 0) AS most_count
   FROM (
     SELECT a.id AS account_id, l.value ->> 'name' AS name, l.value ->> 'direction' AS direction, l.value -> 'kinds' AS kinds,
       (l.value ->> 'windowMicros')::bigint AS window_micros, (l.value ->> 'maxAmount') AS max_amount,
@@ -47,7 +50,9 @@ const VELOCITY = `
   ) l
   JOIN LATERAL (
     SELECT coalesce(sum(amount), 0) AS amount, coalesce(sum(count), 0) AS count,
-      greatest(l.since, to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000)) AS start
+      greatest(l.since, to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000)) AS start,
+      CASE WHEN to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000) > l.since
+        THEN interval '2 s' ELSE interval '0 s' END AS slack
     FROM velocity_usage u WHERE u.account_id = l.account_id AND u.name = l.name
   ) u ON true
   LEFT JOIN LATERAL (
@@ -58,7 +63,7 @@ const VELOCITY = `
         WHERE leg.account_id = l.account_id AND (leg.amount > 0) = (l.direction = 'OUTGOING')) END AS amount
     FROM (
       SELECT DISTINCT transaction_id FROM entries e
-      WHERE e.account_id = l.account_id AND e.create_time >= u.start - interval '2 s'
+      WHERE e.account_id = l.account_id AND e.create_time >= u.start - u.slack
         -- A step of a hold has an entry on the account that it is for; its side is in the transaction.
         AND (e.amount = 0 OR (e.amount > 0) = (l.direction = 'OUTGOING'))
     ) e JOIN transactions t ON t.id = e.transaction_id
@@ -70,6 +75,8 @@ const VELOCITY = `
         OR l.kinds @> to_jsonb((CASE t.kind WHEN ${TRANSACTION_KIND.HOLD_INCREASE} THEN ${TRANSACTION_KIND.HOLD} ELSE t.kind END)::int))
   ) m ON true
   GROUP BY l.account_id, l.name, l.max_amount, u.amount, u.count`;
+/** The balance that an alert watches, after an entry. */
+const WATCHED = `balance_after - CASE a.balance WHEN ${ALERT_BALANCE.AVAILABLE} THEN coalesce(pending_debits_after, 0) ELSE 0 END`;
 
 /** The metadata of each transaction that was changed, since its latest change. */
 const LATEST_CHANGES = `
@@ -298,6 +305,54 @@ const LAWS = {
       AND d.transaction_id = e.transaction_id AND d.amount = e.amount AND d.create_time = e.create_time
       AND d.effective_time = e.effective_time AND d.span = e.span
     WHERE e.account_id IS NULL OR d.account_id IS NULL`,
+  RUN_MATCHES_TRANSACTION: `
+    SELECT r.id::text AS subject, CASE WHEN s.id IS NULL THEN 'it is of no schedule' WHEN t.id IS NULL THEN 'its transaction is missing'
+      ELSE format('transaction %s is not what it made', t.id) END AS detail
+    FROM schedule_runs r LEFT JOIN schedules s ON s.id = r.schedule_id LEFT JOIN transactions t ON t.id = r.transaction_id
+    WHERE s.id IS NULL OR t.id IS NULL
+      OR (t.caller, t.request_id, t.kind, t.debit_account_id, t.credit_account_id, t.currency_code)
+        IS DISTINCT FROM ('${LEDGER_CALLER}'::uuid, r.request_id, s.kind, s.debit_account_id, s.credit_account_id, s.currency_code)
+      OR t.effective_time IS DISTINCT FROM r.planned_time
+      OR t.amount > s.amount OR (t.amount < s.amount AND NOT s.is_up_to)
+      OR (t.state = ${TRANSACTION_STATE.POSTED}) <> (r.state = ${RUN_STATE.POSTED})
+    UNION ALL
+    SELECT transaction_id::text, format('%s runs tell of this transaction', count(*))
+    FROM schedule_runs GROUP BY transaction_id HAVING count(*) > 1`,
+  SCHEDULE_COUNTS_RUNS: `
+    SELECT s.id::text AS subject, format('it counts %s runs and %s tries of the next, there are %s and %s', s.run_count, s.tries,
+      coalesce(r.ended, 0), coalesce(r.tries, 0)) AS detail
+    FROM schedules s LEFT JOIN (
+      SELECT schedule_id, count(*) FILTER (WHERE state <> ${RUN_STATE.RETRYING}) AS ended,
+        sum(attempts) FILTER (WHERE state = ${RUN_STATE.RETRYING}) AS tries
+      FROM schedule_runs GROUP BY schedule_id
+    ) r ON r.schedule_id = s.id
+    WHERE s.run_count <> coalesce(r.ended, 0) OR s.tries <> coalesce(r.tries, 0)`,
+  ALERT_MATCHES_ENTRIES: `
+    SELECT coalesce(x.alert_id, v.alert_id)::text AS subject, CASE WHEN v.id IS NULL
+      THEN format('it has not noted what entry %s crossed', x.sequence)
+      ELSE format('event %s is not what entry %s crossed', v.id, v.sequence) END AS detail
+    FROM (
+      SELECT a.id AS alert_id, e.*, way.direction
+      FROM balance_alerts a CROSS JOIN LATERAL (
+        SELECT sequence, transaction_id, journal_index, create_time, ${WATCHED} AS watched_after,
+          coalesce(lag(${WATCHED}) OVER (ORDER BY sequence), 0) AS watched_before
+        FROM (
+          -- The entries of one transaction are one step.
+          SELECT DISTINCT ON (journal_index) * FROM entries WHERE account_id = a.account_id
+          ORDER BY journal_index, sequence DESC
+        ) step
+      ) e CROSS JOIN LATERAL (
+        SELECT CASE WHEN e.watched_after < a.threshold THEN ${ALERT_DIRECTION.DOWN} ELSE ${ALERT_DIRECTION.UP} END AS direction
+      ) way
+      WHERE e.journal_index > a.start_index AND (a.end_index IS NULL OR e.journal_index < a.end_index)
+        AND e.journal_index < (SELECT next_index FROM reader_cursors WHERE name = 'balance_alerts')
+        AND (e.watched_before < a.threshold) <> (e.watched_after < a.threshold)
+        AND a.direction IN (way.direction, ${ALERT_DIRECTION.BOTH})
+    ) x
+    FULL JOIN balance_alert_events v ON v.alert_id = x.alert_id AND v.sequence = x.sequence AND v.transaction_id = x.transaction_id
+      AND v.journal_index = x.journal_index AND v.direction = x.direction AND v.balance_before = x.watched_before
+      AND v.balance_after = x.watched_after AND v.create_time = x.create_time
+    WHERE x.alert_id IS NULL OR v.id IS NULL`,
 } as const;
 
 const COUNTS = `

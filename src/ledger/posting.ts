@@ -11,7 +11,7 @@ import { findReversed, originalOf } from "./find-reversed.js";
 import { readHolds } from "./find-holds.js";
 import { accountsOf } from "./hold-rules.js";
 import type { Hold } from "./hold.js";
-import { isCompound, isHoldStep, isReverse, type Command, type LedgerTransaction } from "./transaction.js";
+import { accountsTouchedBy, isCompound, isHoldStep, isReverse, type Command } from "./transaction.js";
 import { decideWork, type Answered, type Decided, type Outcome, type Verdict, type Work } from "./work.js";
 
 /**
@@ -66,7 +66,10 @@ async function openWorks(
   const named = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
   const holdOf = new Map(named.map(({ hold }) => [hold.id, hold]));
   const originals = await findTransactions(client, [...originalIdsOf(works)]);
-  const books = await readAccounts(client, [...accountIdsOf(works, holdOf), ...accountIdsOfAll(originals.values())]);
+  const books = await readAccounts(client, [
+    ...accountIdsOf(works, holdOf),
+    ...[...originals.values()].flatMap(accountsTouchedBy),
+  ]);
   const commands = works.flatMap((work) => work.commands);
   const answered = looksUp ? await findAnswered(client, commands) : NOTHING_ANSWERED;
   // The accounts of a hold are locked and never change, so now the hold does not either.
@@ -153,15 +156,6 @@ function originalIdsOf(works: readonly Work[]): Set<Uuid> {
   return ids;
 }
 
-/** The accounts of transactions. */
-export function accountIdsOfAll(transactions: Iterable<LedgerTransaction>): Uuid[] {
-  return [...transactions].flatMap(({ debitAccountId, creditAccountId, legs }) => [
-    debitAccountId,
-    ...(creditAccountId === null ? [] : [creditAccountId]),
-    ...(legs ?? []).map(({ accountId }) => accountId),
-  ]);
-}
-
 /** Whether the time matters for what becomes of the works, on these books. */
 export function needsClock(works: readonly Work[], books: readonly ReadBook[]): boolean {
   return (
@@ -182,10 +176,10 @@ export function needsLocks({ commands }: Work): boolean {
   return commands.some(isReverse);
 }
 
-async function readClock(client: Queryable): Promise<Micros> {
+/** The journal's clock: no record before has a later time, and none after it an earlier one. */
+export async function readClock(client: Queryable): Promise<Micros> {
   const { rows } = await client.query<{ now: Micros }>({
     name: "clock",
-    // The journal's clock, which never goes back: that of the record is no earlier.
     text: "SELECT (extract(epoch FROM greatest(clock_timestamp(), last_time)) * 1000000)::bigint AS now FROM journal_head",
   });
   return present(rows[0], "the time").now;

@@ -24,6 +24,11 @@ export interface Entry {
 /** What was asked for beside the fields that every movement has, by the names of the contract. */
 export type Terms = Readonly<Record<string, string>>;
 
+/** What is kept of a request to move what there is, up to an amount. */
+export function upToTerms(amountMinor: bigint): Terms {
+  return { amount_mode: "UP_TO", "amount.minor_units": amountMinor.toString() };
+}
+
 /** A movement as it was asked for, or as a step of a hold comes to. */
 export interface Movement {
   readonly kind: TransactionKind;
@@ -196,4 +201,13 @@ export function isCompound(command: Command): command is CompoundCommand {
 
 export function isReverse(command: Command): command is ReverseCommand {
   return command.kind === 11;
+}
+
+/** The accounts that the transaction touched, or was to touch; one may come twice. */
+export function accountsTouchedBy({ debitAccountId, creditAccountId, legs }: LedgerTransaction): Uuid[] {
+  return [
+    debitAccountId,
+    ...(creditAccountId === null ? [] : [creditAccountId]),
+    ...(legs ?? []).map(({ accountId }) => accountId),
+  ];
 }

@@ -83,6 +83,15 @@ export class Admission {
     this.leaveItem();
   }
 
+  /** A call that waits for what is not the server's work is still under way, and takes no other's place meanwhile. */
+  stepAside(): void {
+    this.#calls -= 1;
+  }
+
+  stepBack(): void {
+    this.#calls += 1;
+  }
+
   /** A message of a stream: it counts, and does not take the place of calls. */
   enterItem(): void {
     this.#count += 1;

@@ -1,6 +1,7 @@
 import {
   status,
   type handleBidiStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   type ServerUnaryCall,
   type ServiceDefinition,
@@ -13,12 +14,22 @@ import { CODE, toGrpcError, trailersOf } from "./status.js";
 import { knownFailure, retryAfterOf, type Pipeline } from "./pipeline.js";
 import { streamHandler, type ItemMethod } from "./streams.js";
 import { setTrailers } from "./trailers.js";
+import { watchHandler, type WatchMethod } from "./watches.js";
 
 /** One method of a generated service definition. */
 interface UnaryDefinition<Request, Response> {
   readonly path: string;
   readonly requestStream: false;
   readonly responseStream: false;
+  readonly requestDeserialize: (bytes: Buffer) => Request;
+  readonly responseSerialize: (message: Response) => Buffer;
+}
+
+/** A server's stream of a generated service definition. */
+interface WatchDefinition<Request, Response> {
+  readonly path: string;
+  readonly requestStream: false;
+  readonly responseStream: true;
   readonly requestDeserialize: (bytes: Buffer) => Request;
   readonly responseSerialize: (message: Response) => Buffer;
 }
@@ -38,7 +49,9 @@ export type Methods<Definition> = {
     ? (request: Request, context: CallContext) => Promise<Response>
     : Definition[M] extends StreamDefinition<infer Request, infer Response>
       ? ItemMethod<Request, Response>
-      : never;
+      : Definition[M] extends WatchDefinition<infer Request, infer Response>
+        ? WatchMethod<Request, Response>
+        : never;
 };
 
 /** A definition and its implementation, as grpc-js takes them. */
@@ -58,18 +71,25 @@ export function bindMethods<Definition extends object>(
   pipeline: Pipeline,
 ): BoundService {
   const bound: Record<string, unknown> = {};
-  const implementation: Record<string, handleUnaryCall<Buffer, unknown> | handleBidiStreamingCall<Buffer, object>> = {};
+  const implementation: Record<string, Handler> = {};
   for (const [name, method] of Object.entries(definition) as [string & keyof Definition, AnyDefinition][]) {
     // The bytes are validated before they are decoded; grpc-js would answer a throwing deserializer with its own error.
     bound[name] = { ...method, requestDeserialize: (bytes: Buffer) => bytes };
     implementation[name] = method.requestStream
       ? streamHandler(method, () => methods()?.[name] as ItemMethod<object, object> | undefined, pipeline)
-      : unaryHandler(method, () => methods()?.[name] as Method | undefined, pipeline);
+      : method.responseStream
+        ? watchHandler(method, () => methods()?.[name] as WatchMethod<object, object> | undefined, pipeline)
+        : unaryHandler(method, () => methods()?.[name] as Method | undefined, pipeline);
   }
   return { definition: bound as unknown as ServiceDefinition, implementation };
 }
 
-type AnyDefinition = UnaryDefinition<object, object> | StreamDefinition<object, object>;
+type AnyDefinition =
+  UnaryDefinition<object, object> | StreamDefinition<object, object> | WatchDefinition<object, object>;
+type Handler =
+  | handleUnaryCall<Buffer, unknown>
+  | handleBidiStreamingCall<Buffer, object>
+  | handleServerStreamingCall<Buffer, object>;
 type Method = (request: object, context: CallContext) => Promise<object>;
 
 function unaryHandler(
@@ -80,7 +100,12 @@ function unaryHandler(
   const { admission, logger } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
-  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState): Promise<object> {
+  /** @param aside what a read that waits for the journal waits in */
+  async function answer(
+    call: ServerUnaryCall<Buffer, unknown>,
+    state: CallState,
+    aside: <T>(wait: Promise<T>) => Promise<T>,
+  ): Promise<object> {
     const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
     const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
     if (wrongHeaders.length > 0) fail({ reason: "INVALID_REQUEST", violations: wrongHeaders });
@@ -91,6 +116,8 @@ function unaryHandler(
       state.requestId = request.requestId.toLowerCase();
     const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), state);
     context.assertWaiting();
+    if ("minJournalIndex" in request && typeof request.minJournalIndex === "bigint")
+      return method(request, { ...context, minJournalIndex: request.minJournalIndex, aside });
     return method(request, context);
   }
 
@@ -104,21 +131,32 @@ function unaryHandler(
       logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
       return known;
     };
+    let asideMs = 0;
+    const aside = async <T>(wait: Promise<T>): Promise<T> => {
+      const since = process.hrtime.bigint();
+      admission.stepAside();
+      try {
+        return await wait;
+      } finally {
+        admission.stepBack();
+        asideMs += msSince(since);
+      }
+    };
     admission.enter();
     if (!admission.admits()) {
       refuse(new FailureError({ reason: "OVERLOADED" }));
       return;
     }
-    answer(call, state).then(
+    answer(call, state, aside).then(
       (response) => {
         callback(null, response, setTrailers(call.metadata, trailersOf(state)));
         admission.leave();
-        admission.answered(msSince(started), true);
+        admission.answered(msSince(started) - asideMs, true);
         logCall(logger, definition.path, state, started, "OK");
       },
       (error: unknown) => {
         const { reason } = refuse(error).failure;
-        admission.answered(msSince(started), reason !== "CALLER_GONE");
+        admission.answered(msSince(started) - asideMs, reason !== "CALLER_GONE");
       },
     );
   };

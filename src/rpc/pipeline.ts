@@ -4,6 +4,14 @@ import type { Admission } from "./admission.js";
 import type { CallState } from "./call.js";
 import type { Validate } from "./validate.js";
 
+/** The watches of a server. They are no work while nothing happens, so they do not count among the calls. */
+export interface Watches {
+  open: number;
+  readonly max: number;
+  /** How long a client may take no message. */
+  readonly stallMs: number;
+}
+
 /** What every call goes through. */
 export interface Pipeline {
   readonly validatorFor: (path: string) => Validate;
@@ -12,6 +20,7 @@ export interface Pipeline {
   /** Deadline of a call whose caller gave none, and the latest of all. */
   readonly callTimeoutMs: number;
   readonly admission: Admission;
+  readonly watches: Watches;
   readonly metadataBytesMax: number;
   /** Aborted when the server stops: streams take no more. */
   readonly draining: AbortSignal;

@@ -47,11 +47,19 @@ export const CODE = {
   EXCHANGE_AMOUNT_INVALID: status.OUT_OF_RANGE,
   METADATA_EXCEEDED: status.FAILED_PRECONDITION,
   BATCH_ABORTED: status.ABORTED,
+  SCHEDULE_NOT_FOUND: status.NOT_FOUND,
+  SCHEDULE_TIME_INVALID: status.INVALID_ARGUMENT,
+  SCHEDULE_ENDED: status.FAILED_PRECONDITION,
+  SCHEDULE_NOT_ACTIVE: status.FAILED_PRECONDITION,
+  SCHEDULE_NOT_PAUSED: status.FAILED_PRECONDITION,
+  ALERT_NOT_FOUND: status.NOT_FOUND,
   OVERLOADED: status.RESOURCE_EXHAUSTED,
   DATABASE_UNAVAILABLE: status.UNAVAILABLE,
   OUTCOME_UNKNOWN: status.UNAVAILABLE,
   CALLER_GONE: status.CANCELLED,
   SHUTTING_DOWN: status.UNAVAILABLE,
+  JOURNAL_BEHIND: status.UNAVAILABLE,
+  WATCHER_TOO_SLOW: status.RESOURCE_EXHAUSTED,
   INTERNAL: status.INTERNAL,
 } as const satisfies Record<Reason, status>;
 
@@ -98,16 +106,30 @@ const MESSAGE = {
   EXCHANGE_AMOUNT_INVALID: "the rate brings the amount to 0 or out of its range",
   METADATA_EXCEEDED: "the transaction would have more than 32 pairs of metadata",
   BATCH_ABORTED: "another item of the atomic batch was refused",
+  SCHEDULE_NOT_FOUND: "there is no such schedule",
+  SCHEDULE_TIME_INVALID: "the schedule would never run",
+  SCHEDULE_ENDED: "the schedule has ended",
+  SCHEDULE_NOT_ACTIVE: "the schedule is paused already",
+  SCHEDULE_NOT_PAUSED: "the schedule is not paused",
+  ALERT_NOT_FOUND: "there is no such alert",
   OVERLOADED: "the service has as much to do as it takes on",
   DATABASE_UNAVAILABLE: "the database cannot be reached; nothing was written",
   OUTCOME_UNKNOWN: "the outcome is not known; the same request gets the truth",
   CALLER_GONE: "the caller did not wait for the answer; nothing was written",
   SHUTTING_DOWN: "the service is shutting down",
+  JOURNAL_BEHIND: "the database does not have that record of the journal yet",
+  WATCHER_TOO_SLOW: "the client of the watch took no message for too long",
   INTERNAL: "internal error",
 } as const satisfies Record<Reason, string>;
 
 /** Reasons that pass: the caller is told when to send the same request again. */
-const RETRIED: readonly Reason[] = ["OVERLOADED", "DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN", "SHUTTING_DOWN"];
+const RETRIED: readonly Reason[] = [
+  "OVERLOADED",
+  "DATABASE_UNAVAILABLE",
+  "OUTCOME_UNKNOWN",
+  "SHUTTING_DOWN",
+  "JOURNAL_BEHIND",
+];
 
 /** What an answer says of the call that it belongs to. */
 export interface CallIds {

@@ -30,7 +30,7 @@ export interface Checked {
 export type Validate = (bytes: Buffer) => Checked;
 
 /** Only longer messages can hold so many items that checking each would hold up all other calls. */
-const COUNTED_BYTES_MIN = 8_192;
+const COUNTED_BYTES_MIN = 1_024;
 
 /**
  * Makes the check for the input of a method, named as in a gRPC path: `/grey.user.v1.UserService/GetUser`.
@@ -151,8 +151,9 @@ const timeHolders = new Map<DescMessage, boolean>();
 /** Rules of a whole message name their field before a colon, as in `name: must not be empty`. */
 function fieldViolation({ field, message }: Violation): FieldViolation {
   const named = /^([a-z_.]+): (.*)$/s.exec(message);
-  if (field.length === 0 && named !== null) return { field: named[1] ?? "", rule: named[2] ?? "" };
-  return { field: pathToString(field), rule: message };
+  const path = pathToString(field);
+  if (named === null) return { field: path, rule: message };
+  return { field: [path, named[1] ?? ""].filter((part) => part !== "").join("."), rule: named[2] ?? "" };
 }
 
 /** Grey's own patterns are simple and linear, so the platform's engine does, which is faster than the library's RE2. */

@@ -11,7 +11,7 @@ import type {
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { In, type EntityManager } from "typeorm";
 import { present } from "../base/assert.js";
-import { fail, invalid, type Failure, type FieldViolation } from "../base/failure.js";
+import { fail, invalid, type Failure } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { AMOUNT_MAX, type CurrencyUnit } from "../base/money.js";
 import { fromMicros, microsOf, toMicros } from "../base/time.js";
@@ -136,16 +136,11 @@ function assertBalanced(legs: readonly Leg[]): void {
     if (amountMinor > 0n) sum.debits += amountMinor;
     else sum.credits -= amountMinor;
   }
-  const violations: FieldViolation[] = [];
   for (const [currencyCode, { debits, credits }] of sums) {
-    if (debits !== credits) {
-      const rule = `must sum to zero in ${currencyCode}: debits are ${debits}, credits ${credits} minor units`;
-      violations.push({ field: "legs", rule });
-    } else if (debits > AMOUNT_MAX) {
-      violations.push({ field: "legs", rule: `must sum to no more than int64 holds in ${currencyCode}` });
-    }
+    if (debits !== credits)
+      invalid("legs", `must sum to zero in ${currencyCode}: debits are ${debits}, credits ${credits} minor units`);
+    if (debits > AMOUNT_MAX) invalid("legs", `must sum to no more than int64 holds in ${currencyCode}`);
   }
-  if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 
 /** Both amounts of an exchange and what they follow from, as a quote keeps them: decimal strings. */

@@ -33,6 +33,7 @@ import {
   WALLET_LIMITS,
   type Limits,
 } from "../ledger/limits.js";
+import { readClock } from "../ledger/posting.js";
 import { availableMinor, incomingMinor } from "../ledger/rules.js";
 import { usageOf, type VelocityTerms } from "../ledger/velocity.js";
 import type { CallContext } from "../rpc/context.js";
@@ -49,8 +50,15 @@ type LimitMethods = Pick<
 /** The methods of grey.ledger.v1.LedgerService that are about limits. */
 export function createLimitMethods(database: Database, tokens: PageTokens): LimitMethods {
   return {
-    setLimits: (request, context) =>
-      answerOnce(database, context, SET_LIMITS, request, (transaction) => setLimits(transaction, request, context)),
+    setLimits: (request, context) => {
+      const isWallet = present(request.account, "account").$case === "walletId";
+      const limits = parseLimits(request.limits, isWallet ? 0n : null);
+      if (!isWallet && limits.velocity.length > 0)
+        invalid("limits.velocity", "must be empty: only wallets have such limits");
+      return answerOnce(database, context, SET_LIMITS, request, (transaction) =>
+        setLimits(transaction, request, limits, context),
+      );
+    },
 
     getLimits: (request, context) =>
       reading(database, context, async (session) => {
@@ -67,10 +75,15 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
         };
       }),
 
-    setDefaultLimits: (request, context) =>
-      answerOnce(database, context, SET_DEFAULT_LIMITS, request, (transaction) =>
-        setDefaultLimits(transaction, request, context),
-      ),
+    setDefaultLimits: (request, context) => {
+      const limits = parseLimits(request.limits, 0n);
+      // A new wallet is empty.
+      if ((limits.minBalanceMinor ?? 0n) > 0n) invalid("limits.min_balance", "must be 0 or less");
+      if ((limits.maxBalanceMinor ?? 0n) < 0n) invalid("limits.max_balance", "must be 0 or more");
+      return answerOnce(database, context, SET_DEFAULT_LIMITS, request, (transaction) =>
+        setDefaultLimits(transaction, request, limits, context),
+      );
+    },
 
     getDefaultLimits: ({ currencyCode }, context) =>
       reading(database, context, async ({ manager }) => {
@@ -115,19 +128,16 @@ const SET_DEFAULT_LIMITS: OnceMethod<SetDefaultLimitsRequest, SetDefaultLimitsRe
 };
 
 /** Sets the limits with the account locked: what is being posted comes before them or sees them. */
-async function setLimits(transaction: Transaction, request: SetLimitsRequest, { caller }: CallContext) {
+async function setLimits(transaction: Transaction, request: SetLimitsRequest, asked: Limits, { caller }: CallContext) {
   const { manager, client } = transaction;
   const id = idOf(request.account);
   const [read] = await lockBooks(client, [id]);
   const book = assertNamed(request.account, read?.book);
-  const asked = parseLimits(request.limits, book.isWallet ? 0n : null);
-  if (!book.isWallet && asked.velocity.length > 0)
-    invalid("limits.velocity", "must be empty: only wallets have such limits");
   const failure = limitsRefuse(book, asked);
   if (failure !== undefined) fail(failure);
   const now = await clock(transaction);
   const before = book.velocity ?? [];
-  const velocity = replaceVelocity(before, asked.velocity, microsOf(now));
+  const velocity = replaceVelocity(before, asked.velocity, await readClock(client));
   const limits = { ...asked, velocity };
   const kept = velocity.filter(({ name, since }) => before.some((one) => one.name === name && one.since === since));
   await client.query("DELETE FROM velocity_usage WHERE account_id = $1 AND name <> ALL ($2::text[])", [
@@ -152,13 +162,14 @@ async function setLimits(transaction: Transaction, request: SetLimitsRequest, { 
   };
 }
 
-async function setDefaultLimits(transaction: Transaction, request: SetDefaultLimitsRequest, { caller }: CallContext) {
+async function setDefaultLimits(
+  transaction: Transaction,
+  request: SetDefaultLimitsRequest,
+  limits: Limits,
+  { caller }: CallContext,
+) {
   const { manager } = transaction;
   const { currencyCode } = request;
-  const limits = parseLimits(request.limits, 0n);
-  // A new wallet is empty.
-  if ((limits.minBalanceMinor ?? 0n) > 0n) invalid("limits.min_balance", "must be 0 or less");
-  if ((limits.maxBalanceMinor ?? 0n) < 0n) invalid("limits.max_balance", "must be 0 or more");
   const { affected } = await manager.update(
     CurrencyEntity,
     { code: currencyCode },

@@ -20,16 +20,24 @@ export interface OnceMethod<Request, Response> {
   readonly request: Codec<Request>;
   readonly response: Codec<Response>;
   /** The answer about a thing whose stored answers were erased. */
-  readonly erased?: (transaction: Transaction, resourceId: Uuid) => Promise<Response>;
+  readonly erased?: (transaction: Transaction, resourceId: Uuid) => Promise<Omit<Response, "journalIndex">>;
+}
+
+/** What tells whether an answer is a stored one, and where in the journal its request is. */
+interface Answer {
+  readonly replayed: boolean;
+  readonly journalIndex: bigint;
 }
 
 /** What the work of a request comes to. */
-export interface Done<Response> {
-  readonly response: Response;
+export interface Done<Response extends Answer> {
+  readonly response: Omit<Response, "journalIndex">;
   /** What the request concerns. */
   readonly resourceId?: Uuid;
   /** The transaction that it posted. */
-  readonly transactionId?: Uuid;
+  readonly transaction?: { readonly id: Uuid; readonly journalIndex: bigint };
+  /** Where the work has appended its record itself. */
+  readonly journalIndex?: bigint;
   /** What it changed, for the journal, unless the work has appended it itself. */
   readonly records?: readonly JournalRecord[];
 }
@@ -42,10 +50,7 @@ export interface Done<Response> {
  * Fails with REQUEST_ID_REUSED when another request was answered under the id, with what the work refuses, and as
  * inClaimingTransaction() does. Failures that pass leave the id unused.
  */
-export async function answerOnce<
-  Request extends { readonly requestId: string },
-  Response extends { readonly replayed: boolean },
->(
+export async function answerOnce<Request extends { readonly requestId: string }, Response extends Answer>(
   database: Database,
   context: CallContext,
   method: OnceMethod<Request, Response>,
@@ -83,7 +88,7 @@ async function claim<Request, Response>(
   return rowCount === 1;
 }
 
-async function settle<Request, Response>(
+async function settle<Request, Response extends Answer>(
   transaction: Transaction,
   key: Key,
   method: OnceMethod<Request, Response>,
@@ -100,19 +105,30 @@ async function settle<Request, Response>(
     await storeRefusal(transaction, key, error);
     return { failure: error.failure, replayed: false };
   }
+  const { records = [], transaction: posted } = done;
+  const journalIndex = posted?.journalIndex ?? done.journalIndex;
+  const response = at(done.response, journalIndex);
   await client.query(
-    "UPDATE requests SET response = $3, resource_id = $4, transaction_id = $5 WHERE caller = $1 AND request_id = $2",
+    `UPDATE requests SET response = $3, resource_id = $4, transaction_id = $5, journal_index = $6
+     WHERE caller = $1 AND request_id = $2`,
     [
       key.caller,
       key.requestId,
-      Buffer.from(method.response.encode(done.response).finish()),
+      Buffer.from(method.response.encode(response).finish()),
       done.resourceId ?? null,
-      done.transactionId ?? null,
+      posted?.id ?? null,
+      journalIndex ?? null,
     ],
   );
-  const { records = [] } = done;
-  if (records.length > 0) await appendRecords(client, records);
-  return { response: done.response };
+  return { response: records.length > 0 ? at(response, await appendRecords(client, records, key)) : response };
+}
+
+/** The answer with its place in the journal; 0 while that is not known. */
+function at<Response extends Answer>(
+  answer: Omit<Response, "journalIndex">,
+  journalIndex: bigint | undefined,
+): Response {
+  return { ...answer, journalIndex: journalIndex ?? 0n } as Response;
 }
 
 /**
@@ -133,7 +149,7 @@ async function storeRefusal({ client }: Transaction, key: Key, { failure, detail
   );
 }
 
-async function replay<Request, Response extends { readonly replayed: boolean }>(
+async function replay<Request, Response extends Answer>(
   transaction: Transaction,
   key: Key,
   method: OnceMethod<Request, Response>,
@@ -152,7 +168,7 @@ async function replay<Request, Response extends { readonly replayed: boolean }>(
           present(stored.resourceId, "an erased thing"),
         )
       : method.response.decode(stored.response);
-  return { response: { ...response, replayed: true } };
+  return { response: at({ ...response, replayed: true }, stored.journalIndex ?? undefined) };
 }
 
 /** The contract's names of the fields in which the request differs from the stored one; an erased one is taken as the same. */

@@ -142,6 +142,6 @@ function presentEntry(entry: Entry): EntryMessage {
 }
 
 /** The contract's enum has a value for each reason; one that it lacks does not compile. */
-function reasonOf(reason: Reason): ErrorReason {
+export function reasonOf(reason: Reason): ErrorReason {
   return ErrorReason[reason satisfies keyof typeof ErrorReason];
 }

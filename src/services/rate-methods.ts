@@ -25,8 +25,11 @@ type RateMethods = Pick<Methods<typeof LedgerServiceService>, "setRate" | "getRa
 /** The methods of grey.ledger.v1.LedgerService that are about rates. */
 export function createRateMethods(database: Database, tokens: PageTokens): RateMethods {
   return {
-    setRate: (request, context) =>
-      answerOnce(database, context, SET_RATE, request, (transaction) => setRate(transaction, request, context)),
+    setRate: (request, context) => {
+      if (request.sourceCurrencyCode === request.targetCurrencyCode)
+        invalid("target_currency_code", "must differ from source_currency_code");
+      return answerOnce(database, context, SET_RATE, request, (transaction) => setRate(transaction, request, context));
+    },
 
     getRate: async ({ sourceCurrencyCode, targetCurrencyCode, atTime }, context) => {
       const at = atTime === undefined ? null : toMicros(atTime);
@@ -63,18 +66,16 @@ const SET_RATE: OnceMethod<SetRateRequest, SetRateResponse> = {
 async function setRate(transaction: Transaction, request: SetRateRequest, { caller }: CallContext) {
   const { manager, client } = transaction;
   const { sourceCurrencyCode, targetCurrencyCode } = request;
-  if (sourceCurrencyCode === targetCurrencyCode)
-    invalid("target_currency_code", "must differ from source_currency_code");
-  const codes = [sourceCurrencyCode, targetCurrencyCode];
-  const found = await manager.findBy(CurrencyEntity, { code: In(codes) });
-  const missing = codes.find((code) => !found.some((currency) => currency.code === code));
-  if (missing !== undefined) fail({ reason: "CURRENCY_NOT_FOUND", currencyCode: missing });
   const now = microsOf(await clock(transaction));
   const validFrom = request.validFrom === undefined ? now : toMicros(request.validFrom);
   const validUntil = request.validUntil === undefined ? null : toMicros(request.validUntil);
   // What a rate was at any time stays what it was.
   if (validFrom < now) invalid("valid_from", "must not be in the past");
   if (validUntil !== null && validUntil <= validFrom) invalid("valid_until", "must be later than valid_from");
+  const codes = [sourceCurrencyCode, targetCurrencyCode];
+  const found = await manager.findBy(CurrencyEntity, { code: In(codes) });
+  const missing = codes.find((code) => !found.some((currency) => currency.code === code));
+  if (missing !== undefined) fail({ reason: "CURRENCY_NOT_FOUND", currencyCode: missing });
   const rate: Rate = {
     id: newId(),
     sourceCurrencyCode,

@@ -1,21 +1,18 @@
-import { AmountMode, TransactionState, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import { TransactionState, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   BatchMode,
   type BatchTransferResponse,
-  type DepositRequest,
   type ListTransactionsRequest,
   type MetadataFilter,
   type ReverseRequest,
   type TransactionServiceService,
   type TransferRequest,
-  type WithdrawRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
-import type { Money } from "../../generated/grey/type/v1/money.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import type { EntityManager } from "typeorm";
 import { present } from "../base/assert.js";
 import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../base/failure.js";
-import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
+import { newId, parseId, type Uuid } from "../base/ids.js";
 import { toMicros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading } from "../db/transaction.js";
@@ -32,7 +29,7 @@ import { listTransactions } from "../ledger/list.js";
 import { withMetadata } from "../ledger/metadata.js";
 import type { Engine } from "../ledger/engine.js";
 import type { Outcome } from "../ledger/work.js";
-import type { LedgerTransaction, MovementCommand, Precondition, ReverseCommand, Terms } from "../ledger/transaction.js";
+import type { LedgerTransaction, MovementCommand, ReverseCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import { toStatus } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
@@ -42,9 +39,11 @@ import { createHoldMethods } from "./hold-methods.js";
 import { createMetadataMethods } from "./metadata-methods.js";
 import type { EffectiveWindow } from "./effective-window.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
+import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
 import { postOne, postWork } from "./posting.js";
 import { balancesAfter, presentTransaction } from "./present.js";
 import { assertUserExists } from "./user-service.js";
+import { createTransactionWatch, type Watching } from "./watch-methods.js";
 
 /** grey.transaction.v1.TransactionService. */
 export function createTransactionService(
@@ -52,6 +51,7 @@ export function createTransactionService(
   engine: Engine,
   tokens: PageTokens,
   window: EffectiveWindow,
+  watching: Watching,
 ): Methods<typeof TransactionServiceService> {
   const posting = { engine, database, window };
   const post = async (
@@ -92,6 +92,7 @@ export function createTransactionService(
     },
 
     ...createHoldMethods(posting, tokens),
+    ...createTransactionWatch(database, watching),
 
     ...createCompoundMethods(posting, tokens),
 
@@ -117,7 +118,11 @@ export function createTransactionService(
     },
 
     listTransactions: async (request, context) => {
-      const scope = ["ListTransactions", context.caller, { ...request, pageSize: 0, pageToken: "" }];
+      const scope = [
+        "ListTransactions",
+        context.caller,
+        { ...request, pageSize: 0, pageToken: "", minJournalIndex: undefined },
+      ];
       const cursor = tokens.open(scope, request.pageToken);
       return reading(database, context, async ({ manager, client }) => {
         const filter = await parseFilter(manager, request);
@@ -134,83 +139,6 @@ export function createTransactionService(
       });
     },
   };
-}
-
-type Asked = Pick<
-  TransferRequest,
-  "amount" | "description" | "metadata" | "effectiveTime" | "preconditions" | "externalReference"
-> &
-  Partial<Pick<TransferRequest, "amountMode">>;
-
-/** Between which accounts a movement of which kind goes. */
-type Sides = Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId" | "system">;
-
-/** The movement that was asked for; the contract's annotations have checked it. */
-function parseMovement({ caller, requestId }: CallContext, request: Asked, sides: Sides): MovementCommand {
-  const { currencyCode, minorUnits } = amountOf(request);
-  const preconditions = parsePreconditions(request.preconditions);
-  const isUpTo = request.amountMode === AmountMode.UP_TO;
-  return {
-    caller,
-    requestId: parseId(requestId),
-    transactionId: newId(),
-    kind: sides.kind,
-    debitAccountId: sides.debitAccountId,
-    creditAccountId: sides.creditAccountId,
-    system: sides.system,
-    currencyCode,
-    amountMinor: minorUnits,
-    description: request.description,
-    metadata: request.metadata,
-    effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
-    externalReference: request.externalReference,
-    legs: null,
-    detail: null,
-    isUpTo,
-    preconditions,
-    terms: isUpTo || preconditions.length > 0 ? movementTerms(minorUnits, isUpTo, preconditions) : null,
-  };
-}
-
-/** What is asked for beside the fields that a transaction keeps. */
-function movementTerms(minorUnits: bigint, isUpTo: boolean, preconditions: readonly Precondition[]): Terms {
-  return {
-    ...(isUpTo && { amount_mode: "UP_TO", "amount.minor_units": minorUnits.toString() }),
-    ...preconditionTerms(preconditions),
-  };
-}
-
-function amountOf({ amount }: Pick<Asked, "amount">): Money {
-  return present(amount, "amount");
-}
-
-function parseDeposit(request: DepositRequest, context: CallContext): MovementCommand {
-  const system = parseSystemAccount(request.systemAccount, amountOf(request).currencyCode);
-  return parseMovement(context, request, {
-    kind: TRANSACTION_KIND.DEPOSIT,
-    debitAccountId: system.accountId,
-    creditAccountId: parseId(request.walletId),
-    system,
-  });
-}
-
-function parseWithdraw(request: WithdrawRequest, context: CallContext): MovementCommand {
-  const system = parseSystemAccount(request.systemAccount, amountOf(request).currencyCode);
-  return parseMovement(context, request, {
-    kind: TRANSACTION_KIND.WITHDRAWAL,
-    debitAccountId: parseId(request.walletId),
-    creditAccountId: system.accountId,
-    system,
-  });
-}
-
-function parseTransfer(request: TransferRequest, context: CallContext): MovementCommand {
-  return parseMovement(context, request, {
-    kind: TRANSACTION_KIND.TRANSFER,
-    debitAccountId: parseId(request.fromWalletId),
-    creditAccountId: parseId(request.toWalletId),
-    system: null,
-  });
 }
 
 function parseReverse(request: ReverseRequest, { caller, requestId }: CallContext): ReverseCommand {
@@ -241,11 +169,6 @@ async function tell(client: Queryable, transaction: LedgerTransaction): Promise<
   const reversed = await findReversed(client, [transaction.id]);
   const [current] = await withMetadata(client, [transaction]);
   return presentTransaction(present(current, "the transaction"), reversed.get(transaction.id));
-}
-
-function parseSystemAccount(name: string, currencyCode: string): { name: string; accountId: Uuid } {
-  const system = name === "" ? "cash" : name;
-  return { name: system, accountId: systemAccountId(currencyCode, system) };
 }
 
 /** Two transfers with one request_id cannot both be answered, and none can be tried out by itself. */

@@ -16,7 +16,7 @@ import { present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
-import { fromMicros, microsOf, toMicros, type Micros } from "../base/time.js";
+import { fromMicros, toMicros, type Micros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE } from "../entities/account.js";
@@ -29,7 +29,7 @@ import type { JournalRecord } from "../journal/append.js";
 import { findEffectiveBalance, findEffectiveStatement } from "../ledger/effective-history.js";
 import { findPastAccount, findStatement, type AsOf, type Statement, type StatementLine } from "../ledger/history.js";
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../ledger/limits.js";
-import { postWorks } from "../ledger/posting.js";
+import { postWorks, readClock } from "../ledger/posting.js";
 import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
@@ -37,10 +37,15 @@ import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { etagOf, money, presentBalance, presentWallet } from "./present.js";
 import { createStateMethods } from "./wallet-states.js";
+import { createWalletWatch, type Watching } from "./watch-methods.js";
 import { assertUserExists, clock, lockUser } from "./user-service.js";
 
 /** grey.wallet.v1.WalletService. */
-export function createWalletService(database: Database, tokens: PageTokens): Methods<typeof WalletServiceService> {
+export function createWalletService(
+  database: Database,
+  tokens: PageTokens,
+  watching: Watching,
+): Methods<typeof WalletServiceService> {
   return {
     createWallet: (request, context) =>
       answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
@@ -51,7 +56,7 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
         return {
           response: { wallet: presentWallet(wallet, account), balance: presentBalance(account), replayed: false },
           resourceId: wallet.id,
-          ...(opening === undefined ? { records: [walletCreated(wallet.id)] } : { transactionId: opening.id }),
+          ...(opening === undefined ? { records: [walletCreated(wallet.id)] } : { transaction: opening }),
         };
       }),
 
@@ -106,6 +111,7 @@ export function createWalletService(database: Database, tokens: PageTokens): Met
       }),
 
     ...createStateMethods(database),
+    ...createWalletWatch(database, watching),
 
     getStatement: (request, context) =>
       readingSnapshot(database, context, (session) => presentStatement(session, request, context, tokens)),
@@ -198,7 +204,7 @@ async function insertWallet(transaction: Transaction, request: CreateWalletReque
   const { manager } = transaction;
   const { currencyCode, label, metadata } = request;
   const now = await clock(transaction);
-  const limits = await openingLimits(manager, currencyCode, now);
+  const limits = await openingLimits(transaction, currencyCode);
   const wallet: Wallet = {
     id: newId(),
     userId,
@@ -221,14 +227,14 @@ async function insertWallet(transaction: Transaction, request: CreateWalletReque
 }
 
 /** The limits of a new wallet: those that were set for its currency, or else that it is never overdrawn. */
-async function openingLimits(manager: EntityManager, currencyCode: string, now: Date) {
+async function openingLimits({ manager, client }: Transaction, currencyCode: string) {
   const currency = await manager.findOneBy(CurrencyEntity, { code: currencyCode });
   if (currency === null) return fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
   const limits = currency.defaultLimits === null ? WALLET_LIMITS : decodeLimits(currency.defaultLimits);
   return {
     minBalance: limits.minBalanceMinor,
     maxBalance: limits.maxBalanceMinor,
-    velocityLimits: encodeVelocity(replaceVelocity([], limits.velocity, microsOf(now))),
+    velocityLimits: encodeVelocity(replaceVelocity([], limits.velocity, await readClock(client))),
   };
 }
 

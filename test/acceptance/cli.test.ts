@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
+import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 interface Run {
@@ -111,6 +112,117 @@ describe("the command `grey` against a server", function () {
     expect(effective.out, effective.err).to.match(/ 0\.00 USD *$/m);
     const period = ["--from", "2020-01-01T00:00:00Z", "--before", "2199-01-01T00:00:00Z"];
     expect((await grey("statement", wallet, "--effective", ...period)).out).to.match(/^closing +88\.00 USD$/m);
+  });
+
+  it("posts many legs, exchanges by rates and quotes, and sets limits", async () => {
+    const [payer, shop] = await twoWallets("many@example.com", "100.00 USD");
+    const made = await grey("account", "create", "commission", "USD", "--max", "50.00");
+    expect(made.code, made.err).to.equal(0);
+    expect(made.out).to.match(/^max +50\.00 USD$/m);
+    const legs = ["--debit", `${payer}=10.30 USD`, "--credit", `${shop}=10.00 USD`, "--credit", "commission=0.30 USD"];
+    const posted = await grey("post", ...legs, "--reference", "INV-17");
+    expect(posted.code, posted.err).to.equal(0);
+    expect(posted.out)
+      .to.match(/^kind +compound$/m)
+      .and.match(/^reference +INV-17$/m);
+    expect(posted.out).to.match(new RegExp(`^${payer} +89\\.70 USD`, "m"));
+    expect((await grey("account", "list", "--currency", "USD")).out).to.match(/^commission +0\.30 USD +credit/m);
+    expect((await grey("transactions", "--wallet", payer)).out).to.match(/compound +-10\.30 USD +89\.70 USD/);
+
+    const euros = (await greyJson("wallet", "create", "many@example.com", "EUR")).wallet.id as string;
+    expect((await grey("rate", "set", "usd", "eur", "0.92")).out).to.match(/^rate +1 USD = 0\.92 EUR$/m);
+    expect((await grey("rate", "get", "USD", "EUR")).out).to.include("1 USD = 0.92 EUR");
+    expect((await grey("rate", "list", "USD", "EUR")).out).to.match(/^0\.92 +20/m);
+    const changed = await grey("exchange", payer, euros, "10.00 USD");
+    expect(changed.out, changed.err).to.match(/^received +9\.20 EUR$/m);
+    const { quote } = await greyJson("quote", "20.00", "USD", "--to", "EUR", "--expires-in", "5m");
+    expect((await grey("exchange", payer, euros, "--quote", quote as string)).out).to.match(/^received +18\.40 EUR$/m);
+
+    const daily = "name=daily,window=1d,amount=5.00,count=3,direction=out,kinds=transfer+withdrawal";
+    const set = await grey("limits", "set", payer, "--min", "-1.00", "--velocity", daily, "--reason", "a policy");
+    expect(set.code, set.err).to.equal(0);
+    const refused = await grey("transfer", payer, shop, "5.01 USD");
+    expect(refused.err).to.match(/^grey: VELOCITY_EXCEEDED: /);
+    expect((await grey("transfer", payer, shop, "4.99 USD")).code).to.equal(0);
+    const shown = (await grey("limits", "show", payer)).out;
+    expect(shown)
+      .to.match(/^min +-1\.00 USD$/m)
+      .and.match(/^daily +outgoing +transfer withdrawal +86400 s +5\.00 USD +3 +4\.99 USD +1$/m);
+    expect((await grey("limits", "changes", payer)).out).to.match(/^reason +a policy$/m);
+    expect((await grey("limits", "defaults", "JPY", "--max", "1000", "--reason", "a policy")).out).to.match(
+      /^max +1000 JPY$/m,
+    );
+    expect((await grey("post", "--debit", "fees")).code).to.equal(2);
+  });
+
+  it("watches transactions and a wallet, and says how to go on", async () => {
+    const [from, to] = await twoWallets("watched@example.com", "100.00 USD");
+    const { transaction } = await greyJson("transfer", from, to, "2.34 USD");
+    const index = Number(transaction.journalIndex);
+    const limited = ["--from", String(index), "--limit", "1"];
+    const watched = await grey("transactions", "watch", "--wallet", from, to, "--kind", "transfer", ...limited);
+    expect(watched.code, watched.err).to.equal(0);
+    expect(watched.out).to.match(new RegExp(`^${index}  \\S+  transfer  2\\.34 USD  ${from} -> ${to}  posted  .*\n$`));
+    expect(watched.err).to.equal(`watching from journal index ${index}\nto go on: --from ${index + 1}\n`);
+
+    const json = await grey("transactions", "watch", "--user", "watched@example.com", ...limited, "--json");
+    const lines = json.out.trim().split("\n");
+    const [beginning, message] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(beginning).to.deep.equal({ journalIndex: String(index - 1) });
+    expect(message).to.deep.include({ journalIndex: String(index), transaction });
+
+    const ofWallet = await grey("wallet", "watch", from, "--from", String(index), "--limit", "2");
+    expect(ofWallet.out).to.match(/^\d+  posted 100\.00 USD  available 100\.00 USD  version 1\n/);
+    expect(ofWallet.out).to.match(new RegExp(`^${index}  posted 97\\.66 USD .* version 2  by ${transaction.id}$`, "m"));
+
+    const waiting = grey("balance", to, "--min-index", String(index + 1));
+    await grey("deposit", to, "1.00 USD");
+    expect((await waiting).out).to.match(new RegExp(`^${to} +3\\.34 USD`, "m"));
+
+    const unknown = await grey("wallet", "watch", "0190b3c1-5f8e-7cc4-8f5a-9f1d5f3a0c99");
+    expect(unknown).to.include({ code: 1, out: "" });
+    expect(unknown.err).to.match(/^grey: WALLET_NOT_FOUND: /);
+  });
+
+  it("schedules a movement, pauses, resumes and cancels it, and lists schedules and runs", async () => {
+    const [from, to] = await twoWallets("planner@example.com", "100.00 USD");
+    const rule = ["--cron", "0 9 1 * *", "--time-zone", "Europe/Berlin", "--max-runs", "12"];
+    const made = await grey("schedule", "create", "5.00", "USD", "--from", from, "--to", to, ...rule);
+    expect(made.code, made.err).to.equal(0);
+    const id = field(made.out, "schedule");
+    expect(made.out).to.match(new RegExp(`^moves +5\\.00 USD from ${from} to ${to}$`, "m"));
+    expect(made.out).to.match(/^when +0 9 1 \* \* in Europe\/Berlin, 12 times$/m);
+    expect(field((await grey("schedule", "get", id)).out, "next run")).to.match(/-01T0[78]:00:00\.000Z$/);
+    for (const [verb, state] of [
+      ["pause", "paused"],
+      ["resume", "active"],
+      ["cancel", "cancelled"],
+    ] as const) {
+      const changed = await grey("schedule", verb, id);
+      expect(changed.code, changed.err).to.equal(0);
+      expect(field(changed.out, "state")).to.equal(state);
+    }
+    expect((await grey("schedule", "list", "--wallet", to, "--state", "cancelled")).out).to.include(id);
+    expect((await grey("schedule", "list", "--wallet", to, "--state", "active")).out).not.to.include(id);
+    expect((await grey("schedule", "runs", id)).out).to.include("no run yet");
+    const none = await grey("schedule", "create", "5.00", "USD", "--to", to);
+    expect(none.code).to.equal(2);
+    expect(none.err).to.include("--at");
+  });
+
+  it("makes an alert, and shows what it noted until it is deleted", async () => {
+    const [wallet] = await twoWallets("watcher@example.com", "100.00 USD");
+    const made = await grey("alert", "create", wallet, "50.00 USD", "--direction", "down");
+    expect(made.code, made.err).to.equal(0);
+    const id = field(made.out, "alert");
+    expect((await grey("alert", "list", wallet)).out).to.match(new RegExp(`^${id} +50\\.00 USD +down +available`, "m"));
+    await grey("withdraw", wallet, "60.00 USD");
+    await eventually("the crossing", async () =>
+      /down +100\.00 USD +40\.00 USD/.test((await grey("alert", "events", id)).out),
+    );
+    expect(field((await grey("alert", "delete", id)).out, "deleted")).not.to.equal("");
+    expect((await greyJson("alert", "get", id)).alert.direction).to.equal("ALERT_DIRECTION_DOWN");
+    expect((await grey("alert", "list", wallet)).out).to.include("no alerts");
   });
 
   it("replays a movement under its request id and moves nothing again", async () => {

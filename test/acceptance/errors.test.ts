@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
+import { CreateScheduleRequest } from "../../generated/grey/schedule/v1/schedule_service.js";
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { credentials } from "@grpc/grpc-js";
 import { call, connect, refusal, type CallError, type Clients } from "../support/client.js";
@@ -257,6 +258,107 @@ describe("an error", () => {
       },
     },
     {
+      reason: "MAX_BALANCE_EXCEEDED",
+      code: "FAILED_PRECONDITION",
+      metadata: [
+        "account_id",
+        "currency_code",
+        "max_balance_minor_units",
+        "room_minor_units",
+        "required_minor_units",
+        "transaction_id",
+      ],
+      ask: async (requestId) => {
+        const toWalletId = await createWallet("USD", userId, 0n);
+        await grey.ledger.setLimits(limits(toWalletId, { maxBalance: 0n }));
+        return grey.transactions.transfer({ ...transfer(1n), requestId, toWalletId }, HEADERS);
+      },
+    },
+    {
+      reason: "VELOCITY_EXCEEDED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id", "limit", "measure", "max", "used", "required", "window_seconds", "transaction_id"],
+      ask: async (requestId) => {
+        const fromWalletId = await createWallet("USD");
+        const none = { name: "none", direction: 1, kinds: [], windowSeconds: 60n, maxAmount: 0n, maxCount: undefined };
+        await grey.ledger.setLimits(limits(fromWalletId, { velocity: [none] }));
+        return grey.transactions.transfer({ ...transfer(1n), requestId, fromWalletId }, HEADERS);
+      },
+    },
+    {
+      reason: "LIMIT_BREACHED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["account_id", "limit", "currency_code", "limit_minor_units", "actual_minor_units"],
+      ask: (requestId) => grey.ledger.setLimits({ ...limits(walletId, { minBalance: 10_000n }), requestId }, HEADERS),
+    },
+    {
+      reason: "ACCOUNT_EXISTS",
+      code: "ALREADY_EXISTS",
+      metadata: ["system_account", "currency_code"],
+      ask: (requestId) => {
+        const systemAccount = { name: "cash", currencyCode: "USD" };
+        const any = { normalSide: 1, minBalance: undefined, maxBalance: undefined };
+        return grey.ledger.createAccount({ requestId, systemAccount, ...any }, HEADERS);
+      },
+    },
+    {
+      reason: "RATE_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["source_currency_code", "target_currency_code"],
+      ask: () =>
+        grey.ledger.getRate({ sourceCurrencyCode: "USD", targetCurrencyCode: "EUR", atTime: undefined }, HEADERS),
+    },
+    {
+      reason: "SAME_CURRENCY",
+      code: "INVALID_ARGUMENT",
+      metadata: ["currency_code", "transaction_id"],
+      ask: (requestId) => grey.transactions.exchange({ ...exchange("1"), requestId }, HEADERS),
+    },
+    {
+      reason: "QUOTE_INVALID",
+      code: "INVALID_ARGUMENT",
+      metadata: [],
+      ask: (requestId) => {
+        const by = { $case: "quote", value: "AAAA" } as const;
+        return grey.transactions.exchange({ ...exchange("1"), sourceAmount: undefined, by, requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "QUOTE_EXPIRED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["expire_time", "transaction_id"],
+      ask: async (requestId) => {
+        const pair = { sourceCurrencyCode: "USD", targetCurrencyCode: "CHF" };
+        const any = { rate: "0.8", validFrom: undefined, validUntil: undefined };
+        await grey.ledger.setRate({ requestId: randomUUID(), ...pair, ...any });
+        const amount = { $case: "sourceMinorUnits", value: 10n } as const;
+        const { quote } = await grey.transactions.getQuote({ ...pair, amount, expiresIn: { seconds: 1n, nanos: 0 } });
+        const asked = {
+          ...exchange("1"),
+          toWalletId: await createWallet("CHF"),
+          sourceAmount: undefined,
+          by: { $case: "quote", value: quote } as const,
+        };
+        await eventually("the quote has expired", () =>
+          grey.transactions.exchange({ ...asked, dryRun: true }).then(
+            () => false,
+            () => true,
+          ),
+        );
+        return grey.transactions.exchange({ ...asked, requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "EXCHANGE_AMOUNT_INVALID",
+      code: "OUT_OF_RANGE",
+      metadata: ["source_currency_code", "target_currency_code", "rate", "transaction_id"],
+      ask: async (requestId) =>
+        grey.transactions.exchange(
+          { ...exchange("0.0001"), toWalletId: await createWallet("EUR"), requestId },
+          HEADERS,
+        ),
+    },
+    {
       reason: "NOT_REVERSIBLE",
       code: "FAILED_PRECONDITION",
       metadata: ["original_id", "transaction_id"],
@@ -291,6 +393,51 @@ describe("an error", () => {
         const expiry = { $case: "expiresIn", value: { seconds: 1n, nanos: 0 } } as const;
         return grey.transactions.extendHold({ ...step(await hold()), requestId, expiry }, HEADERS);
       },
+    },
+    {
+      reason: "SCHEDULE_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["schedule_id"],
+      ask: (requestId) => grey.schedules.pauseSchedule({ requestId, scheduleId: randomUUID() }, HEADERS),
+    },
+    {
+      reason: "SCHEDULE_TIME_INVALID",
+      code: "INVALID_ARGUMENT",
+      metadata: [],
+      ask: (requestId) => grey.schedules.createSchedule({ ...schedule(1n), requestId }, HEADERS),
+    },
+    {
+      reason: "SCHEDULE_ENDED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["schedule_id", "schedule_state"],
+      ask: async (requestId) => {
+        const scheduleId = await createSchedule();
+        await grey.schedules.cancelSchedule({ requestId: randomUUID(), scheduleId });
+        return grey.schedules.cancelSchedule({ requestId, scheduleId }, HEADERS);
+      },
+    },
+    {
+      reason: "SCHEDULE_NOT_ACTIVE",
+      code: "FAILED_PRECONDITION",
+      metadata: ["schedule_id"],
+      ask: async (requestId) => {
+        const scheduleId = await createSchedule();
+        await grey.schedules.pauseSchedule({ requestId: randomUUID(), scheduleId });
+        return grey.schedules.pauseSchedule({ requestId, scheduleId }, HEADERS);
+      },
+    },
+    {
+      reason: "SCHEDULE_NOT_PAUSED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["schedule_id"],
+      ask: async (requestId) =>
+        grey.schedules.resumeSchedule({ requestId, scheduleId: await createSchedule() }, HEADERS),
+    },
+    {
+      reason: "ALERT_NOT_FOUND",
+      code: "NOT_FOUND",
+      metadata: ["alert_id"],
+      ask: (requestId) => grey.alerts.deleteAlert({ requestId, alertId: randomUUID() }, HEADERS),
     },
   ];
 
@@ -443,6 +590,20 @@ describe("an error", () => {
     return { requestId: randomUUID(), userId, currencyCode, label: "", initialBalance: undefined, metadata: {} };
   }
 
+  /** @param seconds of the single time of its run */
+  function schedule(seconds: bigint): CreateScheduleRequest {
+    return CreateScheduleRequest.fromPartial({
+      requestId: randomUUID(),
+      movement: { $case: "deposit", value: { walletId, amount: { currencyCode: "USD", minorUnits: 1n } } },
+      when: { $case: "once", value: { seconds } },
+    });
+  }
+
+  async function createSchedule(): Promise<string> {
+    const tomorrow = BigInt(Math.floor(Date.now() / 1_000) + 86_400);
+    return (await grey.schedules.createSchedule(schedule(tomorrow))).schedule!.id;
+  }
+
   async function hold(toWalletId = ""): Promise<string> {
     const amount = { currencyCode: "USD", minorUnits: 1n };
     const request = { requestId: randomUUID(), walletId, toWalletId, amount, expiry: undefined };
@@ -456,6 +617,18 @@ describe("an error", () => {
 
   function step(holdId: string) {
     return { requestId: randomUUID(), holdId, description: "", metadata: {} };
+  }
+
+  function limits(of: string, over: object) {
+    const none = { minBalance: undefined, maxBalance: undefined, velocity: [] };
+    const account = { $case: "walletId", value: of } as const;
+    return { requestId: randomUUID(), account, limits: { ...none, ...over }, reason: "" };
+  }
+
+  function exchange(rate: string) {
+    const { fromWalletId, toWalletId, amount, ...asked } = transfer(10n);
+    const by = { $case: "rate", value: rate } as const;
+    return { ...asked, fromWalletId, toWalletId, sourceAmount: amount, targetAmount: undefined, by };
   }
 
   function transfer(minorUnits: bigint) {

@@ -17,6 +17,8 @@ const SERVICES = [
   "grey.wallet.v1.WalletService",
   "grey.transaction.v1.TransactionService",
   "grey.ledger.v1.LedgerService",
+  "grey.schedule.v1.ScheduleService",
+  "grey.alert.v1.AlertService",
 ];
 
 describe("health", () => {

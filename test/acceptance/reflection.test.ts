@@ -20,6 +20,8 @@ const SERVICES = [
   "grey.wallet.v1.WalletService",
   "grey.transaction.v1.TransactionService",
   "grey.ledger.v1.LedgerService",
+  "grey.schedule.v1.ScheduleService",
+  "grey.alert.v1.AlertService",
   "grpc.health.v1.Health",
   "grpc.reflection.v1.ServerReflection",
   "grpc.reflection.v1alpha.ServerReflection",

@@ -1,13 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { credentials } from "@grpc/grpc-js";
+import { credentials, Metadata } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { HealthClient } from "../../generated/grpc/health/v1/health.js";
-import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
+import {
+  TransactionServiceClient,
+  WatchTransactionsRequest,
+} from "../../generated/grey/transaction/v1/transaction_service.js";
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { call, connect, refusal, type Answer, type Clients } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
 import { startOtlpReceiver, type OtlpReceiver, type Span } from "../support/otlp-receiver.js";
 import { endAllGrey, eventually, startGreyProcess, type GreyProcess } from "../support/process.js";
+import { follow } from "../support/watch.js";
 
 const SERVER = 2;
 const CLIENT = 3;
@@ -79,6 +84,27 @@ describe("telemetry", () => {
       const error = await refusal(grey.users.getUser({ by: { $case: "id", value: randomUUID() } }));
       expect(error.traceId).to.match(/^[0-9a-f]{32}$/);
       await eventually("its span", () => spansOf(error.traceId!).some((span) => span.kind === SERVER));
+    });
+
+    it("a watch's span continues the caller's trace and ends with the watch; what is read for all watches is not below it", async () => {
+      const traceId = newTraceId();
+      const client = new TransactionServiceClient(server.address, credentials.createInsecure());
+      const metadata = new Metadata();
+      for (const [name, value] of Object.entries(headersOf(traceId))) metadata.set(name, value);
+      const request = WatchTransactionsRequest.fromPartial({ states: [TransactionState.REJECTED] });
+      const watch = await follow(client.watchTransactions(request, metadata));
+      await refusal(grey.transactions.transfer({ ...transferOf(randomUUID(), randomUUID()), requestId: randomUUID() }));
+      await watch.until("the refusal", (all) => all.some(({ transaction }) => transaction !== undefined));
+      expect(spansOf(traceId).filter((span) => span.kind === SERVER)).to.deep.equal([]);
+      watch.cancel();
+      await eventually("a span of the server", () => spansOf(traceId).some((span) => span.kind === SERVER));
+      const span = spansOf(traceId).find((one) => one.kind === SERVER)!;
+      expect(span.name).to.match(/TransactionService\/WatchTransactions$/i);
+      expect(span.parentSpanId).to.equal(PARENT_ID);
+      // Where the watch begins is its own to ask.
+      const polls = spansOf(traceId).filter(({ name }) => name.includes("journal-size"));
+      expect(polls).to.have.length(1);
+      client.close();
     });
 
     it("health checks leave no span", async () => {

@@ -67,7 +67,8 @@ describe("a wallet's state", function () {
     for (const clients of [grey, there]) await clients.transactions.deposit(depositRequest(wallet, 1n));
     const before = (await grey.wallets.getWallet({ id: wallet })).wallet!;
     const request = change(wallet, "case 17");
-    const { wallet: frozen, replayed } = await grey.wallets.freezeWallet(request);
+    const freezing = await grey.wallets.freezeWallet(request);
+    const { wallet: frozen, replayed } = freezing;
     expect(frozen).to.deep.include({ state: WalletState.FROZEN, stateReason: "case 17" });
     expect(frozen!.etag).not.to.equal(before.etag);
     expect(replayed).to.equal(false);
@@ -93,7 +94,7 @@ describe("a wallet's state", function () {
     expect((await refusal(grey.wallets.reopenWallet(change(wallet)))).reason).to.equal("WALLET_NOT_CLOSED");
     const { wallet: open } = await there.wallets.unfreezeWallet(change(wallet, "settled"));
     expect(open).to.deep.include({ state: WalletState.OPEN, stateReason: "settled" });
-    expect(await grey.wallets.freezeWallet(request)).to.deep.equal({ wallet: frozen, replayed: true });
+    expect(await grey.wallets.freezeWallet(request)).to.deep.equal({ ...freezing, replayed: true });
     expect((await refusal(grey.wallets.freezeWallet({ ...request, reason: "x" }))).info.differs).to.equal("reason");
     await grey.transactions.transfer({ ...transfer, requestId: randomUUID() });
     expect((await refusal(grey.wallets.unfreezeWallet(change(wallet)))).reason).to.equal("WALLET_NOT_FROZEN");

@@ -188,7 +188,7 @@ describe("the posting engine", function () {
         what: "a limit that was set is kept",
         known: (a, b) => [deposit(a, 100n), transfer(a, b, 1n)],
         behind: (_, _a, b) => books.changeAccount(b, { max_balance: 10n }),
-        expected: "BALANCE_OVERFLOW",
+        expected: "MAX_BALANCE_EXCEEDED",
       },
       {
         what: "an overdraft that was granted can be used",

@@ -1,7 +1,26 @@
 import { AmountMode, Precondition } from "../../generated/grey/transaction/v1/transaction.js";
 import { expect } from "chai";
 import type pg from "pg";
-import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
+import {
+  AlertBalance,
+  AlertDirection,
+  type CreateAlertRequest,
+  type DeleteAlertRequest,
+} from "../../generated/grey/alert/v1/alert_service.js";
+import {
+  CreateAccountRequest,
+  CreateCurrencyRequest,
+  NormalSide,
+  SetDefaultLimitsRequest,
+  SetLimitsRequest,
+  SetRateRequest,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
+import {
+  type CancelScheduleRequest,
+  CreateScheduleRequest,
+  InsufficientFundsPolicy,
+  ScheduledDeposit,
+} from "../../generated/grey/schedule/v1/schedule_service.js";
 import {
   type DepositRequest,
   SetTransactionMetadataRequest,
@@ -70,6 +89,7 @@ const movementDiffers = {
   description: () => ({ description: "another" }),
   metadata: () => ({ metadata: { a: "1", b: "another" } }),
   effective_time: () => ({ effectiveTime: { seconds: 1n, nanos: 0 } }),
+  external_reference: () => ({ externalReference: "INV-18" }),
   preconditions: () => ({
     preconditions: [Precondition.fromPartial({ walletId: ANOTHER_ID, expectedVersion: 1n })],
   }),
@@ -228,7 +248,156 @@ const METHODS: readonly Method<Asking>[] = [
     malformed: { exponent: 19 },
     writes: { currencies: 1n, accounts: 4n, requests: 1n, records: 1n },
   }),
+  method<CreateAccountRequest>({
+    name: "CreateAccount",
+    send: ({ ledger }, request) => ledger.createAccount(request),
+    make: () =>
+      Promise.resolve(
+        CreateAccountRequest.fromPartial({
+          requestId: newId(),
+          systemAccount: { name: `a${newCode().toLowerCase()}`, currencyCode: "USD" },
+          normalSide: NormalSide.CREDIT,
+        }),
+      ),
+    differing: {
+      system_account: () => ({ systemAccount: { name: "another", currencyCode: "USD" } }),
+      normal_side: () => ({ normalSide: NormalSide.DEBIT }),
+      min_balance: () => ({ minBalance: -1n }),
+      max_balance: () => ({ maxBalance: 1n }),
+    },
+    malformed: { minBalance: 1n },
+    writes: { accounts: 1n, requests: 1n, records: 1n },
+  }),
+  method<SetLimitsRequest>({
+    name: "SetLimits",
+    send: ({ ledger }, request) => ledger.setLimits(request),
+    make: async (clients) =>
+      SetLimitsRequest.fromPartial({
+        requestId: newId(),
+        account: { $case: "walletId", value: (await makeWallet(clients)).id },
+        limits: { minBalance: -5n },
+        reason: "one",
+      }),
+    differing: {
+      account: () => ({ account: { $case: "walletId", value: ANOTHER_ID } }),
+      limits: () => ({ limits: { minBalance: -6n, maxBalance: undefined, velocity: [] } }),
+      reason: () => ({ reason: "another" }),
+    },
+    malformed: { limits: { minBalance: 5n, maxBalance: 4n, velocity: [] } },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<SetDefaultLimitsRequest>({
+    name: "SetDefaultLimits",
+    send: ({ ledger }, request) => ledger.setDefaultLimits(request),
+    make: () =>
+      Promise.resolve(
+        SetDefaultLimitsRequest.fromPartial({ requestId: newId(), currencyCode: "NZD", limits: { maxBalance: 5n } }),
+      ),
+    differing: {
+      currency_code: () => ({ currencyCode: "AUD" }),
+      limits: () => ({ limits: { minBalance: undefined, maxBalance: 6n, velocity: [] } }),
+      reason: () => ({ reason: "another" }),
+    },
+    malformed: { currencyCode: "nzd" },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<SetRateRequest>({
+    name: "SetRate",
+    send: ({ ledger }, request) => ledger.setRate(request),
+    make: () =>
+      Promise.resolve(
+        SetRateRequest.fromPartial({
+          requestId: newId(),
+          sourceCurrencyCode: "NZD",
+          targetCurrencyCode: "AUD",
+          rate: "0.9",
+          validFrom: { seconds: 6_000_000_000n },
+          validUntil: { seconds: 7_000_000_000n },
+        }),
+      ),
+    differing: {
+      source_currency_code: () => ({ sourceCurrencyCode: "USD" }),
+      target_currency_code: () => ({ targetCurrencyCode: "USD" }),
+      rate: () => ({ rate: "0.90" }),
+      valid_from: () => ({ validFrom: { seconds: 6_000_000_001n, nanos: 0 } }),
+      valid_until: () => ({ validUntil: undefined }),
+    },
+    malformed: { rate: "0.00" },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<CreateScheduleRequest>({
+    name: "CreateSchedule",
+    send: ({ schedules }, request) => schedules.createSchedule(request),
+    make: async (clients) => scheduleRequest((await makeWallet(clients)).id),
+    differing: {
+      movement: ({ movement }) => ({
+        movement: {
+          $case: "deposit",
+          value: ScheduledDeposit.fromPartial({ ...movement!.value, amount: money(11n) }),
+        },
+      }),
+      when: () => ({ when: { $case: "once", value: { seconds: tomorrow() + 1n, nanos: 0 } } }),
+      on_insufficient_funds: () => ({ onInsufficientFunds: InsufficientFundsPolicy.FAIL }),
+      retry_interval: () => ({ retryInterval: { seconds: 5n, nanos: 0 } }),
+      retry_max: () => ({ retryMax: 7 }),
+    },
+    malformed: { retryMax: 101 },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<CancelScheduleRequest>({
+    name: "CancelSchedule",
+    send: ({ schedules }, request) => schedules.cancelSchedule(request),
+    make: async (clients) => {
+      const { schedule } = await clients.schedules.createSchedule(scheduleRequest((await makeWallet(clients)).id));
+      return { requestId: newId(), scheduleId: schedule!.id };
+    },
+    differing: { schedule_id: () => ({ scheduleId: ANOTHER_ID }) },
+    malformed: { scheduleId: "" },
+    // The request id of the run that is not made is used up too.
+    writes: { requests: 2n, records: 1n },
+  }),
+  method<CreateAlertRequest>({
+    name: "CreateAlert",
+    send: ({ alerts }, request) => alerts.createAlert(request),
+    make: async (clients) => alertRequest((await makeWallet(clients)).id),
+    differing: {
+      wallet_id: () => ({ walletId: ANOTHER_ID }),
+      threshold: () => ({ threshold: money(11n) }),
+      direction: () => ({ direction: AlertDirection.BOTH }),
+      balance: () => ({ balance: AlertBalance.AVAILABLE }),
+    },
+    malformed: { direction: AlertDirection.UNSPECIFIED },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<DeleteAlertRequest>({
+    name: "DeleteAlert",
+    send: ({ alerts }, request) => alerts.deleteAlert(request),
+    make: async (clients) => {
+      const { alert } = await clients.alerts.createAlert(alertRequest((await makeWallet(clients)).id));
+      return { requestId: newId(), alertId: alert!.id };
+    },
+    differing: { alert_id: () => ({ alertId: ANOTHER_ID }) },
+    malformed: { alertId: "a1" },
+    writes: { requests: 1n, records: 1n },
+  }),
 ];
+
+function tomorrow(): bigint {
+  return BigInt(Math.floor(Date.now() / 1_000) + 86_400);
+}
+
+function scheduleRequest(walletId: Uuid): CreateScheduleRequest {
+  return CreateScheduleRequest.fromPartial({
+    requestId: newId(),
+    movement: { $case: "deposit", value: { walletId, amount: money(10n) } },
+    when: { $case: "once", value: { seconds: tomorrow() } },
+  });
+}
+
+function alertRequest(walletId: Uuid): CreateAlertRequest {
+  const what = { threshold: money(10n), direction: AlertDirection.DOWN, balance: AlertBalance.POSTED };
+  return { requestId: newId(), walletId, ...what };
+}
 
 let codes = 0;
 
@@ -439,7 +608,7 @@ describe("a request that is sent again", () => {
       writes: REJECTED,
     },
     {
-      reason: "BALANCE_OVERFLOW",
+      reason: "MAX_BALANCE_EXCEEDED",
       prepare: transferOf(async () => {
         await setAccount(other, "max_balance = 1");
         return transferRequest(wallet, other, 5n);

@@ -1,7 +1,13 @@
 import { expect } from "chai";
 import type pg from "pg";
-import { CreateCurrencyRequest, IntegrityLaw } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { HoldRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { AlertBalance, AlertDirection } from "../../generated/grey/alert/v1/alert_service.js";
+import {
+  CreateCurrencyRequest,
+  IntegrityLaw,
+  SetLimitsRequest,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { CreateScheduleRequest, InsufficientFundsPolicy } from "../../generated/grey/schedule/v1/schedule_service.js";
+import { HoldRequest, PostTransactionRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {
@@ -13,6 +19,7 @@ import {
   transferRequest,
   withdrawRequest,
 } from "../support/ledger.js";
+import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const TABLES = [
@@ -29,6 +36,13 @@ const TABLES = [
   "transaction_metadata",
   "metadata_changes",
   "dated_entries",
+  "rejected_legs",
+  "velocity_usage",
+  "limit_changes",
+  "schedules",
+  "schedule_runs",
+  "balance_alerts",
+  "balance_alert_events",
 ];
 
 /** What the books of the suite hold, by the names that the tampering uses. */
@@ -51,6 +65,19 @@ interface Lively {
   readonly held: Uuid;
   /** A deposit that was dated back, with metadata that was changed twice. */
   readonly dated: Uuid;
+  /** From C to D, with a fee; posted, and refused. C has a limit by velocity. */
+  readonly c: Uuid;
+  readonly d: Uuid;
+  readonly compound: Uuid;
+  readonly refusedCompound: Uuid;
+  /** A schedule, its one run and what that posted; and one that was refused, with its run. */
+  readonly schedule: Uuid;
+  readonly run: Uuid;
+  readonly runTransaction: Uuid;
+  readonly refusedSchedule: Uuid;
+  readonly refusedRun: Uuid;
+  /** An alert that noted a crossing down and one up. */
+  readonly alert: Uuid;
 }
 
 type Named = readonly [law: keyof typeof IntegrityLaw, subject: string | bigint];
@@ -67,6 +94,37 @@ interface Tampering {
 const NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 const TAMPERINGS: readonly Tampering[] = [
+  {
+    title: "what was used of a limit by velocity is made less",
+    sql: ({ c }) => `UPDATE velocity_usage SET amount = amount - 1, count = count - 1 WHERE account_id = '${c}'`,
+    named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
+  },
+  {
+    title: "what was used of a limit by velocity is forgotten",
+    sql: ({ c }) => `DELETE FROM velocity_usage WHERE account_id = '${c}'`,
+    named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
+  },
+  {
+    title: "a limit by velocity is taken away by hand",
+    sql: ({ c }) => `UPDATE accounts SET velocity_limits = NULL WHERE id = '${c}'`,
+    named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
+  },
+  {
+    title: "a leg is edited",
+    sql: ({ compound }) => `UPDATE transactions SET leg_amounts[2] = leg_amounts[2] - 1 WHERE id = '${compound}'`,
+    named: ({ compound }) => [["ENTRIES_MATCH_STATE", compound]],
+  },
+  {
+    title: "a leg is passed off as another currency's",
+    sql: ({ compound }) => `UPDATE transactions SET leg_currency_codes[3] = 'EUR' WHERE id = '${compound}'`,
+    named: ({ compound }) => [["ENTRY_HAS_OWNERS", compound]],
+  },
+  {
+    title: "a refused leg is hidden from the account that it names",
+    sql: ({ d, refusedCompound }) =>
+      `DELETE FROM rejected_legs WHERE transaction_id = '${refusedCompound}' AND account_id = '${d}'`,
+    named: ({ refusedCompound }) => [["ENTRIES_MATCH_STATE", refusedCompound]],
+  },
   {
     title: "a transfer is passed off as the reversal of another one",
     sql: ({ paid, paidBefore }) => `UPDATE transactions SET reverses_id = '${paidBefore}' WHERE id = '${paid}'`,
@@ -429,6 +487,87 @@ const TAMPERINGS: readonly Tampering[] = [
       INSERT INTO requests (caller, request_id, method, transaction_id) SELECT caller, '${NOBODY}', method, transaction_id FROM requests WHERE transaction_id = '${paid}'`,
     named: () => [["REQUEST_ONCE", NOBODY]],
   },
+  {
+    title: "a run tells of a transaction that it did not make",
+    sql: ({ run, paid }) => `UPDATE schedule_runs SET transaction_id = '${paid}' WHERE id = '${run}'`,
+    named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
+  },
+  {
+    title: "a run tells of a transaction that does not exist",
+    sql: ({ run }) => `UPDATE schedule_runs SET transaction_id = '${NOBODY}' WHERE id = '${run}'`,
+    named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
+  },
+  {
+    title: "a run tells of a request that is not its own",
+    sql: ({ run }) => `UPDATE schedule_runs SET request_id = '${NOBODY}' WHERE id = '${run}'`,
+    named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
+  },
+  {
+    title: "a run is dated back",
+    sql: ({ run }) => `UPDATE schedule_runs SET planned_time = planned_time - interval '1 minute' WHERE id = '${run}'`,
+    named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
+  },
+  {
+    title: "a run that was refused is passed off as posted",
+    sql: ({ refusedRun }) => `UPDATE schedule_runs SET state = 1, failure = NULL WHERE id = '${refusedRun}'`,
+    named: ({ refusedRun, refusedSchedule }) => [
+      ["RUN_MATCHES_TRANSACTION", refusedRun],
+      ["SCHEDULE_COUNTS_RUNS", refusedSchedule],
+    ],
+  },
+  {
+    title: "a schedule's amount is edited",
+    sql: ({ schedule }) => `UPDATE schedules SET amount = amount + 1 WHERE id = '${schedule}'`,
+    named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
+  },
+  {
+    title: "a run is made up from another one",
+    sql: ({ run }) => `
+      INSERT INTO schedule_runs SELECT '${NOBODY}', schedule_id, planned_time - interval '1 day', state, attempts, request_id,
+        transaction_id, failure, create_time, update_time FROM schedule_runs WHERE id = '${run}'`,
+    named: ({ runTransaction, schedule }) => [
+      ["RUN_MATCHES_TRANSACTION", NOBODY],
+      ["RUN_MATCHES_TRANSACTION", runTransaction],
+      ["SCHEDULE_COUNTS_RUNS", schedule],
+    ],
+  },
+  {
+    title: "a run is deleted",
+    sql: ({ run }) => `DELETE FROM schedule_runs WHERE id = '${run}'`,
+    named: ({ schedule }) => [["SCHEDULE_COUNTS_RUNS", schedule]],
+  },
+  {
+    title: "a schedule is deleted",
+    sql: ({ schedule }) => `DELETE FROM schedules WHERE id = '${schedule}'`,
+    named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
+  },
+  {
+    title: "a schedule's count of tries is edited",
+    sql: ({ refusedSchedule }) => `UPDATE schedules SET tries = tries + 1 WHERE id = '${refusedSchedule}'`,
+    named: ({ refusedSchedule }) => [["SCHEDULE_COUNTS_RUNS", refusedSchedule]],
+  },
+  {
+    title: "a crossing that an alert noted is deleted",
+    sql: ({ alert }) => `DELETE FROM balance_alert_events WHERE alert_id = '${alert}' AND direction = 2`,
+    named: ({ alert }) => [["ALERT_MATCHES_ENTRIES", alert]],
+  },
+  {
+    title: "a balance that an alert noted is edited",
+    sql: ({ alert }) => `UPDATE balance_alert_events SET balance_after = balance_after + 1 WHERE alert_id = '${alert}'`,
+    named: ({ alert }) => [["ALERT_MATCHES_ENTRIES", alert]],
+  },
+  {
+    title: "an alert's threshold is moved away from what it noted",
+    sql: ({ alert }) => `UPDATE balance_alerts SET threshold = 1000000 WHERE id = '${alert}'`,
+    named: ({ alert }) => [["ALERT_MATCHES_ENTRIES", alert]],
+  },
+  {
+    title: "a crossing is noted for an alert that does not exist",
+    sql: ({ alert }) => `
+      INSERT INTO balance_alert_events SELECT gen_random_uuid(), '${NOBODY}', sequence, transaction_id, journal_index, direction,
+        balance_before, balance_after, create_time FROM balance_alert_events WHERE alert_id = '${alert}'`,
+    named: () => [["ALERT_MATCHES_ENTRIES", NOBODY]],
+  },
 ];
 
 describe("the integrity check", () => {
@@ -439,7 +578,13 @@ describe("the integrity check", () => {
   let last: { readonly id: Uuid; readonly requestId: Uuid };
 
   before(async () => {
-    server = await startServer();
+    // While the books are tampered with, nothing is to read or write them by itself.
+    const calm = {
+      GREY_HOLD_EXPIRY_EVERY_MS: "3600000",
+      GREY_SCHEDULE_EVERY_MS: "3600000",
+      GREY_ALERT_EVERY_MS: "3600000",
+    };
+    server = await startServer(calm);
     clients = connect(server.address);
     admin = await openAdmin(server.databaseUrl);
     lively = await makeLively();
@@ -487,6 +632,27 @@ describe("the integrity check", () => {
       transactions.setTransactionMetadata({ requestId: newId(), transactionId: dated.transaction!.id, set, remove });
     await change({ changed: "first" }, ["gone"]);
     await change({ changed: "second" }, []);
+    const [c, d] = [(await makeWallet(clients, { minorUnits: 100_000n })).id, (await makeWallet(clients)).id];
+    await ledger.setLimits(
+      SetLimitsRequest.fromPartial({
+        requestId: newId(),
+        account: { $case: "walletId", value: c },
+        limits: { velocity: [{ name: "daily", direction: 1, windowSeconds: 86_400n, maxAmount: 10_000n }] },
+      }),
+    );
+    const withFee = (minorUnits: bigint) =>
+      PostTransactionRequest.fromPartial({
+        requestId: newId(),
+        legs: [
+          { account: { $case: "walletId", value: c }, side: 1, amount: money(minorUnits + 2n) },
+          { account: { $case: "walletId", value: d }, side: 2, amount: money(minorUnits) },
+          { account: { $case: "systemAccount", value: "fees" }, side: 2, amount: money(2n) },
+        ],
+      });
+    const compound = await transactions.postTransaction(withFee(10n));
+    const refusedCompound = await refusal(transactions.postTransaction(withFee(10_000n)));
+    const runs = await makeRuns();
+    const alert = await makeAlert();
     const before = await transactions.transfer(transferRequest(a, b, 1_000n));
     const refused = await refusal(transactions.transfer(transferRequest(b, a, 5_000n)));
     const request = transferRequest(a, b, 3_000n);
@@ -509,7 +675,57 @@ describe("the integrity check", () => {
       holder: spender,
       held: hold!.id,
       dated: dated.transaction!.id,
+      c,
+      d,
+      compound: compound.transaction!.id,
+      refusedCompound: refusedCompound.info.transaction_id!,
+      alert,
+      ...runs,
     };
+  }
+
+  /** A deposit that a schedule made, and a withdrawal that it could not make and is retrying. */
+  async function makeRuns() {
+    const walletId = (await makeWallet(clients)).id;
+    const when = { $case: "once" as const, value: { seconds: BigInt(Math.floor(Date.now() / 1_000) + 2), nanos: 0 } };
+    const create = async (over: Partial<CreateScheduleRequest>) =>
+      (
+        await clients.schedules.createSchedule({
+          ...CreateScheduleRequest.fromPartial({ requestId: newId() }),
+          when,
+          onInsufficientFunds: InsufficientFundsPolicy.RETRY,
+          ...over,
+        })
+      ).schedule!.id;
+    const common = { walletId, systemAccount: "", description: "", metadata: {} };
+    const schedule = await create({ movement: { $case: "deposit", value: { ...common, amount: money(7n) } } });
+    const refusedSchedule = await create({
+      movement: { $case: "withdrawal", value: { ...common, amount: money(1_000n), amountMode: 0 } },
+    });
+    const busy = await startServer({ DATABASE_URL: server.databaseUrl, GREY_SCHEDULE_EVERY_MS: "20" });
+    const runOf = async (scheduleId: Uuid) =>
+      (await clients.schedules.listRuns({ scheduleId, pageSize: 0, pageToken: "" })).runs[0];
+    await eventually(
+      "both runs",
+      async () => (await runOf(schedule)) !== undefined && (await runOf(refusedSchedule)) !== undefined,
+    );
+    await busy.stop();
+    const { id: run, transactionId: runTransaction } = (await runOf(schedule))!;
+    return { schedule, run, runTransaction, refusedSchedule, refusedRun: (await runOf(refusedSchedule))!.id };
+  }
+
+  /** An alert whose threshold was crossed down and up again. */
+  async function makeAlert(): Promise<Uuid> {
+    const walletId = (await makeWallet(clients, { minorUnits: 100n })).id;
+    const watched = { threshold: money(50n), direction: AlertDirection.BOTH, balance: AlertBalance.AVAILABLE };
+    const { alert } = await clients.alerts.createAlert({ requestId: newId(), walletId, ...watched });
+    await clients.transactions.withdraw(withdrawRequest(walletId, 60n));
+    await clients.transactions.deposit(depositRequest(walletId, 60n));
+    const busy = await startServer({ DATABASE_URL: server.databaseUrl, GREY_ALERT_EVERY_MS: "20" });
+    const page = { alertId: alert!.id, pageSize: 0, pageToken: "" };
+    await eventually("both crossings", async () => (await clients.alerts.listAlertEvents(page)).events.length === 2);
+    await busy.stop();
+    return alert!.id;
   }
 
   it("finds nothing wrong with books that nobody touched, and counts what it read", async () => {

@@ -17,7 +17,11 @@ const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
   holds: ["amount", "captured", "state", "expire_time", "update_time", "revision"],
   velocity_usage: ["amount", "count"],
   currencies: ["default_limits"],
-  requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure"],
+  requests: ["transaction_id", "resource_id", "other_user_id", "request", "response", "failure", "journal_index"],
+  schedules: ["state", "planned_time", "due_time", "attempt", "tries", "run_count", "failure", "update_time"],
+  schedule_runs: ["state", "attempts", "request_id", "transaction_id", "failure", "update_time"],
+  balance_alerts: ["end_index", "delete_time"],
+  reader_cursors: ["next_index"],
 };
 const MAY_INSERT = [
   "currencies",
@@ -34,6 +38,10 @@ const MAY_INSERT = [
   "velocity_usage",
   "limit_changes",
   "rates",
+  "schedules",
+  "schedule_runs",
+  "balance_alerts",
+  "balance_alert_events",
 ];
 
 /** What the service may delete from: counters that no window reaches any more. */

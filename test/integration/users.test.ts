@@ -246,19 +246,21 @@ describe("users", () => {
 
   it("that are deleted are told as erased by every stored answer about them", async () => {
     const request = userRequest({ metadata: { a: "1" } });
-    const { user } = await clients.users.createUser(request);
+    const created = await clients.users.createUser(request);
+    const { user } = created;
     const renaming = UpdateUserRequest.fromPartial({
       requestId: newId(),
       userId: user!.id,
       name: "Countess",
       updateMask: ["name"],
     });
-    await clients.users.updateUser(renaming);
+    const renamed = await clients.users.updateUser(renaming);
     const deleting = { requestId: newId(), userId: user!.id, etag: "" };
-    const { user: erased } = await clients.users.deleteUser(deleting);
-    expect(await clients.users.createUser(request)).to.deep.equal({ user: erased, replayed: true });
-    expect(await clients.users.updateUser(renaming)).to.deep.equal({ user: erased, replayed: true });
-    expect(await clients.users.deleteUser(deleting)).to.deep.equal({ user: erased, replayed: true });
+    const deleted = await clients.users.deleteUser(deleting);
+    const now = { user: deleted.user, replayed: true };
+    expect(await clients.users.createUser(request)).to.deep.equal({ ...created, ...now });
+    expect(await clients.users.updateUser(renaming)).to.deep.equal({ ...renamed, ...now });
+    expect(await clients.users.deleteUser(deleting)).to.deep.equal({ ...deleted, ...now });
   });
 
   /** The tables in which the text stands, in any column of any type. */

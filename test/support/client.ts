@@ -8,7 +8,9 @@ import {
 } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
 import { Status } from "../../generated/google/rpc/status.js";
+import { AlertServiceClient } from "../../generated/grey/alert/v1/alert_service.js";
 import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { ScheduleServiceClient } from "../../generated/grey/schedule/v1/schedule_service.js";
 import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { WalletServiceClient } from "../../generated/grey/wallet/v1/wallet_service.js";
@@ -104,6 +106,8 @@ export interface Clients {
   readonly wallets: Promised<WalletServiceClient>;
   readonly transactions: Promised<TransactionServiceClient>;
   readonly ledger: Promised<LedgerServiceClient>;
+  readonly schedules: Promised<ScheduleServiceClient>;
+  readonly alerts: Promised<AlertServiceClient>;
   close(): void;
 }
 
@@ -115,12 +119,16 @@ export function connect(address: string): Clients {
   const wallets = new WalletServiceClient(address, insecure);
   const transactions = new TransactionServiceClient(address, insecure);
   const ledger = new LedgerServiceClient(address, insecure);
-  const all = [users, wallets, transactions, ledger];
+  const schedules = new ScheduleServiceClient(address, insecure);
+  const alerts = new AlertServiceClient(address, insecure);
+  const all = [users, wallets, transactions, ledger, schedules, alerts];
   return {
     users: promised(users),
     wallets: promised(wallets),
     transactions: promised(transactions),
     ledger: promised(ledger),
+    schedules: promised(schedules),
+    alerts: promised(alerts),
     close: () => {
       for (const client of all) client.close();
     },

@@ -508,6 +508,22 @@ const CEL: Readonly<Record<string, { field: string; holds: (message: ReflectMess
       return minorUnits > 0n || (minorUnits === 0n && read(request, "final") === true);
     },
   },
+  "exchange.amounts": {
+    field: "source_amount",
+    holds: (request) => has(request, "source_amount") || has(request, "target_amount") || has(request, "quote"),
+  },
+  "exchange.quote_amounts": {
+    field: "quote",
+    holds: (request) => !has(request, "quote") || (!has(request, "source_amount") && !has(request, "target_amount")),
+  },
+  "exchange.rate": {
+    field: "rate",
+    holds: (request) => !has(request, "rate") || !has(request, "source_amount") || !has(request, "target_amount"),
+  },
+  "velocity.maximum": {
+    field: "max_amount",
+    holds: (limit) => has(limit, "max_amount") || has(limit, "max_count"),
+  },
   "update_mask.whole_fields": {
     field: "",
     holds: (mask) => [...(read(mask, "paths") as Iterable<string>)].every((path) => !path.includes(".")),
@@ -530,6 +546,10 @@ function celRule(id: string) {
   const rule = CEL[id];
   if (rule === undefined) throw new Error(`teach the corpus the rule ${id}`);
   return rule;
+}
+
+function has(message: ReflectMessage, name: string): boolean {
+  return message.isSet(message.fields.find((one) => one.name === name)!);
 }
 
 function read(message: ReflectMessage, name: string): unknown {
@@ -574,12 +594,66 @@ function brokenIn(message: ReflectMessage, above: string): string[] {
   return own === undefined ? broken : [`${above}${own}`];
 }
 
+const TIME_ZONES = new Set(["UTC", ...Intl.supportedValuesOf("timeZone")].map((name) => name.toLowerCase()));
+
 /** Rules that the service itself asks: the field of the message that breaks one. */
 const OWN_RULES: Readonly<Record<string, (message: ReflectMessage) => string | undefined>> = {
   // As an annotation it would have each of ten thousand transfers looked at by an interpreter.
   "grey.transaction.v1.BatchTransferRequest": (message) => {
     const transfers = [...(read(message, "transfers") as Iterable<ReflectMessage>)];
     return transfers.some((transfer) => read(transfer, "dry_run") === true) ? "transfers.dry_run" : undefined;
+  },
+  "grey.transaction.v1.PostTransactionRequest": (message) => {
+    const sums = new Map<string, bigint>();
+    let debits = 0n;
+    for (const leg of read(message, "legs") as Iterable<ReflectMessage>) {
+      const amount = read(leg, "amount") as ReflectMessage;
+      const code = read(amount, "currency_code") as string;
+      const minorUnits = read(amount, "minor_units") as bigint;
+      const isDebit = read(leg, "side") === 1;
+      sums.set(code, (sums.get(code) ?? 0n) + (isDebit ? minorUnits : -minorUnits));
+      if (isDebit) debits += minorUnits;
+    }
+    return [...sums.values()].some((sum) => sum !== 0n) || debits >= 2n ** 63n ? "legs" : undefined;
+  },
+  "grey.transaction.v1.GetQuoteRequest": sameCurrencies,
+  "grey.ledger.v1.SetRateRequest": (message) => {
+    const same = sameCurrencies(message);
+    if (same !== undefined) return same;
+    const [from, until] = ["valid_from", "valid_until"].map((name) => {
+      const time = read(message, name) as ReflectMessage | undefined;
+      return time === undefined
+        ? undefined
+        : nanosOf({ seconds: read(time, "seconds") as bigint, nanos: read(time, "nanos") as number });
+    });
+    const now = BigInt(Date.now()) * 1_000_000n;
+    if (from !== undefined && from < now) return "valid_from";
+    return until !== undefined && until <= (from ?? now) ? "valid_until" : undefined;
+  },
+  "grey.ledger.v1.SetLimitsRequest": (message) => {
+    const isWallet = has(message, "wallet_id");
+    const limits = read(message, "limits") as ReflectMessage;
+    const velocity = [...(read(limits, "velocity") as Iterable<ReflectMessage>)];
+    return wrongLimit(limits, isWallet) ?? (!isWallet && velocity.length > 0 ? "limits.velocity" : undefined);
+  },
+  "grey.ledger.v1.SetDefaultLimitsRequest": (message) => {
+    const limits = read(message, "limits") as ReflectMessage;
+    const wrong = wrongLimit(limits, true);
+    if (wrong !== undefined) return wrong;
+    if (has(limits, "min_balance") && (read(limits, "min_balance") as bigint) > 0n) return "limits.min_balance";
+    return has(limits, "max_balance") && (read(limits, "max_balance") as bigint) < 0n
+      ? "limits.max_balance"
+      : undefined;
+  },
+  // Texts of the corpus are no cron expressions, which the annotations see.
+  "grey.schedule.v1.Recurring": (message) => {
+    if (!TIME_ZONES.has((read(message, "time_zone") as string).toLowerCase())) return "time_zone";
+    const [start, end] = ["start_time", "end_time"].map((name) => {
+      const time = read(message, name) as ReflectMessage | undefined;
+      if (time === undefined) return undefined;
+      return nanosOf({ seconds: read(time, "seconds") as bigint, nanos: read(time, "nanos") as number }) / 1_000n;
+    });
+    return start !== undefined && end !== undefined && end <= start ? "end_time" : undefined;
   },
   "grey.wallet.v1.GetStatementRequest": (message) => {
     const [from, before] = ["from", "before"].map((name) => {
@@ -589,6 +663,21 @@ const OWN_RULES: Readonly<Record<string, (message: ReflectMessage) => string | u
     return before! < from! ? "before" : undefined;
   },
 };
+
+function sameCurrencies(message: ReflectMessage): string | undefined {
+  const [source, target] = ["source_currency_code", "target_currency_code"].map((name) => read(message, name));
+  return source === target ? "target_currency_code" : undefined;
+}
+
+function wrongLimit(limits: ReflectMessage, isWallet: boolean): string | undefined {
+  const [min, max] = ["min_balance", "max_balance"].map((name) =>
+    has(limits, name) ? (read(limits, name) as bigint) : undefined,
+  );
+  const least = min ?? (isWallet ? 0n : undefined);
+  if (least !== undefined && max !== undefined && least > max) return "limits.max_balance";
+  const names = [...(read(limits, "velocity") as Iterable<ReflectMessage>)].map((one) => read(one, "name"));
+  return new Set(names).size < names.length ? "limits.velocity.name" : undefined;
+}
 
 function brokenAt(message: ReflectMessage, field: DescField, path: string): string[] {
   const rules = rulesOf(field);
@@ -632,9 +721,13 @@ function breaks(field: DescField, rules: FieldRules | undefined, value: unknown)
     case "int64":
       return isOutside(rules.type.value, (bound) => compare(BigInt(value as number), BigInt(bound as number)));
     case "enum": {
-      const { definedOnly, notIn } = rules.type.value;
+      const { definedOnly, notIn, in: only } = rules.type.value;
       const isDefined = field.enum!.values.some((one) => one.number === value);
-      return (definedOnly && !isDefined) || notIn.includes(value as number);
+      return (
+        (definedOnly && !isDefined) ||
+        notIn.includes(value as number) ||
+        (only.length > 0 && !only.includes(value as number))
+      );
     }
     case undefined:
       return false;

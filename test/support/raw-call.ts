@@ -13,6 +13,8 @@ export interface RawClient {
   call(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
   /** Sends one message by a bidirectional stream, for the one message that answers it. */
   stream(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
+  /** Opens a stream of the server's, for its first message. */
+  watch(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
   close(): void;
 }
 
@@ -50,6 +52,27 @@ export function connectRaw(address: string, options: Partial<ClientOptions> = {}
           );
         });
         started.end(Buffer.from(bytes));
+      }),
+    watch: (path, bytes, { headers, timeoutMs } = {}) =>
+      new Promise((resolve) => {
+        const started = client.makeServerStreamRequest(
+          path,
+          same,
+          same,
+          Buffer.from(bytes),
+          metadataOf(headers),
+          optionsOf(timeoutMs),
+        );
+        started.on("data", (reply: Buffer) => {
+          resolve({ bytes: reply, error: undefined, trailers: new Metadata() });
+          started.cancel();
+        });
+        // The status says it too.
+        started.on("error", () => undefined);
+        started.on("status", ({ code, details, metadata: trailers }) => {
+          const error = new CallError(Object.assign(new Error(details), { code, details, metadata: trailers }));
+          resolve({ error, trailers });
+        });
       }),
     call: (path, bytes, { headers, timeoutMs, signal } = {}) =>
       new Promise((resolve) => {

@@ -128,6 +128,27 @@ describe("admission", () => {
     expect(admission.admits()).to.equal(false);
   });
 
+  it("takes other calls on in the place of those that wait aside, as far as that is allowed in all", () => {
+    const simulation = new Simulation();
+    simulation.run(5_000, 1_000, 10);
+    const { admission } = simulation;
+    let taken = admission.count;
+    for (; taken < MAX; taken += 1) {
+      admission.enter();
+      if (!admission.admits()) break;
+    }
+    expect(taken).to.be.lessThan(MAX);
+    for (let index = 0; index < taken; index += 1) admission.stepAside();
+    admission.enter();
+    expect(admission.admits()).to.equal(true);
+    admission.leave();
+    for (let index = 0; index < taken; index += 1) admission.stepBack();
+    admission.enter();
+    expect(admission.admits()).to.equal(false);
+    // They are still under way.
+    expect(admission.count).to.be.greaterThan(taken);
+  });
+
   it("says when nothing is worked on any more", async () => {
     const { admission } = new Simulation();
     await admission.whenIdle();

@@ -36,6 +36,7 @@ describe("a failure", () => {
       "HOLD_NOT_FOUND",
       "INTERNAL",
       "INVALID_REQUEST",
+      "JOURNAL_BEHIND",
       "OUTCOME_UNKNOWN",
       "OVERLOADED",
       "PAGE_TOKEN_INVALID",
@@ -43,6 +44,7 @@ describe("a failure", () => {
       "REQUEST_ID_REUSED",
       "SHUTTING_DOWN",
       "TRANSACTION_NOT_FOUND",
+      "WATCHER_TOO_SLOW",
     ]);
   });
 });

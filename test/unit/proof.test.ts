@@ -30,7 +30,7 @@ const ORDINARY: Readonly<Record<string, JsonObject>> = {
     transfers: [TRANSFER, { ...TRANSFER, metadata: {} }],
   },
   "/grey.transaction.v1.TransactionService/StreamTransfers": { correlation: "7", transfer: TRANSFER },
-  "/grey.transaction.v1.TransactionService/GetTransaction": { id: ID },
+  "/grey.transaction.v1.TransactionService/GetTransaction": { id: ID, min_journal_index: "123456789" },
   "/grey.wallet.v1.WalletService/GetBalance": { wallet_id: ID },
 };
 

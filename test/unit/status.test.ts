@@ -65,7 +65,13 @@ describe("the gRPC status of a failure", () => {
   });
 
   it("says when to come back for what passes, and for nothing else", () => {
-    const retried: Reason[] = ["OVERLOADED", "DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN", "SHUTTING_DOWN"];
+    const retried: Reason[] = [
+      "OVERLOADED",
+      "DATABASE_UNAVAILABLE",
+      "OUTCOME_UNKNOWN",
+      "SHUTTING_DOWN",
+      "JOURNAL_BEHIND",
+    ];
     for (const failure of FAILURES) {
       const expected = retried.includes(failure.reason) ? RETRY_AFTER_MS : undefined;
       expect(received(failure).retryAfterMs, failure.reason).to.equal(expected);

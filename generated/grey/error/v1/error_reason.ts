@@ -151,10 +151,35 @@ export enum ErrorReason {
   OUTCOME_UNKNOWN = 62,
   /** CALLER_GONE - The caller's deadline passed or the caller left before the database was asked; nothing was written. */
   CALLER_GONE = 63,
-  /** SHUTTING_DOWN - The service is shutting down. google.rpc.RetryInfo says when to try again, at another server. */
+  /**
+   * SHUTTING_DOWN - The service is shutting down. google.rpc.RetryInfo says when to try again, at another server. Metadata: `resume_journal_index`
+   * where a watch is ended (its from_journal_index to go on with).
+   */
   SHUTTING_DOWN = 64,
   /** INTERNAL - A fault of the service itself. The log holds the cause under the request and trace id of google.rpc.RequestInfo. */
   INTERNAL = 65,
+  /**
+   * JOURNAL_BEHIND - The database that was to be read did not come to have the record min_journal_index in time. google.rpc.RetryInfo says when to
+   * try again. Metadata: `min_journal_index`, `journal_size` (how many records it has).
+   */
+  JOURNAL_BEHIND = 85,
+  /**
+   * WATCHER_TOO_SLOW - The client of a watch took no message for longer than the service waits. Metadata: `resume_journal_index` (the
+   * from_journal_index to go on with, once the messages that were on their way are taken).
+   */
+  WATCHER_TOO_SLOW = 86,
+  /** SCHEDULE_NOT_FOUND - There is no such schedule. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_FOUND = 90,
+  /** SCHEDULE_TIME_INVALID - The schedule would never run: its single time has passed or is more than 10 years ahead, or its rule and its times leave none. */
+  SCHEDULE_TIME_INVALID = 91,
+  /** SCHEDULE_ENDED - The schedule has ended. Metadata: `schedule_id`, `schedule_state` (COMPLETED, CANCELLED or FAILED). */
+  SCHEDULE_ENDED = 92,
+  /** SCHEDULE_NOT_ACTIVE - The schedule is paused already. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_ACTIVE = 93,
+  /** SCHEDULE_NOT_PAUSED - The schedule is not paused, so it cannot be resumed. Metadata: `schedule_id`. */
+  SCHEDULE_NOT_PAUSED = 94,
+  /** ALERT_NOT_FOUND - There is no such alert, or (DeleteAlert) it was deleted. Metadata: `alert_id`. */
+  ALERT_NOT_FOUND = 95,
   UNRECOGNIZED = -1,
 }
 
@@ -304,6 +329,30 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 65:
     case "ERROR_REASON_INTERNAL":
       return ErrorReason.INTERNAL;
+    case 85:
+    case "ERROR_REASON_JOURNAL_BEHIND":
+      return ErrorReason.JOURNAL_BEHIND;
+    case 86:
+    case "ERROR_REASON_WATCHER_TOO_SLOW":
+      return ErrorReason.WATCHER_TOO_SLOW;
+    case 90:
+    case "ERROR_REASON_SCHEDULE_NOT_FOUND":
+      return ErrorReason.SCHEDULE_NOT_FOUND;
+    case 91:
+    case "ERROR_REASON_SCHEDULE_TIME_INVALID":
+      return ErrorReason.SCHEDULE_TIME_INVALID;
+    case 92:
+    case "ERROR_REASON_SCHEDULE_ENDED":
+      return ErrorReason.SCHEDULE_ENDED;
+    case 93:
+    case "ERROR_REASON_SCHEDULE_NOT_ACTIVE":
+      return ErrorReason.SCHEDULE_NOT_ACTIVE;
+    case 94:
+    case "ERROR_REASON_SCHEDULE_NOT_PAUSED":
+      return ErrorReason.SCHEDULE_NOT_PAUSED;
+    case 95:
+    case "ERROR_REASON_ALERT_NOT_FOUND":
+      return ErrorReason.ALERT_NOT_FOUND;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -409,6 +458,22 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_SHUTTING_DOWN";
     case ErrorReason.INTERNAL:
       return "ERROR_REASON_INTERNAL";
+    case ErrorReason.JOURNAL_BEHIND:
+      return "ERROR_REASON_JOURNAL_BEHIND";
+    case ErrorReason.WATCHER_TOO_SLOW:
+      return "ERROR_REASON_WATCHER_TOO_SLOW";
+    case ErrorReason.SCHEDULE_NOT_FOUND:
+      return "ERROR_REASON_SCHEDULE_NOT_FOUND";
+    case ErrorReason.SCHEDULE_TIME_INVALID:
+      return "ERROR_REASON_SCHEDULE_TIME_INVALID";
+    case ErrorReason.SCHEDULE_ENDED:
+      return "ERROR_REASON_SCHEDULE_ENDED";
+    case ErrorReason.SCHEDULE_NOT_ACTIVE:
+      return "ERROR_REASON_SCHEDULE_NOT_ACTIVE";
+    case ErrorReason.SCHEDULE_NOT_PAUSED:
+      return "ERROR_REASON_SCHEDULE_NOT_PAUSED";
+    case ErrorReason.ALERT_NOT_FOUND:
+      return "ERROR_REASON_ALERT_NOT_FOUND";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

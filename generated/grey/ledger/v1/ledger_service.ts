@@ -109,6 +109,12 @@ export enum IntegrityLaw {
   METADATA_CHANGES_FOLLOW = 21,
   /** DATED_ENTRIES_MATCH - What balances by effective time count is what the entries of the transactions say that were given one. */
   DATED_ENTRIES_MATCH = 22,
+  /** RUN_MATCHES_TRANSACTION - The attempt that a run of a schedule tells of made a transaction as the schedule says, posted when the run is. */
+  RUN_MATCHES_TRANSACTION = 25,
+  /** SCHEDULE_COUNTS_RUNS - As many runs of a schedule have ended as it says. */
+  SCHEDULE_COUNTS_RUNS = 26,
+  /** ALERT_MATCHES_ENTRIES - An alert noted each crossing of its threshold, as the entries of its wallet have it, and no other. */
+  ALERT_MATCHES_ENTRIES = 27,
   UNRECOGNIZED = -1,
 }
 
@@ -171,6 +177,15 @@ export function integrityLawFromJSON(object: any): IntegrityLaw {
     case 22:
     case "INTEGRITY_LAW_DATED_ENTRIES_MATCH":
       return IntegrityLaw.DATED_ENTRIES_MATCH;
+    case 25:
+    case "INTEGRITY_LAW_RUN_MATCHES_TRANSACTION":
+      return IntegrityLaw.RUN_MATCHES_TRANSACTION;
+    case 26:
+    case "INTEGRITY_LAW_SCHEDULE_COUNTS_RUNS":
+      return IntegrityLaw.SCHEDULE_COUNTS_RUNS;
+    case 27:
+    case "INTEGRITY_LAW_ALERT_MATCHES_ENTRIES":
+      return IntegrityLaw.ALERT_MATCHES_ENTRIES;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -218,6 +233,12 @@ export function integrityLawToJSON(object: IntegrityLaw): string {
       return "INTEGRITY_LAW_METADATA_CHANGES_FOLLOW";
     case IntegrityLaw.DATED_ENTRIES_MATCH:
       return "INTEGRITY_LAW_DATED_ENTRIES_MATCH";
+    case IntegrityLaw.RUN_MATCHES_TRANSACTION:
+      return "INTEGRITY_LAW_RUN_MATCHES_TRANSACTION";
+    case IntegrityLaw.SCHEDULE_COUNTS_RUNS:
+      return "INTEGRITY_LAW_SCHEDULE_COUNTS_RUNS";
+    case IntegrityLaw.ALERT_MATCHES_ENTRIES:
+      return "INTEGRITY_LAW_ALERT_MATCHES_ENTRIES";
     case IntegrityLaw.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -311,6 +332,8 @@ export interface ListCurrenciesRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListCurrenciesResponse holds a page of currencies. */
@@ -341,6 +364,8 @@ export interface CreateCurrencyResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetAccountRequest names one account. */
@@ -354,6 +379,8 @@ export interface GetAccountRequest {
     /** The system account of a currency. */
     { $case: "systemAccount"; value: SystemAccountName }
     | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** SystemAccountName names a system account of one currency. */
@@ -380,6 +407,8 @@ export interface ListAccountsRequest {
   currencyCode: string;
   /** Only system accounts, no wallets. */
   systemOnly: boolean;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListAccountsResponse holds a page of accounts. */
@@ -394,6 +423,8 @@ export interface ListAccountsResponse {
 export interface GetTrialBalanceRequest {
   /** Only this currency; empty means every currency that has an entry. */
   currencyCode: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetTrialBalanceResponse holds the trial balance. */
@@ -488,6 +519,8 @@ export interface CreateAccountResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /**
@@ -561,6 +594,8 @@ export interface SetLimitsResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetLimitsRequest names an account. */
@@ -574,6 +609,8 @@ export interface GetLimitsRequest {
     /** A system account of a currency. */
     { $case: "systemAccount"; value: SystemAccountName }
     | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetLimitsResponse holds the limits of an account. */
@@ -618,12 +655,16 @@ export interface SetDefaultLimitsResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetDefaultLimitsRequest names a currency. */
 export interface GetDefaultLimitsRequest {
   /** The currency. */
   currencyCode: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetDefaultLimitsResponse holds the limits of new wallets. */
@@ -650,6 +691,8 @@ export interface ListLimitChangesRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListLimitChangesResponse holds a page of changes. */
@@ -707,8 +750,8 @@ export interface SetRateRequest {
   /** The currency that is received; another one. */
   targetCurrencyCode: string;
   /**
-   * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, with up to 18 digits
-   * before and 18 after the point.
+   * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, at most 37
+   * characters, without sign and exponent.
    */
   rate: string;
   /** From when on it is valid: not in the past. Unset: from now on. The rate that became valid last is the one that counts. */
@@ -727,6 +770,8 @@ export interface SetRateResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetRateRequest asks for a rate. */
@@ -736,7 +781,11 @@ export interface GetRateRequest {
   /** The currency that is received. */
   targetCurrencyCode: string;
   /** The time, in the years 1970 to 9999; unset means now, by the database's clock. */
-  atTime: Timestamp | undefined;
+  atTime:
+    | Timestamp
+    | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetRateResponse holds the rate. */
@@ -755,6 +804,8 @@ export interface ListRatesRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListRatesResponse holds a page of rates. */
@@ -1108,7 +1159,7 @@ export const Account: MessageFns<Account> = {
 };
 
 function createBaseListCurrenciesRequest(): ListCurrenciesRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
@@ -1118,6 +1169,12 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1151,6 +1208,14 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1175,6 +1240,11 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1186,6 +1256,9 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -1196,6 +1269,9 @@ export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
     const message = createBaseListCurrenciesRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1413,7 +1489,7 @@ export const CreateCurrencyRequest: MessageFns<CreateCurrencyRequest> = {
 };
 
 function createBaseCreateCurrencyResponse(): CreateCurrencyResponse {
-  return { currency: undefined, replayed: false };
+  return { currency: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
@@ -1423,6 +1499,12 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -1456,6 +1538,14 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1472,6 +1562,11 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     return {
       currency: isSet(object.currency) ? Currency.fromJSON(object.currency) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -1482,6 +1577,9 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -1495,12 +1593,15 @@ export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
       ? Currency.fromPartial(object.currency)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetAccountRequest(): GetAccountRequest {
-  return { by: undefined };
+  return { by: undefined, minJournalIndex: undefined };
 }
 
 export const GetAccountRequest: MessageFns<GetAccountRequest> = {
@@ -1512,6 +1613,12 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
       case "systemAccount":
         SystemAccountName.encode(message.by.value, writer.uint32(18).fork()).join();
         break;
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1545,6 +1652,14 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
             message.by = { $case: "systemAccount", value: SystemAccountName.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1566,6 +1681,11 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
         : isSet(object.system_account)
         ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.system_account) }
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1575,6 +1695,9 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
       obj.id = message.by.value;
     } else if (message.by?.$case === "systemAccount") {
       obj.systemAccount = SystemAccountName.toJSON(message.by.value);
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -1598,6 +1721,9 @@ export const GetAccountRequest: MessageFns<GetAccountRequest> = {
         break;
       }
     }
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1761,7 +1887,7 @@ export const GetAccountResponse: MessageFns<GetAccountResponse> = {
 };
 
 function createBaseListAccountsRequest(): ListAccountsRequest {
-  return { pageSize: 0, pageToken: "", currencyCode: "", systemOnly: false };
+  return { pageSize: 0, pageToken: "", currencyCode: "", systemOnly: false, minJournalIndex: undefined };
 }
 
 export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
@@ -1777,6 +1903,12 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     }
     if (message.systemOnly !== false) {
       writer.uint32(32).bool(message.systemOnly);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1826,6 +1958,14 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
             message.systemOnly = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1860,6 +2000,11 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
         : isSet(object.system_only)
         ? globalThis.Boolean(object.system_only)
         : false,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1877,6 +2022,9 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     if (message.systemOnly !== false) {
       obj.systemOnly = message.systemOnly;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -1889,6 +2037,9 @@ export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
     message.pageToken = object.pageToken ?? "";
     message.currencyCode = object.currencyCode ?? "";
     message.systemOnly = object.systemOnly ?? false;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1983,13 +2134,19 @@ export const ListAccountsResponse: MessageFns<ListAccountsResponse> = {
 };
 
 function createBaseGetTrialBalanceRequest(): GetTrialBalanceRequest {
-  return { currencyCode: "" };
+  return { currencyCode: "", minJournalIndex: undefined };
 }
 
 export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
   encode(message: GetTrialBalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -2015,6 +2172,14 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
             message.currencyCode = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2034,6 +2199,11 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
         : isSet(object.currency_code)
         ? globalThis.String(object.currency_code)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -2041,6 +2211,9 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
     const obj: any = {};
     if (message.currencyCode !== "") {
       obj.currencyCode = message.currencyCode;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -2051,6 +2224,9 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetTrialBalanceRequest>, I>>(object: I): GetTrialBalanceRequest {
     const message = createBaseGetTrialBalanceRequest();
     message.currencyCode = object.currencyCode ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -2978,7 +3154,7 @@ export const CreateAccountRequest: MessageFns<CreateAccountRequest> = {
 };
 
 function createBaseCreateAccountResponse(): CreateAccountResponse {
-  return { account: undefined, replayed: false };
+  return { account: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
@@ -2988,6 +3164,12 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -3021,6 +3203,14 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3037,6 +3227,11 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
     return {
       account: isSet(object.account) ? Account.fromJSON(object.account) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -3047,6 +3242,9 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -3060,6 +3258,9 @@ export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
       ? Account.fromPartial(object.account)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
@@ -3531,7 +3732,7 @@ export const SetLimitsRequest: MessageFns<SetLimitsRequest> = {
 };
 
 function createBaseSetLimitsResponse(): SetLimitsResponse {
-  return { limits: undefined, replayed: false };
+  return { limits: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
@@ -3541,6 +3742,12 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -3574,6 +3781,14 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3590,6 +3805,11 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
     return {
       limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -3600,6 +3820,9 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -3613,12 +3836,15 @@ export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
       ? Limits.fromPartial(object.limits)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetLimitsRequest(): GetLimitsRequest {
-  return { account: undefined };
+  return { account: undefined, minJournalIndex: undefined };
 }
 
 export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
@@ -3630,6 +3856,12 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
       case "systemAccount":
         SystemAccountName.encode(message.account.value, writer.uint32(18).fork()).join();
         break;
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -3663,6 +3895,14 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
             message.account = { $case: "systemAccount", value: SystemAccountName.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3686,6 +3926,11 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
         : isSet(object.system_account)
         ? { $case: "systemAccount", value: SystemAccountName.fromJSON(object.system_account) }
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -3695,6 +3940,9 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
       obj.walletId = message.account.value;
     } else if (message.account?.$case === "systemAccount") {
       obj.systemAccount = SystemAccountName.toJSON(message.account.value);
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -3718,6 +3966,9 @@ export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
         break;
       }
     }
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -4044,7 +4295,7 @@ export const SetDefaultLimitsRequest: MessageFns<SetDefaultLimitsRequest> = {
 };
 
 function createBaseSetDefaultLimitsResponse(): SetDefaultLimitsResponse {
-  return { limits: undefined, replayed: false };
+  return { limits: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
@@ -4054,6 +4305,12 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -4087,6 +4344,14 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4103,6 +4368,11 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
     return {
       limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -4113,6 +4383,9 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -4126,18 +4399,27 @@ export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
       ? Limits.fromPartial(object.limits)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetDefaultLimitsRequest(): GetDefaultLimitsRequest {
-  return { currencyCode: "" };
+  return { currencyCode: "", minJournalIndex: undefined };
 }
 
 export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
   encode(message: GetDefaultLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -4163,6 +4445,14 @@ export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
             message.currencyCode = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4182,6 +4472,11 @@ export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
         : isSet(object.currency_code)
         ? globalThis.String(object.currency_code)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -4189,6 +4484,9 @@ export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
     const obj: any = {};
     if (message.currencyCode !== "") {
       obj.currencyCode = message.currencyCode;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -4199,6 +4497,9 @@ export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetDefaultLimitsRequest>, I>>(object: I): GetDefaultLimitsRequest {
     const message = createBaseGetDefaultLimitsRequest();
     message.currencyCode = object.currencyCode ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -4273,7 +4574,7 @@ export const GetDefaultLimitsResponse: MessageFns<GetDefaultLimitsResponse> = {
 };
 
 function createBaseListLimitChangesRequest(): ListLimitChangesRequest {
-  return { of: undefined, pageSize: 0, pageToken: "" };
+  return { of: undefined, pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
@@ -4294,6 +4595,12 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(42).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -4351,6 +4658,14 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4388,6 +4703,11 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -4405,6 +4725,9 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
     }
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -4436,6 +4759,9 @@ export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
     }
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -5050,7 +5376,7 @@ export const SetRateRequest: MessageFns<SetRateRequest> = {
 };
 
 function createBaseSetRateResponse(): SetRateResponse {
-  return { rate: undefined, replayed: false };
+  return { rate: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const SetRateResponse: MessageFns<SetRateResponse> = {
@@ -5060,6 +5386,12 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -5093,6 +5425,14 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5109,6 +5449,11 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
     return {
       rate: isSet(object.rate) ? Rate.fromJSON(object.rate) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -5120,6 +5465,9 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
     }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
     return obj;
   },
 
@@ -5130,12 +5478,15 @@ export const SetRateResponse: MessageFns<SetRateResponse> = {
     const message = createBaseSetRateResponse();
     message.rate = (object.rate !== undefined && object.rate !== null) ? Rate.fromPartial(object.rate) : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetRateRequest(): GetRateRequest {
-  return { sourceCurrencyCode: "", targetCurrencyCode: "", atTime: undefined };
+  return { sourceCurrencyCode: "", targetCurrencyCode: "", atTime: undefined, minJournalIndex: undefined };
 }
 
 export const GetRateRequest: MessageFns<GetRateRequest> = {
@@ -5148,6 +5499,12 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
     }
     if (message.atTime !== undefined) {
       Timestamp.encode(message.atTime, writer.uint32(26).fork()).join();
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -5189,6 +5546,14 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
             message.atTime = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5218,6 +5583,11 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
         : isSet(object.at_time)
         ? fromJsonTimestamp(object.at_time)
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -5232,6 +5602,9 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
     if (message.atTime !== undefined) {
       obj.atTime = fromTimestamp(message.atTime).toISOString();
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -5244,6 +5617,9 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
     message.targetCurrencyCode = object.targetCurrencyCode ?? "";
     message.atTime = (object.atTime !== undefined && object.atTime !== null)
       ? Timestamp.fromPartial(object.atTime)
+      : undefined;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
       : undefined;
     return message;
   },
@@ -5317,7 +5693,7 @@ export const GetRateResponse: MessageFns<GetRateResponse> = {
 };
 
 function createBaseListRatesRequest(): ListRatesRequest {
-  return { sourceCurrencyCode: "", targetCurrencyCode: "", pageSize: 0, pageToken: "" };
+  return { sourceCurrencyCode: "", targetCurrencyCode: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListRatesRequest: MessageFns<ListRatesRequest> = {
@@ -5333,6 +5709,12 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(34).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -5382,6 +5764,14 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5416,6 +5806,11 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -5433,6 +5828,9 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -5445,6 +5843,9 @@ export const ListRatesRequest: MessageFns<ListRatesRequest> = {
     message.targetCurrencyCode = object.targetCurrencyCode ?? "";
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -5541,7 +5942,7 @@ export const ListRatesResponse: MessageFns<ListRatesResponse> = {
 /** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
 export type LedgerServiceService = typeof LedgerServiceService;
 export const LedgerServiceService = {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies: {
     path: "/grey.ledger.v1.LedgerService/ListCurrencies" as const,
     requestStream: false as const,
@@ -5593,8 +5994,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): SetLimitsResponse => SetLimitsResponse.decode(value),
   },
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   getLimits: {
     path: "/grey.ledger.v1.LedgerService/GetLimits" as const,
@@ -5620,7 +6021,7 @@ export const LedgerServiceService = {
       Buffer.from(SetDefaultLimitsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetDefaultLimitsResponse => SetDefaultLimitsResponse.decode(value),
   },
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits: {
     path: "/grey.ledger.v1.LedgerService/GetDefaultLimits" as const,
     requestStream: false as const,
@@ -5633,8 +6034,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): GetDefaultLimitsResponse => GetDefaultLimitsResponse.decode(value),
   },
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   listLimitChanges: {
     path: "/grey.ledger.v1.LedgerService/ListLimitChanges" as const,
@@ -5660,7 +6061,7 @@ export const LedgerServiceService = {
     responseSerialize: (value: SetRateResponse): Buffer => Buffer.from(SetRateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetRateResponse => SetRateResponse.decode(value),
   },
-  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
   getRate: {
     path: "/grey.ledger.v1.LedgerService/GetRate" as const,
     requestStream: false as const,
@@ -5670,7 +6071,10 @@ export const LedgerServiceService = {
     responseSerialize: (value: GetRateResponse): Buffer => Buffer.from(GetRateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetRateResponse => GetRateResponse.decode(value),
   },
-  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /**
+   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   listRates: {
     path: "/grey.ledger.v1.LedgerService/ListRates" as const,
     requestStream: false as const,
@@ -5680,7 +6084,7 @@ export const LedgerServiceService = {
     responseSerialize: (value: ListRatesResponse): Buffer => Buffer.from(ListRatesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListRatesResponse => ListRatesResponse.decode(value),
   },
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount: {
     path: "/grey.ledger.v1.LedgerService/GetAccount" as const,
     requestStream: false as const,
@@ -5690,7 +6094,7 @@ export const LedgerServiceService = {
     responseSerialize: (value: GetAccountResponse): Buffer => Buffer.from(GetAccountResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetAccountResponse => GetAccountResponse.decode(value),
   },
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: {
     path: "/grey.ledger.v1.LedgerService/ListAccounts" as const,
     requestStream: false as const,
@@ -5701,7 +6105,7 @@ export const LedgerServiceService = {
       Buffer.from(ListAccountsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListAccountsResponse => ListAccountsResponse.decode(value),
   },
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance: {
     path: "/grey.ledger.v1.LedgerService/GetTrialBalance" as const,
     requestStream: false as const,
@@ -5728,7 +6132,7 @@ export const LedgerServiceService = {
 } as const;
 
 export interface LedgerServiceServer extends UntypedServiceImplementation {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies: handleUnaryCall<ListCurrenciesRequest, ListCurrenciesResponse>;
   /** Registers a custom currency and opens its system accounts. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_EXISTS. */
   createCurrency: handleUnaryCall<CreateCurrencyRequest, CreateCurrencyResponse>;
@@ -5743,8 +6147,8 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
    */
   setLimits: handleUnaryCall<SetLimitsRequest, SetLimitsResponse>;
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   getLimits: handleUnaryCall<GetLimitsRequest, GetLimitsResponse>;
   /**
@@ -5752,11 +6156,11 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
    * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
    */
   setDefaultLimits: handleUnaryCall<SetDefaultLimitsRequest, SetDefaultLimitsResponse>;
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits: handleUnaryCall<GetDefaultLimitsRequest, GetDefaultLimitsResponse>;
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   listLimitChanges: handleUnaryCall<ListLimitChangesRequest, ListLimitChangesResponse>;
   /**
@@ -5764,22 +6168,25 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
    * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
    */
   setRate: handleUnaryCall<SetRateRequest, SetRateResponse>;
-  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
   getRate: handleUnaryCall<GetRateRequest, GetRateResponse>;
-  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /**
+   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   listRates: handleUnaryCall<ListRatesRequest, ListRatesResponse>;
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount: handleUnaryCall<GetAccountRequest, GetAccountResponse>;
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: handleUnaryCall<ListAccountsRequest, ListAccountsResponse>;
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance: handleUnaryCall<GetTrialBalanceRequest, GetTrialBalanceResponse>;
   /** Reads all books at one moment and names whatever does not add up. Errors: INVALID_REQUEST. */
   checkIntegrity: handleUnaryCall<CheckIntegrityRequest, CheckIntegrityResponse>;
 }
 
 export interface LedgerServiceClient extends Client {
-  /** Lists the currencies by code. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listCurrencies(
     request: ListCurrenciesRequest,
     callback: (error: ServiceError | null, response: ListCurrenciesResponse) => void,
@@ -5850,8 +6257,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: SetLimitsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   getLimits(
     request: GetLimitsRequest,
@@ -5887,7 +6294,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetDefaultLimitsResponse) => void,
   ): ClientUnaryCall;
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, CURRENCY_NOT_FOUND. */
+  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits(
     request: GetDefaultLimitsRequest,
     callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
@@ -5904,8 +6311,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
-   * ACCOUNT_NOT_FOUND.
+   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
    */
   listLimitChanges(
     request: ListLimitChangesRequest,
@@ -5941,7 +6348,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetRateResponse) => void,
   ): ClientUnaryCall;
-  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, RATE_NOT_FOUND. */
+  /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
   getRate(
     request: GetRateRequest,
     callback: (error: ServiceError | null, response: GetRateResponse) => void,
@@ -5957,7 +6364,10 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetRateResponse) => void,
   ): ClientUnaryCall;
-  /** Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /**
+   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   listRates(
     request: ListRatesRequest,
     callback: (error: ServiceError | null, response: ListRatesResponse) => void,
@@ -5973,7 +6383,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListRatesResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, ACCOUNT_NOT_FOUND. */
+  /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount(
     request: GetAccountRequest,
     callback: (error: ServiceError | null, response: GetAccountResponse) => void,
@@ -5989,7 +6399,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetAccountResponse) => void,
   ): ClientUnaryCall;
-  /** Lists accounts by id. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts(
     request: ListAccountsRequest,
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
@@ -6005,7 +6415,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
   ): ClientUnaryCall;
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST. */
+  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance(
     request: GetTrialBalanceRequest,
     callback: (error: ServiceError | null, response: GetTrialBalanceResponse) => void,

@@ -12,8 +12,10 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -329,6 +331,8 @@ export interface GetTransactionRequest {
     /** The request_id of the caller's own request that made it. */
     { $case: "requestId"; value: string }
     | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetTransactionResponse holds the transaction. */
@@ -383,6 +387,8 @@ export interface ListTransactionsRequest {
   externalReference: string;
   /** Only those whose metadata, as it is now, passes all of these; at most 8. */
   metadataFilters: MetadataFilter[];
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** MetadataFilter says what a pair of a transaction's metadata must be. */
@@ -752,6 +758,8 @@ export interface ReverseResponse {
 export interface GetHoldRequest {
   /** The hold's UUID. */
   id: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetHoldResponse holds the hold. */
@@ -770,6 +778,8 @@ export interface ListHoldsRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListHoldsResponse holds a page of holds. */
@@ -854,8 +864,8 @@ export interface ExchangeRequest {
   by:
     | //
     /**
-     * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, with up to 18
-     * digits before and 18 after the point.
+     * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, at most 37
+     * characters, without sign and exponent.
      */
     { $case: "rate"; value: string }
     | //
@@ -927,6 +937,8 @@ export interface GetQuoteRequest {
     | undefined;
   /** How the other amount is rounded. */
   rounding: Rounding;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetQuoteResponse holds the promise. */
@@ -970,6 +982,8 @@ export interface SetTransactionMetadataResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** ListMetadataChangesRequest asks for a page of changes. */
@@ -1014,6 +1028,43 @@ export interface MetadataChange_SetEntry {
 export interface MetadataChange_MetadataEntry {
   key: string;
   value: string;
+}
+
+/** WatchTransactionsRequest asks for transactions as they are committed. Each filter that is given narrows further. */
+export interface WatchTransactionsRequest {
+  /**
+   * The first place in the journal that is read: 0 for everything, journal_index + 1 of the last message to go on after it; a place to
+   * come is waited for. Unset: what is committed from now on.
+   */
+  fromJournalIndex?:
+    | bigint
+    | undefined;
+  /** Only those that touch, or were to touch, one of these wallets: at most 100, each once. Empty means every wallet. */
+  walletIds: string[];
+  /** Only those that touch, or were to touch, a wallet of this user, also one that is opened later. Empty means every user. */
+  userId: string;
+  /** Only these kinds; empty means every kind. */
+  kinds: TransactionKind[];
+  /** Only these states; empty means POSTED alone. */
+  states: TransactionState[];
+}
+
+/**
+ * WatchTransactionsResponse tells one transaction, or only how far the journal has been read: at once when the watch begins, and then at
+ * least every few seconds and every 10,000 records without a transaction that passes the filters.
+ */
+export interface WatchTransactionsResponse {
+  /**
+   * Everything in the journal up to here, this record included, has been read for this watch, and what passed the filters told: go on
+   * with from_journal_index = journal_index + 1. It never falls; that of a transaction is its own. -1 while the journal is empty.
+   */
+  journalIndex: bigint;
+  /** The transaction, as it was committed (`reversed` and `reversal_ids` are not told); unset in a message that only tells how far it is. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** The balances right after it of every wallet that it touched; none when it was rejected. */
+  balances: Balance[];
 }
 
 function createBaseDepositRequest(): DepositRequest {
@@ -3035,7 +3086,7 @@ export const StreamTransfersResponse: MessageFns<StreamTransfersResponse> = {
 };
 
 function createBaseGetTransactionRequest(): GetTransactionRequest {
-  return { by: undefined };
+  return { by: undefined, minJournalIndex: undefined };
 }
 
 export const GetTransactionRequest: MessageFns<GetTransactionRequest> = {
@@ -3047,6 +3098,12 @@ export const GetTransactionRequest: MessageFns<GetTransactionRequest> = {
       case "requestId":
         writer.uint32(18).string(message.by.value);
         break;
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -3080,6 +3137,14 @@ export const GetTransactionRequest: MessageFns<GetTransactionRequest> = {
             message.by = { $case: "requestId", value: reader.string() };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3101,6 +3166,11 @@ export const GetTransactionRequest: MessageFns<GetTransactionRequest> = {
         : isSet(object.request_id)
         ? { $case: "requestId", value: globalThis.String(object.request_id) }
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -3110,6 +3180,9 @@ export const GetTransactionRequest: MessageFns<GetTransactionRequest> = {
       obj.id = message.by.value;
     } else if (message.by?.$case === "requestId") {
       obj.requestId = message.by.value;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -3133,6 +3206,9 @@ export const GetTransactionRequest: MessageFns<GetTransactionRequest> = {
         break;
       }
     }
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -3221,6 +3297,7 @@ function createBaseListTransactionsRequest(): ListTransactionsRequest {
     descriptionPrefix: "",
     externalReference: "",
     metadataFilters: [],
+    minJournalIndex: undefined,
   };
 }
 
@@ -3275,6 +3352,12 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
     }
     for (const v of message.metadataFilters) {
       MetadataFilter.encode(v!, writer.uint32(114).fork()).join();
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -3424,6 +3507,14 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
             message.metadataFilters.push(MetadataFilter.decode(reader, reader.uint32()));
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3501,6 +3592,11 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
         : globalThis.Array.isArray(object?.metadata_filters)
         ? object.metadata_filters.map((e: any) => MetadataFilter.fromJSON(e))
         : [],
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -3547,6 +3643,9 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
     if (message.metadataFilters?.length) {
       obj.metadataFilters = message.metadataFilters.map((e) => MetadataFilter.toJSON(e));
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -3589,6 +3688,9 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
     message.descriptionPrefix = object.descriptionPrefix ?? "";
     message.externalReference = object.externalReference ?? "";
     message.metadataFilters = object.metadataFilters?.map((e) => MetadataFilter.fromPartial(e)) || [];
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -6776,13 +6878,19 @@ export const ReverseResponse: MessageFns<ReverseResponse> = {
 };
 
 function createBaseGetHoldRequest(): GetHoldRequest {
-  return { id: "" };
+  return { id: "", minJournalIndex: undefined };
 }
 
 export const GetHoldRequest: MessageFns<GetHoldRequest> = {
   encode(message: GetHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -6808,6 +6916,14 @@ export const GetHoldRequest: MessageFns<GetHoldRequest> = {
             message.id = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6821,13 +6937,23 @@ export const GetHoldRequest: MessageFns<GetHoldRequest> = {
   },
 
   fromJSON(object: any): GetHoldRequest {
-    return { id: isSet(object.id) ? globalThis.String(object.id) : "" };
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
+    };
   },
 
   toJSON(message: GetHoldRequest): unknown {
     const obj: any = {};
     if (message.id !== "") {
       obj.id = message.id;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -6838,6 +6964,9 @@ export const GetHoldRequest: MessageFns<GetHoldRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetHoldRequest>, I>>(object: I): GetHoldRequest {
     const message = createBaseGetHoldRequest();
     message.id = object.id ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -6910,7 +7039,7 @@ export const GetHoldResponse: MessageFns<GetHoldResponse> = {
 };
 
 function createBaseListHoldsRequest(): ListHoldsRequest {
-  return { walletId: "", activeOnly: false, pageSize: 0, pageToken: "" };
+  return { walletId: "", activeOnly: false, pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
@@ -6926,6 +7055,12 @@ export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(34).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -6975,6 +7110,14 @@ export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7009,6 +7152,11 @@ export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -7026,6 +7174,9 @@ export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -7038,6 +7189,9 @@ export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
     message.activeOnly = object.activeOnly ?? false;
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -8131,7 +8285,14 @@ export const ExchangeResponse: MessageFns<ExchangeResponse> = {
 };
 
 function createBaseGetQuoteRequest(): GetQuoteRequest {
-  return { sourceCurrencyCode: "", targetCurrencyCode: "", amount: undefined, expiresIn: undefined, rounding: 0 };
+  return {
+    sourceCurrencyCode: "",
+    targetCurrencyCode: "",
+    amount: undefined,
+    expiresIn: undefined,
+    rounding: 0,
+    minJournalIndex: undefined,
+  };
 }
 
 export const GetQuoteRequest: MessageFns<GetQuoteRequest> = {
@@ -8161,6 +8322,12 @@ export const GetQuoteRequest: MessageFns<GetQuoteRequest> = {
     }
     if (message.rounding !== 0) {
       writer.uint32(48).int32(message.rounding);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -8226,6 +8393,14 @@ export const GetQuoteRequest: MessageFns<GetQuoteRequest> = {
             message.rounding = reader.int32() as any;
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8265,6 +8440,11 @@ export const GetQuoteRequest: MessageFns<GetQuoteRequest> = {
         ? Duration.fromJSON(object.expires_in)
         : undefined,
       rounding: isSet(object.rounding) ? roundingFromJSON(object.rounding) : 0,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -8286,6 +8466,9 @@ export const GetQuoteRequest: MessageFns<GetQuoteRequest> = {
     }
     if (message.rounding !== 0) {
       obj.rounding = roundingToJSON(message.rounding);
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -8315,6 +8498,9 @@ export const GetQuoteRequest: MessageFns<GetQuoteRequest> = {
       ? Duration.fromPartial(object.expiresIn)
       : undefined;
     message.rounding = object.rounding ?? 0;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -8675,7 +8861,7 @@ export const SetTransactionMetadataRequest_SetEntry: MessageFns<SetTransactionMe
 };
 
 function createBaseSetTransactionMetadataResponse(): SetTransactionMetadataResponse {
-  return { transaction: undefined, replayed: false };
+  return { transaction: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataResponse> = {
@@ -8685,6 +8871,12 @@ export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataRe
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -8718,6 +8910,14 @@ export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataRe
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8734,6 +8934,11 @@ export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataRe
     return {
       transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -8744,6 +8949,9 @@ export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataRe
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -8759,6 +8967,9 @@ export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataRe
       ? Transaction.fromPartial(object.transaction)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
@@ -9352,6 +9563,290 @@ export const MetadataChange_MetadataEntry: MessageFns<MetadataChange_MetadataEnt
   },
 };
 
+function createBaseWatchTransactionsRequest(): WatchTransactionsRequest {
+  return { fromJournalIndex: undefined, walletIds: [], userId: "", kinds: [], states: [] };
+}
+
+export const WatchTransactionsRequest: MessageFns<WatchTransactionsRequest> = {
+  encode(message: WatchTransactionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fromJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.fromJournalIndex) !== message.fromJournalIndex) {
+        throw new globalThis.Error("value provided for field message.fromJournalIndex of type int64 too large");
+      }
+      writer.uint32(8).int64(message.fromJournalIndex);
+    }
+    for (const v of message.walletIds) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.userId !== "") {
+      writer.uint32(26).string(message.userId);
+    }
+    for (const v of message.kinds) {
+      writer.uint32(32).int32(v!);
+    }
+    for (const v of message.states) {
+      writer.uint32(40).int32(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchTransactionsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchTransactionsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.fromJournalIndex = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.walletIds.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.kinds.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.kinds.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag === 40) {
+              message.states.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.states.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchTransactionsRequest {
+    return {
+      fromJournalIndex: isSet(object.fromJournalIndex)
+        ? BigInt(object.fromJournalIndex)
+        : isSet(object.from_journal_index)
+        ? BigInt(object.from_journal_index)
+        : undefined,
+      walletIds: globalThis.Array.isArray(object?.walletIds)
+        ? object.walletIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.wallet_ids)
+        ? object.wallet_ids.map((e: any) => globalThis.String(e))
+        : [],
+      userId: isSet(object.userId)
+        ? globalThis.String(object.userId)
+        : isSet(object.user_id)
+        ? globalThis.String(object.user_id)
+        : "",
+      kinds: globalThis.Array.isArray(object?.kinds) ? object.kinds.map((e: any) => transactionKindFromJSON(e)) : [],
+      states: globalThis.Array.isArray(object?.states)
+        ? object.states.map((e: any) => transactionStateFromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: WatchTransactionsRequest): unknown {
+    const obj: any = {};
+    if (message.fromJournalIndex !== undefined) {
+      obj.fromJournalIndex = message.fromJournalIndex.toString();
+    }
+    if (message.walletIds?.length) {
+      obj.walletIds = message.walletIds;
+    }
+    if (message.userId !== "") {
+      obj.userId = message.userId;
+    }
+    if (message.kinds?.length) {
+      obj.kinds = message.kinds.map((e) => transactionKindToJSON(e));
+    }
+    if (message.states?.length) {
+      obj.states = message.states.map((e) => transactionStateToJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchTransactionsRequest>, I>>(base?: I): WatchTransactionsRequest {
+    return WatchTransactionsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchTransactionsRequest>, I>>(object: I): WatchTransactionsRequest {
+    const message = createBaseWatchTransactionsRequest();
+    message.fromJournalIndex = (object.fromJournalIndex !== undefined && object.fromJournalIndex !== null)
+      ? BigInt(object.fromJournalIndex)
+      : undefined;
+    message.walletIds = object.walletIds?.map((e) => e) || [];
+    message.userId = object.userId ?? "";
+    message.kinds = object.kinds?.map((e) => e) || [];
+    message.states = object.states?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseWatchTransactionsResponse(): WatchTransactionsResponse {
+  return { journalIndex: 0n, transaction: undefined, balances: [] };
+}
+
+export const WatchTransactionsResponse: MessageFns<WatchTransactionsResponse> = {
+  encode(message: WatchTransactionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(8).int64(message.journalIndex);
+    }
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.balances) {
+      Balance.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchTransactionsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchTransactionsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.balances.push(Balance.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchTransactionsResponse {
+    return {
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      balances: globalThis.Array.isArray(object?.balances) ? object.balances.map((e: any) => Balance.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: WatchTransactionsResponse): unknown {
+    const obj: any = {};
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.balances?.length) {
+      obj.balances = message.balances.map((e) => Balance.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchTransactionsResponse>, I>>(base?: I): WatchTransactionsResponse {
+    return WatchTransactionsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchTransactionsResponse>, I>>(object: I): WatchTransactionsResponse {
+    const message = createBaseWatchTransactionsResponse();
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.balances = object.balances?.map((e) => Balance.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 /**
  * TransactionService moves money, as double-entry transactions, and finds what was moved. A refusal by a rule of business is an error
  * and is kept as a REJECTED transaction without entries, named by `transaction_id` in the error's metadata.
@@ -9494,7 +9989,7 @@ export const TransactionServiceService = {
     responseSerialize: (value: ReleaseHoldResponse): Buffer => Buffer.from(ReleaseHoldResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReleaseHoldResponse => ReleaseHoldResponse.decode(value),
   },
-  /** Returns one hold. Errors: INVALID_REQUEST, HOLD_NOT_FOUND. */
+  /** Returns one hold. Errors: INVALID_REQUEST, JOURNAL_BEHIND, HOLD_NOT_FOUND. */
   getHold: {
     path: "/grey.transaction.v1.TransactionService/GetHold" as const,
     requestStream: false as const,
@@ -9504,7 +9999,7 @@ export const TransactionServiceService = {
     responseSerialize: (value: GetHoldResponse): Buffer => Buffer.from(GetHoldResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetHoldResponse => GetHoldResponse.decode(value),
   },
-  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
+  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
   listHolds: {
     path: "/grey.transaction.v1.TransactionService/ListHolds" as const,
     requestStream: false as const,
@@ -9563,7 +10058,7 @@ export const TransactionServiceService = {
   },
   /**
    * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
-   * CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   * JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
    */
   getQuote: {
     path: "/grey.transaction.v1.TransactionService/GetQuote" as const,
@@ -9574,7 +10069,7 @@ export const TransactionServiceService = {
     responseSerialize: (value: GetQuoteResponse): Buffer => Buffer.from(GetQuoteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetQuoteResponse => GetQuoteResponse.decode(value),
   },
-  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
+  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
   getTransaction: {
     path: "/grey.transaction.v1.TransactionService/GetTransaction" as const,
     requestStream: false as const,
@@ -9588,7 +10083,8 @@ export const TransactionServiceService = {
   },
   /**
    * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
-   * does not grow with the number of transactions. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * USER_NOT_FOUND, WALLET_NOT_FOUND.
    */
   listTransactions: {
     path: "/grey.transaction.v1.TransactionService/ListTransactions" as const,
@@ -9629,6 +10125,23 @@ export const TransactionServiceService = {
     responseSerialize: (value: ListMetadataChangesResponse): Buffer =>
       Buffer.from(ListMetadataChangesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListMetadataChangesResponse => ListMetadataChangesResponse.decode(value),
+  },
+  /**
+   * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
+   * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
+   * a gap, at this server or another, however long ago that was. Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND,
+   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  watchTransactions: {
+    path: "/grey.transaction.v1.TransactionService/WatchTransactions" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchTransactionsRequest): Buffer =>
+      Buffer.from(WatchTransactionsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchTransactionsRequest => WatchTransactionsRequest.decode(value),
+    responseSerialize: (value: WatchTransactionsResponse): Buffer =>
+      Buffer.from(WatchTransactionsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WatchTransactionsResponse => WatchTransactionsResponse.decode(value),
   },
 } as const;
 
@@ -9685,9 +10198,9 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
    * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   releaseHold: handleUnaryCall<ReleaseHoldRequest, ReleaseHoldResponse>;
-  /** Returns one hold. Errors: INVALID_REQUEST, HOLD_NOT_FOUND. */
+  /** Returns one hold. Errors: INVALID_REQUEST, JOURNAL_BEHIND, HOLD_NOT_FOUND. */
   getHold: handleUnaryCall<GetHoldRequest, GetHoldResponse>;
-  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
+  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
   listHolds: handleUnaryCall<ListHoldsRequest, ListHoldsResponse>;
   /**
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
@@ -9712,14 +10225,15 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   exchange: handleUnaryCall<ExchangeRequest, ExchangeResponse>;
   /**
    * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
-   * CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   * JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
    */
   getQuote: handleUnaryCall<GetQuoteRequest, GetQuoteResponse>;
-  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
+  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
   getTransaction: handleUnaryCall<GetTransactionRequest, GetTransactionResponse>;
   /**
    * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
-   * does not grow with the number of transactions. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * USER_NOT_FOUND, WALLET_NOT_FOUND.
    */
   listTransactions: handleUnaryCall<ListTransactionsRequest, ListTransactionsResponse>;
   /**
@@ -9730,6 +10244,13 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   setTransactionMetadata: handleUnaryCall<SetTransactionMetadataRequest, SetTransactionMetadataResponse>;
   /** Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, TRANSACTION_NOT_FOUND. */
   listMetadataChanges: handleUnaryCall<ListMetadataChangesRequest, ListMetadataChangesResponse>;
+  /**
+   * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
+   * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
+   * a gap, at this server or another, however long ago that was. Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND,
+   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  watchTransactions: handleServerStreamingCall<WatchTransactionsRequest, WatchTransactionsResponse>;
 }
 
 export interface TransactionServiceClient extends Client {
@@ -9913,7 +10434,7 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReleaseHoldResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one hold. Errors: INVALID_REQUEST, HOLD_NOT_FOUND. */
+  /** Returns one hold. Errors: INVALID_REQUEST, JOURNAL_BEHIND, HOLD_NOT_FOUND. */
   getHold(
     request: GetHoldRequest,
     callback: (error: ServiceError | null, response: GetHoldResponse) => void,
@@ -9929,7 +10450,7 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetHoldResponse) => void,
   ): ClientUnaryCall;
-  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
+  /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
   listHolds(
     request: ListHoldsRequest,
     callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
@@ -10010,7 +10531,7 @@ export interface TransactionServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
-   * CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   * JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
    */
   getQuote(
     request: GetQuoteRequest,
@@ -10027,7 +10548,7 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetQuoteResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, TRANSACTION_NOT_FOUND. */
+  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
   getTransaction(
     request: GetTransactionRequest,
     callback: (error: ServiceError | null, response: GetTransactionResponse) => void,
@@ -10045,7 +10566,8 @@ export interface TransactionServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
-   * does not grow with the number of transactions. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * USER_NOT_FOUND, WALLET_NOT_FOUND.
    */
   listTransactions(
     request: ListTransactionsRequest,
@@ -10098,6 +10620,21 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListMetadataChangesResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
+   * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
+   * a gap, at this server or another, however long ago that was. Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND,
+   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  watchTransactions(
+    request: WatchTransactionsRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchTransactionsResponse>;
+  watchTransactions(
+    request: WatchTransactionsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchTransactionsResponse>;
 }
 
 export const TransactionServiceClient = makeGenericClientConstructor(

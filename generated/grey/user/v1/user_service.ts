@@ -82,6 +82,8 @@ export interface CreateUserResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetUserRequest names one user. */
@@ -95,6 +97,8 @@ export interface GetUserRequest {
     /** The user's email, in any case. */
     { $case: "email"; value: string }
     | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetUserResponse holds the user. */
@@ -109,6 +113,8 @@ export interface ListUsersRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListUsersResponse holds a page of users. */
@@ -152,6 +158,8 @@ export interface UpdateUserResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** DeleteUserRequest asks to erase a user. */
@@ -172,6 +180,8 @@ export interface DeleteUserResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 function createBaseUser(): User {
@@ -736,7 +746,7 @@ export const CreateUserRequest_MetadataEntry: MessageFns<CreateUserRequest_Metad
 };
 
 function createBaseCreateUserResponse(): CreateUserResponse {
-  return { user: undefined, replayed: false };
+  return { user: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const CreateUserResponse: MessageFns<CreateUserResponse> = {
@@ -746,6 +756,12 @@ export const CreateUserResponse: MessageFns<CreateUserResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -779,6 +795,14 @@ export const CreateUserResponse: MessageFns<CreateUserResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -795,6 +819,11 @@ export const CreateUserResponse: MessageFns<CreateUserResponse> = {
     return {
       user: isSet(object.user) ? User.fromJSON(object.user) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -806,6 +835,9 @@ export const CreateUserResponse: MessageFns<CreateUserResponse> = {
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
     }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
     return obj;
   },
 
@@ -816,12 +848,15 @@ export const CreateUserResponse: MessageFns<CreateUserResponse> = {
     const message = createBaseCreateUserResponse();
     message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetUserRequest(): GetUserRequest {
-  return { by: undefined };
+  return { by: undefined, minJournalIndex: undefined };
 }
 
 export const GetUserRequest: MessageFns<GetUserRequest> = {
@@ -833,6 +868,12 @@ export const GetUserRequest: MessageFns<GetUserRequest> = {
       case "email":
         writer.uint32(18).string(message.by.value);
         break;
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -866,6 +907,14 @@ export const GetUserRequest: MessageFns<GetUserRequest> = {
             message.by = { $case: "email", value: reader.string() };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -885,6 +934,11 @@ export const GetUserRequest: MessageFns<GetUserRequest> = {
         : isSet(object.email)
         ? { $case: "email", value: globalThis.String(object.email) }
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -894,6 +948,9 @@ export const GetUserRequest: MessageFns<GetUserRequest> = {
       obj.id = message.by.value;
     } else if (message.by?.$case === "email") {
       obj.email = message.by.value;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -917,6 +974,9 @@ export const GetUserRequest: MessageFns<GetUserRequest> = {
         break;
       }
     }
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -989,7 +1049,7 @@ export const GetUserResponse: MessageFns<GetUserResponse> = {
 };
 
 function createBaseListUsersRequest(): ListUsersRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListUsersRequest: MessageFns<ListUsersRequest> = {
@@ -999,6 +1059,12 @@ export const ListUsersRequest: MessageFns<ListUsersRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1032,6 +1098,14 @@ export const ListUsersRequest: MessageFns<ListUsersRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1056,6 +1130,11 @@ export const ListUsersRequest: MessageFns<ListUsersRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1067,6 +1146,9 @@ export const ListUsersRequest: MessageFns<ListUsersRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -1077,6 +1159,9 @@ export const ListUsersRequest: MessageFns<ListUsersRequest> = {
     const message = createBaseListUsersRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1465,7 +1550,7 @@ export const UpdateUserRequest_MetadataEntry: MessageFns<UpdateUserRequest_Metad
 };
 
 function createBaseUpdateUserResponse(): UpdateUserResponse {
-  return { user: undefined, replayed: false };
+  return { user: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const UpdateUserResponse: MessageFns<UpdateUserResponse> = {
@@ -1475,6 +1560,12 @@ export const UpdateUserResponse: MessageFns<UpdateUserResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -1508,6 +1599,14 @@ export const UpdateUserResponse: MessageFns<UpdateUserResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1524,6 +1623,11 @@ export const UpdateUserResponse: MessageFns<UpdateUserResponse> = {
     return {
       user: isSet(object.user) ? User.fromJSON(object.user) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -1535,6 +1639,9 @@ export const UpdateUserResponse: MessageFns<UpdateUserResponse> = {
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
     }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
     return obj;
   },
 
@@ -1545,6 +1652,9 @@ export const UpdateUserResponse: MessageFns<UpdateUserResponse> = {
     const message = createBaseUpdateUserResponse();
     message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
@@ -1659,7 +1769,7 @@ export const DeleteUserRequest: MessageFns<DeleteUserRequest> = {
 };
 
 function createBaseDeleteUserResponse(): DeleteUserResponse {
-  return { user: undefined, replayed: false };
+  return { user: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
@@ -1669,6 +1779,12 @@ export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -1702,6 +1818,14 @@ export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1718,6 +1842,11 @@ export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
     return {
       user: isSet(object.user) ? User.fromJSON(object.user) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -1729,6 +1858,9 @@ export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
     }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
     return obj;
   },
 
@@ -1739,6 +1871,9 @@ export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
     const message = createBaseDeleteUserResponse();
     message.user = (object.user !== undefined && object.user !== null) ? User.fromPartial(object.user) : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
@@ -1756,7 +1891,7 @@ export const UserServiceService = {
     responseSerialize: (value: CreateUserResponse): Buffer => Buffer.from(CreateUserResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateUserResponse => CreateUserResponse.decode(value),
   },
-  /** Returns one user by id or by email. Errors: INVALID_REQUEST, USER_NOT_FOUND (also for a deleted user's former email). */
+  /** Returns one user by id or by email. Errors: INVALID_REQUEST, JOURNAL_BEHIND, USER_NOT_FOUND (also for a deleted user's former email). */
   getUser: {
     path: "/grey.user.v1.UserService/GetUser" as const,
     requestStream: false as const,
@@ -1766,7 +1901,7 @@ export const UserServiceService = {
     responseSerialize: (value: GetUserResponse): Buffer => Buffer.from(GetUserResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetUserResponse => GetUserResponse.decode(value),
   },
-  /** Lists the users that are not deleted, oldest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the users that are not deleted, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listUsers: {
     path: "/grey.user.v1.UserService/ListUsers" as const,
     requestStream: false as const,
@@ -1807,9 +1942,9 @@ export const UserServiceService = {
 export interface UserServiceServer extends UntypedServiceImplementation {
   /** Makes a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
   createUser: handleUnaryCall<CreateUserRequest, CreateUserResponse>;
-  /** Returns one user by id or by email. Errors: INVALID_REQUEST, USER_NOT_FOUND (also for a deleted user's former email). */
+  /** Returns one user by id or by email. Errors: INVALID_REQUEST, JOURNAL_BEHIND, USER_NOT_FOUND (also for a deleted user's former email). */
   getUser: handleUnaryCall<GetUserRequest, GetUserResponse>;
-  /** Lists the users that are not deleted, oldest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the users that are not deleted, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listUsers: handleUnaryCall<ListUsersRequest, ListUsersResponse>;
   /**
    * Changes the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
@@ -1840,7 +1975,7 @@ export interface UserServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateUserResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one user by id or by email. Errors: INVALID_REQUEST, USER_NOT_FOUND (also for a deleted user's former email). */
+  /** Returns one user by id or by email. Errors: INVALID_REQUEST, JOURNAL_BEHIND, USER_NOT_FOUND (also for a deleted user's former email). */
   getUser(
     request: GetUserRequest,
     callback: (error: ServiceError | null, response: GetUserResponse) => void,
@@ -1856,7 +1991,7 @@ export interface UserServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetUserResponse) => void,
   ): ClientUnaryCall;
-  /** Lists the users that are not deleted, oldest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID. */
+  /** Lists the users that are not deleted, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listUsers(
     request: ListUsersRequest,
     callback: (error: ServiceError | null, response: ListUsersResponse) => void,

@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -217,12 +219,16 @@ export interface CreateWalletResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetWalletRequest names one wallet. */
 export interface GetWalletRequest {
   /** The wallet's UUID. */
   id: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetWalletResponse holds the wallet. */
@@ -239,6 +245,8 @@ export interface GetWalletResponse {
 export interface BatchGetWalletsRequest {
   /** The wallets' UUIDs: 1 to 1,000, each once. */
   ids: string[];
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** BatchGetWalletsResponse holds the wallets. */
@@ -255,6 +263,8 @@ export interface ListWalletsRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListWalletsResponse holds a page of wallets. */
@@ -296,6 +306,8 @@ export interface UpdateWalletResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetBalanceRequest names one wallet. */
@@ -318,6 +330,8 @@ export interface GetBalanceRequest {
      */
     { $case: "effectiveTime"; value: Timestamp }
     | undefined;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** GetBalanceResponse holds the balance. */
@@ -344,6 +358,8 @@ export interface FreezeWalletResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** UnfreezeWalletRequest asks to unfreeze a wallet. */
@@ -364,6 +380,8 @@ export interface UnfreezeWalletResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** CloseWalletRequest asks to close a wallet. */
@@ -384,6 +402,8 @@ export interface CloseWalletResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** ReopenWalletRequest asks to reopen a wallet. */
@@ -404,6 +424,8 @@ export interface ReopenWalletResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same request_id. */
   replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
 }
 
 /** GetStatementRequest asks for a page of a wallet's statement. */
@@ -424,6 +446,8 @@ export interface GetStatementRequest {
   pageToken: string;
   /** By which time the period is meant, and the lines are in order. */
   order: StatementOrder;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /**
@@ -477,6 +501,37 @@ export interface StatementLine {
   description: string;
   /** When it took effect: as given, else its create_time. */
   effectiveTime: Timestamp | undefined;
+}
+
+/** WatchWalletRequest names the wallet to watch. */
+export interface WatchWalletRequest {
+  /** The wallet's UUID. */
+  walletId: string;
+  /**
+   * The first place in the journal that is read: 0 for everything, journal_index + 1 of the last message to go on after it; a place to
+   * come is waited for. Unset: what is committed from now on.
+   */
+  fromJournalIndex?: bigint | undefined;
+}
+
+/**
+ * WatchWalletResponse tells one change of the wallet, or only how far the journal has been read: at least every few seconds and every
+ * 10,000 records without a change.
+ */
+export interface WatchWalletResponse {
+  /**
+   * Everything in the journal up to here, this record included, has been read for this watch: go on with from_journal_index =
+   * journal_index + 1. It never falls; that of a change is its own. -1 while the journal is empty.
+   */
+  journalIndex: bigint;
+  /** The wallet's balance right after that record: in the first message, and whenever a transaction changed what is posted or pending. */
+  balance:
+    | Balance
+    | undefined;
+  /** The wallet's state from that record on: whenever it changed, and in the first message of a watch that begins now. Else unspecified. */
+  state: WalletState;
+  /** The transaction that changed the balance; empty in the first message and where none did. */
+  transactionId: string;
 }
 
 function createBaseWallet(): Wallet {
@@ -1308,7 +1363,7 @@ export const CreateWalletRequest_MetadataEntry: MessageFns<CreateWalletRequest_M
 };
 
 function createBaseCreateWalletResponse(): CreateWalletResponse {
-  return { wallet: undefined, balance: undefined, replayed: false };
+  return { wallet: undefined, balance: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const CreateWalletResponse: MessageFns<CreateWalletResponse> = {
@@ -1321,6 +1376,12 @@ export const CreateWalletResponse: MessageFns<CreateWalletResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(24).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(32).int64(message.journalIndex);
     }
     return writer;
   },
@@ -1362,6 +1423,14 @@ export const CreateWalletResponse: MessageFns<CreateWalletResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1379,6 +1448,11 @@ export const CreateWalletResponse: MessageFns<CreateWalletResponse> = {
       wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
       balance: isSet(object.balance) ? Balance.fromJSON(object.balance) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -1392,6 +1466,9 @@ export const CreateWalletResponse: MessageFns<CreateWalletResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -1408,18 +1485,27 @@ export const CreateWalletResponse: MessageFns<CreateWalletResponse> = {
       ? Balance.fromPartial(object.balance)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetWalletRequest(): GetWalletRequest {
-  return { id: "" };
+  return { id: "", minJournalIndex: undefined };
 }
 
 export const GetWalletRequest: MessageFns<GetWalletRequest> = {
   encode(message: GetWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1445,6 +1531,14 @@ export const GetWalletRequest: MessageFns<GetWalletRequest> = {
             message.id = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1458,13 +1552,23 @@ export const GetWalletRequest: MessageFns<GetWalletRequest> = {
   },
 
   fromJSON(object: any): GetWalletRequest {
-    return { id: isSet(object.id) ? globalThis.String(object.id) : "" };
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
+    };
   },
 
   toJSON(message: GetWalletRequest): unknown {
     const obj: any = {};
     if (message.id !== "") {
       obj.id = message.id;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -1475,6 +1579,9 @@ export const GetWalletRequest: MessageFns<GetWalletRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetWalletRequest>, I>>(object: I): GetWalletRequest {
     const message = createBaseGetWalletRequest();
     message.id = object.id ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1569,13 +1676,19 @@ export const GetWalletResponse: MessageFns<GetWalletResponse> = {
 };
 
 function createBaseBatchGetWalletsRequest(): BatchGetWalletsRequest {
-  return { ids: [] };
+  return { ids: [], minJournalIndex: undefined };
 }
 
 export const BatchGetWalletsRequest: MessageFns<BatchGetWalletsRequest> = {
   encode(message: BatchGetWalletsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.ids) {
       writer.uint32(10).string(v!);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1601,6 +1714,14 @@ export const BatchGetWalletsRequest: MessageFns<BatchGetWalletsRequest> = {
             message.ids.push(reader.string());
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1614,13 +1735,23 @@ export const BatchGetWalletsRequest: MessageFns<BatchGetWalletsRequest> = {
   },
 
   fromJSON(object: any): BatchGetWalletsRequest {
-    return { ids: globalThis.Array.isArray(object?.ids) ? object.ids.map((e: any) => globalThis.String(e)) : [] };
+    return {
+      ids: globalThis.Array.isArray(object?.ids) ? object.ids.map((e: any) => globalThis.String(e)) : [],
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
+    };
   },
 
   toJSON(message: BatchGetWalletsRequest): unknown {
     const obj: any = {};
     if (message.ids?.length) {
       obj.ids = message.ids;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -1631,6 +1762,9 @@ export const BatchGetWalletsRequest: MessageFns<BatchGetWalletsRequest> = {
   fromPartial<I extends Exact<DeepPartial<BatchGetWalletsRequest>, I>>(object: I): BatchGetWalletsRequest {
     const message = createBaseBatchGetWalletsRequest();
     message.ids = object.ids?.map((e) => e) || [];
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -1707,7 +1841,7 @@ export const BatchGetWalletsResponse: MessageFns<BatchGetWalletsResponse> = {
 };
 
 function createBaseListWalletsRequest(): ListWalletsRequest {
-  return { userId: "", pageSize: 0, pageToken: "" };
+  return { userId: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListWalletsRequest: MessageFns<ListWalletsRequest> = {
@@ -1720,6 +1854,12 @@ export const ListWalletsRequest: MessageFns<ListWalletsRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(26).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -1761,6 +1901,14 @@ export const ListWalletsRequest: MessageFns<ListWalletsRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1790,6 +1938,11 @@ export const ListWalletsRequest: MessageFns<ListWalletsRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -1804,6 +1957,9 @@ export const ListWalletsRequest: MessageFns<ListWalletsRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -1815,6 +1971,9 @@ export const ListWalletsRequest: MessageFns<ListWalletsRequest> = {
     message.userId = object.userId ?? "";
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -2191,7 +2350,7 @@ export const UpdateWalletRequest_MetadataEntry: MessageFns<UpdateWalletRequest_M
 };
 
 function createBaseUpdateWalletResponse(): UpdateWalletResponse {
-  return { wallet: undefined, replayed: false };
+  return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const UpdateWalletResponse: MessageFns<UpdateWalletResponse> = {
@@ -2201,6 +2360,12 @@ export const UpdateWalletResponse: MessageFns<UpdateWalletResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -2234,6 +2399,14 @@ export const UpdateWalletResponse: MessageFns<UpdateWalletResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2250,6 +2423,11 @@ export const UpdateWalletResponse: MessageFns<UpdateWalletResponse> = {
     return {
       wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -2260,6 +2438,9 @@ export const UpdateWalletResponse: MessageFns<UpdateWalletResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -2273,12 +2454,15 @@ export const UpdateWalletResponse: MessageFns<UpdateWalletResponse> = {
       ? Wallet.fromPartial(object.wallet)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetBalanceRequest(): GetBalanceRequest {
-  return { walletId: "", asOf: undefined };
+  return { walletId: "", asOf: undefined, minJournalIndex: undefined };
 }
 
 export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
@@ -2299,6 +2483,12 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
       case "effectiveTime":
         Timestamp.encode(message.asOf.value, writer.uint32(34).fork()).join();
         break;
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -2348,6 +2538,14 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
             message.asOf = { $case: "effectiveTime", value: Timestamp.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2380,6 +2578,11 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
         : isSet(object.effective_time)
         ? { $case: "effectiveTime", value: fromJsonTimestamp(object.effective_time) }
         : undefined,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -2394,6 +2597,9 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
       obj.journalIndex = message.asOf.value.toString();
     } else if (message.asOf?.$case === "effectiveTime") {
       obj.effectiveTime = fromTimestamp(message.asOf.value).toISOString();
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
     }
     return obj;
   },
@@ -2424,6 +2630,9 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
         break;
       }
     }
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -2607,7 +2816,7 @@ export const FreezeWalletRequest: MessageFns<FreezeWalletRequest> = {
 };
 
 function createBaseFreezeWalletResponse(): FreezeWalletResponse {
-  return { wallet: undefined, replayed: false };
+  return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const FreezeWalletResponse: MessageFns<FreezeWalletResponse> = {
@@ -2617,6 +2826,12 @@ export const FreezeWalletResponse: MessageFns<FreezeWalletResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -2650,6 +2865,14 @@ export const FreezeWalletResponse: MessageFns<FreezeWalletResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2666,6 +2889,11 @@ export const FreezeWalletResponse: MessageFns<FreezeWalletResponse> = {
     return {
       wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -2676,6 +2904,9 @@ export const FreezeWalletResponse: MessageFns<FreezeWalletResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -2689,6 +2920,9 @@ export const FreezeWalletResponse: MessageFns<FreezeWalletResponse> = {
       ? Wallet.fromPartial(object.wallet)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
@@ -2803,7 +3037,7 @@ export const UnfreezeWalletRequest: MessageFns<UnfreezeWalletRequest> = {
 };
 
 function createBaseUnfreezeWalletResponse(): UnfreezeWalletResponse {
-  return { wallet: undefined, replayed: false };
+  return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse> = {
@@ -2813,6 +3047,12 @@ export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -2846,6 +3086,14 @@ export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2862,6 +3110,11 @@ export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse> = {
     return {
       wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -2872,6 +3125,9 @@ export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -2885,6 +3141,9 @@ export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse> = {
       ? Wallet.fromPartial(object.wallet)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
@@ -2999,7 +3258,7 @@ export const CloseWalletRequest: MessageFns<CloseWalletRequest> = {
 };
 
 function createBaseCloseWalletResponse(): CloseWalletResponse {
-  return { wallet: undefined, replayed: false };
+  return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const CloseWalletResponse: MessageFns<CloseWalletResponse> = {
@@ -3009,6 +3268,12 @@ export const CloseWalletResponse: MessageFns<CloseWalletResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -3042,6 +3307,14 @@ export const CloseWalletResponse: MessageFns<CloseWalletResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3058,6 +3331,11 @@ export const CloseWalletResponse: MessageFns<CloseWalletResponse> = {
     return {
       wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -3068,6 +3346,9 @@ export const CloseWalletResponse: MessageFns<CloseWalletResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -3081,6 +3362,9 @@ export const CloseWalletResponse: MessageFns<CloseWalletResponse> = {
       ? Wallet.fromPartial(object.wallet)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
@@ -3195,7 +3479,7 @@ export const ReopenWalletRequest: MessageFns<ReopenWalletRequest> = {
 };
 
 function createBaseReopenWalletResponse(): ReopenWalletResponse {
-  return { wallet: undefined, replayed: false };
+  return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
 export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
@@ -3205,6 +3489,12 @@ export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
     }
     return writer;
   },
@@ -3238,6 +3528,14 @@ export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3254,6 +3552,11 @@ export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
     return {
       wallet: isSet(object.wallet) ? Wallet.fromJSON(object.wallet) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
     };
   },
 
@@ -3264,6 +3567,9 @@ export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
     }
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
     }
     return obj;
   },
@@ -3277,12 +3583,23 @@ export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
       ? Wallet.fromPartial(object.wallet)
       : undefined;
     message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
     return message;
   },
 };
 
 function createBaseGetStatementRequest(): GetStatementRequest {
-  return { walletId: "", from: undefined, before: undefined, pageSize: 0, pageToken: "", order: 0 };
+  return {
+    walletId: "",
+    from: undefined,
+    before: undefined,
+    pageSize: 0,
+    pageToken: "",
+    order: 0,
+    minJournalIndex: undefined,
+  };
 }
 
 export const GetStatementRequest: MessageFns<GetStatementRequest> = {
@@ -3304,6 +3621,12 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
     }
     if (message.order !== 0) {
       writer.uint32(48).int32(message.order);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -3369,6 +3692,14 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
             message.order = reader.int32() as any;
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3401,6 +3732,11 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
         ? globalThis.String(object.page_token)
         : "",
       order: isSet(object.order) ? statementOrderFromJSON(object.order) : 0,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -3424,6 +3760,9 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
     if (message.order !== 0) {
       obj.order = statementOrderToJSON(message.order);
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -3440,6 +3779,9 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
     message.order = object.order ?? 0;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -3844,6 +4186,236 @@ export const StatementLine: MessageFns<StatementLine> = {
   },
 };
 
+function createBaseWatchWalletRequest(): WatchWalletRequest {
+  return { walletId: "", fromJournalIndex: undefined };
+}
+
+export const WatchWalletRequest: MessageFns<WatchWalletRequest> = {
+  encode(message: WatchWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.walletId !== "") {
+      writer.uint32(10).string(message.walletId);
+    }
+    if (message.fromJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.fromJournalIndex) !== message.fromJournalIndex) {
+        throw new globalThis.Error("value provided for field message.fromJournalIndex of type int64 too large");
+      }
+      writer.uint32(16).int64(message.fromJournalIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchWalletRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchWalletRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fromJournalIndex = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchWalletRequest {
+    return {
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      fromJournalIndex: isSet(object.fromJournalIndex)
+        ? BigInt(object.fromJournalIndex)
+        : isSet(object.from_journal_index)
+        ? BigInt(object.from_journal_index)
+        : undefined,
+    };
+  },
+
+  toJSON(message: WatchWalletRequest): unknown {
+    const obj: any = {};
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.fromJournalIndex !== undefined) {
+      obj.fromJournalIndex = message.fromJournalIndex.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchWalletRequest>, I>>(base?: I): WatchWalletRequest {
+    return WatchWalletRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchWalletRequest>, I>>(object: I): WatchWalletRequest {
+    const message = createBaseWatchWalletRequest();
+    message.walletId = object.walletId ?? "";
+    message.fromJournalIndex = (object.fromJournalIndex !== undefined && object.fromJournalIndex !== null)
+      ? BigInt(object.fromJournalIndex)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWatchWalletResponse(): WatchWalletResponse {
+  return { journalIndex: 0n, balance: undefined, state: 0, transactionId: "" };
+}
+
+export const WatchWalletResponse: MessageFns<WatchWalletResponse> = {
+  encode(message: WatchWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(8).int64(message.journalIndex);
+    }
+    if (message.balance !== undefined) {
+      Balance.encode(message.balance, writer.uint32(18).fork()).join();
+    }
+    if (message.state !== 0) {
+      writer.uint32(24).int32(message.state);
+    }
+    if (message.transactionId !== "") {
+      writer.uint32(34).string(message.transactionId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchWalletResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchWalletResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.balance = Balance.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.transactionId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchWalletResponse {
+    return {
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
+      balance: isSet(object.balance) ? Balance.fromJSON(object.balance) : undefined,
+      state: isSet(object.state) ? walletStateFromJSON(object.state) : 0,
+      transactionId: isSet(object.transactionId)
+        ? globalThis.String(object.transactionId)
+        : isSet(object.transaction_id)
+        ? globalThis.String(object.transaction_id)
+        : "",
+    };
+  },
+
+  toJSON(message: WatchWalletResponse): unknown {
+    const obj: any = {};
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
+    if (message.balance !== undefined) {
+      obj.balance = Balance.toJSON(message.balance);
+    }
+    if (message.state !== 0) {
+      obj.state = walletStateToJSON(message.state);
+    }
+    if (message.transactionId !== "") {
+      obj.transactionId = message.transactionId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchWalletResponse>, I>>(base?: I): WatchWalletResponse {
+    return WatchWalletResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchWalletResponse>, I>>(object: I): WatchWalletResponse {
+    const message = createBaseWatchWalletResponse();
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
+    message.balance = (object.balance !== undefined && object.balance !== null)
+      ? Balance.fromPartial(object.balance)
+      : undefined;
+    message.state = object.state ?? 0;
+    message.transactionId = object.transactionId ?? "";
+    return message;
+  },
+};
+
 /** WalletService keeps the wallets of users. A wallet holds one currency; its balance only changes by transactions. */
 export type WalletServiceService = typeof WalletServiceService;
 export const WalletServiceService = {
@@ -3861,7 +4433,7 @@ export const WalletServiceService = {
       Buffer.from(CreateWalletResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateWalletResponse => CreateWalletResponse.decode(value),
   },
-  /** Returns one wallet with its balance. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
+  /** Returns one wallet with its balance. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND. */
   getWallet: {
     path: "/grey.wallet.v1.WalletService/GetWallet" as const,
     requestStream: false as const,
@@ -3872,8 +4444,8 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): GetWalletResponse => GetWalletResponse.decode(value),
   },
   /**
-   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, WALLET_NOT_FOUND (names the first that
-   * is missing).
+   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (names
+   * the first that is missing).
    */
   batchGetWallets: {
     path: "/grey.wallet.v1.WalletService/BatchGetWallets" as const,
@@ -3886,7 +4458,7 @@ export const WalletServiceService = {
       Buffer.from(BatchGetWalletsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchGetWalletsResponse => BatchGetWalletsResponse.decode(value),
   },
-  /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
+  /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
   listWallets: {
     path: "/grey.wallet.v1.WalletService/ListWallets" as const,
     requestStream: false as const,
@@ -3965,7 +4537,8 @@ export const WalletServiceService = {
   },
   /**
    * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
-   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND.
    */
   getBalance: {
     path: "/grey.wallet.v1.WalletService/GetBalance" as const,
@@ -3979,7 +4552,7 @@ export const WalletServiceService = {
   /**
    * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
    * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
-   * INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
+   * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
    */
   getStatement: {
     path: "/grey.wallet.v1.WalletService/GetStatement" as const,
@@ -3991,6 +4564,20 @@ export const WalletServiceService = {
       Buffer.from(GetStatementResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetStatementResponse => GetStatementResponse.decode(value),
   },
+  /**
+   * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
+   * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
+   * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  watchWallet: {
+    path: "/grey.wallet.v1.WalletService/WatchWallet" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchWalletRequest): Buffer => Buffer.from(WatchWalletRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchWalletRequest => WatchWalletRequest.decode(value),
+    responseSerialize: (value: WatchWalletResponse): Buffer => Buffer.from(WatchWalletResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WatchWalletResponse => WatchWalletResponse.decode(value),
+  },
 } as const;
 
 export interface WalletServiceServer extends UntypedServiceImplementation {
@@ -3999,14 +4586,14 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
    * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW.
    */
   createWallet: handleUnaryCall<CreateWalletRequest, CreateWalletResponse>;
-  /** Returns one wallet with its balance. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
+  /** Returns one wallet with its balance. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND. */
   getWallet: handleUnaryCall<GetWalletRequest, GetWalletResponse>;
   /**
-   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, WALLET_NOT_FOUND (names the first that
-   * is missing).
+   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (names
+   * the first that is missing).
    */
   batchGetWallets: handleUnaryCall<BatchGetWalletsRequest, BatchGetWalletsResponse>;
-  /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
+  /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
   listWallets: handleUnaryCall<ListWalletsRequest, ListWalletsResponse>;
   /** Changes the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
   updateWallet: handleUnaryCall<UpdateWalletRequest, UpdateWalletResponse>;
@@ -4032,15 +4619,22 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
   reopenWallet: handleUnaryCall<ReopenWalletRequest, ReopenWalletResponse>;
   /**
    * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
-   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND.
    */
   getBalance: handleUnaryCall<GetBalanceRequest, GetBalanceResponse>;
   /**
    * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
    * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
-   * INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
+   * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
    */
   getStatement: handleUnaryCall<GetStatementRequest, GetStatementResponse>;
+  /**
+   * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
+   * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
+   * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  watchWallet: handleServerStreamingCall<WatchWalletRequest, WatchWalletResponse>;
 }
 
 export interface WalletServiceClient extends Client {
@@ -4063,7 +4657,7 @@ export interface WalletServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateWalletResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one wallet with its balance. Errors: INVALID_REQUEST, WALLET_NOT_FOUND. */
+  /** Returns one wallet with its balance. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND. */
   getWallet(
     request: GetWalletRequest,
     callback: (error: ServiceError | null, response: GetWalletResponse) => void,
@@ -4080,8 +4674,8 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, WALLET_NOT_FOUND (names the first that
-   * is missing).
+   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (names
+   * the first that is missing).
    */
   batchGetWallets(
     request: BatchGetWalletsRequest,
@@ -4098,7 +4692,7 @@ export interface WalletServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BatchGetWalletsResponse) => void,
   ): ClientUnaryCall;
-  /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
+  /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
   listWallets(
     request: ListWalletsRequest,
     callback: (error: ServiceError | null, response: ListWalletsResponse) => void,
@@ -4208,7 +4802,8 @@ export interface WalletServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
-   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, WALLET_NOT_FOUND.
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND.
    */
   getBalance(
     request: GetBalanceRequest,
@@ -4228,7 +4823,7 @@ export interface WalletServiceClient extends Client {
   /**
    * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
    * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
-   * INVALID_REQUEST, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
+   * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
    */
   getStatement(
     request: GetStatementRequest,
@@ -4245,6 +4840,17 @@ export interface WalletServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetStatementResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
+   * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
+   * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  watchWallet(request: WatchWalletRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchWalletResponse>;
+  watchWallet(
+    request: WatchWalletRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchWalletResponse>;
 }
 
 export const WalletServiceClient = makeGenericClientConstructor(

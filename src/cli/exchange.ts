@@ -1,0 +1,193 @@
+import type { Command } from "commander";
+import { type ExchangeTerms, Rounding } from "../../generated/grey/transaction/v1/transaction.js";
+import {
+  ExchangeResponse,
+  GetQuoteResponse,
+  TransactionServiceService,
+} from "../../generated/grey/transaction/v1/transaction_service.js";
+import {
+  GetRateResponse,
+  LedgerServiceService,
+  ListRatesResponse,
+  SetRateResponse,
+  type Rate,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { present } from "../base/assert.js";
+import { type Currencies, readMoney, showMoney } from "./amount.js";
+import { UsageError } from "./failure.js";
+import { readDuration } from "./hold.js";
+import { addMovement, askedOf, help, type MovementOptions, printMovement } from "./movement.js";
+import { ABOUT_REQUEST_ID, examples, limitOption, readTime, requestIdOption } from "./options.js";
+import { collect, moreLine } from "./paging.js";
+import { requestFields, showEnum, showTime } from "./present.js";
+import { print, printJson, withSession } from "./session.js";
+import { renderFields, renderTable } from "./table.js";
+import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
+
+const DOLLARS = "01890a5d-ac96-774b-bcce-b302099a8057";
+const EUROS = "01890a5d-b1c7-7d2a-9f3e-5a1c0f6e7b21";
+
+interface ExchangeOptions extends MovementOptions {
+  readonly receive?: string;
+  readonly rate?: string;
+  readonly quote?: string;
+}
+
+/** `grey exchange`, `grey quote` and `grey rate`. */
+export function addExchangeCommands(program: Command): void {
+  addMovement(program, "exchange <from> <to> [amount...]", "change money of one wallet into the currency of another")
+    .option("--receive <amount>", "how much is to be received, instead of how much is paid, or beside it")
+    .option("--rate <rate>", "the rate (default: the one that was set with `grey rate set`)")
+    .option("--quote <quote>", "what `grey quote` printed; it has the amounts itself")
+    .addHelpText(
+      "after",
+      help(`exchange ${DOLLARS} ${EUROS} 100.00 USD --rate 0.92`, `exchange ${DOLLARS} ${EUROS} --receive "50.00 EUR"`),
+    )
+    .action((fromWalletId: string, toWalletId: string, amount: string[], options: ExchangeOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const { receive, rate, quote } = options;
+        if (rate !== undefined && quote !== undefined) throw new UsageError("--quote has a rate of its own: no --rate");
+        const currencies = await session.currencies();
+        const reply = await session.call(TransactionServiceService.exchange, {
+          ...askedOf(options, session),
+          fromWalletId,
+          toWalletId,
+          sourceAmount: amount.length === 0 ? undefined : readMoney(amount.join(" "), currencies),
+          targetAmount: receive === undefined ? undefined : readMoney(receive, currencies),
+          by:
+            quote !== undefined
+              ? { $case: "quote", value: quote }
+              : rate !== undefined
+                ? { $case: "rate", value: rate }
+                : undefined,
+          rounding: Rounding.UNSPECIFIED,
+          effectiveTime: undefined,
+          preconditions: [],
+        });
+        if (session.json) return printJson(ExchangeResponse.toJSON(reply));
+        await printMovement(reply, session);
+        print(renderTerms(present(present(reply.transaction, "transaction").exchange, "terms"), currencies));
+      }),
+    );
+
+  program
+    .command("quote <amount...>")
+    .description("get a rate promised for a while, for `grey exchange --quote`")
+    .requiredOption("--to <currency>", "the currency to change into")
+    .option("--expires-in <duration>", "how long, such as 30s or 5m (default: 60s)", readDuration)
+    .addHelpText("after", examples("quote 100.00 USD --to EUR --expires-in 5m"))
+    .action((amount: string[], options: { to: string; expiresIn?: bigint }, command: Command) =>
+      withSession(command, async (session) => {
+        const currencies = await session.currencies();
+        const source = readMoney(amount.join(" "), currencies);
+        const reply = await session.call(TransactionServiceService.getQuote, {
+          sourceCurrencyCode: source.currencyCode,
+          targetCurrencyCode: options.to.toUpperCase(),
+          amount: { $case: "sourceMinorUnits", value: source.minorUnits },
+          expiresIn: options.expiresIn === undefined ? undefined : { seconds: options.expiresIn, nanos: 0 },
+          rounding: Rounding.UNSPECIFIED,
+        });
+        if (session.json) return printJson(GetQuoteResponse.toJSON(reply));
+        print(
+          renderTerms(present(reply.terms, "terms"), currencies),
+          renderFields([
+            ["expires", showTime(reply.expireTime)],
+            ["quote", reply.quote],
+          ]),
+        );
+      }),
+    );
+
+  addRateCommands(program.command("rate").description("set and show the rates between currencies"));
+}
+
+interface SetRateOptions {
+  readonly requestId?: string;
+  readonly from?: Timestamp;
+  readonly until?: Timestamp;
+}
+
+function addRateCommands(rates: Command): void {
+  rates
+    .command("set <source> <target> <rate>")
+    .description("set how many units of the target currency one unit of the source currency is")
+    .option("--from <time>", "from when on, such as 2026-12-01T00:00:00Z (default: now)", readTime)
+    .option("--until <time>", "until when (default: until the next one)", readTime)
+    .addOption(requestIdOption())
+    .addHelpText("after", examples("rate set USD EUR 0.9213") + ABOUT_REQUEST_ID)
+    .action((source: string, target: string, rate: string, options: SetRateOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const requestId = session.requestId(options.requestId);
+        const reply = await session.call(LedgerServiceService.setRate, {
+          requestId,
+          ...pairOf(source, target),
+          rate,
+          validFrom: options.from,
+          validUntil: options.until,
+        });
+        if (session.json) return printJson(SetRateResponse.toJSON(reply));
+        print(renderRate(present(reply.rate, "rate"), requestFields(requestId, reply.replayed)));
+      }),
+    );
+
+  rates
+    .command("get <source> <target>")
+    .description("show the rate that is valid, now or at a time")
+    .option("--at <time>", "the time, such as 2026-12-01T00:00:00Z (default: now)", readTime)
+    .addHelpText("after", examples("rate get USD EUR", "rate get USD EUR --at 2026-12-01T00:00:00Z"))
+    .action((source: string, target: string, options: { at?: Timestamp }, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(LedgerServiceService.getRate, {
+          ...pairOf(source, target),
+          atTime: options.at,
+        });
+        if (session.json) return printJson(GetRateResponse.toJSON(reply));
+        print(renderRate(present(reply.rate, "rate"), []));
+      }),
+    );
+
+  rates
+    .command("list <source> <target>")
+    .description("list the rates between two currencies, the latest first")
+    .addOption(limitOption())
+    .addHelpText("after", examples("rate list USD EUR"))
+    .action((source: string, target: string, options: { limit: number }, command: Command) =>
+      withSession(command, async (session) => {
+        const page = await collect<Rate>(options.limit, async (page) => {
+          const reply = await session.call(LedgerServiceService.listRates, { ...pairOf(source, target), ...page });
+          return { items: reply.rates, nextPageToken: reply.nextPageToken };
+        });
+        if (session.json)
+          return printJson(ListRatesResponse.toJSON({ rates: page.items, nextPageToken: page.nextPageToken }));
+        const table = renderTable(
+          [{ title: "rate", align: "right" }, { title: "from" }, { title: "until" }, { title: "id" }],
+          page.items.map((one) => [one.rate, showTime(one.validFrom), showTime(one.validUntil), one.id]),
+        );
+        print(page.items.length === 0 ? "There are no rates." : table, moreLine(page, "--limit shows more"));
+      }),
+    );
+}
+
+function pairOf(source: string, target: string) {
+  return { sourceCurrencyCode: source.toUpperCase(), targetCurrencyCode: target.toUpperCase() };
+}
+
+function renderRate(rate: Rate, request: readonly (readonly [string, string])[]): string {
+  return renderFields([
+    ["rate", `1 ${rate.sourceCurrencyCode} = ${rate.rate} ${rate.targetCurrencyCode}`],
+    ["id", rate.id],
+    ...request,
+    ["from", showTime(rate.validFrom)],
+    ["until", showTime(rate.validUntil)],
+  ]);
+}
+
+function renderTerms(terms: ExchangeTerms, currencies: Currencies): string {
+  return renderFields([
+    ["paid", showMoney(terms.sourceAmount, currencies)],
+    ["received", showMoney(terms.targetAmount, currencies)],
+    ["rate", terms.rate],
+    ["rounding", terms.rounding === Rounding.UNSPECIFIED ? "" : showEnum(Rounding, terms.rounding)],
+    ["rate id", terms.rateId],
+  ]);
+}

@@ -1,0 +1,330 @@
+import { type Command, Option } from "commander";
+import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
+import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
+import {
+  type CreateScheduleRequest,
+  CreateScheduleResponse,
+  GetScheduleResponse,
+  InsufficientFundsPolicy,
+  ListRunsResponse,
+  ListSchedulesResponse,
+  PauseScheduleResponse,
+  type Run,
+  RunState,
+  type Schedule,
+  ScheduleServiceService,
+  ScheduleState,
+} from "../../generated/grey/schedule/v1/schedule_service.js";
+import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
+import type { Money } from "../../generated/grey/type/v1/money.js";
+import { present } from "../base/assert.js";
+import { type Currencies, readMoney, showMoney } from "./amount.js";
+import { UsageError } from "./failure.js";
+import { readDuration } from "./hold.js";
+import {
+  ABOUT_REQUEST_ID,
+  type ChangeOptions,
+  examples,
+  limitOption,
+  metadataOption,
+  readTime,
+  requestIdOption,
+  wholeNumber,
+} from "./options.js";
+import { collect, moreLine } from "./paging.js";
+import { requestFields, showEnum, showMetadata, showTime } from "./present.js";
+import { print, printJson, withSession } from "./session.js";
+import { renderFields, renderTable } from "./table.js";
+
+const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
+const OTHER_WALLET = "01890a5d-b1c7-7d2a-9f3e-5a1c0f6e7b21";
+const SCHEDULE = "01890a5d-d2b1-7c44-9a0d-6b7e2c1f8d52";
+
+interface CreateOptions extends ChangeOptions {
+  readonly from?: string;
+  readonly to?: string;
+  readonly system?: string;
+  readonly upTo?: true;
+  readonly description?: string;
+  readonly at?: Timestamp;
+  readonly cron?: string;
+  readonly timeZone: string;
+  readonly start?: Timestamp;
+  readonly end?: Timestamp;
+  readonly maxRuns?: number;
+  readonly ifShort: keyof typeof POLICIES;
+  readonly retryEvery?: bigint;
+  readonly retryMax?: number;
+}
+
+const POLICIES = {
+  skip: InsufficientFundsPolicy.SKIP,
+  retry: InsufficientFundsPolicy.RETRY,
+  fail: InsufficientFundsPolicy.FAIL,
+} as const;
+
+/** `grey schedule`. */
+export function addScheduleCommands(program: Command): void {
+  const schedule = program
+    .command("schedule")
+    .description("move money at times that are set before, once or repeatedly");
+
+  schedule
+    .command("create <amount...>")
+    .description("schedule a transfer (--from and --to), a withdrawal (--from) or a deposit (--to)")
+    .option("--from <wallet>", "the wallet that pays")
+    .option("--to <wallet>", "the wallet that receives the money")
+    .option("--system <account>", "the system account on the other side (default: cash)")
+    .option("--up-to", "move what the wallet can spend, up to the amount")
+    .option("--description <text>", "what it is for")
+    .addOption(metadataOption())
+    .addOption(new Option("--at <time>", "once, such as 2026-12-01T09:00:00Z").argParser(readTime).conflicts("cron"))
+    .option("--cron <fields>", 'again and again: minute, hour, day, month and weekday, such as "0 9 1 * *"')
+    .option("--time-zone <name>", "the time zone whose clocks --cron means, such as Europe/Berlin", "UTC")
+    .option("--start <time>", "with --cron: not before this time", readTime)
+    .option("--end <time>", "with --cron: not at or after this time", readTime)
+    .option("--max-runs <n>", "with --cron: so many times", wholeNumber(1, 1_000_000))
+    .addOption(
+      new Option("--if-short <what>", "what becomes of a run that there is no money for")
+        .choices(Object.keys(POLICIES))
+        .default("skip"),
+    )
+    .option("--retry-every <duration>", "with --if-short retry: such as 15m or 12h (default: 1h)", readDuration)
+    .option("--retry-max <n>", "with --if-short retry: so often (default: 3)", wholeNumber(1, 100))
+    .addOption(requestIdOption())
+    .addHelpText(
+      "after",
+      examples(
+        `schedule create 850.00 EUR --from ${WALLET} --to ${OTHER_WALLET} --cron "0 9 1 * *" --time-zone Europe/Berlin`,
+        `schedule create "5 USD" --to ${WALLET} --at 2026-12-24T18:00:00Z`,
+      ) + ABOUT_REQUEST_ID,
+    )
+    .action((amount: string[], options: CreateOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const when = whenOf(options);
+        const currencies = await session.currencies();
+        const movement = movementOf(options, readMoney(amount.join(" "), currencies));
+        const requestId = session.requestId(options.requestId);
+        const reply = await session.call(ScheduleServiceService.createSchedule, {
+          requestId,
+          movement,
+          when,
+          onInsufficientFunds: POLICIES[options.ifShort],
+          retryInterval: options.retryEvery === undefined ? undefined : { seconds: options.retryEvery, nanos: 0 },
+          retryMax: options.retryMax ?? 0,
+        });
+        if (session.json) return printJson(CreateScheduleResponse.toJSON(reply));
+        print(
+          renderSchedule(present(reply.schedule, "schedule"), currencies, requestFields(requestId, reply.replayed)),
+        );
+      }),
+    );
+
+  schedule
+    .command("get <schedule>")
+    .description("show a schedule")
+    .addHelpText("after", examples(`schedule get ${SCHEDULE}`))
+    .action((id: string, _options: object, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(ScheduleServiceService.getSchedule, { id });
+        if (session.json) return printJson(GetScheduleResponse.toJSON(reply));
+        print(renderSchedule(present(reply.schedule, "schedule"), await session.currencies()));
+      }),
+    );
+
+  schedule
+    .command("list")
+    .description("list schedules, newest first")
+    .option("--wallet <wallet>", "only those that move money of or to this wallet")
+    .addOption(
+      new Option("--state <state...>", "only those in these states").choices([
+        "active",
+        "paused",
+        "completed",
+        "cancelled",
+        "failed",
+      ]),
+    )
+    .addOption(limitOption())
+    .addHelpText("after", examples(`schedule list --wallet ${WALLET} --state active`))
+    .action((options: { wallet?: string; state?: string[]; limit: number }, command: Command) =>
+      withSession(command, async (session) => {
+        const states = (options.state ?? []).map(
+          (name) => ScheduleState[name.toUpperCase() as keyof typeof ScheduleState],
+        );
+        const found = await collect<Schedule>(options.limit, async (page) => {
+          const reply = await session.call(ScheduleServiceService.listSchedules, {
+            walletId: options.wallet ?? "",
+            states,
+            ...page,
+          });
+          return { items: reply.schedules, nextPageToken: reply.nextPageToken };
+        });
+        const { items: schedules, nextPageToken } = found;
+        if (session.json) printJson(ListSchedulesResponse.toJSON({ schedules, nextPageToken }));
+        else print(renderSchedules(schedules, await session.currencies()), moreLine(found, "raise --limit"));
+      }),
+    );
+
+  for (const [verb, description, method] of CHANGES) {
+    schedule
+      .command(`${verb} <schedule>`)
+      .description(description)
+      .addOption(requestIdOption())
+      .addHelpText("after", examples(`schedule ${verb} ${SCHEDULE}`) + ABOUT_REQUEST_ID)
+      .action((scheduleId: string, options: ChangeOptions, command: Command) =>
+        withSession(command, async (session) => {
+          const requestId = session.requestId(options.requestId);
+          const reply = await session.call(method, { requestId, scheduleId });
+          if (session.json) return printJson(PauseScheduleResponse.toJSON(reply));
+          const fields = requestFields(requestId, reply.replayed);
+          print(renderSchedule(present(reply.schedule, "schedule"), await session.currencies(), fields));
+        }),
+      );
+  }
+
+  schedule
+    .command("runs <schedule>")
+    .description("list the runs that a schedule made, latest first")
+    .addOption(limitOption())
+    .addHelpText("after", examples(`schedule runs ${SCHEDULE}`))
+    .action((scheduleId: string, options: { limit: number }, command: Command) =>
+      withSession(command, async (session) => {
+        const found = await collect<Run>(options.limit, async (page) => {
+          const reply = await session.call(ScheduleServiceService.listRuns, { scheduleId, ...page });
+          return { items: reply.runs, nextPageToken: reply.nextPageToken };
+        });
+        const { items: runs, nextPageToken } = found;
+        if (session.json) printJson(ListRunsResponse.toJSON({ runs, nextPageToken }));
+        else print(renderRuns(runs), moreLine(found, "raise --limit"));
+      }),
+    );
+}
+
+const CHANGES = [
+  ["pause", "keep a schedule from its runs until it is resumed", ScheduleServiceService.pauseSchedule],
+  ["resume", "let a paused schedule run again", ScheduleServiceService.resumeSchedule],
+  ["cancel", "end a schedule", ScheduleServiceService.cancelSchedule],
+] as const;
+
+function whenOf(options: CreateOptions): CreateScheduleRequest["when"] {
+  const { at, cron, timeZone, start: startTime, end: endTime, maxRuns = 0 } = options;
+  if (at !== undefined) return { $case: "once", value: at };
+  if (cron === undefined) throw new UsageError("say when: --at <time> or --cron <fields>");
+  return { $case: "recurring", value: { cron, timeZone, startTime, endTime, maxRuns } };
+}
+
+function movementOf(options: CreateOptions, amount: Money): CreateScheduleRequest["movement"] {
+  const { from, to, system: systemAccount = "", description = "", metadata = {} } = options;
+  const moved = { amount, description, metadata };
+  const amountMode = options.upTo === true ? AmountMode.UP_TO : AmountMode.EXACT;
+  if (from !== undefined && to !== undefined) {
+    return { $case: "transfer", value: { ...moved, fromWalletId: from, toWalletId: to, amountMode } };
+  }
+  if (from !== undefined) {
+    return { $case: "withdrawal", value: { ...moved, walletId: from, systemAccount, amountMode } };
+  }
+  if (to === undefined) throw new UsageError("say whose money moves: --from <wallet>, --to <wallet>, or both");
+  return { $case: "deposit", value: { ...moved, walletId: to, systemAccount } };
+}
+
+function renderSchedule(
+  schedule: Schedule,
+  currencies: Currencies,
+  more: readonly (readonly [string, string])[] = [],
+): string {
+  const { movement, reason } = schedule;
+  return renderFields([
+    ["schedule", schedule.id],
+    ...more,
+    ["state", showEnum(ScheduleState, schedule.state)],
+    ["moves", showMovement(schedule, currencies)],
+    ["when", showWhen(schedule)],
+    ["next run", showTime(schedule.nextRunTime)],
+    ["runs so far", String(schedule.runCount)],
+    ["if short", showPolicy(schedule)],
+    ["reason", reason === ErrorReason.UNSPECIFIED ? "" : (ErrorReason[reason] ?? String(reason))],
+    ["description", movement?.value.description ?? ""],
+    ["metadata", showMetadata(movement?.value.metadata ?? {})],
+    ["created", showTime(schedule.createTime)],
+    ["updated", showTime(schedule.updateTime)],
+  ]);
+}
+
+function showMovement({ movement }: Schedule, currencies: Currencies): string {
+  const amount = showMoney(movement?.value.amount, currencies);
+  switch (movement?.$case) {
+    case "deposit":
+      return `${amount} from ${movement.value.systemAccount} to ${movement.value.walletId}`;
+    case "withdrawal":
+      return `${amount} from ${movement.value.walletId} to ${movement.value.systemAccount}`;
+    case "transfer":
+      return `${amount} from ${movement.value.fromWalletId} to ${movement.value.toWalletId}`;
+    default:
+      return "";
+  }
+}
+
+function showWhen({ when }: Schedule): string {
+  if (when?.$case !== "recurring") return showTime(when?.value);
+  const { cron, timeZone, startTime, endTime, maxRuns } = when.value;
+  return [
+    `${cron} in ${timeZone}`,
+    startTime === undefined ? "" : `from ${showTime(startTime)}`,
+    endTime === undefined ? "" : `before ${showTime(endTime)}`,
+    maxRuns === 0 ? "" : `${maxRuns} times`,
+  ]
+    .filter((part) => part !== "")
+    .join(", ");
+}
+
+function showPolicy({ onInsufficientFunds, retryInterval, retryMax }: Schedule): string {
+  const policy = showEnum(InsufficientFundsPolicy, onInsufficientFunds);
+  return retryInterval === undefined ? policy : `${policy} every ${retryInterval.seconds} s, ${retryMax} times`;
+}
+
+function renderSchedules(schedules: readonly Schedule[], currencies: Currencies): string {
+  if (schedules.length === 0) return "There are no such schedules.";
+  return renderTable(
+    [
+      { title: "schedule" },
+      { title: "state" },
+      { title: "kind" },
+      { title: "amount", align: "right" },
+      { title: "when" },
+      { title: "next run" },
+      { title: "runs", align: "right" },
+    ],
+    schedules.map((schedule) => [
+      schedule.id,
+      showEnum(ScheduleState, schedule.state),
+      schedule.movement?.$case ?? "",
+      showMoney(schedule.movement?.value.amount, currencies),
+      showWhen(schedule),
+      showTime(schedule.nextRunTime),
+      String(schedule.runCount),
+    ]),
+  );
+}
+
+function renderRuns(runs: readonly Run[]): string {
+  if (runs.length === 0) return "It has made no run yet.";
+  return renderTable(
+    [
+      { title: "planned" },
+      { title: "state" },
+      { title: "tries", align: "right" },
+      { title: "transaction" },
+      { title: "reason" },
+      { title: "updated" },
+    ],
+    runs.map((run) => [
+      showTime(run.plannedTime),
+      showEnum(RunState, run.state),
+      String(run.attempts),
+      run.transactionId,
+      run.reason === ErrorReason.UNSPECIFIED ? "" : (ErrorReason[run.reason] ?? String(run.reason)),
+      showTime(run.updateTime),
+    ]),
+  );
+}

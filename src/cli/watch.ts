@@ -1,0 +1,190 @@
+import { Option, type Command } from "commander";
+import {
+  TransactionKind,
+  TransactionState,
+  type Transaction,
+} from "../../generated/grey/transaction/v1/transaction.js";
+import {
+  TransactionServiceService,
+  WatchTransactionsResponse,
+} from "../../generated/grey/transaction/v1/transaction_service.js";
+import {
+  WalletServiceService,
+  WalletState,
+  WatchWalletResponse,
+  type Balance,
+} from "../../generated/grey/wallet/v1/wallet_service.js";
+import { type Currencies, showMoney } from "./amount.js";
+import { examples, wholeNumber } from "./options.js";
+import { showEnum, showOutcome, showTime, systemAccountName } from "./present.js";
+import { type Session, withSession } from "./session.js";
+import { printable } from "./text.js";
+import { resolveUser } from "./user.js";
+
+/** The values of an enum by their names as they are typed: `hold-capture` for HOLD_CAPTURE. */
+function choicesOf(values: Readonly<Record<string, string | number>>): Map<string, number> {
+  const named = Object.entries(values).filter((pair): pair is [string, number] => typeof pair[1] === "number");
+  return new Map(
+    named.filter(([, value]) => value > 0).map(([name, value]) => [name.toLowerCase().replaceAll("_", "-"), value]),
+  );
+}
+
+const KINDS = choicesOf(TransactionKind);
+const STATES = choicesOf(TransactionState);
+
+interface WatchOptions {
+  readonly from?: number;
+  readonly limit?: number;
+}
+
+interface TransactionOptions extends WatchOptions {
+  readonly wallet?: readonly string[];
+  readonly user?: string;
+  readonly kind?: readonly string[];
+  readonly state?: readonly string[];
+}
+
+function fromOption(): Option {
+  return new Option(
+    "--from <index>",
+    "from this place in the journal on; 0: everything (default: from now on)",
+  ).argParser(wholeNumber(0, Number.MAX_SAFE_INTEGER));
+}
+
+function limitOption(): Option {
+  return new Option("--limit <n>", "end after so many (default: never)").argParser(wholeNumber(1, 1_000_000_000));
+}
+
+const ABOUT_WATCHING = `
+It goes on until Ctrl-C. With --json, each line is one message, and messages that only tell
+how far the journal has been read are printed too. Every message tells its journalIndex:
+--from <journalIndex + 1> goes on after it, without a gap.`;
+
+/** @param transactions the command `grey transactions` */
+export function addTransactionsWatch(transactions: Command): void {
+  transactions
+    .command("watch")
+    .description("tell each transaction as it is committed, one a line")
+    .option("--wallet <wallet...>", "only those that touch one of these wallets")
+    .option("--user <user>", "only those that touch a wallet of this user, by id or by email")
+    .addOption(new Option("--kind <kind...>", "only these kinds").choices([...KINDS.keys()]))
+    .addOption(new Option("--state <state...>", "only these states (default: posted)").choices([...STATES.keys()]))
+    .addOption(fromOption())
+    .addOption(limitOption())
+    .addHelpText(
+      "after",
+      examples("transactions watch", "transactions watch --user ada@example.com --from 0 --json") + ABOUT_WATCHING,
+    )
+    .action((options: TransactionOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const request = {
+          ...startOf(options),
+          walletIds: [...(options.wallet ?? [])],
+          userId: options.user === undefined ? "" : await resolveUser(options.user, session),
+          kinds: (options.kind ?? []).map((kind) => KINDS.get(kind) ?? 0),
+          states: (options.state ?? []).map((state) => STATES.get(state) ?? 0),
+        };
+        const currencies = await session.currencies();
+        await follow(session, options, (take) =>
+          session.watch(TransactionServiceService.watchTransactions, request, (message) =>
+            take(
+              message.journalIndex,
+              WatchTransactionsResponse.toJSON(message),
+              message.transaction && lineOf(message.transaction, currencies),
+            ),
+          ),
+        );
+      }),
+    );
+}
+
+/** @param wallet the command `grey wallet` */
+export function addWalletWatch(wallet: Command): void {
+  wallet
+    .command("watch <wallet>")
+    .description("tell a wallet's balance, and each change of it and of the wallet's state, one a line")
+    .addOption(fromOption())
+    .addOption(limitOption())
+    .addHelpText("after", examples("wallet watch 01890a5d-ac96-774b-bcce-b302099a8057") + ABOUT_WATCHING)
+    .action((walletId: string, options: WatchOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const currencies = await session.currencies();
+        const request = { walletId, ...startOf(options) };
+        await follow(session, options, (take) =>
+          session.watch(WalletServiceService.watchWallet, request, (message) =>
+            take(message.journalIndex, WatchWalletResponse.toJSON(message), changeLine(message, currencies)),
+          ),
+        );
+      }),
+    );
+}
+
+function startOf({ from }: WatchOptions): { fromJournalIndex?: bigint } {
+  return from === undefined ? {} : { fromJournalIndex: BigInt(from) };
+}
+
+/** Takes a message: where it is, as JSON, and as a line unless it only tells how far the watch is. Returns whether to go on. */
+type Take = (journalIndex: bigint, json: unknown, line: string | undefined) => boolean;
+
+/** Prints what a watch tells, and at its end how to go on. */
+async function follow(
+  { json }: Session,
+  { limit = Infinity }: WatchOptions,
+  watch: (take: Take) => Promise<void>,
+): Promise<void> {
+  let resumeAt: bigint | undefined;
+  let count = 0;
+  try {
+    await watch((journalIndex, message, line) => {
+      if (resumeAt === undefined) console.error(`watching from journal index ${journalIndex + 1n}`);
+      resumeAt = journalIndex + 1n;
+      if (json) console.log(printable(JSON.stringify(message)));
+      else if (line !== undefined) console.log(line);
+      if (line !== undefined) count += 1;
+      return count < limit;
+    });
+  } finally {
+    if (resumeAt !== undefined) console.error(`to go on: --from ${resumeAt}`);
+  }
+}
+
+function lineOf(transaction: Transaction, currencies: Currencies): string {
+  const { amount, debitAccountId, creditAccountId } = transaction;
+  const nameOf = (id: string): string => systemAccountName(id, amount?.currencyCode ?? "") ?? id;
+  return printable(
+    [
+      transaction.journalIndex,
+      showTime(transaction.createTime),
+      showEnum(TransactionKind, transaction.kind),
+      showMoney(amount, currencies),
+      creditAccountId === "" ? nameOf(debitAccountId) : `${nameOf(debitAccountId)} -> ${nameOf(creditAccountId)}`,
+      showOutcome(transaction),
+      transaction.id,
+      transaction.description,
+    ]
+      .filter((part) => part !== "")
+      .join("  "),
+  );
+}
+
+function changeLine(
+  { journalIndex, balance, state, transactionId }: WatchWalletResponse,
+  currencies: Currencies,
+): string | undefined {
+  if (balance === undefined && state === WalletState.UNSPECIFIED) return undefined;
+  return [
+    journalIndex,
+    ...(state === WalletState.UNSPECIFIED ? [] : [showEnum(WalletState, state)]),
+    ...(balance === undefined ? [] : [balanceLine(balance, currencies)]),
+    ...(transactionId === "" ? [] : [`by ${transactionId}`]),
+  ].join("  ");
+}
+
+function balanceLine({ posted, available, pendingIncoming, version }: Balance, currencies: Currencies): string {
+  return [
+    `posted ${showMoney(posted, currencies)}`,
+    `available ${showMoney(available, currencies)}`,
+    ...(pendingIncoming?.minorUnits === 0n ? [] : [`pending in ${showMoney(pendingIncoming, currencies)}`]),
+    `version ${version}`,
+  ].join("  ");
+}

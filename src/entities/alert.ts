@@ -1,0 +1,90 @@
+import { EntitySchema } from "typeorm";
+
+/** Which way a threshold is crossed; the numbers are those of grey.alert.v1.AlertDirection. */
+export const ALERT_DIRECTION = { UP: 1, DOWN: 2, BOTH: 3 } as const;
+export type AlertDirection = (typeof ALERT_DIRECTION)[keyof typeof ALERT_DIRECTION];
+
+/** Which balance is watched; the numbers are those of grey.alert.v1.AlertBalance. */
+export const ALERT_BALANCE = { AVAILABLE: 1, POSTED: 2 } as const;
+export type AlertBalance = (typeof ALERT_BALANCE)[keyof typeof ALERT_BALANCE];
+
+/** A threshold of a wallet's balance. */
+export interface BalanceAlert {
+  readonly id: string;
+  readonly accountId: string;
+  readonly currencyCode: string;
+  readonly threshold: bigint;
+  readonly direction: AlertDirection;
+  readonly balance: AlertBalance;
+  /** Entries count whose journal index is between these two, both exclusive; null: it is not deleted. */
+  readonly startIndex: bigint;
+  readonly endIndex: bigint | null;
+  readonly createTime: Date;
+  readonly deleteTime: Date | null;
+}
+
+export const BalanceAlertEntity = new EntitySchema<BalanceAlert>({
+  name: "BalanceAlert",
+  tableName: "balance_alerts",
+  columns: {
+    id: { type: "uuid", primary: true, primaryKeyConstraintName: "balance_alerts_pkey" },
+    accountId: { type: "uuid", name: "account_id" },
+    currencyCode: { type: "varchar", length: 12, name: "currency_code" },
+    threshold: { type: "bigint" },
+    direction: { type: "smallint" },
+    balance: { type: "smallint" },
+    startIndex: { type: "bigint", name: "start_index" },
+    endIndex: { type: "bigint", name: "end_index", nullable: true },
+    createTime: { type: "timestamptz", name: "create_time" },
+    deleteTime: { type: "timestamptz", name: "delete_time", nullable: true },
+  },
+  indices: [{ name: "balance_alerts_account", columns: ["accountId", "id"] }],
+  checks: [{ name: "balance_alerts_deleted", expression: "(end_index IS NULL) = (delete_time IS NULL)" }],
+});
+
+/** One crossing of an alert's threshold, by one entry of its wallet. */
+export interface BalanceAlertEvent {
+  readonly id: string;
+  readonly alertId: string;
+  /** The entry's number in its account. */
+  readonly sequence: bigint;
+  readonly transactionId: string;
+  readonly journalIndex: bigint;
+  readonly direction: Exclude<AlertDirection, typeof ALERT_DIRECTION.BOTH>;
+  readonly balanceBefore: bigint;
+  readonly balanceAfter: bigint;
+  readonly createTime: Date;
+}
+
+export const BalanceAlertEventEntity = new EntitySchema<BalanceAlertEvent>({
+  name: "BalanceAlertEvent",
+  tableName: "balance_alert_events",
+  columns: {
+    id: { type: "uuid", primary: true, primaryKeyConstraintName: "balance_alert_events_pkey" },
+    alertId: { type: "uuid", name: "alert_id" },
+    sequence: { type: "bigint" },
+    transactionId: { type: "uuid", name: "transaction_id" },
+    journalIndex: { type: "bigint", name: "journal_index" },
+    direction: { type: "smallint" },
+    balanceBefore: { type: "bigint", name: "balance_before" },
+    balanceAfter: { type: "bigint", name: "balance_after" },
+    createTime: { type: "timestamptz", name: "create_time" },
+  },
+  uniques: [{ name: "balance_alert_events_once", columns: ["alertId", "sequence"] }],
+});
+
+/** Up to where a reader of the journal has read. */
+export interface ReaderCursor {
+  readonly name: string;
+  /** The index of the first record that it has not read. */
+  readonly nextIndex: bigint;
+}
+
+export const ReaderCursorEntity = new EntitySchema<ReaderCursor>({
+  name: "ReaderCursor",
+  tableName: "reader_cursors",
+  columns: {
+    name: { type: "varchar", length: 32, primary: true, primaryKeyConstraintName: "reader_cursors_pkey" },
+    nextIndex: { type: "bigint", name: "next_index" },
+  },
+});

@@ -1,0 +1,149 @@
+import { newId, type Uuid } from "../base/ids.js";
+import type { Database, Queryable } from "../db/database.js";
+import { startSweep, type Sweep, type SweepOptions } from "../db/sweep.js";
+import { inTransaction } from "../db/transaction.js";
+import { ALERT_BALANCE, type AlertDirection } from "../entities/alert.js";
+import { RECORD_TYPE } from "../entities/journal.js";
+import { appendRecords } from "../journal/append.js";
+import { crossingOf } from "./crossing.js";
+
+/** This reader's name among the cursors. */
+const NAME = "balance_alerts";
+
+/**
+ * Reads the journal from where it was left, page by page, and notes what crossed the threshold of an alert. Cursor and
+ * crossings are written in one database transaction, so that each is noted once; of several processes one does it at a time.
+ */
+export function startBalanceAlerts(
+  database: Database,
+  options: SweepOptions,
+  onError: (error: unknown) => void,
+): Sweep {
+  return startSweep(options, (limit) => readPage(database, limit), onError);
+}
+
+/**
+ * Reads the next records of the journal, and notes what they crossed.
+ * @returns how many records it read, at least as many as asked for if there are; 0 when another process reads
+ */
+export function readPage(database: Database, limit: number): Promise<number> {
+  return inTransaction(database, PATIENT, async ({ client }) => {
+    const { rows } = await client.query<{ next_index: bigint }>(
+      "SELECT next_index FROM reader_cursors WHERE name = $1 FOR UPDATE SKIP LOCKED",
+      [NAME],
+    );
+    const from = rows[0]?.next_index;
+    const end = from === undefined ? undefined : await endOfPage(client, from, limit);
+    if (from === undefined || end === undefined) return 0;
+    const crossings = (await readSteps(client, from, end)).flatMap((step) => {
+      const direction = crossingOf(step.balance_before, step.balance_after, step.threshold, step.wanted);
+      return direction === undefined ? [] : [{ ...step, id: newId(), direction }];
+    });
+    await client.query("UPDATE reader_cursors SET next_index = $2 WHERE name = $1", [NAME, end]);
+    if (crossings.length > 0) await note(client, crossings);
+    return Number(end - from);
+  });
+}
+
+const PATIENT = { assertWaiting: () => undefined };
+
+/** What was appended together is read together. */
+const END_OF_PAGE = `
+SELECT max(first_index + size) AS end_index FROM (
+  SELECT first_index, size, sum(size) OVER (ORDER BY first_index) - size AS before FROM (
+    SELECT first_index, cardinality(record_ids) AS size FROM journal_batches WHERE first_index >= $1 ORDER BY first_index LIMIT $2
+  ) batches
+) page WHERE before < $2`;
+
+/** The index after the page's last record; undefined when there is nothing to read. */
+async function endOfPage(client: Queryable, from: bigint, limit: number): Promise<bigint | undefined> {
+  const { rows } = await client.query<{ end_index: bigint | null }>({
+    name: "alerts-page",
+    text: END_OF_PAGE,
+    values: [from, limit],
+  });
+  return rows[0]?.end_index ?? undefined;
+}
+
+/** What an entry did to the balance that an alert watches. */
+interface Step {
+  readonly alert_id: Uuid;
+  readonly threshold: bigint;
+  readonly wanted: AlertDirection;
+  readonly sequence: bigint;
+  readonly transaction_id: Uuid;
+  readonly journal_index: bigint;
+  readonly balance_before: bigint;
+  readonly balance_after: bigint;
+  /** As PostgreSQL writes it, to the microsecond. */
+  readonly create_time: string;
+}
+
+// From the page's transactions to their accounts, and on to the entries of those that have alerts. The entry before gives the
+// balance before; the first entry of a wallet starts from nothing. OFFSET 0 has each looked up by its key: as plain joins
+// the planner, which knows nothing of a page's length, may read whole tables for a few records.
+const READ_STEPS = `
+SELECT a.id AS alert_id, a.threshold, a.direction AS wanted, leg.sequence, t.id AS transaction_id, e.journal_index,
+  coalesce(before.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(before.pending_debits_after, 0), 0)
+    AS balance_before,
+  e.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(e.pending_debits_after, 0) AS balance_after,
+  e.create_time::text AS create_time
+FROM journal_batches b
+CROSS JOIN LATERAL unnest(b.record_ids, b.record_types) AS record (id, type)
+CROSS JOIN LATERAL (
+  SELECT id, debit_account_id, debit_sequence, credit_account_id, credit_sequence, leg_account_ids, leg_sequences
+  FROM transactions WHERE id = record.id OFFSET 0
+) t
+-- One with many legs has no sequences of two sides. What an account has between its legs it never had: they are one step.
+CROSS JOIN LATERAL (
+  VALUES (t.debit_account_id, t.debit_sequence, t.debit_sequence), (t.credit_account_id, t.credit_sequence, t.credit_sequence)
+  UNION ALL SELECT account_id, max(sequence), min(sequence)
+    FROM unnest(t.leg_account_ids, t.leg_sequences) AS legs (account_id, sequence) GROUP BY account_id
+) AS leg (account_id, sequence, first_sequence)
+CROSS JOIN LATERAL (
+  SELECT id, threshold, direction, balance, start_index, end_index FROM balance_alerts WHERE account_id = leg.account_id OFFSET 0
+) a
+CROSS JOIN LATERAL (
+  SELECT journal_index, balance_after, pending_debits_after, create_time FROM entries
+  WHERE account_id = leg.account_id AND sequence = leg.sequence OFFSET 0
+) e
+LEFT JOIN LATERAL (
+  SELECT balance_after, pending_debits_after FROM entries
+  WHERE account_id = leg.account_id AND sequence = leg.first_sequence - 1 OFFSET 0
+) before ON true
+WHERE b.first_index >= $1 AND b.first_index < $2 AND record.type = ${RECORD_TYPE.TRANSACTION_POSTED}
+  AND e.journal_index > a.start_index AND (a.end_index IS NULL OR e.journal_index < a.end_index)
+  AND EXISTS (SELECT FROM balance_alerts WHERE end_index IS NULL OR end_index > $1)
+ORDER BY e.journal_index, leg.account_id, leg.sequence, a.id`;
+
+async function readSteps(client: Queryable, from: bigint, end: bigint): Promise<Step[]> {
+  const { rows } = await client.query<Step>({ name: "alerts-steps", text: READ_STEPS, values: [from, end] });
+  return rows;
+}
+
+type Crossing = Step & { readonly id: Uuid; readonly direction: AlertDirection };
+
+async function note(client: Queryable, crossings: readonly Crossing[]): Promise<void> {
+  await client.query({
+    name: "alerts-note",
+    text: `INSERT INTO balance_alert_events (id, alert_id, sequence, transaction_id, journal_index, direction, balance_before,
+        balance_after, create_time)
+      SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::bigint[], $6::smallint[], $7::bigint[], $8::bigint[],
+        $9::timestamptz[])`,
+    values: [
+      crossings.map((one) => one.id),
+      crossings.map((one) => one.alert_id),
+      crossings.map((one) => one.sequence),
+      crossings.map((one) => one.transaction_id),
+      crossings.map((one) => one.journal_index),
+      crossings.map((one) => one.direction),
+      crossings.map((one) => one.balance_before),
+      crossings.map((one) => one.balance_after),
+      crossings.map((one) => one.create_time),
+    ],
+  });
+  await appendRecords(
+    client,
+    crossings.map(({ id }) => ({ id, type: RECORD_TYPE.BALANCE_ALERT_CROSSED })),
+  );
+}

@@ -1,0 +1,102 @@
+import { status, type handleServerStreamingCall, type ServerWritableStream } from "@grpc/grpc-js";
+import { fail, FailureError } from "../base/failure.js";
+import { headerViolations, logCall, openCall } from "./call.js";
+import { createContext, type CallContext } from "./context.js";
+import { knownFailure, retryAfterOf, type Pipeline } from "./pipeline.js";
+import { CODE, toGrpcError, trailersOf } from "./status.js";
+
+/** A method that goes on telling until its caller ends it. */
+export interface WatchMethod<Request, Response> {
+  /** The next message is asked for when the client has taken those before. @param signal the end */
+  readonly watch: (request: Request, context: CallContext, signal: AbortSignal) => AsyncIterable<Response>;
+  /** Where a new watch goes on after this message. */
+  readonly resumeAt: (last: Response) => bigint;
+}
+
+/**
+ * Sends what a watch tells, no faster than the client takes it. The watch ends with its caller or the server; an end that
+ * the server makes says where to go on.
+ */
+export function watchHandler(
+  definition: { readonly path: string; readonly requestDeserialize: (bytes: Buffer) => object },
+  methodWhenReady: () => WatchMethod<object, object> | undefined,
+  pipeline: Pipeline,
+): handleServerStreamingCall<Buffer, object> {
+  const { logger, watches, draining } = pipeline;
+  const validate = pipeline.validatorFor(definition.path);
+
+  return (call) => {
+    const started = process.hrtime.bigint();
+    const state = openCall(call.metadata);
+    const ending = new AbortController();
+    const counts = { messages: 0 };
+    let resumeJournalIndex: string | undefined;
+
+    const finish = (error?: FailureError): void => {
+      if (ending.signal.aborted) return;
+      ending.abort();
+      watches.open -= 1;
+      draining.removeEventListener("abort", shutDown);
+      if (error === undefined) call.end(trailersOf(state));
+      else call.emit("error", toGrpcError(error, state, retryAfterOf(error, pipeline)));
+      const code = error === undefined ? "OK" : status[CODE[error.failure.reason]];
+      logCall(logger, definition.path, state, started, code, error, counts);
+    };
+
+    const shutDown = (): void =>
+      finish(
+        new FailureError({ reason: "SHUTTING_DOWN", ...(resumeJournalIndex !== undefined && { resumeJournalIndex }) }),
+      );
+
+    const tell = async (): Promise<void> => {
+      if (watches.open > watches.max) fail({ reason: "OVERLOADED" });
+      const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
+      const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
+      if (wrongHeaders.length > 0) fail({ reason: "INVALID_REQUEST", violations: wrongHeaders });
+      const { violations, bytes } = validate(call.request);
+      if (bytes === undefined || violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
+      // A watch lasts as long as its caller wants.
+      const deadline = { deadlineMs: Number(call.getDeadline()), isCallers: true };
+      const context = createContext(call, deadline, state);
+      for await (const message of method.watch(definition.requestDeserialize(bytes), context, ending.signal)) {
+        if (ending.signal.aborted) return;
+        const isTaken = call.write(message);
+        resumeJournalIndex = method.resumeAt(message).toString();
+        counts.messages += 1;
+        if (!isTaken && !(await isDrained(call, watches.stallMs, ending.signal)))
+          fail({ reason: "WATCHER_TOO_SLOW", resumeJournalIndex });
+      }
+    };
+
+    watches.open += 1;
+    draining.addEventListener("abort", shutDown);
+    call.on("cancelled", () => finish(new FailureError({ reason: "CALLER_GONE" })));
+    // The transport reports what broke; the log line says that the watch is over.
+    call.on("error", () => undefined);
+    if (draining.aborted) return shutDown();
+    tell().then(
+      () => finish(),
+      (error: unknown) => finish(knownFailure(error, logger, definition.path, state)),
+    );
+  };
+}
+
+/** Waits until the client has taken what was written; false when it takes nothing for so long. */
+function isDrained(call: ServerWritableStream<Buffer, object>, stallMs: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    let left = call.writableLength;
+    const end = (isDone: boolean): void => {
+      clearInterval(timer);
+      call.off("drain", onDrain);
+      signal.removeEventListener("abort", onDrain);
+      resolve(isDone);
+    };
+    const onDrain = (): void => end(true);
+    const timer = setInterval(() => {
+      if (call.writableLength >= left) end(false);
+      left = call.writableLength;
+    }, stallMs);
+    call.on("drain", onDrain);
+    signal.addEventListener("abort", onDrain);
+  });
+}

@@ -1,0 +1,178 @@
+import { IsNull, LessThan } from "typeorm";
+import {
+  AlertBalance,
+  CreateAlertRequest,
+  CreateAlertResponse,
+  DeleteAlertRequest,
+  DeleteAlertResponse,
+  type Alert,
+  type AlertEvent,
+  type AlertServiceService,
+} from "../../generated/grey/alert/v1/alert_service.js";
+import { present } from "../base/assert.js";
+import { fail } from "../base/failure.js";
+import { newId, parseId } from "../base/ids.js";
+import { fromDate } from "../base/time.js";
+import type { Database } from "../db/database.js";
+import { reading } from "../db/transaction.js";
+import { AccountEntity } from "../entities/account.js";
+import {
+  ALERT_BALANCE,
+  BalanceAlertEntity,
+  BalanceAlertEventEntity,
+  type AlertDirection,
+  type BalanceAlert,
+  type BalanceAlertEvent,
+} from "../entities/alert.js";
+import { RECORD_TYPE } from "../entities/journal.js";
+import { REQUEST_METHOD } from "../entities/request.js";
+import { WalletEntity } from "../entities/wallet.js";
+import { appendRecords } from "../journal/append.js";
+import type { Methods } from "../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "./once.js";
+import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { money } from "./present.js";
+import { clock } from "./user-service.js";
+
+/** grey.alert.v1.AlertService. */
+export function createAlertService(database: Database, tokens: PageTokens): Methods<typeof AlertServiceService> {
+  return {
+    createAlert: (request, context) =>
+      answerOnce(database, context, CREATE_ALERT, request, async (transaction) => {
+        const { manager } = transaction;
+        const threshold = present(request.threshold, "threshold");
+        const walletId = parseId(request.walletId);
+        const [account, isWallet] = [
+          await manager.findOneBy(AccountEntity, { id: walletId }),
+          await manager.existsBy(WalletEntity, { id: walletId }),
+        ];
+        if (account === null || !isWallet) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+        const { currencyCode } = account;
+        if (currencyCode !== threshold.currencyCode) {
+          fail({
+            reason: "CURRENCY_MISMATCH",
+            walletId,
+            walletCurrencyCode: currencyCode,
+            amountCurrencyCode: threshold.currencyCode,
+          });
+        }
+        const id = newId();
+        const startIndex = await appendRecords(transaction.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_CREATED }]);
+        const alert: BalanceAlert = {
+          id,
+          accountId: walletId,
+          currencyCode,
+          threshold: threshold.minorUnits,
+          direction: request.direction as number as AlertDirection,
+          balance: request.balance === AlertBalance.POSTED ? ALERT_BALANCE.POSTED : ALERT_BALANCE.AVAILABLE,
+          createTime: await clock(transaction),
+          startIndex,
+          endIndex: null,
+          deleteTime: null,
+        };
+        await manager.insert(BalanceAlertEntity, alert);
+        return { response: { alert: presentAlert(alert), replayed: false }, resourceId: id, journalIndex: startIndex };
+      }),
+
+    getAlert: async (request, context) => {
+      const id = parseId(request.id);
+      const alert = await reading(database, context, ({ manager }) => manager.findOneBy(BalanceAlertEntity, { id }));
+      return { alert: presentAlert(alert ?? fail({ reason: "ALERT_NOT_FOUND", alertId: id })) };
+    },
+
+    listAlerts: async (request, context) => {
+      const walletId = parseId(request.walletId);
+      const scope = ["ListAlerts", context.caller, walletId];
+      const below = tokens.open(scope, request.pageToken);
+      const pageSize = pageSizeOf(request);
+      return reading(database, context, async ({ manager }) => {
+        if (!(await manager.existsBy(WalletEntity, { id: walletId }))) fail({ reason: "WALLET_NOT_FOUND", walletId });
+        const found = await manager.find(BalanceAlertEntity, {
+          where: { accountId: walletId, deleteTime: IsNull(), ...(below !== undefined && { id: LessThan(below) }) },
+          order: { id: "DESC" },
+          take: pageSize + 1,
+        });
+        const { page, nextCursor } = pageOf(found, pageSize, (alert) => alert.id);
+        return {
+          alerts: page.map(presentAlert),
+          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
+        };
+      });
+    },
+
+    deleteAlert: (request, context) =>
+      answerOnce(database, context, DELETE_ALERT, request, async (transaction) => {
+        const { manager } = transaction;
+        const id = parseId(request.alertId);
+        const alert = await manager.findOne(BalanceAlertEntity, {
+          where: { id, deleteTime: IsNull() },
+          lock: { mode: "pessimistic_write" },
+        });
+        if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId: id });
+        const deleteTime = await clock(transaction);
+        const endIndex = await appendRecords(transaction.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_DELETED }]);
+        await manager.update(BalanceAlertEntity, { id }, { endIndex, deleteTime });
+        const response = { alert: presentAlert({ ...alert, deleteTime }), replayed: false };
+        return { response, resourceId: id, journalIndex: endIndex };
+      }),
+
+    listAlertEvents: async (request, context) => {
+      const alertId = parseId(request.alertId);
+      const scope = ["ListAlertEvents", context.caller, alertId];
+      const cursor = tokens.open(scope, request.pageToken);
+      const pageSize = pageSizeOf(request);
+      return reading(database, context, async ({ manager }) => {
+        const alert = await manager.findOneBy(BalanceAlertEntity, { id: alertId });
+        if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId });
+        const found = await manager.find(BalanceAlertEventEntity, {
+          where: { alertId, ...(cursor !== undefined && { sequence: LessThan(BigInt(cursor)) }) },
+          order: { sequence: "DESC" },
+          take: pageSize + 1,
+        });
+        const { page, nextCursor } = pageOf(found, pageSize, (event) => event.sequence.toString());
+        return {
+          events: page.map((event) => presentEvent(event, alert)),
+          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
+        };
+      });
+    },
+  };
+}
+
+const CREATE_ALERT: OnceMethod<CreateAlertRequest, CreateAlertResponse> = {
+  method: REQUEST_METHOD.CREATE_ALERT,
+  request: CreateAlertRequest,
+  response: CreateAlertResponse,
+};
+const DELETE_ALERT: OnceMethod<DeleteAlertRequest, DeleteAlertResponse> = {
+  method: REQUEST_METHOD.DELETE_ALERT,
+  request: DeleteAlertRequest,
+  response: DeleteAlertResponse,
+};
+
+function presentAlert(alert: BalanceAlert): Alert {
+  return {
+    id: alert.id,
+    walletId: alert.accountId,
+    threshold: money(alert.currencyCode, alert.threshold),
+    direction: alert.direction,
+    balance: alert.balance,
+    startIndex: alert.startIndex,
+    createTime: fromDate(alert.createTime),
+    deleteTime: alert.deleteTime === null ? undefined : fromDate(alert.deleteTime),
+  };
+}
+
+function presentEvent(event: BalanceAlertEvent, { currencyCode }: BalanceAlert): AlertEvent {
+  return {
+    id: event.id,
+    alertId: event.alertId,
+    transactionId: event.transactionId,
+    direction: event.direction,
+    balanceBefore: money(currencyCode, event.balanceBefore),
+    balanceAfter: money(currencyCode, event.balanceAfter),
+    accountSequence: event.sequence,
+    journalIndex: event.journalIndex,
+    createTime: fromDate(event.createTime),
+  };
+}

@@ -1,0 +1,253 @@
+import { expect } from "chai";
+import * as fc from "fast-check";
+import { newId, type Uuid } from "../../src/base/ids.js";
+import { readConfig } from "../../src/config/config.js";
+import { connectDatabase } from "../../src/db/database.js";
+import { ALERT_BALANCE, ALERT_DIRECTION, type AlertBalance, type AlertDirection } from "../../src/entities/alert.js";
+import { RECORD_TYPE } from "../../src/entities/journal.js";
+import { readPage, startBalanceAlerts } from "../../src/readers/balance-alerts.js";
+import { upToTerms } from "../../src/ledger/transaction.js";
+import { openEngineBooks, WAIT_MS_MAX, type EngineBooks, type TestEngine } from "../support/engine.js";
+import { startFaultProxy } from "../support/fault-proxy.js";
+import { capture, hold, release } from "../support/holds.js";
+import { assertBooksAddUp, deposit, PATIENT, transfer, withdrawal } from "../support/ledger.js";
+import { eventually } from "../support/process.js";
+
+const { UP, DOWN, BOTH } = ALERT_DIRECTION;
+const { AVAILABLE, POSTED } = ALERT_BALANCE;
+
+interface Event {
+  readonly direction: AlertDirection;
+  readonly balance_before: bigint;
+  readonly balance_after: bigint;
+}
+
+describe("balance alerts", () => {
+  let books: EngineBooks;
+  let engine: TestEngine;
+  let wallet: Uuid;
+  let other: Uuid;
+
+  beforeEach(async () => {
+    books = await openEngineBooks();
+    engine = await books.startEngine();
+    [wallet = "", other = ""] = await books.openWallets(2);
+  });
+  afterEach(() => books.close());
+
+  /** An alert from here on. */
+  async function watch(
+    threshold: bigint,
+    direction: AlertDirection = BOTH,
+    balance: AlertBalance = POSTED,
+    account = wallet,
+  ): Promise<Uuid> {
+    const id = newId();
+    await books.admin.query(
+      `INSERT INTO balance_alerts (id, account_id, currency_code, threshold, direction, balance, start_index, create_time)
+       SELECT $1, $2, 'USD', $3, $4, $5, size - 1, clock_timestamp() FROM journal_head`,
+      [id, account, threshold, direction, balance],
+    );
+    return id;
+  }
+
+  async function readAll(limit = 1_000): Promise<void> {
+    while ((await readPage(books.database, limit)) > 0);
+  }
+
+  async function eventsOf(alertId: Uuid): Promise<Event[]> {
+    const { rows } = await books.admin.query<Event>(
+      "SELECT direction, balance_before, balance_after FROM balance_alert_events WHERE alert_id = $1 ORDER BY sequence",
+      [alertId],
+    );
+    return rows;
+  }
+
+  async function crossingsOf(alertId: Uuid): Promise<(readonly [AlertDirection, bigint, bigint])[]> {
+    return (await eventsOf(alertId)).map((one) => [one.direction, one.balance_before, one.balance_after]);
+  }
+
+  async function recordCount(): Promise<bigint> {
+    const { rows } = await books.admin.query<{ count: bigint }>(
+      `SELECT count(*) FROM journal_batches, unnest(record_ids, record_types) AS r (id, type)
+       JOIN balance_alert_events e ON e.id = r.id WHERE r.type = ${RECORD_TYPE.BALANCE_ALERT_CROSSED}`,
+    );
+    return rows[0]!.count;
+  }
+
+  it("note each crossing of one batch, between each two entries of the wallet", async () => {
+    const both = await watch(100n);
+    const [up, down] = [await watch(100n, UP), await watch(100n, DOWN)];
+    await engine.post([
+      deposit(wallet, 100n),
+      withdrawal(wallet, 1n),
+      deposit(wallet, 500n),
+      withdrawal(wallet, 200n),
+      transfer(wallet, other, 300n),
+    ]);
+    await readAll();
+    expect(await crossingsOf(both)).to.deep.equal([
+      [UP, 0n, 100n],
+      [DOWN, 100n, 99n],
+      [UP, 99n, 599n],
+      [DOWN, 399n, 99n],
+    ]);
+    expect((await crossingsOf(up)).map(([way]) => way)).to.deep.equal([UP, UP]);
+    expect((await crossingsOf(down)).map(([way]) => way)).to.deep.equal([DOWN, DOWN]);
+    expect(await recordCount()).to.equal(8n);
+    await assertBooksAddUp(books.database);
+  });
+
+  it("of what is available see holds, those of what is posted do not", async () => {
+    await engine.postOne(deposit(wallet, 100n));
+    const [available, posted] = [await watch(50n, BOTH, AVAILABLE), await watch(50n, BOTH, POSTED)];
+    const [first, second] = [hold(wallet, 60n), hold(wallet, 30n)];
+    await engine.engine.post({ commands: [first, second], mode: "INDEPENDENT" }, PATIENT);
+    await engine.engine.post({ commands: [release(first.transactionId)], mode: "INDEPENDENT" }, PATIENT);
+    await engine.engine.post({ commands: [capture(second.transactionId, null)], mode: "INDEPENDENT" }, PATIENT);
+    await readAll();
+    expect(await crossingsOf(available)).to.deep.equal([
+      [DOWN, 100n, 40n],
+      [UP, 10n, 70n],
+    ]);
+    expect(await crossingsOf(posted)).to.deep.equal([]);
+    await assertBooksAddUp(books.database);
+  });
+
+  it("note what comes after they were made, and nothing after they were deleted", async () => {
+    await engine.postOne(deposit(wallet, 100n));
+    const id = await watch(50n);
+    await engine.postOne(withdrawal(wallet, 60n));
+    await books.admin.query(
+      "UPDATE balance_alerts SET delete_time = now(), end_index = (SELECT size FROM journal_head) WHERE id = $1",
+      [id],
+    );
+    await engine.postOne(deposit(wallet, 60n));
+    await readAll();
+    expect(await crossingsOf(id)).to.deep.equal([[DOWN, 100n, 40n]]);
+    await assertBooksAddUp(books.database);
+  });
+
+  it("see the transfer that refunds one side and drains the other", async () => {
+    await engine.postOne(deposit(wallet, 100n));
+    const [mine, its] = [await watch(50n), await watch(50n, BOTH, POSTED, other)];
+    await engine.postOne(transfer(wallet, other, 70n));
+    await readAll();
+    expect(await crossingsOf(mine)).to.deep.equal([[DOWN, 100n, 30n]]);
+    expect(await crossingsOf(its)).to.deep.equal([[UP, 0n, 70n]]);
+  });
+
+  it("agree with a model that looks at every entry, read by several processes in pages of any size", async () => {
+    const second = await connectDatabase(books.url, readConfig({ DATABASE_URL: books.url }));
+    const wallets = [wallet, other, ...(await books.openWallets(2))];
+    const thresholds = [1n, 25n, 60n];
+    const alerts: { id: Uuid; account: Uuid; threshold: bigint; start: bigint }[] = [];
+    for (const account of wallets.slice(0, 3)) {
+      for (const threshold of thresholds) {
+        const id = await watch(threshold, BOTH, POSTED, account);
+        const { rows } = await books.admin.query<{ start_index: bigint }>(
+          "SELECT start_index FROM balance_alerts WHERE id = $1",
+          [id],
+        );
+        alerts.push({ id, account, threshold, start: rows[0]!.start_index });
+      }
+    }
+    const pick = fc.integer({ min: 0, max: 3 });
+    const movement = fc.record({ kind: pick, a: pick, b: pick, amount: fc.bigInt({ min: 1n, max: 50n }) });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(movement, { minLength: 1, maxLength: 30 }),
+        fc.integer({ min: 1, max: 9 }),
+        async (moves, limit) => {
+          // Each round crosses every threshold twice, whatever is drawn.
+          const drains = wallets.map((id) =>
+            withdrawal(id, 1_000_000n, { isUpTo: true, terms: upToTerms(1_000_000n) }),
+          );
+          await engine.post([...drains, ...wallets.map((id) => deposit(id, 100n))]);
+          const posting = moves.map(({ kind, a, b, amount }) => {
+            const [from, to] = [wallets[a]!, wallets[b]!];
+            if (kind === 0 || from === to) return engine.postOne(deposit(to, amount));
+            return kind === 1
+              ? engine.postOne(withdrawal(from, amount))
+              : engine.post([deposit(from, amount), transfer(from, to, amount * 2n)]);
+          });
+          const reading = [books.database, second, second].map((database) => readPage(database, limit));
+          await Promise.all([...posting, ...reading]);
+        },
+      ),
+      { numRuns: 15 },
+    );
+    await Promise.all([readAll(3), readAll(5)]);
+    await readAll();
+    await second.dataSource.destroy();
+    let crossed = 0;
+    for (const { id, account, threshold, start } of alerts) {
+      const { rows } = await books.admin.query<{ after: bigint; index: bigint }>(
+        "SELECT balance_after AS after, journal_index AS index FROM entries WHERE account_id = $1 ORDER BY sequence",
+        [account],
+      );
+      const model: [AlertDirection, bigint, bigint][] = [];
+      let before = 0n;
+      for (const { after, index } of rows) {
+        if (index > start && before >= threshold && after < threshold) model.push([DOWN, before, after]);
+        if (index > start && before < threshold && after >= threshold) model.push([UP, before, after]);
+        before = after;
+      }
+      expect(await crossingsOf(id)).to.deep.equal(model);
+      crossed += model.length;
+    }
+    expect(crossed).to.be.greaterThan(200);
+    expect(await recordCount()).to.equal(BigInt(crossed));
+    await assertBooksAddUp(books.database);
+  });
+
+  it("catch up after a time in which nobody read, and after a reader that died while it wrote", async () => {
+    const id = await watch(50n);
+    for (let round = 0; round < 20; round += 1) {
+      await engine.post([deposit(wallet, 60n), withdrawal(wallet, 60n)]);
+    }
+    const proxy = await startFaultProxy(books.url);
+    const doomed = await connectDatabase(proxy.url, readConfig({ DATABASE_URL: proxy.url }));
+    for (const effect of ["RESET_BEFORE", "LOSE_REPLY"] as const) {
+      const trap = proxy.trap(({ sql }) => sql.includes("INSERT INTO balance_alert_events"), effect);
+      await readPage(doomed, 7).catch(() => undefined);
+      await trap.sprung;
+    }
+    const commit = proxy.trap(({ sql, hasWritten }) => /COMMIT/i.test(sql) && hasWritten, "LOSE_REPLY");
+    await readPage(doomed, 7).catch(() => undefined);
+    await commit.sprung;
+    await doomed.dataSource.destroy();
+    await proxy.stop();
+    await readAll(7);
+    expect((await crossingsOf(id)).map(([way]) => way)).to.deep.equal(
+      Array.from({ length: 20 }, () => [UP, DOWN]).flat(),
+    );
+    expect(await recordCount()).to.equal(40n);
+    await assertBooksAddUp(books.database);
+  });
+
+  it("are read in the background, by one of several processes", async () => {
+    const id = await watch(50n);
+    const errors: unknown[] = [];
+    const readers = [engine.database, books.database].map((database) =>
+      startBalanceAlerts(database, { everyMs: 10, atOnceMax: 3 }, (error) => errors.push(error)),
+    );
+    for (let round = 0; round < 10; round += 1) {
+      await engine.postOne(deposit(wallet, 60n));
+      await engine.postOne(withdrawal(wallet, 60n));
+    }
+    await eventually("all crossings", async () => (await eventsOf(id)).length === 20, WAIT_MS_MAX);
+    for (const reader of readers) await reader.stop();
+    expect(errors).to.deep.equal([]);
+    await readAll();
+    expect(await eventsOf(id)).to.have.lengthOf(20);
+  });
+
+  it("read nothing but the journal's sizes while there are none", async () => {
+    await engine.post([deposit(wallet, 60n), withdrawal(wallet, 60n)]);
+    await readAll();
+    const { rows } = await books.admin.query("SELECT FROM reader_cursors, journal_head WHERE next_index = size");
+    expect(rows).to.have.lengthOf(1);
+    expect(await readPage(books.database, 10)).to.equal(0);
+  });
+});

@@ -1,0 +1,48 @@
+import { newId, type Uuid } from "../../src/base/ids.js";
+import type { Micros } from "../../src/base/time.js";
+import { FUNDS_POLICY, SCHEDULE_STATE } from "../../src/entities/schedule.js";
+import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import type { Recurring, Schedule } from "../../src/ledger/schedule.js";
+
+/** The time as the rules have it. */
+export function micros(iso: string): Micros {
+  return BigInt(Date.parse(iso)) * 1_000n;
+}
+
+/** A rule without bounds. */
+export function recurring(cron: string, timeZone = "UTC", over: Partial<Recurring> = {}): Recurring {
+  return { cron, timeZone, startTime: null, endTime: null, ...over };
+}
+
+/** An active schedule of a transfer whose next run is planned at this time; once unless another rule is given. */
+export function scheduleOf(from: Uuid, to: Uuid, plannedTime: Micros, over: Partial<Schedule> = {}): Schedule {
+  return {
+    id: newId(),
+    state: SCHEDULE_STATE.ACTIVE,
+    movement: {
+      kind: TRANSACTION_KIND.TRANSFER,
+      debitAccountId: from,
+      creditAccountId: to,
+      system: null,
+      currencyCode: "USD",
+      amountMinor: 10n,
+      isUpTo: false,
+      description: "rent",
+      metadata: {},
+    },
+    times: { once: plannedTime },
+    maxRuns: null,
+    onInsufficientFunds: FUNDS_POLICY.SKIP,
+    retryIntervalMicros: 3_600_000_000n,
+    retryMax: 3,
+    plannedTime,
+    dueTime: plannedTime,
+    attempt: 1,
+    tries: 0,
+    runCount: 0,
+    failure: null,
+    createTime: plannedTime,
+    updateTime: plannedTime,
+    ...over,
+  };
+}

@@ -1,0 +1,419 @@
+import { expect } from "chai";
+import * as fc from "fast-check";
+import type { Failure } from "../../src/base/failure.js";
+import { runRequestId } from "../../src/base/ids.js";
+import type { Micros } from "../../src/base/time.js";
+import { FUNDS_POLICY, RUN_STATE, SCHEDULE_STATE, type FundsPolicy } from "../../src/entities/schedule.js";
+import {
+  afterAttempt,
+  afterCancel,
+  afterPause,
+  afterResume,
+  isCron,
+  isTimeZone,
+  nextTime,
+} from "../../src/ledger/schedule-rules.js";
+import type { Progress, Recurring, Schedule, Times } from "../../src/ledger/schedule.js";
+import { micros, recurring, scheduleOf } from "../support/schedules.js";
+
+const SHORT: Failure = {
+  reason: "INSUFFICIENT_FUNDS",
+  walletId: "w1",
+  currencyCode: "USD",
+  availableMinorUnits: 0n,
+  requiredMinorUnits: 10n,
+};
+const FROZEN: Failure = { reason: "WALLET_FROZEN", walletId: "w1" };
+const CLOSED: Failure = { reason: "WALLET_CLOSED", walletId: "w1" };
+
+/** The times later than `after` and before `end`. */
+function timesUntil(times: Times, after: Micros, end: Micros): string[] {
+  const found: string[] = [];
+  for (let next = nextTime(times, after); next !== null && next < end; next = nextTime(times, next)) {
+    found.push(new Date(Number(next / 1_000n)).toISOString());
+  }
+  return found;
+}
+
+describe("the times of a schedule", () => {
+  const cases: readonly {
+    title: string;
+    times: Recurring;
+    after: string;
+    end: string;
+    expected: readonly string[];
+  }[] = [
+    {
+      title: "are those at which the clocks of the zone show them, in summer and winter",
+      times: recurring("0 9 * * *", "Europe/Berlin"),
+      after: "2026-03-27T12:00:00Z",
+      end: "2026-03-31T00:00:00Z",
+      expected: ["2026-03-28T08:00:00.000Z", "2026-03-29T07:00:00.000Z", "2026-03-30T07:00:00.000Z"],
+    },
+    {
+      title: "come right after the gap where clocks leave them out",
+      times: recurring("30 2 * * *", "Europe/Berlin"),
+      after: "2026-03-28T12:00:00Z",
+      end: "2026-03-31T00:00:00Z",
+      expected: ["2026-03-29T01:00:00.000Z", "2026-03-30T00:30:00.000Z"],
+    },
+    {
+      title: "come once where clocks show them twice",
+      times: recurring("30 2 * * *", "Europe/Berlin"),
+      after: "2026-10-24T12:00:00Z",
+      end: "2026-10-27T00:00:00Z",
+      expected: ["2026-10-25T00:30:00.000Z", "2026-10-26T01:30:00.000Z"],
+    },
+    {
+      title: "go on through both hours where every half hour is meant",
+      times: recurring("*/30 * * * *", "America/New_York"),
+      after: "2026-11-01T05:00:00Z",
+      end: "2026-11-01T07:00:00Z",
+      expected: ["2026-11-01T05:30:00.000Z", "2026-11-01T06:00:00.000Z", "2026-11-01T06:30:00.000Z"],
+    },
+    {
+      title: "are on either day when both are restricted",
+      times: recurring("0 0 1 * MON"),
+      after: "2026-05-31T00:00:00Z",
+      end: "2026-06-09T00:00:00Z",
+      expected: ["2026-06-01T00:00:00.000Z", "2026-06-08T00:00:00.000Z"],
+    },
+    {
+      title: "leave out months that have no such day",
+      times: recurring("0 0 31 * *"),
+      after: "2026-01-31T00:00:00Z",
+      end: "2026-06-01T00:00:00Z",
+      expected: ["2026-03-31T00:00:00.000Z", "2026-05-31T00:00:00.000Z"],
+    },
+    {
+      title: "begin at the start, which counts, and end before the end, which does not",
+      times: recurring("0 * * * *", "UTC", {
+        startTime: micros("2026-01-01T03:00:00Z"),
+        endTime: micros("2026-01-01T05:00:00Z"),
+      }),
+      after: "2025-01-01T00:00:00Z",
+      end: "2027-01-01T00:00:00Z",
+      expected: ["2026-01-01T03:00:00.000Z", "2026-01-01T04:00:00.000Z"],
+    },
+  ];
+  for (const { title, times, after, end, expected } of cases) {
+    it(title, () => expect(timesUntil(times, micros(after), micros(end))).to.deep.equal(expected));
+  }
+
+  it("are none for a day that never comes", () => {
+    expect(nextTime(recurring("0 0 30 2 *"), micros("2026-01-01T00:00:00Z"))).to.equal(null);
+  });
+
+  it("are later than what they come after, by the microsecond", () => {
+    const at = micros("2026-01-01T03:00:00Z");
+    const hourly = recurring("0 * * * *");
+    expect(nextTime(hourly, at - 1n)).to.equal(at);
+    expect(nextTime(hourly, at)).to.equal(at + 3_600_000_000n);
+    expect(nextTime({ ...hourly, startTime: at + 1n }, at - 1n)).to.equal(at + 3_600_000_000n);
+    expect(nextTime({ once: at }, at - 1n)).to.equal(at);
+    expect(nextTime({ once: at }, at)).to.equal(null);
+  });
+
+  /** Days around a change of clocks, and some that have none. */
+  const DAYS: readonly (readonly [timeZone: string, from: string])[] = [
+    ["Europe/Berlin", "2026-03-28T00:00:00Z"],
+    ["Europe/Berlin", "2026-10-24T00:00:00Z"],
+    ["America/New_York", "2026-03-07T12:00:00Z"],
+    ["America/New_York", "2026-10-31T12:00:00Z"],
+    ["Australia/Lord_Howe", "2026-04-04T00:00:00Z"],
+    ["Australia/Lord_Howe", "2026-10-03T00:00:00Z"],
+    ["America/Sao_Paulo", "2018-11-03T00:00:00Z"],
+    ["America/Sao_Paulo", "2018-02-17T00:00:00Z"],
+    ["Asia/Kathmandu", "2026-02-27T00:00:00Z"],
+    ["UTC", "2026-12-30T00:00:00Z"],
+  ];
+  const MINUTES = 3 * 24 * 60;
+
+  it("are those of a model that looks at every minute, around changes of clocks", () => {
+    const walls = DAYS.map(([timeZone, from]) => ({ timeZone, from, minutes: wallMinutes(timeZone, from, MINUTES) }));
+    const numbers = (min: number, max: number) =>
+      fc.uniqueArray(fc.integer({ min, max }), { minLength: 1, maxLength: 3 }).map((list) => list.join(","));
+    const minute = fc.oneof(fc.constantFrom("*", "*/15", "*/7", "10-50/20"), numbers(0, 59));
+    const hour = fc.oneof(fc.constantFrom("*", "*/2", "0-3", "1-2"), numbers(0, 4), numbers(0, 23));
+    const day = fc.oneof(fc.constant("*"), numbers(1, 31));
+    const weekday = fc.oneof(fc.constant("*"), numbers(0, 6));
+    fc.assert(
+      fc.property(fc.constantFrom(...walls), minute, hour, day, weekday, (wall, m, h, d, w) => {
+        const times = recurring(`${m} ${h} ${d} * ${w}`, wall.timeZone);
+        const from = micros(wall.from);
+        const end = from + BigInt(MINUTES) * 60_000_000n;
+        expect(timesUntil(times, from - 1n, end)).to.deep.equal(modelTimes(wall.minutes, m, h, d, w));
+      }),
+      { numRuns: 400 },
+    );
+  });
+});
+
+/** What the clocks of a zone show at a minute. */
+interface WallMinute {
+  readonly iso: string;
+  readonly date: string;
+  readonly day: number;
+  readonly weekday: number;
+  readonly hour: number;
+  readonly minute: number;
+}
+
+function wallMinutes(timeZone: string, from: string, count: number): WallMinute[] {
+  const format = new Intl.DateTimeFormat("en-CA", {
+    timeZone,
+    hourCycle: "h23",
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+  });
+  return Array.from({ length: count }, (_, index) => {
+    const time = new Date(Date.parse(from) + index * 60_000);
+    const part = Object.fromEntries(format.formatToParts(time).map(({ type, value }) => [type, value]));
+    const date = `${part.year}-${part.month}-${part.day}`;
+    return {
+      iso: time.toISOString(),
+      date,
+      day: Number(part.day),
+      weekday: new Date(`${date}T00:00:00Z`).getUTCDay(),
+      hour: Number(part.hour),
+      minute: Number(part.minute),
+    };
+  });
+}
+
+/** The model: every minute whose clock fits; named times of day once a day, right after the gap if need be. */
+function modelTimes(minutes: readonly WallMinute[], m: string, h: string, d: string, w: string): string[] {
+  const [inMinute, inHour] = [setOf(m, 59), setOf(h, 23)];
+  const isDay = ({ day, weekday }: WallMinute): boolean => {
+    const [fitsDay, fitsWeekday] = [setOf(d, 31).has(day), setOf(w, 6).has(weekday)];
+    return d === "*" || w === "*" ? fitsDay && fitsWeekday : fitsDay || fitsWeekday;
+  };
+  if (/[*/]/.test(m + h)) {
+    return minutes
+      .filter((one) => isDay(one) && inHour.has(one.hour) && inMinute.has(one.minute))
+      .map(({ iso }) => iso);
+  }
+  const found = new Set<string>();
+  const first = minutes[0]!;
+  const dates = new Map(minutes.filter(isDay).map((one) => [one.date, one]));
+  for (const date of dates.keys()) {
+    for (const hour of inHour) {
+      for (const minute of inMinute) {
+        const wanted = hour * 60 + minute;
+        // What was before the window is not looked for.
+        if (date === first.date && wanted < first.hour * 60 + first.minute) continue;
+        const shown = minutes.find((one) => one.date === date && one.hour * 60 + one.minute >= wanted);
+        const isShown = shown !== undefined && shown.hour * 60 + shown.minute === wanted;
+        const isSkipped = shown !== undefined && !isShown && isAfterGap(minutes, shown, wanted);
+        if (isShown || isSkipped) found.add(shown.iso);
+      }
+    }
+  }
+  return [...found].sort();
+}
+
+/** Whether the clocks went from before the wanted time of day straight to this minute. */
+function isAfterGap(minutes: readonly WallMinute[], shown: WallMinute, wanted: number): boolean {
+  const before = minutes[minutes.indexOf(shown) - 1];
+  return before !== undefined && (before.date !== shown.date || before.hour * 60 + before.minute < wanted);
+}
+
+function setOf(field: string, max: number): Set<number> {
+  return new Set(
+    field.split(",").flatMap((part) => {
+      const [range = "", step = "1"] = part.split("/");
+      const [low = "", high = low] = range === "*" ? ["0", `${max}`] : range.split("-");
+      const all: number[] = [];
+      for (let value = Number(low); value <= Number(high); value += Number(step)) all.push(value);
+      return all;
+    }),
+  );
+}
+
+describe("what a schedule may be", () => {
+  for (const cron of ["* * * * *", "0 9 1,15 * *", "*/10 8-18/2 * JAN-MAR MON-FRI", "0 0 * * 7"]) {
+    it(`takes the cron expression ${cron}`, () => expect(isCron(cron)).to.equal(true));
+  }
+  for (const cron of [
+    "",
+    "* * * *",
+    "60 * * * *",
+    "* 24 * * *",
+    "* * 0 * *",
+    "* * * 13 *",
+    "* * * * 8",
+    "5-1 * * * *",
+    "*/0 * * * *",
+    "- - - - -",
+    ", , , , ,",
+  ]) {
+    it(`refuses the cron expression ${JSON.stringify(cron)}`, () => expect(isCron(cron)).to.equal(false));
+  }
+  for (const [zone, isOne] of [
+    ["Europe/Berlin", true],
+    ["UTC", true],
+    ["Asia/Kathmandu", true],
+    ["Nowhere/City", false],
+    ["constructor", false],
+  ] as const) {
+    it(`${isOne ? "takes" : "refuses"} the time zone ${zone}`, () => expect(isTimeZone(zone)).to.equal(isOne));
+  }
+});
+
+const NOON = micros("2026-06-01T12:00:00Z");
+const DAY = 86_400_000_000n;
+
+function daily(over: Partial<Schedule> = {}): Schedule {
+  return scheduleOf("a", "b", NOON, { times: recurring("0 12 * * *"), ...over });
+}
+
+describe("after an attempt", () => {
+  it("that posted, the next run is planned", () => {
+    const { run, progress } = afterAttempt(daily(), null, NOON + 5n);
+    expect(run).to.equal(RUN_STATE.POSTED);
+    expect(progress).to.include({ plannedTime: NOON + DAY, dueTime: NOON + DAY, runCount: 1, tries: 0, attempt: 2 });
+  });
+
+  it("that posted late, the run after it is the one that was missed, not a later one", () => {
+    const { progress } = afterAttempt(daily(), null, NOON + 10n * DAY);
+    expect(progress).to.include({ plannedTime: NOON + DAY, dueTime: NOON + DAY });
+  });
+
+  for (const [what, over] of [
+    ["a single run", { times: { once: NOON } }],
+    ["the last of so many", { maxRuns: 7, runCount: 6 }],
+    ["the last before the end", { times: recurring("0 12 * * *", "UTC", { endTime: NOON + DAY }) }],
+  ] as const) {
+    it(`of ${what}, the schedule is completed, whether it posted or was skipped`, () => {
+      for (const failure of [null, SHORT]) {
+        const { progress } = afterAttempt(daily(over), failure, NOON);
+        expect(progress).to.include({ state: SCHEDULE_STATE.COMPLETED, plannedTime: null, dueTime: null, tries: 0 });
+      }
+    });
+  }
+
+  for (const failure of [SHORT, FROZEN]) {
+    const policies: readonly (readonly [FundsPolicy, number, string])[] = [
+      [FUNDS_POLICY.SKIP, RUN_STATE.SKIPPED, "skips the run and plans the next"],
+      [FUNDS_POLICY.FAIL, RUN_STATE.FAILED, "fails the schedule"],
+      [FUNDS_POLICY.RETRY, RUN_STATE.RETRYING, "tries the run again after the interval"],
+    ];
+    for (const [onInsufficientFunds, state, title] of policies) {
+      it(`that ${failure.reason} refused, the policy ${title}`, () => {
+        const { run, progress } = afterAttempt(daily({ onInsufficientFunds }), failure, NOON + 7n);
+        expect(run).to.equal(state);
+        if (state === RUN_STATE.SKIPPED) expect(progress).to.include({ plannedTime: NOON + DAY, runCount: 1 });
+        if (state === RUN_STATE.FAILED)
+          expect(progress).to.deep.include({ state: SCHEDULE_STATE.FAILED, plannedTime: null, failure, runCount: 1 });
+        if (state === RUN_STATE.RETRYING) {
+          const dueTime = NOON + 7n + 3_600_000_000n;
+          expect(progress).to.include({ plannedTime: NOON, dueTime, tries: 1, runCount: 0, attempt: 2 });
+        }
+      });
+    }
+  }
+
+  it("that can never succeed, the schedule fails, whatever the policy", () => {
+    for (const onInsufficientFunds of Object.values(FUNDS_POLICY)) {
+      const { run, progress } = afterAttempt(daily({ onInsufficientFunds }), CLOSED, NOON);
+      expect([run, progress.state]).to.deep.equal([RUN_STATE.FAILED, SCHEDULE_STATE.FAILED]);
+    }
+  });
+
+  it("whose time zone is not known here, the schedule fails, so that others go on", () => {
+    const { run, progress } = afterAttempt(daily({ times: recurring("0 12 * * *", "Nowhere/City") }), null, NOON);
+    expect(run).to.equal(RUN_STATE.POSTED);
+    expect(progress).to.deep.include({
+      state: SCHEDULE_STATE.FAILED,
+      plannedTime: null,
+      failure: { reason: "INTERNAL" },
+    });
+  });
+
+  it("of retries that are used up, the run is skipped", () => {
+    const { run, progress } = afterAttempt(daily({ onInsufficientFunds: FUNDS_POLICY.RETRY, tries: 3 }), SHORT, NOON);
+    expect(run).to.equal(RUN_STATE.SKIPPED);
+    expect(progress).to.include({ plannedTime: NOON + DAY, tries: 0, runCount: 1 });
+  });
+});
+
+describe("a paused schedule", () => {
+  it("that is resumed does not make the runs that it missed", () => {
+    const paused = { ...daily(), ...afterPause(daily()) };
+    expect(paused.state).to.equal(SCHEDULE_STATE.PAUSED);
+    expect(afterResume(paused, NOON - 1n)).to.include({ plannedTime: NOON, dueTime: NOON });
+    expect(afterResume(paused, NOON)).to.include({ plannedTime: NOON + DAY, dueTime: NOON + DAY });
+    expect(afterResume(paused, NOON + 3n * DAY + 1n)).to.include({ plannedTime: NOON + 4n * DAY });
+  });
+
+  it("of a single run makes it when it is resumed, late if need be", () => {
+    const paused = { ...daily({ times: { once: NOON } }), state: SCHEDULE_STATE.PAUSED };
+    expect(afterResume(paused, NOON + DAY)).to.include({ state: SCHEDULE_STATE.ACTIVE, dueTime: NOON });
+  });
+
+  it("that was retrying tries again at once when it is resumed", () => {
+    const paused = daily({ tries: 2, state: SCHEDULE_STATE.PAUSED });
+    const now = NOON + 2n * DAY;
+    expect(afterResume(paused, now)).to.include({ plannedTime: NOON, dueTime: now, tries: 2 });
+  });
+
+  it("whose end passed meanwhile is completed when it is resumed", () => {
+    const times = recurring("0 12 * * *", "UTC", { endTime: NOON + 2n * DAY });
+    const resumed = afterResume(daily({ times, state: SCHEDULE_STATE.PAUSED }), NOON + 3n * DAY);
+    expect(resumed).to.include({ state: SCHEDULE_STATE.COMPLETED, plannedTime: null, dueTime: null });
+  });
+});
+
+describe("a schedule, whatever befalls it,", () => {
+  it("plans each run later than the one before, ends each once, and never uses a request id twice", () => {
+    const event = fc.constantFrom("post", "short", "pause-resume", "late");
+    fc.assert(
+      fc.property(
+        fc.array(event, { maxLength: 40 }),
+        fc.constantFrom(...Object.values(FUNDS_POLICY)),
+        fc.integer({ min: 0, max: 3 }),
+        fc.option(fc.integer({ min: 1, max: 10 })),
+        (events, onInsufficientFunds, retryMax, maxRuns) => {
+          let schedule = daily({ onInsufficientFunds, retryMax, maxRuns });
+          let now = NOON;
+          const used = new Set<string>();
+          const ended: Micros[] = [];
+          const go = (progress: Progress): void => {
+            schedule = { ...schedule, ...progress };
+          };
+          for (const one of events) {
+            if (schedule.state !== SCHEDULE_STATE.ACTIVE) break;
+            const plannedTime = schedule.plannedTime!;
+            const id = runRequestId(schedule.id, plannedTime, schedule.attempt);
+            expect(used.has(id)).to.equal(false);
+            used.add(id);
+            if (one === "late") now += 3n * DAY;
+            if (one === "pause-resume") {
+              go(afterPause(schedule));
+              go(afterResume(schedule, now));
+              continue;
+            }
+            now = now > schedule.dueTime! ? now : schedule.dueTime!;
+            const { run, progress } = afterAttempt(schedule, one === "short" ? SHORT : null, now);
+            go(progress);
+            if (run === RUN_STATE.RETRYING) expect(schedule.tries).to.be.at.most(retryMax);
+            else ended.push(plannedTime);
+            expect(schedule.runCount).to.equal(ended.length);
+          }
+          expect(ended).to.deep.equal([...new Set(ended)].sort((a, b) => (a < b ? -1 : 1)));
+          if (maxRuns !== null) expect(ended.length).to.be.at.most(maxRuns);
+          const isOver = schedule.state > SCHEDULE_STATE.PAUSED;
+          expect([schedule.plannedTime === null, schedule.dueTime === null]).to.deep.equal([isOver, isOver]);
+        },
+      ),
+    );
+  });
+
+  it("that is cancelled has nothing planned, and counts a run that was being retried", () => {
+    expect(afterCancel(daily())).to.include({ state: SCHEDULE_STATE.CANCELLED, plannedTime: null, runCount: 0 });
+    expect(afterCancel(daily({ tries: 1, runCount: 4 }))).to.include({ runCount: 5, tries: 0, dueTime: null });
+  });
+});

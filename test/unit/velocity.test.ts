@@ -1,0 +1,103 @@
+import { expect } from "chai";
+import * as fc from "fast-check";
+import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { usageOf, used, velocityRefuses, type Use, type VelocityLimit } from "../../src/ledger/velocity.js";
+
+const WINDOW_MICROS = 60_000_000n;
+const SLICE_MICROS = WINDOW_MICROS / 100n;
+const limit = (over: Partial<VelocityLimit> = {}): VelocityLimit => ({
+  name: "a",
+  direction: "OUTGOING",
+  kinds: [],
+  windowMicros: WINDOW_MICROS,
+  maxAmountMinor: 100n,
+  maxCount: null,
+  since: 0n,
+  slices: [],
+  ...over,
+});
+const use = (amountMinor: bigint, over: Partial<Use> = {}): Use => ({
+  direction: "OUTGOING",
+  kind: TRANSACTION_KIND.TRANSFER,
+  amountMinor,
+  count: 1n,
+  ...over,
+});
+
+describe("a limit by velocity", () => {
+  const attempts = fc.array(
+    fc.record({ afterMicros: fc.bigInt({ min: 0n, max: 20_000_000n }), amountMinor: fc.bigInt({ min: 1n, max: 60n }) }),
+    { maxLength: 60 },
+  );
+
+  it("is never exceeded in any window, frees by a hundredth of it at the latest, and when it says", () => {
+    fc.assert(
+      fc.property(attempts, fc.option(fc.bigInt({ min: 1n, max: 8n })), (tries, maxCount) => {
+        let limits: readonly VelocityLimit[] = [limit({ maxCount })];
+        let now = 1_000_000_000_000n;
+        const passed: { readonly at: bigint; readonly amountMinor: bigint }[] = [];
+        for (const { afterMicros, amountMinor } of tries) {
+          now += afterMicros;
+          const one = use(amountMinor);
+          const failure = velocityRefuses("w", limits, one, now);
+          const within = (micros: bigint) => passed.filter(({ at }) => at > now - micros);
+          if (failure === undefined) {
+            limits = used(limits, one, now);
+            passed.push({ at: now, amountMinor });
+            const window = within(WINDOW_MICROS);
+            expect(window.reduce((sum, { amountMinor: amount }) => sum + amount, 0n) <= 100n).to.equal(true);
+            if (maxCount !== null) expect(BigInt(window.length) <= maxCount).to.equal(true);
+            continue;
+          }
+          // It is refused only for what lies within the window and one slice more.
+          const wider = within(WINDOW_MICROS + SLICE_MICROS);
+          const amount = wider.reduce((sum, one) => sum + one.amountMinor, 0n) + amountMinor;
+          const isTooMany = maxCount !== null && BigInt(wider.length) + 1n > maxCount;
+          expect(amount > 100n || isTooMany).to.equal(true);
+          if (failure.reason !== "VELOCITY_EXCEEDED" || failure.freesTime === undefined) continue;
+          const micros = /\.(\d{6})Z$/.exec(failure.freesTime)![1]!;
+          const frees = BigInt(Date.parse(failure.freesTime.slice(0, 19) + "Z")) * 1_000n + BigInt(micros);
+          const stillRefuses = (at: bigint) => {
+            const again = velocityRefuses("w", limits, one, at);
+            return again?.reason === "VELOCITY_EXCEEDED" && again.measure === failure.measure;
+          };
+          expect([stillRefuses(frees - 1n), stillRefuses(frees)]).to.deep.equal([true, false]);
+        }
+      }),
+    );
+  });
+
+  it("counts only its direction and kinds, and never what gives back", () => {
+    const limits = [limit({ kinds: [TRANSACTION_KIND.WITHDRAWAL] }), limit({ name: "b" })];
+    const after = [
+      use(1n),
+      use(2n, { kind: TRANSACTION_KIND.WITHDRAWAL }),
+      use(4n, { direction: "INCOMING" }),
+      use(8n, { kind: TRANSACTION_KIND.REVERSAL }),
+    ].reduce<readonly VelocityLimit[]>((all, one) => used(all, one, 5n), limits);
+    expect(after.map((one) => usageOf(one, 5n))).to.deep.equal([
+      { amountMinor: 2n, count: 1n },
+      { amountMinor: 3n, count: 2n },
+    ]);
+  });
+
+  it("tells no time at which more than its maximum would pass", () => {
+    const failure = velocityRefuses("w", [limit()], use(101n), 5n);
+    expect(failure).to.deep.equal({
+      reason: "VELOCITY_EXCEEDED",
+      walletId: "w",
+      limit: "a",
+      measure: "amount",
+      max: "100",
+      used: "0",
+      required: "101",
+      windowSeconds: "60",
+    });
+  });
+
+  it("counts into the latest slice when another server's clock was ahead", () => {
+    const [first] = used([limit()], use(1n), 10n * SLICE_MICROS);
+    const [second] = used([first!], use(2n), 9n * SLICE_MICROS);
+    expect(second!.slices).to.deep.equal([{ slice: 10n, amountMinor: 3n, count: 2n }]);
+  });
+});
