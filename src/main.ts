@@ -26,6 +26,7 @@ import type { Pipeline } from "./rpc/pipeline.js";
 import { reflectionServices } from "./rpc/reflection.js";
 import { startRpcServer, type RpcServer } from "./rpc/server.js";
 import { createValidatorFor } from "./rpc/validate.js";
+import { effectiveWindow } from "./services/effective-window.js";
 import { createAlertService } from "./services/alert-service.js";
 import { createLedgerService } from "./services/ledger-service.js";
 import { createPageTokens } from "./services/paging.js";
@@ -229,7 +230,7 @@ async function createServices(database: Database, engine: Engine, config: Config
   return {
     user: createUserService(database, tokens),
     wallet: createWalletService(database, tokens, watching),
-    transaction: createTransactionService(database, engine, tokens, watching),
+    transaction: createTransactionService(database, engine, tokens, effectiveWindow(config), watching),
     ledger: createLedgerService(database, tokens),
     schedule: createScheduleService(database, tokens),
     alert: createAlertService(database, tokens),

@@ -122,6 +122,7 @@ export type Failure =
       readonly remainingMinorUnits: bigint;
       readonly requiredMinorUnits: bigint;
     }
+  | { readonly reason: "METADATA_EXCEEDED"; readonly transactionId: string; readonly pairs: number }
   | { readonly reason: "BATCH_ABORTED"; readonly culpritIndex: number; readonly culpritReason: string }
   | { readonly reason: "SCHEDULE_NOT_FOUND"; readonly scheduleId: string }
   | { readonly reason: "SCHEDULE_TIME_INVALID" }
@@ -179,8 +180,9 @@ const PASSING = new Set<Reason>([
   "INVALID_REQUEST",
   "REQUEST_ID_REUSED",
   "PAGE_TOKEN_INVALID",
-  // Holds are named by the service, so what is not found today is never found.
+  // Holds and transactions are named by the service, so what is not found today is never found.
   "HOLD_NOT_FOUND",
+  "TRANSACTION_NOT_FOUND",
   "QUOTE_INVALID",
   "OVERLOADED",
   "DATABASE_UNAVAILABLE",

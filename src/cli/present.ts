@@ -118,7 +118,8 @@ export function renderBalances(balances: readonly Balance[], currencies: Currenc
       showMoney(balance.available, currencies),
       showMoney(balance.pendingOutgoing, currencies),
       showMoney(balance.pendingIncoming, currencies),
-      String(balance.version),
+      // By effective time there is none.
+      balance.available === undefined ? "" : String(balance.version),
     ]),
   );
 }

@@ -1,4 +1,6 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
+import type { Money } from "../../generated/grey/type/v1/money.js";
 import {
   type Transaction,
   TransactionKind,
@@ -7,15 +9,28 @@ import {
   EntrySide,
 } from "../../generated/grey/transaction/v1/transaction.js";
 import {
+  ListMetadataChangesResponse,
   ListTransactionsResponse,
   type ListTransactionsRequest,
+  type MetadataChange,
+  type MetadataFilter,
+  SetTransactionMetadataResponse,
   TransactionServiceService,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
-import { type Currencies, showAmount, showMoney } from "./amount.js";
+import { present } from "../base/assert.js";
+import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
-import { examples, limitOption } from "./options.js";
+import {
+  ABOUT_REQUEST_ID,
+  addMetadata,
+  type ChangeOptions,
+  examples,
+  limitOption,
+  readTime,
+  requestIdOption,
+} from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { showEnum, showOutcome, showTime, systemAccountName } from "./present.js";
+import { renderTransaction, showEnum, showOutcome, showTime, systemAccountName } from "./present.js";
 import { print, printJson, type Session, withSession } from "./session.js";
 import { renderTable } from "./table.js";
 import { resolveUser } from "./user.js";
@@ -37,21 +52,43 @@ interface ListOptions {
   readonly all?: true;
   readonly kind?: readonly (keyof typeof KINDS)[];
   readonly state?: readonly (keyof typeof STATES)[];
+  readonly from?: Timestamp;
+  readonly before?: Timestamp;
+  readonly reference?: string;
+  readonly metadata?: readonly MetadataFilter[];
+  readonly min?: readonly string[];
+  readonly max?: readonly string[];
+  readonly currency?: string;
+  readonly description?: string;
 }
+
+const TRANSACTION = "01890a5d-c0de-7a11-8b2c-2f6e4d1c9a33";
 
 export function addTransactionsCommand(program: Command): void {
   const transactions = program
     .command("transactions")
-    .description("list transactions, also without a verb, or watch them");
+    .description("list transactions, also without a verb, find them by what they are, or watch them");
   transactions
     .command("list", { isDefault: true })
-    .description("list the transactions of a user or of a wallet, newest first")
+    .description("list the transactions of a user, of a wallet or of everybody, newest first")
     .option("--user <user>", "those of all wallets of this user, by id or by email")
     .addOption(new Option("--wallet <wallet>", "those of this wallet").conflicts("user"))
     .addOption(limitOption())
     .option("--all", "every transaction, however many, whatever --limit says")
     .addOption(new Option("--kind <kind...>", "only these kinds").choices(Object.keys(KINDS)))
     .addOption(new Option("--state <state...>", "only these states").choices(Object.keys(STATES)))
+    .option("--from <time>", "only those recorded at this time or later, such as 2026-11-01T00:00:00Z", readTime)
+    .option("--before <time>", "only those recorded before this time", readTime)
+    .option("--reference <text>", "only those with this external reference")
+    .addOption(
+      new Option("--metadata <key=value...>", "only those with this pair; a key alone: with any value").argParser(
+        addMetadataFilter,
+      ),
+    )
+    .option("--min <amount...>", "only those of at least this amount, such as 10.00 USD")
+    .option("--max <amount...>", "only those of at most this amount")
+    .option("--currency <code>", "only those in this currency")
+    .option("--description <text>", "only those whose description begins with this")
     .addHelpText(
       "after",
       examples(
@@ -59,18 +96,14 @@ export function addTransactionsCommand(program: Command): void {
         "transactions list --user ada@example.com",
         "transactions --wallet 01890a5d-ac96-774b-bcce-b302099a8057 --kind deposit withdrawal --limit 10",
         "transactions --user ada@example.com --state rejected --all --json",
+        "transactions --reference invoice-17",
+        "transactions --metadata order=4711 --min 10.00 USD --max 99.99 USD",
       ),
     )
     .action((options: ListOptions, command: Command) =>
       withSession(command, async (session) => {
-        const of = await readOwner(options, session);
-        const filter = {
-          of,
-          kinds: (options.kind ?? []).map((kind) => KINDS[kind]),
-          states: (options.state ?? []).map((state) => STATES[state]),
-          createTimeFrom: undefined,
-          createTimeBefore: undefined,
-        };
+        const filter = await readFilter(options, session);
+        const { of } = filter;
         const page = await collect<Transaction>(options.all ? Infinity : options.limit, async (page) => {
           const reply = await session.call(TransactionServiceService.listTransactions, { ...filter, ...page });
           return { items: reply.transactions, nextPageToken: reply.nextPageToken };
@@ -81,7 +114,7 @@ export function addTransactionsCommand(program: Command): void {
         }
         const currencies = await session.currencies();
         const table =
-          of.$case === "walletId"
+          of?.$case === "walletId"
             ? renderOfWallet(of.value, page.items, currencies)
             : renderOfUser(page.items, currencies);
         print(
@@ -90,13 +123,120 @@ export function addTransactionsCommand(program: Command): void {
         );
       }),
     );
+
+  addChangesCommand(transactions);
+
+  transactions
+    .command("set-metadata <transaction>")
+    .description("change your own data about a transaction: what it is found by")
+    .addOption(new Option("--set <key=value...>", "pairs to add, or to replace").argParser(addMetadata))
+    .option("--remove <key...>", "keys of pairs to remove")
+    .addOption(requestIdOption())
+    .addHelpText(
+      "after",
+      examples(
+        `transactions set-metadata ${TRANSACTION} --set order=4711 --remove draft`,
+        `transactions set-metadata ${TRANSACTION} --set checked=yes by=ada`,
+      ) + ABOUT_REQUEST_ID,
+    )
+    .action((transactionId: string, options: SetMetadataOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const reply = await session.call(TransactionServiceService.setTransactionMetadata, {
+          requestId: session.requestId(options.requestId),
+          transactionId,
+          set: options.set ?? {},
+          remove: [...(options.remove ?? [])],
+        });
+        if (session.json) return printJson(SetTransactionMetadataResponse.toJSON(reply));
+        const transaction = present(reply.transaction, "transaction");
+        print(renderTransaction(transaction, reply.replayed, await session.currencies()));
+      }),
+    );
   addTransactionsWatch(transactions);
 }
 
-async function readOwner(options: ListOptions, session: Session): Promise<NonNullable<ListTransactionsRequest["of"]>> {
+/** `grey transactions changes`. */
+function addChangesCommand(transactions: Command): void {
+  transactions
+    .command("changes <transaction>")
+    .description("list the changes of your own data about a transaction, newest first")
+    .addOption(limitOption())
+    .addHelpText("after", examples(`transactions changes ${TRANSACTION}`))
+    .action((transactionId: string, { limit }: { readonly limit: number }, command: Command) =>
+      withSession(command, async (session) => {
+        const found = await collect<MetadataChange>(limit, async (page) => {
+          const reply = await session.call(TransactionServiceService.listMetadataChanges, { transactionId, ...page });
+          return { items: reply.changes, nextPageToken: reply.nextPageToken };
+        });
+        const { items: changes, nextPageToken } = found;
+        if (session.json) return printJson(ListMetadataChangesResponse.toJSON({ changes, nextPageToken }));
+        const table = renderTable(
+          [{ title: "change" }, { title: "time" }, { title: "set" }, { title: "removed" }],
+          changes.map((change) => [
+            String(change.revision),
+            showTime(change.createTime),
+            Object.entries(change.set)
+              .map(([key, value]) => `${key}=${value}`)
+              .join(" "),
+            change.removed.join(" "),
+          ]),
+        );
+        print(changes.length === 0 ? "It was never changed." : table, moreLine(found, "raise --limit"));
+      }),
+    );
+}
+
+interface SetMetadataOptions extends ChangeOptions {
+  readonly set?: Record<string, string>;
+  readonly remove?: readonly string[];
+}
+
+/** Adds one `key=value`, or a key alone, to those before it. */
+function addMetadataFilter(text: string, before: readonly MetadataFilter[] = []): readonly MetadataFilter[] {
+  const at = text.indexOf("=");
+  if (at === 0) throw new InvalidArgumentError("It must be key=value, or a key.");
+  const filter: MetadataFilter =
+    at < 0
+      ? { key: text, condition: undefined }
+      : { key: text.slice(0, at), condition: { $case: "equals", value: text.slice(at + 1) } };
+  return [...before, filter];
+}
+
+async function readFilter(
+  options: ListOptions,
+  session: Session,
+): Promise<Omit<ListTransactionsRequest, "pageSize" | "pageToken">> {
+  const { min, max, currency } = options;
+  const [least, most] = await Promise.all([min, max].map((words) => readBound(words, currency, session)));
+  const codes = new Set([currency?.toUpperCase(), least?.currencyCode, most?.currencyCode].filter(Boolean));
+  if (codes.size > 1) throw new UsageError("--min, --max and --currency: must be of one currency");
+  const [currencyCode = ""] = codes;
+  return {
+    of: await readOwner(options, session),
+    kinds: (options.kind ?? []).map((kind) => KINDS[kind]),
+    states: (options.state ?? []).map((state) => STATES[state]),
+    createTimeFrom: options.from,
+    createTimeBefore: options.before,
+    minAmount: least?.minorUnits,
+    maxAmount: most?.minorUnits,
+    currencyCode,
+    descriptionPrefix: options.description ?? "",
+    externalReference: options.reference ?? "",
+    metadataFilters: [...(options.metadata ?? [])],
+  };
+}
+
+async function readBound(
+  words: readonly string[] | undefined,
+  currency: string | undefined,
+  session: Session,
+): Promise<Money | undefined> {
+  return words === undefined ? undefined : readMoney(words.join(" "), await session.currencies(), currency);
+}
+
+async function readOwner(options: ListOptions, session: Session): Promise<ListTransactionsRequest["of"]> {
   if (options.wallet !== undefined) return { $case: "walletId", value: options.wallet };
-  if (options.user !== undefined) return { $case: "userId", value: await resolveUser(options.user, session) };
-  throw new UsageError("--user <user> or --wallet <wallet> is required");
+  return options.user === undefined ? undefined : { $case: "userId", value: await resolveUser(options.user, session) };
 }
 
 function renderOfUser(transactions: readonly Transaction[], currencies: Currencies): string {

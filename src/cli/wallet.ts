@@ -7,6 +7,7 @@ import {
   GetStatementResponse,
   GetWalletResponse,
   ListWalletsResponse,
+  StatementOrder,
   type Wallet,
   WalletServiceService,
   WalletState,
@@ -145,6 +146,7 @@ interface BalanceOptions {
   readonly at?: Timestamp;
   readonly atIndex?: number;
   readonly minIndex?: number;
+  readonly effective?: Timestamp;
 }
 
 export function addBalanceCommand(program: Command): void {
@@ -158,6 +160,11 @@ export function addBalanceCommand(program: Command): void {
       new Option("--at-index <n>", "right after this record of the journal").argParser(
         wholeNumber(0, Number.MAX_SAFE_INTEGER),
       ),
+    )
+    .addOption(
+      new Option("--effective <time>", "with what took effect by this time, whenever it was recorded")
+        .argParser(readTime)
+        .conflicts(["at", "atIndex"]),
     )
     .addOption(
       new Option("--min-index <n>", "no older than this record of the journal, which is waited for").argParser(
@@ -188,7 +195,12 @@ export function addStatementCommand(program: Command): void {
   program
     .command("statement <wallet>")
     .description("list what was posted to a wallet in a period, oldest first, with its opening and closing balance")
-    .requiredOption("--from <time>", "the start, by the time of record, such as 2026-11-01T00:00:00Z", readTime)
+    .option("--effective", "by when transactions took effect, not by when they were recorded")
+    .requiredOption(
+      "--from <time>",
+      "the start, by the time of record unless told otherwise, such as 2026-11-01T00:00:00Z",
+      readTime,
+    )
     .requiredOption("--before <time>", "the end, which is not included", readTime)
     .option("--csv", "print comma-separated values: amounts in minor units")
     .addHelpText(
@@ -197,22 +209,36 @@ export function addStatementCommand(program: Command): void {
         "statement 01890a5d-ac96-774b-bcce-b302099a8057 --from 2026-11-01T00:00:00Z --before 2026-12-01T00:00:00Z",
       ),
     )
-    .action((walletId: string, options: { from: Timestamp; before: Timestamp; csv?: true }, command: Command) =>
+    .action((walletId: string, options: StatementOptions, command: Command) =>
       withSession(command, async (session) => {
         let last: GetStatementResponse | undefined;
         const { items: lines } = await collect(Number.POSITIVE_INFINITY, async (page) => {
           const { from, before } = options;
-          last = await session.call(WalletServiceService.getStatement, { walletId, from, before, ...page });
+          const order = options.effective === true ? StatementOrder.EFFECTIVE_TIME : StatementOrder.RECORD_TIME;
+          last = await session.call(WalletServiceService.getStatement, { walletId, from, before, order, ...page });
           return { items: last.lines, nextPageToken: last.nextPageToken };
         });
         const statement = { ...present(last, "a statement"), lines };
         if (session.json) return printJson(GetStatementResponse.toJSON(statement));
-        print(options.csv === true ? renderCsv(statement) : renderStatement(statement, await session.currencies()));
+        print(
+          options.csv === true ? renderCsv(statement) : renderStatement(statement, options, await session.currencies()),
+        );
       }),
     );
 }
 
-function renderStatement(statement: GetStatementResponse, currencies: Currencies): string {
+interface StatementOptions {
+  readonly from: Timestamp;
+  readonly before: Timestamp;
+  readonly csv?: true;
+  readonly effective?: true;
+}
+
+function renderStatement(
+  statement: GetStatementResponse,
+  { effective }: StatementOptions,
+  currencies: Currencies,
+): string {
   return [
     renderFields([["opening", showMoney(statement.opening, currencies)]]),
     renderTable(
@@ -224,7 +250,7 @@ function renderStatement(statement: GetStatementResponse, currencies: Currencies
         { title: "description" },
       ],
       statement.lines.map((line) => [
-        showTime(line.createTime),
+        showTime(effective === true ? line.effectiveTime : line.createTime),
         showMoney(line.amount, currencies),
         showMoney(line.balanceAfter, currencies),
         line.transactionId,
@@ -246,7 +272,7 @@ function renderCsv({ lines }: GetStatementResponse): string {
     return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   return [
-    "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description",
+    "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description,effective_time",
     ...lines.map((line) =>
       [
         showTime(line.createTime),
@@ -256,12 +282,20 @@ function renderCsv({ lines }: GetStatementResponse): string {
         line.transactionId,
         String(line.journalIndex),
         cell(line.description),
+        showTime(line.effectiveTime),
       ].join(","),
     ),
   ].join("\n");
 }
 
-function asOfOf({ at, atIndex }: { readonly at?: Timestamp; readonly atIndex?: number }) {
+interface AsOfOptions {
+  readonly at?: Timestamp;
+  readonly atIndex?: number;
+  readonly effective?: Timestamp;
+}
+
+function asOfOf({ at, atIndex, effective }: AsOfOptions) {
+  if (effective !== undefined) return { $case: "effectiveTime" as const, value: effective };
   if (at !== undefined) return { $case: "recordTime" as const, value: at };
   return atIndex === undefined ? undefined : { $case: "journalIndex" as const, value: BigInt(atIndex) };
 }

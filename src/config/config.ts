@@ -110,6 +110,16 @@ export const SETTINGS = {
     "1000",
     "how often holds whose time has passed are looked for, in ms; none is captured after its time either way",
   ),
+  GREY_BACKDATE_MAX_DAYS: setting(
+    whole(0, 3_000_000),
+    "366",
+    "how many days ago a transaction may have taken effect; 0: none is dated back",
+  ),
+  GREY_POSTDATE_MAX_DAYS: setting(
+    whole(0, 3_000_000),
+    "31",
+    "how many days ahead a transaction may take effect; 0: none is dated ahead",
+  ),
   GREY_READ_WAIT_MS: setting(
     whole(1, 3_600_000),
     "5000",

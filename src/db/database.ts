@@ -7,6 +7,8 @@ import { BalanceAlertEntity, BalanceAlertEventEntity, ReaderCursorEntity } from 
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
 import { HoldEntity } from "../entities/hold.js";
+import { DatedEntryEntity } from "../entities/dated-entry.js";
+import { MetadataChangeEntity, TransactionMetadataEntity } from "../entities/metadata.js";
 import { LimitChangeEntity, VelocityUsageEntity } from "../entities/limits.js";
 import { RateEntity } from "../entities/rate.js";
 import { InstallationEntity } from "../entities/installation.js";
@@ -30,6 +32,9 @@ export const ENTITIES = [
   VelocityUsageEntity,
   LimitChangeEntity,
   EntryEntity,
+  DatedEntryEntity,
+  TransactionMetadataEntity,
+  MetadataChangeEntity,
   HoldEntity,
   RequestEntity,
   JournalHeadEntity,

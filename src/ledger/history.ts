@@ -78,6 +78,7 @@ export interface StatementLine {
   readonly balanceAfterMinor: bigint;
   readonly sequence: bigint;
   readonly createTime: Micros;
+  readonly effectiveTime: Micros;
   readonly journalIndex: bigint;
   readonly description: string;
 }
@@ -113,7 +114,8 @@ WHERE a.id = $1`;
 
 const LINES = `
 SELECT e.transaction_id, e.amount, e.balance_after, e.sequence, e.journal_index, t.description,
-  (extract(epoch FROM e.create_time) * 1000000)::bigint AS create_time
+  (extract(epoch FROM e.create_time) * 1000000)::bigint AS create_time,
+  (extract(epoch FROM coalesce(t.effective_time, e.create_time)) * 1000000)::bigint AS effective_time
 FROM entries e JOIN transactions t ON t.id = e.transaction_id
 WHERE e.account_id = $1 AND e.sequence > $2 AND e.sequence <= $3 AND e.amount <> 0
 ORDER BY e.sequence LIMIT $4`;
@@ -155,6 +157,7 @@ export async function findStatement(
     journal_index: bigint;
     description: string;
     create_time: Micros;
+    effective_time: Micros;
   }>({ name: "statement-lines", text: LINES, values: [id, after > row.first ? after : row.first, row.last, limit] });
   return {
     account: { id: row.id, systemAccount: row.system_account, currencyCode: row.currency_code },
@@ -168,6 +171,7 @@ export async function findStatement(
       balanceAfterMinor: line.balance_after,
       sequence: line.sequence,
       createTime: line.create_time,
+      effectiveTime: line.effective_time,
       journalIndex: line.journal_index,
       description: line.description,
     })),

@@ -78,6 +78,10 @@ const VELOCITY = `
 /** The balance that an alert watches, after an entry. */
 const WATCHED = `balance_after - CASE a.balance WHEN ${ALERT_BALANCE.AVAILABLE} THEN coalesce(pending_debits_after, 0) ELSE 0 END`;
 
+/** The metadata of each transaction that was changed, since its latest change. */
+const LATEST_CHANGES = `
+  SELECT DISTINCT ON (transaction_id) transaction_id, metadata FROM metadata_changes ORDER BY transaction_id, revision DESC`;
+
 // Each law is a query for what breaks it: subject and detail. All see the same snapshot.
 const LAWS = {
   TRANSACTION_BALANCED: `
@@ -262,6 +266,45 @@ const LAWS = {
     SELECT u.account_id::text, format('usage of a limit %s that it does not have', u.name)
     FROM velocity_usage u LEFT JOIN accounts a ON a.id = u.account_id
     WHERE NOT coalesce(jsonb_path_exists(a.velocity_limits::jsonb, '$[*] ? (@.name == $name)', jsonb_build_object('name', u.name)), false)`,
+  METADATA_PAIRS_MATCH: `
+    SELECT coalesce(t.id, p.transaction_id)::text AS subject,
+      format('key %s: its value is %s, it is found by %s', coalesce(t.key, p.key), coalesce(t.value, '(none)'), coalesce(p.value, '(none)')) AS detail
+    FROM (
+      SELECT t.id, t.journal_index, pair.key, pair.value
+      FROM transactions t LEFT JOIN (${LATEST_CHANGES}) c ON c.transaction_id = t.id
+      CROSS JOIN LATERAL jsonb_each_text(coalesce(c.metadata, t.metadata)) AS pair
+    ) t FULL JOIN transaction_metadata p
+      ON p.transaction_id = t.id AND p.journal_index = t.journal_index AND p.key = t.key AND p.value = t.value
+    WHERE t.id IS NULL OR p.key IS NULL`,
+  METADATA_CHANGES_FOLLOW: `
+    SELECT transaction_id::text AS subject, CASE WHEN id IS NULL THEN 'metadata of a transaction that does not exist was changed'
+      ELSE format('change %s of its metadata does not follow from what was before', revision) END AS detail
+    FROM (
+      SELECT c.*, t.id, row_number() OVER w AS expected, coalesce(lag(c.metadata) OVER w, t.metadata, '{}') AS before
+      FROM metadata_changes c LEFT JOIN transactions t ON t.id = c.transaction_id
+      WINDOW w AS (PARTITION BY c.transaction_id ORDER BY c.revision)
+    ) run
+    WHERE id IS NULL OR revision <> expected OR metadata <> (before || set_pairs) - removed_keys
+    UNION ALL
+    SELECT coalesce(c.id, r.id)::text, format('%s changes of its metadata, %s records of them', coalesce(c.count, 0), coalesce(r.count, 0))
+    FROM (SELECT transaction_id AS id, count(*) AS count FROM metadata_changes GROUP BY 1) c FULL JOIN (
+      SELECT id, count(*) AS count FROM journal_batches, unnest(record_ids, record_types) AS record (id, type)
+      WHERE type = ${RECORD_TYPE.TRANSACTION_METADATA_SET} GROUP BY 1
+    ) r ON r.id = c.id AND r.count = c.count
+    WHERE c.id IS NULL OR r.id IS NULL`,
+  DATED_ENTRIES_MATCH: `
+    SELECT coalesce(e.transaction_id, d.transaction_id)::text AS subject,
+      format('entry %s of account %s is not counted by effective time as it stands', coalesce(e.sequence, d.sequence),
+        coalesce(e.account_id, d.account_id)) AS detail
+    FROM (
+      SELECT e.account_id, e.sequence, e.transaction_id, e.amount, e.create_time, t.effective_time,
+        dated_span(e.create_time - t.effective_time) AS span
+      FROM transactions t JOIN entries e ON e.transaction_id = t.id
+      WHERE t.effective_time IS NOT NULL AND t.state = ${TRANSACTION_STATE.POSTED}
+    ) e FULL JOIN dated_entries d ON d.account_id = e.account_id AND d.sequence = e.sequence
+      AND d.transaction_id = e.transaction_id AND d.amount = e.amount AND d.create_time = e.create_time
+      AND d.effective_time = e.effective_time AND d.span = e.span
+    WHERE e.account_id IS NULL OR d.account_id IS NULL`,
   RUN_MATCHES_TRANSACTION: `
     SELECT r.id::text AS subject, CASE WHEN s.id IS NULL THEN 'it is of no schedule' WHEN t.id IS NULL THEN 'its transaction is missing'
       ELSE format('transaction %s is not what it made', t.id) END AS detail

@@ -1,22 +1,14 @@
 import { present } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
 import { toIso, type Micros } from "../base/time.js";
-import { int2Array, uuidArray } from "../db/binary-array.js";
+import { uuidArray } from "../db/binary-array.js";
 import type { Queryable } from "../db/database.js";
-import { TRANSACTION_STATE, type TransactionKind, type TransactionState } from "../entities/transaction.js";
+import type { TransactionKind, TransactionState } from "../entities/transaction.js";
+import { passes, type Candidate, type TransactionFilter } from "./filter.js";
 import { findTransactions } from "./find.js";
+import { LATEST_METADATA, withMetadata } from "./metadata.js";
 import type { LedgerTransaction } from "./transaction.js";
-
-/** Which transactions of some accounts are looked for; empty lists mean all. */
-export interface TransactionFilter {
-  readonly accountIds: readonly Uuid[];
-  readonly kinds: readonly TransactionKind[];
-  readonly states: readonly TransactionState[];
-  /** Recorded at this time or later. */
-  readonly from: Micros | null;
-  /** Recorded before this time. */
-  readonly before: Micros | null;
-}
+import { walkFurthest } from "./walks.js";
 
 /** A page of transactions, newest first, and the journal index below which the next page starts, if there is one. */
 export interface TransactionPage {
@@ -24,45 +16,13 @@ export interface TransactionPage {
   readonly nextBelow: bigint | undefined;
 }
 
-// For each account: its posted transactions through the entries' primary key, entered by binary search at the page's
-// place; its rejected ones through their partial indexes and
-// the legs of those that have many. A transaction stands here once for each of its entries. So the
-// cost does not grow with the number of transactions before or after the page.
-const LIST = `
-WITH places AS (
-  SELECT w.id, entry_sequence_before_index(w.id, $2::bigint) AS below,
-    CASE WHEN $3::bigint = 0 THEN 0 ELSE entry_sequence_before_index(w.id, $3::bigint) END AS above
-  FROM unnest($1::uuid[]) AS w (id)
-)
-SELECT id, journal_index FROM (
-  SELECT e.transaction_id AS id, e.journal_index
-  FROM places p CROSS JOIN LATERAL (
-    SELECT transaction_id, journal_index FROM entries
-    WHERE account_id = p.id AND sequence <= p.below AND sequence > p.above
-    ORDER BY sequence DESC LIMIT $4
-  ) e WHERE ${TRANSACTION_STATE.POSTED} = ANY ($5::smallint[])
-  UNION ALL
-  SELECT r.id, r.journal_index
-  FROM places p CROSS JOIN LATERAL (
-    (SELECT id, journal_index FROM transactions
-     WHERE debit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2 AND journal_index >= $3
-     ORDER BY journal_index DESC LIMIT $4)
-    UNION ALL
-    (SELECT id, journal_index FROM transactions
-     WHERE credit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $2 AND journal_index >= $3
-     ORDER BY journal_index DESC LIMIT $4)
-    UNION ALL
-    (SELECT transaction_id, journal_index FROM rejected_legs
-     WHERE account_id = p.id AND journal_index < $2 AND journal_index >= $3
-     ORDER BY journal_index DESC LIMIT $4)
-  ) r WHERE ${TRANSACTION_STATE.REJECTED} = ANY ($5::smallint[])
-) found
-ORDER BY journal_index DESC LIMIT $4`;
-
 const INDEX_FROM_TIME = "SELECT journal_index_from_time($1::timestamptz) AS index";
 
-/** How many transactions one call looks at, per transaction asked for, before it answers with a page that is not full. */
+/** How many transactions one call looks at before it answers with a page that is not full: 20 for each asked for, or 1,000. */
 const LOOKED_AT_MAX = 20;
+const LOOKED_AT_LEAST = 1_000;
+/** How many are looked at together, at least, where most may not pass. */
+const STRETCH_LEAST = 200;
 const LAST_INDEX = 2n ** 63n - 1n;
 
 /**
@@ -76,43 +36,92 @@ export async function listTransactions(
   below: bigint | undefined,
   pageSize: number,
 ): Promise<TransactionPage> {
-  const page: LedgerTransaction[] = [];
   const from = filter.from === null ? 0n : await indexFromTime(client, filter.from);
   const end = filter.before === null ? LAST_INDEX : await indexFromTime(client, filter.before);
-  let next = below === undefined || below > end ? end : below;
-  for (let lookedAt = 0; lookedAt < LOOKED_AT_MAX * pageSize; lookedAt += pageSize) {
-    const { rows } = await client.query<{ id: Uuid; journal_index: bigint }>({
-      name: "transactions-list",
-      text: LIST,
-      values: [
-        uuidArray(filter.accountIds),
-        next,
-        from,
-        pageSize + 1,
-        int2Array(filter.states.length === 0 ? Object.values(TRANSACTION_STATE) : filter.states),
-      ],
-    });
-    // The rows of one transaction stand together.
-    const distinct = rows.slice(0, pageSize).filter((row, index) => row.id !== rows[index - 1]?.id);
-    const found = await findTransactions(
+  const found = await findIds(
+    client,
+    filter,
+    { below: below === undefined || below > end ? end : below, from },
+    pageSize,
+  );
+  const transactions = await findTransactions(client, found.ids);
+  const listed = found.ids.map((id) => present(transactions.get(id), "a listed transaction"));
+  return { transactions: await withMetadata(client, listed), nextBelow: found.nextBelow };
+}
+
+/** Goes down the journal until the page is full, there is nothing more, or enough was looked at. */
+async function findIds(
+  client: Queryable,
+  filter: TransactionFilter,
+  { below, from }: { readonly below: bigint; readonly from: bigint },
+  pageSize: number,
+): Promise<{ readonly ids: readonly Uuid[]; readonly nextBelow: bigint | undefined }> {
+  const ids: Uuid[] = [];
+  const lookedAtMax = Math.max(LOOKED_AT_MAX * pageSize, LOOKED_AT_LEAST);
+  let next = below;
+  // One more than the page tells whether there is another.
+  let length = pageSize + 1;
+  for (let lookedAt = 0; lookedAt < lookedAtMax; lookedAt += length) {
+    if (lookedAt > 0) length = Math.max(length, STRETCH_LEAST);
+    const walked = await walkFurthest(client, filter, { below: next, from, length });
+    const places = walked.filter(({ id }, index) => id === null || id !== walked[index - 1]?.id);
+    const candidates = await findCandidates(
       client,
-      distinct.map((row) => row.id),
+      places.flatMap(({ id }) => (id === null ? [] : [id])),
     );
-    for (const row of distinct) {
-      const transaction = found.get(row.id);
-      if (transaction === undefined) continue;
-      if (filter.kinds.length > 0 && !filter.kinds.includes(transaction.kind)) continue;
+    for (const { id, journal_index: index } of places) {
+      const candidate = id === null ? undefined : candidates.get(id);
+      if (id === null || candidate === undefined || !passes(filter, candidate)) continue;
       // The rest of what was looked at belongs to the next page.
-      if (page.length === pageSize) return { transactions: page, nextBelow: next };
-      page.push(transaction);
-      next = row.journal_index;
+      if (ids.length === pageSize) return { ids, nextBelow: next };
+      ids.push(id);
+      next = index;
     }
-    const last = rows[pageSize - 1];
-    if (rows.length <= pageSize || last === undefined) return { transactions: page, nextBelow: undefined };
-    if (page.length === pageSize) return { transactions: page, nextBelow: next };
+    const last = walked.at(-1);
+    if (last === undefined || walked.length < length) return { ids, nextBelow: undefined };
     next = last.journal_index;
   }
-  return { transactions: page, nextBelow: next };
+  return { ids, nextBelow: next };
+}
+
+// By their primary key; the latest change of the metadata, if there is one, by its own.
+const CANDIDATES = `
+SELECT t.id, t.kind, t.state, t.currency_code, t.amount, t.description, t.external_reference,
+  coalesce(changed.metadata, t.metadata) AS metadata, t.debit_account_id, t.credit_account_id,
+  t.leg_account_ids::text[] AS leg_account_ids
+FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id
+LEFT JOIN LATERAL (${LATEST_METADATA}) changed ON true`;
+
+async function findCandidates(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Candidate>> {
+  if (ids.length === 0) return new Map();
+  const { rows } = await client.query<{
+    id: Uuid;
+    kind: TransactionKind;
+    state: TransactionState;
+    currency_code: string;
+    amount: bigint;
+    description: string;
+    external_reference: string | null;
+    metadata: Record<string, string> | null;
+    debit_account_id: Uuid;
+    credit_account_id: Uuid | null;
+    leg_account_ids: readonly Uuid[] | null;
+  }>({ name: "transactions-candidates", text: CANDIDATES, values: [uuidArray(ids)] });
+  return new Map(
+    rows.map((row) => [
+      row.id,
+      {
+        kind: row.kind,
+        state: row.state,
+        currencyCode: row.currency_code,
+        amountMinor: row.amount,
+        description: row.description,
+        externalReference: row.external_reference ?? "",
+        metadata: row.metadata ?? {},
+        accountIds: [row.debit_account_id, row.credit_account_id, ...(row.leg_account_ids ?? [])],
+      },
+    ]),
+  );
 }
 
 /** The first journal index at this time or later. */

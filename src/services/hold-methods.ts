@@ -11,11 +11,9 @@ import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { newId, parseId } from "../base/ids.js";
 import { fromMicros, toMicros } from "../base/time.js";
-import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
-import type { Engine } from "../ledger/engine.js";
 import { listHolds, readHolds } from "../ledger/find-holds.js";
 import { remainingMinor, type Hold } from "../ledger/hold.js";
 import type { Expiry, HoldCommand, HoldStepCommand, Terms } from "../ledger/transaction.js";
@@ -23,7 +21,7 @@ import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
-import { postOne } from "./posting.js";
+import { postOne, type Posting } from "./posting.js";
 import { money } from "./present.js";
 
 type HoldMethods = Pick<
@@ -35,13 +33,14 @@ type HoldMethods = Pick<
 const EXPIRES_IN_DEFAULT: Duration = { seconds: 7n * 86_400n, nanos: 0 };
 
 /** The methods of grey.transaction.v1.TransactionService that are about holds. */
-export function createHoldMethods(database: Database, engine: Engine, tokens: PageTokens): HoldMethods {
+export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMethods {
+  const { database } = posting;
   const post = async (
     { dryRun }: { readonly dryRun: boolean },
     context: CallContext,
     command: HoldCommand | HoldStepCommand,
   ): Promise<HoldResponse> => {
-    const { answer, transaction } = await postOne({ engine, database }, context, command, dryRun);
+    const { answer, transaction } = await postOne(posting, context, command, dryRun);
     return { ...answer, hold: presentHold(present(transaction.hold, "the hold of its step")) };
   };
   return {

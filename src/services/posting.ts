@@ -7,16 +7,34 @@ import { tryWork } from "../ledger/posting.js";
 import type { Command, LedgerTransaction } from "../ledger/transaction.js";
 import type { Outcome, Work } from "../ledger/work.js";
 import type { CallContext } from "../rpc/context.js";
+import { assertEffective, isDated, type EffectiveWindow } from "./effective-window.js";
 import { balancesAfter, presentTransaction } from "./present.js";
 
 /** What a call that moves money is answered from. */
 export interface Posting {
   readonly engine: Engine;
   readonly database: Database;
+  readonly window: EffectiveWindow;
 }
 
-/** Posts a piece of work, or only tries it out. */
-export function postWork({ engine, database }: Posting, context: CallContext, work: Work, isDry: boolean) {
+/**
+ * Posts a piece of work, or only tries it out.
+ * @param fieldOf the field that holds the effective time of the command at this place
+ */
+export function postWork(
+  posting: Posting,
+  context: CallContext,
+  work: Work,
+  isDry: boolean,
+  fieldOf: (index: number) => string = () => "effective_time",
+): Promise<Outcome[]> {
+  if (!work.commands.some(isDated)) return post(posting, context, work, isDry);
+  return assertEffective(posting, context, work.commands, { fieldOf, isDry }).then(() =>
+    post(posting, context, work, isDry),
+  );
+}
+
+function post({ engine, database }: Posting, context: CallContext, work: Work, isDry: boolean): Promise<Outcome[]> {
   return isDry
     ? readingSnapshot(database, context, ({ client }): Promise<Outcome[]> => tryWork(client, work))
     : engine.post(work, context);

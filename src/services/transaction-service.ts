@@ -3,6 +3,7 @@ import {
   BatchMode,
   type BatchTransferResponse,
   type ListTransactionsRequest,
+  type MetadataFilter,
   type ReverseRequest,
   type TransactionServiceService,
   type TransferRequest,
@@ -23,7 +24,9 @@ import {
 import { WalletEntity } from "../entities/wallet.js";
 import { findAnswered, findTransactions } from "../ledger/find.js";
 import { findReversed } from "../ledger/find-reversed.js";
-import { listTransactions, type TransactionFilter } from "../ledger/list.js";
+import type { MetadataCondition, TransactionFilter } from "../ledger/filter.js";
+import { listTransactions } from "../ledger/list.js";
+import { withMetadata } from "../ledger/metadata.js";
 import type { Engine } from "../ledger/engine.js";
 import type { Outcome } from "../ledger/work.js";
 import type { LedgerTransaction, MovementCommand, ReverseCommand } from "../ledger/transaction.js";
@@ -33,6 +36,8 @@ import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
 import { createCompoundMethods } from "./compound-methods.js";
 import { createHoldMethods } from "./hold-methods.js";
+import { createMetadataMethods } from "./metadata-methods.js";
+import type { EffectiveWindow } from "./effective-window.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
 import { postOne, postWork } from "./posting.js";
@@ -45,9 +50,10 @@ export function createTransactionService(
   database: Database,
   engine: Engine,
   tokens: PageTokens,
+  window: EffectiveWindow,
   watching: Watching,
 ): Methods<typeof TransactionServiceService> {
-  const posting = { engine, database };
+  const posting = { engine, database, window };
   const post = async (
     { dryRun }: { readonly dryRun: boolean },
     context: CallContext,
@@ -65,7 +71,13 @@ export function createTransactionService(
         parseTransfer(transfer, { ...context, requestId: transfer.requestId }),
       );
       const mode = request.mode === BatchMode.ATOMIC ? "ATOMIC" : "INDEPENDENT";
-      const outcomes = await postWork(posting, context, { commands, mode }, request.dryRun);
+      const outcomes = await postWork(
+        posting,
+        context,
+        { commands, mode },
+        request.dryRun,
+        (index) => `transfers[${index}].effective_time`,
+      );
       return presentBatch(outcomes, request.dryRun);
     },
 
@@ -79,10 +91,12 @@ export function createTransactionService(
       refuse: ({ correlation }, value) => ({ correlation, outcome: { $case: "error", value } }),
     },
 
-    ...createHoldMethods(database, engine, tokens),
+    ...createHoldMethods(posting, tokens),
     ...createTransactionWatch(database, watching),
 
     ...createCompoundMethods(posting, tokens),
+
+    ...createMetadataMethods(database, tokens),
 
     reverse: (request, context) => post(request, context, parseReverse(request, context)),
 
@@ -150,10 +164,11 @@ function parseReverse(request: ReverseRequest, { caller, requestId }: CallContex
   };
 }
 
-/** The transaction, with what was reversed of it by now. */
+/** The transaction as it is told now: with what was reversed of it, and what its metadata was changed to. */
 async function tell(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
   const reversed = await findReversed(client, [transaction.id]);
-  return presentTransaction(transaction, reversed.get(transaction.id));
+  const [current] = await withMetadata(client, [transaction]);
+  return presentTransaction(present(current, "the transaction"), reversed.get(transaction.id));
 }
 
 /** Two transfers with one request_id cannot both be answered, and none can be tried out by itself. */
@@ -202,12 +217,31 @@ const NO_TRANSACTION = { transactionId: "", state: TransactionState.UNSPECIFIED,
 async function parseFilter(manager: EntityManager, request: ListTransactionsRequest): Promise<TransactionFilter> {
   const { of, createTimeFrom, createTimeBefore } = request;
   return {
-    accountIds: await accountsOf(manager, present(of, "whose transactions")),
+    accountIds: of === undefined ? null : await accountsOf(manager, of),
     kinds: request.kinds as number[] as TransactionKind[],
     states: request.states as number[] as StoredState[],
     from: createTimeFrom === undefined ? null : toMicros(createTimeFrom),
     before: createTimeBefore === undefined ? null : toMicros(createTimeBefore),
+    minAmount: request.minAmount ?? null,
+    maxAmount: request.maxAmount ?? null,
+    currencyCode: request.currencyCode,
+    descriptionPrefix: request.descriptionPrefix,
+    externalReference: request.externalReference,
+    metadata: request.metadataFilters.map(parseMetadataFilter),
   };
+}
+
+function parseMetadataFilter({ key, condition }: MetadataFilter): MetadataCondition {
+  switch (condition?.$case) {
+    case undefined:
+      return { key, values: null, range: null };
+    case "equals":
+      return { key, values: [condition.value], range: null };
+    case "anyOf":
+      return { key, values: condition.value.values, range: null };
+    case "range":
+      return { key, values: null, range: condition.value };
+  }
 }
 
 async function accountsOf(manager: EntityManager, of: NonNullable<ListTransactionsRequest["of"]>): Promise<Uuid[]> {

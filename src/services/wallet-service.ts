@@ -2,9 +2,11 @@ import { In, MoreThan, type EntityManager } from "typeorm";
 import {
   CreateWalletRequest,
   CreateWalletResponse,
+  StatementOrder,
   UpdateWalletRequest,
   UpdateWalletResponse,
   type GetBalanceRequest,
+  type GetBalanceResponse,
   type GetStatementRequest,
   type GetStatementResponse,
   type GetWalletResponse,
@@ -14,8 +16,8 @@ import { present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
-import { fromMicros, toMicros } from "../base/time.js";
-import type { Database } from "../db/database.js";
+import { fromMicros, toMicros, type Micros } from "../base/time.js";
+import type { Database, Queryable } from "../db/database.js";
 import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
@@ -24,7 +26,8 @@ import { REQUEST_METHOD } from "../entities/request.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity, type Wallet } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
-import { findPastAccount, findStatement, type AsOf } from "../ledger/history.js";
+import { findEffectiveBalance, findEffectiveStatement } from "../ledger/effective-history.js";
+import { findPastAccount, findStatement, type AsOf, type Statement, type StatementLine } from "../ledger/history.js";
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../ledger/limits.js";
 import { postWorks, readClock } from "../ledger/posting.js";
 import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.js";
@@ -116,6 +119,8 @@ export function createWalletService(
     getBalance: async (request, context) => {
       const walletId = parseId(request.walletId);
       const { asOf } = request;
+      if (asOf?.$case === "effectiveTime")
+        return reading(database, context, ({ client }) => effectiveBalance(client, walletId, toMicros(asOf.value)));
       const account = await reading(database, context, ({ manager, client }) =>
         asOf === undefined
           ? manager.findOneBy(AccountEntity, { id: walletId })
@@ -138,16 +143,24 @@ async function presentStatement(
   const walletId = parseId(request.walletId);
   const period = { from: toMicros(present(request.from, "from")), before: toMicros(present(request.before, "before")) };
   if (period.before < period.from) invalid("before", "must not be earlier than from");
-  const scope = ["GetStatement", context.caller, walletId, period];
-  const after = BigInt(tokens.open(scope, request.pageToken) ?? 0);
+  const isEffective = request.order === StatementOrder.EFFECTIVE_TIME;
+  const scope = ["GetStatement", context.caller, walletId, period, isEffective];
+  const [sequence = "0", effectiveTime] = (tokens.open(scope, request.pageToken) ?? "0").split("/");
   const pageSize = pageSizeOf(request);
-  const statement = await findStatement(client, walletId, period, { after, limit: pageSize + 1 });
+  const after = { sequence: BigInt(sequence), effectiveTime: BigInt(effectiveTime ?? 0) };
+  const limit = pageSize + 1;
+  const statement = isEffective
+    ? await findEffectiveStatement(client, walletId, period, {
+        after: effectiveTime === undefined ? undefined : after,
+        limit,
+      })
+    : await findStatement(client, walletId, period, { after: after.sequence, limit });
   if (statement === undefined || statement.account.systemAccount !== null)
     return fail({ reason: "WALLET_NOT_FOUND", walletId });
-  if (!isInt64(statement.raisedMinor) || !isInt64(statement.loweredMinor))
+  if (!amountsOf(statement).every(isInt64))
     invalid("before", "must end a period whose credits and debits each stay within int64 minor units");
   const { currencyCode } = statement.account;
-  const { page, nextCursor } = pageOf(statement.lines, pageSize, (line) => line.sequence.toString());
+  const { page, nextCursor } = pageOf(statement.lines, pageSize, (line) => cursorOf(line, isEffective));
   return {
     opening: money(currencyCode, statement.openingMinor),
     lines: page.map((line) => ({
@@ -156,6 +169,7 @@ async function presentStatement(
       balanceAfter: money(currencyCode, line.balanceAfterMinor),
       accountSequence: line.sequence,
       createTime: fromMicros(line.createTime),
+      effectiveTime: fromMicros(line.effectiveTime),
       journalIndex: line.journalIndex,
       description: line.description,
     })),
@@ -164,6 +178,15 @@ async function presentStatement(
     closing: money(currencyCode, statement.closingMinor),
     nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
   };
+}
+
+/** The amounts of a statement that no rule of the books keeps within int64. */
+function amountsOf({ openingMinor, raisedMinor, loweredMinor, closingMinor, lines }: Statement): bigint[] {
+  return [openingMinor, raisedMinor, loweredMinor, closingMinor, ...lines.map((line) => line.balanceAfterMinor)];
+}
+
+function cursorOf({ sequence, effectiveTime }: StatementLine, isEffective: boolean): string {
+  return isEffective ? `${sequence}/${effectiveTime}` : sequence.toString();
 }
 
 const CREATE_WALLET: OnceMethod<CreateWalletRequest, CreateWalletResponse> = {
@@ -259,7 +282,19 @@ async function postOpening(
   return posted.transaction;
 }
 
-function parseAsOf(asOf: NonNullable<GetBalanceRequest["asOf"]>): AsOf {
+/** What had taken effect by the time: nothing is told of holds, which only the record knows. */
+async function effectiveBalance(client: Queryable, walletId: Uuid, time: Micros): Promise<GetBalanceResponse> {
+  const found = await findEffectiveBalance(client, walletId, time);
+  if (found === undefined || found.systemAccount !== null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+  const { currencyCode, balanceMinor } = found;
+  if (!isInt64(balanceMinor))
+    invalid("effective_time", "must be a time at which the balance is within int64 minor units");
+  const none = { available: undefined, pendingOutgoing: undefined, pendingIncoming: undefined, version: 0n };
+  return { balance: { walletId, posted: money(currencyCode, balanceMinor), ...none } };
+}
+
+/** A moment by the record. */
+function parseAsOf(asOf: Exclude<NonNullable<GetBalanceRequest["asOf"]>, { $case: "effectiveTime" }>): AsOf {
   return asOf.$case === "recordTime" ? { recordTime: toMicros(asOf.value) } : { journalIndex: asOf.value };
 }
 

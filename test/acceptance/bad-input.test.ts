@@ -88,6 +88,7 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   "grey.wallet.v1.WalletService/GetBalance": [
     ({ walletId }) => ({ wallet_id: walletId, journal_index: "7" }),
     ({ walletId }) => ({ wallet_id: walletId, record_time: "2026-01-01T00:00:00Z" }),
+    ({ walletId }) => ({ wallet_id: walletId, effective_time: "2026-01-01T00:00:00Z" }),
   ],
   "grey.wallet.v1.WalletService/GetStatement": [
     ({ walletId }) => ({
@@ -95,6 +96,12 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
       from: "2020-01-01T00:00:00Z",
       before: "2200-01-01T00:00:00Z",
       page_size: 2,
+    }),
+    ({ walletId }) => ({
+      wallet_id: walletId,
+      from: "2020-01-01T00:00:00Z",
+      before: "2200-01-01T00:00:00Z",
+      order: "STATEMENT_ORDER_EFFECTIVE_TIME",
     }),
   ],
   "grey.wallet.v1.WalletService/WatchWallet": [({ walletId }) => ({ wallet_id: walletId, from_journal_index: "0" })],
@@ -222,8 +229,20 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
       states: ["TRANSACTION_STATE_POSTED"],
       create_time_from: "2020-01-01T00:00:00Z",
       create_time_before: "2200-01-01T00:00:00Z",
+      min_amount: "1",
+      max_amount: "1000000",
+      currency_code: "USD",
+      description_prefix: "lun",
+      external_reference: "INV-17",
+      metadata_filters: [{ key: "team", equals: "a" }],
     }),
     ({ walletId }) => ({ wallet_id: walletId }),
+  ],
+  "grey.transaction.v1.TransactionService/SetTransactionMetadata": [
+    ({ transactionId }) => ({ transaction_id: transactionId, set: { team: "b" }, remove: ["draft"] }),
+  ],
+  "grey.transaction.v1.TransactionService/ListMetadataChanges": [
+    ({ transactionId }) => ({ transaction_id: transactionId, page_size: 2 }),
   ],
   "grey.transaction.v1.TransactionService/WatchTransactions": [
     ({ userId, walletId, otherWalletId }) => ({
@@ -366,6 +385,9 @@ describe("bad input", function () {
     // Nothing is to change but by what is asked for.
     server = await startServer({
       GREY_HOLD_EXPIRY_EVERY_MS: "3600000",
+      // The window of effective times has tests of its own.
+      GREY_BACKDATE_MAX_DAYS: "3000000",
+      GREY_POSTDATE_MAX_DAYS: "3000000",
       GREY_SCHEDULE_EVERY_MS: "3600000",
       GREY_ALERT_EVERY_MS: "3600000",
       GREY_READ_WAIT_MS: "1",
@@ -677,7 +699,20 @@ describe("bad input", function () {
       ["create_time_from.nanos", { createTimeFrom: { seconds: 5n, nanos: -1 } }],
       ["create_time_before", { createTimeBefore: { seconds: 253_402_300_800n, nanos: 0 } }],
       ["create_time_before.nanos", { createTimeBefore: { seconds: 5n, nanos: 1_000_000_000 } }],
-      ["of", { of: undefined }],
+      ["min_amount", { minAmount: -1n }],
+      ["max_amount", { minAmount: 2n, maxAmount: 1n }],
+      ["currency_code", { currencyCode: "usd" }],
+      ["description_prefix", { descriptionPrefix: "a\0b" }],
+      ["external_reference", { externalReference: "A".repeat(129) }],
+      ["metadata_filters.key", { metadataFilters: [{ key: "", condition: undefined }] }],
+      [
+        "metadata_filters.any_of.values",
+        { metadataFilters: [{ key: "a", condition: { $case: "anyOf", value: { values: [] } } }] },
+      ],
+      [
+        "metadata_filters.range",
+        { metadataFilters: [{ key: "a", condition: { $case: "range", value: { from: "", before: "" } } }] },
+      ],
     ] as const) {
       it(`${what} of ${JSON.stringify(list, (_key, value: unknown) => (typeof value === "bigint" ? `${value}` : value))} is refused and named`, async () => {
         const error = await refusal(
@@ -789,7 +824,7 @@ describe("bad input", function () {
     if (isTriedOut(method, bytes) && changed.length === 0) return undefined;
     if (error === undefined)
       return isOneMore("requests") ? undefined : `${label}: answered without keeping the request`;
-    const isMovement = error.info.transaction_id !== undefined;
+    const isMovement = error.info.transaction_id !== undefined && error.reason !== "METADATA_EXCEEDED";
     const expected =
       error.reason === "REQUEST_ID_REUSED" ||
       error.reason === "HOLD_NOT_FOUND" ||

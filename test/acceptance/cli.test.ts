@@ -79,6 +79,41 @@ describe("the command `grey` against a server", function () {
     expect(listed.out).to.match(/opening +100\.00 USD +100\.00 USD +opening/);
   });
 
+  it("finds transactions by what they are, changes their metadata, and tells a balance by effective time", async () => {
+    const [wallet] = await twoWallets("finder@example.com", "100.00 USD");
+    const pay = (amount: string, ...more: string[]) => greyJson("withdraw", wallet, amount, ...more);
+    const { transaction } = await pay("5 USD", "--reference", "invoice-17", "--metadata", "order=4711", "draft=yes");
+    await pay("7 USD", "--description", "rent for May");
+    const found = async (...filters: string[]) => {
+      const { transactions = [] } = await greyJson("transactions", ...filters);
+      return (transactions as { id: string }[]).map(({ id }) => id);
+    };
+    const mine = ["--wallet", wallet];
+    expect(await found("--reference", "invoice-17")).to.deep.equal([transaction.id]);
+    expect(await found("--metadata", "order=4711", "draft")).to.deep.equal([transaction.id]);
+    expect(await found(...mine, "--min", "4.99", "USD", "--max", "6 USD")).to.deep.equal([transaction.id]);
+    expect(await found(...mine, "--description", "rent")).to.have.length(1);
+    expect(await found(...mine, "--currency", "EUR")).to.deep.equal([]);
+    expect(await found(...mine, "--before", "2020-01-01T00:00:00Z")).to.deep.equal([]);
+    const changed = await grey(
+      "transactions",
+      "set-metadata",
+      transaction.id,
+      "--set",
+      "paid=yes",
+      "--remove",
+      "draft",
+    );
+    expect(changed.out, changed.err).to.match(/^metadata +order=4711 paid=yes$/m);
+    expect(await found("--metadata", "draft")).to.deep.equal([]);
+    expect(await found("--metadata", "paid=yes")).to.deep.equal([transaction.id]);
+    expect((await grey("transactions", "changes", transaction.id)).out).to.match(/^1 +\S.* paid=yes +draft$/m);
+    const effective = await grey("balance", wallet, "--effective", "2020-01-01T00:00:00Z");
+    expect(effective.out, effective.err).to.match(/ 0\.00 USD *$/m);
+    const period = ["--from", "2020-01-01T00:00:00Z", "--before", "2199-01-01T00:00:00Z"];
+    expect((await grey("statement", wallet, "--effective", ...period)).out).to.match(/^closing +88\.00 USD$/m);
+  });
+
   it("posts many legs, exchanges by rates and quotes, and sets limits", async () => {
     const [payer, shop] = await twoWallets("many@example.com", "100.00 USD");
     const made = await grey("account", "create", "commission", "USD", "--max", "50.00");
@@ -276,7 +311,7 @@ describe("the command `grey` against a server", function () {
 
   it("ends with 2 when it is typed or set wrongly", async () => {
     expect((await grey("nonsense")).code).to.equal(2);
-    expect((await grey("transactions")).code).to.equal(2);
+    expect((await grey("transactions", "--min", "5 USD", "--max", "6 EUR")).code).to.equal(2);
     const set = await greyAt("nowhere", "user", "list");
     expect(set).to.include({ code: 2, err: "grey: GREY_ADDRESS: must be host:port\n" });
   });

@@ -375,6 +375,17 @@ describe("an error", () => {
       },
     },
     {
+      reason: "METADATA_EXCEEDED",
+      code: "FAILED_PRECONDITION",
+      metadata: ["transaction_id", "pairs"],
+      ask: async (requestId) => {
+        const metadata = Object.fromEntries(Array.from({ length: 32 }, (_, index) => [`k${index}`, "v"]));
+        const { transaction } = await grey.transactions.transfer({ ...transfer(1n), metadata });
+        const change = { transactionId: transaction!.id, set: { more: "v" }, remove: [] };
+        return grey.transactions.setTransactionMetadata({ ...change, requestId }, HEADERS);
+      },
+    },
+    {
       reason: "EXPIRY_INVALID",
       code: "INVALID_ARGUMENT",
       metadata: ["transaction_id"],

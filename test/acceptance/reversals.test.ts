@@ -15,8 +15,8 @@ describe("a reversal", function () {
   let userId: string;
 
   before(async () => {
-    const first = await startServer();
-    servers = [first, await startServer({ DATABASE_URL: first.databaseUrl })];
+    const first = await startServer({ GREY_BACKDATE_MAX_DAYS: "3000000" });
+    servers = [first, await startServer({ DATABASE_URL: first.databaseUrl, GREY_BACKDATE_MAX_DAYS: "3000000" })];
     grey = connect(servers[0]!.address);
     there = connect(servers[1]!.address);
     const email = `${randomUUID()}@example.com`;

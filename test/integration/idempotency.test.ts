@@ -21,10 +21,11 @@ import {
   InsufficientFundsPolicy,
   ScheduledDeposit,
 } from "../../generated/grey/schedule/v1/schedule_service.js";
-import type {
-  DepositRequest,
-  TransferRequest,
-  WithdrawRequest,
+import {
+  type DepositRequest,
+  SetTransactionMetadataRequest,
+  type TransferRequest,
+  type WithdrawRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import {
   type CreateUserRequest,
@@ -214,6 +215,22 @@ const METHODS: readonly Method<Asking>[] = [
       etag: () => ({ etag: "" }),
     },
     malformed: { updateMask: [] },
+    writes: { requests: 1n, records: 1n },
+  }),
+  method<SetTransactionMetadataRequest>({
+    name: "SetTransactionMetadata",
+    send: ({ transactions }, request) => transactions.setTransactionMetadata(request),
+    make: async (clients) => {
+      const { transaction } = await clients.transactions.deposit(depositRequest((await makeWallet(clients)).id, 10n));
+      const change = { transactionId: transaction!.id, set: { a: "1", b: "2" }, remove: ["c"] };
+      return SetTransactionMetadataRequest.fromPartial({ requestId: newId(), ...change });
+    },
+    differing: {
+      transaction_id: () => ({ transactionId: ANOTHER_ID }),
+      set: () => ({ set: { a: "1" } }),
+      remove: () => ({ remove: [] }),
+    },
+    malformed: { remove: ["a"] },
     writes: { requests: 1n, records: 1n },
   }),
   method<CreateCurrencyRequest>({

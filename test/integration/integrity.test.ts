@@ -33,6 +33,9 @@ const TABLES = [
   "requests",
   "journal_head",
   "journal_batches",
+  "transaction_metadata",
+  "metadata_changes",
+  "dated_entries",
   "rejected_legs",
   "velocity_usage",
   "limit_changes",
@@ -60,6 +63,8 @@ interface Lively {
   /** A USD wallet, and the hold of 5 minor units on its money. */
   readonly holder: Uuid;
   readonly held: Uuid;
+  /** A deposit that was dated back, with metadata that was changed twice. */
+  readonly dated: Uuid;
   /** From C to D, with a fee; posted, and refused. C has a limit by velocity. */
   readonly c: Uuid;
   readonly d: Uuid;
@@ -155,6 +160,57 @@ const TAMPERINGS: readonly Tampering[] = [
       UPDATE accounts SET pending_debits = 0 WHERE id = '${holder}';
       UPDATE entries SET pending_debits_after = NULL WHERE account_id = '${holder}'`,
     named: ({ held }) => [["HOLD_MATCHES_STEPS", held]],
+  },
+  {
+    title: "a transaction is found by another value",
+    sql: ({ dated }) =>
+      `UPDATE transaction_metadata SET value = 'x' WHERE transaction_id = '${dated}' AND key = 'kept'`,
+    named: ({ dated }) => [["METADATA_PAIRS_MATCH", dated]],
+  },
+  {
+    title: "a transaction is no longer found by a pair",
+    sql: ({ dated }) => `DELETE FROM transaction_metadata WHERE transaction_id = '${dated}'`,
+    named: ({ dated }) => [["METADATA_PAIRS_MATCH", dated]],
+  },
+  {
+    title: "a transaction is found by a pair that it does not have",
+    sql: ({ paid, paidIndex }) =>
+      `INSERT INTO transaction_metadata (key, value, journal_index, transaction_id) VALUES ('a', 'b', ${paidIndex}, '${paid}')`,
+    named: ({ paid }) => [["METADATA_PAIRS_MATCH", paid]],
+  },
+  {
+    title: "the metadata of a transaction that was changed is edited",
+    sql: ({ dated }) => `UPDATE transactions SET metadata = '{"kept":"edited"}' WHERE id = '${dated}'`,
+    named: ({ dated }) => [["METADATA_CHANGES_FOLLOW", dated]],
+  },
+  {
+    title: "a change of metadata is edited together with what it is found by",
+    sql: ({ dated }) => `
+      UPDATE metadata_changes SET metadata = metadata || '{"kept":"edited"}' WHERE transaction_id = '${dated}' AND revision = 2;
+      UPDATE transaction_metadata SET value = 'edited' WHERE transaction_id = '${dated}' AND key = 'kept'`,
+    named: ({ dated }) => [["METADATA_CHANGES_FOLLOW", dated]],
+  },
+  {
+    title: "the last change of metadata is undone in every table but the journal",
+    sql: ({ dated }) => `
+      DELETE FROM metadata_changes WHERE transaction_id = '${dated}' AND revision = 2;
+      UPDATE transaction_metadata SET value = 'first' WHERE transaction_id = '${dated}' AND key = 'changed'`,
+    named: ({ dated }) => [["METADATA_CHANGES_FOLLOW", dated]],
+  },
+  {
+    title: "an entry is left out of balances by effective time",
+    sql: ({ dated }) => `DELETE FROM dated_entries WHERE transaction_id = '${dated}' AND amount < 0`,
+    named: ({ dated }) => [["DATED_ENTRIES_MATCH", dated]],
+  },
+  {
+    title: "an entry is put where balances by effective time do not look for it",
+    sql: ({ dated }) => `UPDATE dated_entries SET span = span - 1 WHERE transaction_id = '${dated}'`,
+    named: ({ dated }) => [["DATED_ENTRIES_MATCH", dated]],
+  },
+  {
+    title: "a transaction is dated back afterwards",
+    sql: ({ paid }) => `UPDATE transactions SET effective_time = create_time - interval '1 day' WHERE id = '${paid}'`,
+    named: ({ paid }) => [["DATED_ENTRIES_MATCH", paid]],
   },
   {
     title: "an entry's amount is edited",
@@ -547,7 +603,10 @@ describe("the integrity check", () => {
   });
   afterEach(async () => {
     await admin.query(`TRUNCATE ${TABLES.join(", ")}`);
+    // What triggers wrote is among the tables.
+    await admin.query("SET session_replication_role = replica");
     for (const table of TABLES) await admin.query(`INSERT INTO ${table} TABLE backup.${table}`);
+    await admin.query("SET session_replication_role = origin");
   });
 
   async function makeLively(): Promise<Lively> {
@@ -563,6 +622,16 @@ describe("the integrity check", () => {
     const { hold } = await transactions.hold(
       HoldRequest.fromPartial({ requestId: newId(), walletId: spender, amount: money(5n) }),
     );
+    const dated = await transactions.deposit(
+      depositRequest(spender, 4n, {
+        effectiveTime: { seconds: BigInt(Math.floor(Date.now() / 1_000)) - 86_400n, nanos: 0 },
+        metadata: { kept: "as it was", gone: "soon" },
+      }),
+    );
+    const change = (set: Record<string, string>, remove: string[]) =>
+      transactions.setTransactionMetadata({ requestId: newId(), transactionId: dated.transaction!.id, set, remove });
+    await change({ changed: "first" }, ["gone"]);
+    await change({ changed: "second" }, []);
     const [c, d] = [(await makeWallet(clients, { minorUnits: 100_000n })).id, (await makeWallet(clients)).id];
     await ledger.setLimits(
       SetLimitsRequest.fromPartial({
@@ -605,6 +674,7 @@ describe("the integrity check", () => {
       size: rows[0]!.size,
       holder: spender,
       held: hold!.id,
+      dated: dated.transaction!.id,
       c,
       d,
       compound: compound.transaction!.id,

@@ -31,6 +31,7 @@ const MAY_INSERT = [
   "transactions",
   "holds",
   "entries",
+  "metadata_changes",
   "requests",
   "journal_batches",
   "rejected_legs",

@@ -81,6 +81,12 @@ const LEFT_OUT = {
   externalReference: "",
   rounding: 0,
   reason: "",
+  minAmount: undefined,
+  maxAmount: undefined,
+  currencyCode: "",
+  descriptionPrefix: "",
+  metadataFilters: [],
+  order: 0,
 };
 type LeftOut = keyof typeof LEFT_OUT;
 type Asked<Request> = Omit<Request, LeftOut> & Partial<Pick<Request, Extract<keyof Request, LeftOut>>>;

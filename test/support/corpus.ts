@@ -482,6 +482,24 @@ const CEL: Readonly<Record<string, { field: string; holds: (message: ReflectMess
       return initial === undefined || read(initial, "currency_code") === read(request, "currency_code");
     },
   },
+  "amounts.ordered": {
+    field: "max_amount",
+    holds: (request) => {
+      const [min, max] = ["min_amount", "max_amount"].map((name) => request.fields.find((one) => one.name === name)!);
+      return (
+        !request.isSet(min!) || !request.isSet(max!) || read(request, "min_amount")! <= read(request, "max_amount")!
+      );
+    },
+  },
+  "range.bounded": { field: "", holds: (range) => read(range, "from") !== "" || read(range, "before") !== "" },
+  "metadata.changes": {
+    field: "set",
+    holds: (request) => [...(read(request, "set") as ReflectMap)].length > 0 || removedBy(request).length > 0,
+  },
+  "metadata.set_or_removed": {
+    field: "remove",
+    holds: (request) => removedBy(request).every((key) => !(read(request, "set") as ReflectMap).has(key)),
+  },
   "capture.amount": {
     field: "amount",
     holds: (request) => {
@@ -537,6 +555,10 @@ function has(message: ReflectMessage, name: string): boolean {
 function read(message: ReflectMessage, name: string): unknown {
   const field = message.fields.find((one) => one.name === name)!;
   return field.fieldKind === "message" && !message.isSet(field) ? undefined : message.get(field);
+}
+
+function removedBy(request: ReflectMessage): string[] {
+  return [...(read(request, "remove") as Iterable<string>)];
 }
 
 function masked(request: ReflectMessage): string[] {

@@ -16,6 +16,7 @@ const CHANGES = [
   "unfreeze",
   "close",
   "reopen",
+  "set-metadata",
   "post",
   "exchange",
   "set",
@@ -39,7 +40,7 @@ describe("the help of the command", () => {
 
   it("explains idempotency wherever something is changed", () => {
     const changing = leaves(createProgram()).filter((command) => CHANGES.includes(command.name()));
-    expect(changing).to.have.length(27);
+    expect(changing).to.have.length(28);
     for (const command of changing)
       expect(helpOf(command), pathOf(command)).to.match(/--request-id <uuid>[^]*Idempotency:/);
   });
@@ -52,6 +53,9 @@ describe("the command line", () => {
     ["user", "list", "--limit", "0"],
     ["transactions", "--user", "a", "--wallet", "b"],
     ["transactions", "--wallet", "b", "--kind", "gift"],
+    ["transactions", "--metadata", "=value"],
+    ["transactions", "set-metadata"],
+    ["balance", "w", "--at", "2026-01-01T00:00:00Z", "--effective", "2026-01-01T00:00:00Z"],
     ["deposit", "w"],
     ["balance", "w", "--address", "nowhere"],
     ["balance", "w", "--timeout", "soon"],

@@ -32,7 +32,7 @@ describe("a failure", () => {
     expect([...passing].sort()).to.deep.equal([
       "CALLER_GONE",
       "DATABASE_UNAVAILABLE",
-      // A hold's id is the service's own: what is not found now never is.
+      // A hold's id is the service's own, and so is a transaction's: what is not found now never is.
       "HOLD_NOT_FOUND",
       "INTERNAL",
       "INVALID_REQUEST",
@@ -43,6 +43,7 @@ describe("a failure", () => {
       "QUOTE_INVALID",
       "REQUEST_ID_REUSED",
       "SHUTTING_DOWN",
+      "TRANSACTION_NOT_FOUND",
       "WATCHER_TOO_SLOW",
     ]);
   });

@@ -58,7 +58,7 @@ export enum ErrorReason {
   CURRENCY_EXISTS = 32,
   /** ACCOUNT_EXISTS - The currency has a system account of this name already. Metadata: `system_account`, `currency_code`. */
   ACCOUNT_EXISTS = 33,
-  /** TRANSACTION_NOT_FOUND - There is no such transaction. Metadata: `transaction_id` or `request_id`. */
+  /** TRANSACTION_NOT_FOUND - There is no such transaction. The request_id is not used up. Metadata: `transaction_id` or `request_id`. */
   TRANSACTION_NOT_FOUND = 40,
   /**
    * INSUFFICIENT_FUNDS - The wallet's available balance is too low: `available_minor_units` can be spent, with what its least balance allows. Metadata:
@@ -135,6 +135,11 @@ export enum ErrorReason {
   EXCHANGE_AMOUNT_INVALID = 76,
   /** SAME_CURRENCY - Both wallets of the exchange have the same currency: a transfer moves between them. Metadata: `currency_code`, `transaction_id`. */
   SAME_CURRENCY = 77,
+  /**
+   * METADATA_EXCEEDED - The transaction would have more than 32 pairs of metadata. Metadata: `transaction_id` (of the transaction that was to be changed), `pairs`
+   * (how many there would be).
+   */
+  METADATA_EXCEEDED = 80,
   /** OVERLOADED - The service has as much to do as it takes on; nothing was posted. google.rpc.RetryInfo says when to try again. */
   OVERLOADED = 60,
   /** DATABASE_UNAVAILABLE - The database cannot be reached; nothing was written. google.rpc.RetryInfo says when to try again. */
@@ -303,6 +308,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 77:
     case "ERROR_REASON_SAME_CURRENCY":
       return ErrorReason.SAME_CURRENCY;
+    case 80:
+    case "ERROR_REASON_METADATA_EXCEEDED":
+      return ErrorReason.METADATA_EXCEEDED;
     case 60:
     case "ERROR_REASON_OVERLOADED":
       return ErrorReason.OVERLOADED;
@@ -436,6 +444,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_EXCHANGE_AMOUNT_INVALID";
     case ErrorReason.SAME_CURRENCY:
       return "ERROR_REASON_SAME_CURRENCY";
+    case ErrorReason.METADATA_EXCEEDED:
+      return "ERROR_REASON_METADATA_EXCEEDED";
     case ErrorReason.OVERLOADED:
       return "ERROR_REASON_OVERLOADED";
     case ErrorReason.DATABASE_UNAVAILABLE:

@@ -103,6 +103,12 @@ export enum IntegrityLaw {
   REVERSALS_WITHIN_ORIGINAL = 14,
   /** VELOCITY_MATCHES_TRANSACTIONS - What is counted for a limit by velocity is what the transactions of its window come to. */
   VELOCITY_MATCHES_TRANSACTIONS = 15,
+  /** METADATA_PAIRS_MATCH - The pairs that transactions are found by are those of their metadata as it is now. */
+  METADATA_PAIRS_MATCH = 20,
+  /** METADATA_CHANGES_FOLLOW - Each change of a transaction's metadata follows from the one before it, and has its record in the journal. */
+  METADATA_CHANGES_FOLLOW = 21,
+  /** DATED_ENTRIES_MATCH - What balances by effective time count is what the entries of the transactions say that were given one. */
+  DATED_ENTRIES_MATCH = 22,
   /** RUN_MATCHES_TRANSACTION - The attempt that a run of a schedule tells of made a transaction as the schedule says, posted when the run is. */
   RUN_MATCHES_TRANSACTION = 25,
   /** SCHEDULE_COUNTS_RUNS - As many runs of a schedule have ended as it says. */
@@ -162,6 +168,15 @@ export function integrityLawFromJSON(object: any): IntegrityLaw {
     case 15:
     case "INTEGRITY_LAW_VELOCITY_MATCHES_TRANSACTIONS":
       return IntegrityLaw.VELOCITY_MATCHES_TRANSACTIONS;
+    case 20:
+    case "INTEGRITY_LAW_METADATA_PAIRS_MATCH":
+      return IntegrityLaw.METADATA_PAIRS_MATCH;
+    case 21:
+    case "INTEGRITY_LAW_METADATA_CHANGES_FOLLOW":
+      return IntegrityLaw.METADATA_CHANGES_FOLLOW;
+    case 22:
+    case "INTEGRITY_LAW_DATED_ENTRIES_MATCH":
+      return IntegrityLaw.DATED_ENTRIES_MATCH;
     case 25:
     case "INTEGRITY_LAW_RUN_MATCHES_TRANSACTION":
       return IntegrityLaw.RUN_MATCHES_TRANSACTION;
@@ -212,6 +227,12 @@ export function integrityLawToJSON(object: IntegrityLaw): string {
       return "INTEGRITY_LAW_REVERSALS_WITHIN_ORIGINAL";
     case IntegrityLaw.VELOCITY_MATCHES_TRANSACTIONS:
       return "INTEGRITY_LAW_VELOCITY_MATCHES_TRANSACTIONS";
+    case IntegrityLaw.METADATA_PAIRS_MATCH:
+      return "INTEGRITY_LAW_METADATA_PAIRS_MATCH";
+    case IntegrityLaw.METADATA_CHANGES_FOLLOW:
+      return "INTEGRITY_LAW_METADATA_CHANGES_FOLLOW";
+    case IntegrityLaw.DATED_ENTRIES_MATCH:
+      return "INTEGRITY_LAW_DATED_ENTRIES_MATCH";
     case IntegrityLaw.RUN_MATCHES_TRANSACTION:
       return "INTEGRITY_LAW_RUN_MATCHES_TRANSACTION";
     case IntegrityLaw.SCHEDULE_COUNTS_RUNS:

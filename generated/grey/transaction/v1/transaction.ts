@@ -412,7 +412,7 @@ export interface Transaction {
   entries: Entry[];
   /** What it is for, as it was given. */
   description: string;
-  /** The client's own data, as it was given. */
+  /** The client's own data: as SetTransactionMetadata left it, where a transaction is read; as it was given, where a request is answered. */
   metadata: { [key: string]: string };
   /** When it was recorded, by the database's clock. */
   createTime:

@@ -113,7 +113,10 @@ export interface DepositRequest {
   metadata: { [key: string]: string };
   /** The system account that the money comes from: 1 to 32 lower-case letters, digits and `_`, a letter first. Empty means `cash`. */
   systemAccount: string;
-  /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
+  /**
+   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   */
   effectiveTime:
     | Timestamp
     | undefined;
@@ -164,7 +167,10 @@ export interface WithdrawRequest {
   metadata: { [key: string]: string };
   /** The system account that the money goes to: 1 to 32 lower-case letters, digits and `_`, a letter first. Empty means `cash`. */
   systemAccount: string;
-  /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
+  /**
+   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   */
   effectiveTime:
     | Timestamp
     | undefined;
@@ -217,7 +223,10 @@ export interface TransferRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
+  /**
+   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   */
   effectiveTime:
     | Timestamp
     | undefined;
@@ -334,7 +343,7 @@ export interface GetTransactionResponse {
 
 /** ListTransactionsRequest asks for a page of transactions. */
 export interface ListTransactionsRequest {
-  /** Whose transactions. */
+  /** Whose transactions. Unset: everybody's. */
   of:
     | //
     /** Those that touch any wallet of this user. */
@@ -359,8 +368,62 @@ export interface ListTransactionsRequest {
   createTimeBefore:
     | Timestamp
     | undefined;
+  /** Only those whose `amount` is at least so many minor units. */
+  minAmount?:
+    | bigint
+    | undefined;
+  /** Only those whose `amount` is at most so many minor units. */
+  maxAmount?:
+    | bigint
+    | undefined;
+  /**
+   * Only those whose `amount` is in this currency: a code of 3 to 12 upper-case letters and digits; empty means every currency. Of a
+   * transaction with many entries or of two currencies, `amount` tells only what the comment of that field says.
+   */
+  currencyCode: string;
+  /** Only those whose description begins with this, letter by letter; empty means every description. */
+  descriptionPrefix: string;
+  /** Only those with exactly this external reference; empty means every reference and none. */
+  externalReference: string;
+  /** Only those whose metadata, as it is now, passes all of these; at most 8. */
+  metadataFilters: MetadataFilter[];
   /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
   minJournalIndex?: bigint | undefined;
+}
+
+/** MetadataFilter says what a pair of a transaction's metadata must be. */
+export interface MetadataFilter {
+  /** The pair's key: 1 to 64 letters, digits and `_ . : / -`, a letter or digit first. */
+  key: string;
+  /** What its value must be. Unset: anything, as long as the key is there. */
+  condition:
+    | //
+    /** Exactly this. */
+    { $case: "equals"; value: string }
+    | //
+    /** One of these. */
+    { $case: "anyOf"; value: MetadataValues }
+    | //
+    /** Within this range. */
+    { $case: "range"; value: MetadataRange }
+    | undefined;
+}
+
+/** MetadataValues are values of metadata. */
+export interface MetadataValues {
+  /** The values: 1 to 32, each at most 512 characters without control characters. */
+  values: string[];
+}
+
+/**
+ * MetadataRange is a range of values of metadata, in the order of their bytes in UTF-8. Dates as 2026-11-22 are in the order of time in it,
+ * and whole numbers in that of their size when they are written with equally many digits.
+ */
+export interface MetadataRange {
+  /** Where it begins, included; empty: with the least value. */
+  from: string;
+  /** Where it ends, not included; empty: nowhere. */
+  before: string;
 }
 
 /** ListTransactionsResponse holds a page of transactions. */
@@ -743,7 +806,10 @@ export interface PostTransactionRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
+  /**
+   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   */
   effectiveTime:
     | Timestamp
     | undefined;
@@ -815,7 +881,10 @@ export interface ExchangeRequest {
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. */
+  /**
+   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   */
   effectiveTime:
     | Timestamp
     | undefined;
@@ -882,6 +951,83 @@ export interface GetQuoteResponse {
     | undefined;
   /** Until when it can be used, by the database's clock. */
   expireTime: Timestamp | undefined;
+}
+
+/** SetTransactionMetadataRequest asks to change the metadata of a transaction. */
+export interface SetTransactionMetadataRequest {
+  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  requestId: string;
+  /** The transaction. */
+  transactionId: string;
+  /**
+   * The pairs that are added, or take the place of those of the same keys: at most 32; keys are 1 to 64 letters, digits and `_ . : / -`, a
+   * letter or digit first; values are at most 512 characters without control characters. After the change there are at most 32 in all
+   * (METADATA_EXCEEDED).
+   */
+  set: { [key: string]: string };
+  /** The keys of pairs that are removed, if they are there: at most 32, none of them in `set`. */
+  remove: string[];
+}
+
+export interface SetTransactionMetadataRequest_SetEntry {
+  key: string;
+  value: string;
+}
+
+/** SetTransactionMetadataResponse holds the transaction after the change. */
+export interface SetTransactionMetadataResponse {
+  /** The transaction, with its metadata after the change. */
+  transaction:
+    | Transaction
+    | undefined;
+  /** True when this is the stored answer to an earlier request with the same request_id. */
+  replayed: boolean;
+  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  journalIndex: bigint;
+}
+
+/** ListMetadataChangesRequest asks for a page of changes. */
+export interface ListMetadataChangesRequest {
+  /** The transaction. */
+  transactionId: string;
+  /** How many at the most: 0 (which means 50) to 1,000. */
+  pageSize: number;
+  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  pageToken: string;
+}
+
+/** ListMetadataChangesResponse holds a page of changes. */
+export interface ListMetadataChangesResponse {
+  /** The changes, newest first. */
+  changes: MetadataChange[];
+  /** Names the next page; empty on the last. */
+  nextPageToken: string;
+}
+
+/** MetadataChange is one change of a transaction's metadata. It is never changed itself. */
+export interface MetadataChange {
+  /** The number of the change among those of its transaction: 1, 2, 3 and so on. */
+  revision: number;
+  /** The caller who made it. */
+  caller: string;
+  /** The pairs that were set. */
+  set: { [key: string]: string };
+  /** The keys that were removed. */
+  removed: string[];
+  /** All metadata since. */
+  metadata: { [key: string]: string };
+  /** When it was made, by the database's clock. */
+  createTime: Timestamp | undefined;
+}
+
+export interface MetadataChange_SetEntry {
+  key: string;
+  value: string;
+}
+
+export interface MetadataChange_MetadataEntry {
+  key: string;
+  value: string;
 }
 
 /** WatchTransactionsRequest asks for transactions as they are committed. Each filter that is given narrows further. */
@@ -3145,6 +3291,12 @@ function createBaseListTransactionsRequest(): ListTransactionsRequest {
     states: [],
     createTimeFrom: undefined,
     createTimeBefore: undefined,
+    minAmount: undefined,
+    maxAmount: undefined,
+    currencyCode: "",
+    descriptionPrefix: "",
+    externalReference: "",
+    metadataFilters: [],
     minJournalIndex: undefined,
   };
 }
@@ -3176,6 +3328,30 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
     }
     if (message.createTimeBefore !== undefined) {
       Timestamp.encode(message.createTimeBefore, writer.uint32(66).fork()).join();
+    }
+    if (message.minAmount !== undefined) {
+      if (BigInt.asIntN(64, message.minAmount) !== message.minAmount) {
+        throw new globalThis.Error("value provided for field message.minAmount of type int64 too large");
+      }
+      writer.uint32(72).int64(message.minAmount);
+    }
+    if (message.maxAmount !== undefined) {
+      if (BigInt.asIntN(64, message.maxAmount) !== message.maxAmount) {
+        throw new globalThis.Error("value provided for field message.maxAmount of type int64 too large");
+      }
+      writer.uint32(80).int64(message.maxAmount);
+    }
+    if (message.currencyCode !== "") {
+      writer.uint32(90).string(message.currencyCode);
+    }
+    if (message.descriptionPrefix !== "") {
+      writer.uint32(98).string(message.descriptionPrefix);
+    }
+    if (message.externalReference !== "") {
+      writer.uint32(106).string(message.externalReference);
+    }
+    for (const v of message.metadataFilters) {
+      MetadataFilter.encode(v!, writer.uint32(114).fork()).join();
     }
     if (message.minJournalIndex !== undefined) {
       if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
@@ -3283,6 +3459,54 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
             message.createTimeBefore = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.minAmount = reader.int64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.maxAmount = reader.int64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.currencyCode = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.descriptionPrefix = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.externalReference = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.metadataFilters.push(MetadataFilter.decode(reader, reader.uint32()));
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -3338,6 +3562,36 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
         : isSet(object.create_time_before)
         ? fromJsonTimestamp(object.create_time_before)
         : undefined,
+      minAmount: isSet(object.minAmount)
+        ? BigInt(object.minAmount)
+        : isSet(object.min_amount)
+        ? BigInt(object.min_amount)
+        : undefined,
+      maxAmount: isSet(object.maxAmount)
+        ? BigInt(object.maxAmount)
+        : isSet(object.max_amount)
+        ? BigInt(object.max_amount)
+        : undefined,
+      currencyCode: isSet(object.currencyCode)
+        ? globalThis.String(object.currencyCode)
+        : isSet(object.currency_code)
+        ? globalThis.String(object.currency_code)
+        : "",
+      descriptionPrefix: isSet(object.descriptionPrefix)
+        ? globalThis.String(object.descriptionPrefix)
+        : isSet(object.description_prefix)
+        ? globalThis.String(object.description_prefix)
+        : "",
+      externalReference: isSet(object.externalReference)
+        ? globalThis.String(object.externalReference)
+        : isSet(object.external_reference)
+        ? globalThis.String(object.external_reference)
+        : "",
+      metadataFilters: globalThis.Array.isArray(object?.metadataFilters)
+        ? object.metadataFilters.map((e: any) => MetadataFilter.fromJSON(e))
+        : globalThis.Array.isArray(object?.metadata_filters)
+        ? object.metadata_filters.map((e: any) => MetadataFilter.fromJSON(e))
+        : [],
       minJournalIndex: isSet(object.minJournalIndex)
         ? BigInt(object.minJournalIndex)
         : isSet(object.min_journal_index)
@@ -3370,6 +3624,24 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
     }
     if (message.createTimeBefore !== undefined) {
       obj.createTimeBefore = fromTimestamp(message.createTimeBefore).toISOString();
+    }
+    if (message.minAmount !== undefined) {
+      obj.minAmount = message.minAmount.toString();
+    }
+    if (message.maxAmount !== undefined) {
+      obj.maxAmount = message.maxAmount.toString();
+    }
+    if (message.currencyCode !== "") {
+      obj.currencyCode = message.currencyCode;
+    }
+    if (message.descriptionPrefix !== "") {
+      obj.descriptionPrefix = message.descriptionPrefix;
+    }
+    if (message.externalReference !== "") {
+      obj.externalReference = message.externalReference;
+    }
+    if (message.metadataFilters?.length) {
+      obj.metadataFilters = message.metadataFilters.map((e) => MetadataFilter.toJSON(e));
     }
     if (message.minJournalIndex !== undefined) {
       obj.minJournalIndex = message.minJournalIndex.toString();
@@ -3406,9 +3678,313 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
     message.createTimeBefore = (object.createTimeBefore !== undefined && object.createTimeBefore !== null)
       ? Timestamp.fromPartial(object.createTimeBefore)
       : undefined;
+    message.minAmount = (object.minAmount !== undefined && object.minAmount !== null)
+      ? BigInt(object.minAmount)
+      : undefined;
+    message.maxAmount = (object.maxAmount !== undefined && object.maxAmount !== null)
+      ? BigInt(object.maxAmount)
+      : undefined;
+    message.currencyCode = object.currencyCode ?? "";
+    message.descriptionPrefix = object.descriptionPrefix ?? "";
+    message.externalReference = object.externalReference ?? "";
+    message.metadataFilters = object.metadataFilters?.map((e) => MetadataFilter.fromPartial(e)) || [];
     message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
       ? BigInt(object.minJournalIndex)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseMetadataFilter(): MetadataFilter {
+  return { key: "", condition: undefined };
+}
+
+export const MetadataFilter: MessageFns<MetadataFilter> = {
+  encode(message: MetadataFilter, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    switch (message.condition?.$case) {
+      case "equals":
+        writer.uint32(18).string(message.condition.value);
+        break;
+      case "anyOf":
+        MetadataValues.encode(message.condition.value, writer.uint32(26).fork()).join();
+        break;
+      case "range":
+        MetadataRange.encode(message.condition.value, writer.uint32(34).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetadataFilter {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetadataFilter();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.condition = { $case: "equals", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.condition = { $case: "anyOf", value: MetadataValues.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.condition = { $case: "range", value: MetadataRange.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MetadataFilter {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      condition: isSet(object.equals)
+        ? { $case: "equals", value: globalThis.String(object.equals) }
+        : isSet(object.anyOf)
+        ? { $case: "anyOf", value: MetadataValues.fromJSON(object.anyOf) }
+        : isSet(object.any_of)
+        ? { $case: "anyOf", value: MetadataValues.fromJSON(object.any_of) }
+        : isSet(object.range)
+        ? { $case: "range", value: MetadataRange.fromJSON(object.range) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: MetadataFilter): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.condition?.$case === "equals") {
+      obj.equals = message.condition.value;
+    } else if (message.condition?.$case === "anyOf") {
+      obj.anyOf = MetadataValues.toJSON(message.condition.value);
+    } else if (message.condition?.$case === "range") {
+      obj.range = MetadataRange.toJSON(message.condition.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MetadataFilter>, I>>(base?: I): MetadataFilter {
+    return MetadataFilter.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetadataFilter>, I>>(object: I): MetadataFilter {
+    const message = createBaseMetadataFilter();
+    message.key = object.key ?? "";
+    switch (object.condition?.$case) {
+      case "equals": {
+        if (object.condition?.value !== undefined && object.condition?.value !== null) {
+          message.condition = { $case: "equals", value: object.condition.value };
+        }
+        break;
+      }
+      case "anyOf": {
+        if (object.condition?.value !== undefined && object.condition?.value !== null) {
+          message.condition = { $case: "anyOf", value: MetadataValues.fromPartial(object.condition.value) };
+        }
+        break;
+      }
+      case "range": {
+        if (object.condition?.value !== undefined && object.condition?.value !== null) {
+          message.condition = { $case: "range", value: MetadataRange.fromPartial(object.condition.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseMetadataValues(): MetadataValues {
+  return { values: [] };
+}
+
+export const MetadataValues: MessageFns<MetadataValues> = {
+  encode(message: MetadataValues, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.values) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetadataValues {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetadataValues();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.values.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MetadataValues {
+    return {
+      values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: MetadataValues): unknown {
+    const obj: any = {};
+    if (message.values?.length) {
+      obj.values = message.values;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MetadataValues>, I>>(base?: I): MetadataValues {
+    return MetadataValues.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetadataValues>, I>>(object: I): MetadataValues {
+    const message = createBaseMetadataValues();
+    message.values = object.values?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseMetadataRange(): MetadataRange {
+  return { from: "", before: "" };
+}
+
+export const MetadataRange: MessageFns<MetadataRange> = {
+  encode(message: MetadataRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== "") {
+      writer.uint32(10).string(message.from);
+    }
+    if (message.before !== "") {
+      writer.uint32(18).string(message.before);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetadataRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetadataRange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.before = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MetadataRange {
+    return {
+      from: isSet(object.from) ? globalThis.String(object.from) : "",
+      before: isSet(object.before) ? globalThis.String(object.before) : "",
+    };
+  },
+
+  toJSON(message: MetadataRange): unknown {
+    const obj: any = {};
+    if (message.from !== "") {
+      obj.from = message.from;
+    }
+    if (message.before !== "") {
+      obj.before = message.before;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MetadataRange>, I>>(base?: I): MetadataRange {
+    return MetadataRange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetadataRange>, I>>(object: I): MetadataRange {
+    const message = createBaseMetadataRange();
+    message.from = object.from ?? "";
+    message.before = object.before ?? "";
     return message;
   },
 };
@@ -8038,6 +8614,955 @@ export const GetQuoteResponse: MessageFns<GetQuoteResponse> = {
   },
 };
 
+function createBaseSetTransactionMetadataRequest(): SetTransactionMetadataRequest {
+  return { requestId: "", transactionId: "", set: {}, remove: [] };
+}
+
+export const SetTransactionMetadataRequest: MessageFns<SetTransactionMetadataRequest> = {
+  encode(message: SetTransactionMetadataRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.transactionId !== "") {
+      writer.uint32(18).string(message.transactionId);
+    }
+    globalThis.Object.entries(message.set).forEach(([key, value]: [string, string]) => {
+      SetTransactionMetadataRequest_SetEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    for (const v of message.remove) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetTransactionMetadataRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetTransactionMetadataRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.transactionId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = SetTransactionMetadataRequest_SetEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.set[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.remove.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetTransactionMetadataRequest {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      transactionId: isSet(object.transactionId)
+        ? globalThis.String(object.transactionId)
+        : isSet(object.transaction_id)
+        ? globalThis.String(object.transaction_id)
+        : "",
+      set: isObject(object.set)
+        ? (globalThis.Object.entries(object.set) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      remove: globalThis.Array.isArray(object?.remove) ? object.remove.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: SetTransactionMetadataRequest): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.transactionId !== "") {
+      obj.transactionId = message.transactionId;
+    }
+    if (message.set) {
+      const entries = globalThis.Object.entries(message.set) as [string, string][];
+      if (entries.length > 0) {
+        obj.set = {};
+        entries.forEach(([k, v]) => {
+          obj.set[k] = v;
+        });
+      }
+    }
+    if (message.remove?.length) {
+      obj.remove = message.remove;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetTransactionMetadataRequest>, I>>(base?: I): SetTransactionMetadataRequest {
+    return SetTransactionMetadataRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetTransactionMetadataRequest>, I>>(
+    object: I,
+  ): SetTransactionMetadataRequest {
+    const message = createBaseSetTransactionMetadataRequest();
+    message.requestId = object.requestId ?? "";
+    message.transactionId = object.transactionId ?? "";
+    message.set = (globalThis.Object.entries(object.set ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.remove = object.remove?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSetTransactionMetadataRequest_SetEntry(): SetTransactionMetadataRequest_SetEntry {
+  return { key: "", value: "" };
+}
+
+export const SetTransactionMetadataRequest_SetEntry: MessageFns<SetTransactionMetadataRequest_SetEntry> = {
+  encode(message: SetTransactionMetadataRequest_SetEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetTransactionMetadataRequest_SetEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetTransactionMetadataRequest_SetEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetTransactionMetadataRequest_SetEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: SetTransactionMetadataRequest_SetEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetTransactionMetadataRequest_SetEntry>, I>>(
+    base?: I,
+  ): SetTransactionMetadataRequest_SetEntry {
+    return SetTransactionMetadataRequest_SetEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetTransactionMetadataRequest_SetEntry>, I>>(
+    object: I,
+  ): SetTransactionMetadataRequest_SetEntry {
+    const message = createBaseSetTransactionMetadataRequest_SetEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseSetTransactionMetadataResponse(): SetTransactionMetadataResponse {
+  return { transaction: undefined, replayed: false, journalIndex: 0n };
+}
+
+export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataResponse> = {
+  encode(message: SetTransactionMetadataResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== undefined) {
+      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
+    }
+    if (message.replayed !== false) {
+      writer.uint32(16).bool(message.replayed);
+    }
+    if (message.journalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+      }
+      writer.uint32(24).int64(message.journalIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetTransactionMetadataResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetTransactionMetadataResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = Transaction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replayed = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.journalIndex = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetTransactionMetadataResponse {
+    return {
+      transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined,
+      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      journalIndex: isSet(object.journalIndex)
+        ? BigInt(object.journalIndex)
+        : isSet(object.journal_index)
+        ? BigInt(object.journal_index)
+        : 0n,
+    };
+  },
+
+  toJSON(message: SetTransactionMetadataResponse): unknown {
+    const obj: any = {};
+    if (message.transaction !== undefined) {
+      obj.transaction = Transaction.toJSON(message.transaction);
+    }
+    if (message.replayed !== false) {
+      obj.replayed = message.replayed;
+    }
+    if (message.journalIndex !== 0n) {
+      obj.journalIndex = message.journalIndex.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetTransactionMetadataResponse>, I>>(base?: I): SetTransactionMetadataResponse {
+    return SetTransactionMetadataResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetTransactionMetadataResponse>, I>>(
+    object: I,
+  ): SetTransactionMetadataResponse {
+    const message = createBaseSetTransactionMetadataResponse();
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? Transaction.fromPartial(object.transaction)
+      : undefined;
+    message.replayed = object.replayed ?? false;
+    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
+      ? BigInt(object.journalIndex)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseListMetadataChangesRequest(): ListMetadataChangesRequest {
+  return { transactionId: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListMetadataChangesRequest: MessageFns<ListMetadataChangesRequest> = {
+  encode(message: ListMetadataChangesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transactionId !== "") {
+      writer.uint32(10).string(message.transactionId);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMetadataChangesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMetadataChangesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transactionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListMetadataChangesRequest {
+    return {
+      transactionId: isSet(object.transactionId)
+        ? globalThis.String(object.transactionId)
+        : isSet(object.transaction_id)
+        ? globalThis.String(object.transaction_id)
+        : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListMetadataChangesRequest): unknown {
+    const obj: any = {};
+    if (message.transactionId !== "") {
+      obj.transactionId = message.transactionId;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListMetadataChangesRequest>, I>>(base?: I): ListMetadataChangesRequest {
+    return ListMetadataChangesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListMetadataChangesRequest>, I>>(object: I): ListMetadataChangesRequest {
+    const message = createBaseListMetadataChangesRequest();
+    message.transactionId = object.transactionId ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListMetadataChangesResponse(): ListMetadataChangesResponse {
+  return { changes: [], nextPageToken: "" };
+}
+
+export const ListMetadataChangesResponse: MessageFns<ListMetadataChangesResponse> = {
+  encode(message: ListMetadataChangesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.changes) {
+      MetadataChange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListMetadataChangesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListMetadataChangesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changes.push(MetadataChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListMetadataChangesResponse {
+    return {
+      changes: globalThis.Array.isArray(object?.changes)
+        ? object.changes.map((e: any) => MetadataChange.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListMetadataChangesResponse): unknown {
+    const obj: any = {};
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => MetadataChange.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListMetadataChangesResponse>, I>>(base?: I): ListMetadataChangesResponse {
+    return ListMetadataChangesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListMetadataChangesResponse>, I>>(object: I): ListMetadataChangesResponse {
+    const message = createBaseListMetadataChangesResponse();
+    message.changes = object.changes?.map((e) => MetadataChange.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseMetadataChange(): MetadataChange {
+  return { revision: 0, caller: "", set: {}, removed: [], metadata: {}, createTime: undefined };
+}
+
+export const MetadataChange: MessageFns<MetadataChange> = {
+  encode(message: MetadataChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0) {
+      writer.uint32(8).int32(message.revision);
+    }
+    if (message.caller !== "") {
+      writer.uint32(18).string(message.caller);
+    }
+    globalThis.Object.entries(message.set).forEach(([key, value]: [string, string]) => {
+      MetadataChange_SetEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    for (const v of message.removed) {
+      writer.uint32(34).string(v!);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      MetadataChange_MetadataEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    if (message.createTime !== undefined) {
+      Timestamp.encode(message.createTime, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetadataChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetadataChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.caller = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = MetadataChange_SetEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.set[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.removed.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = MetadataChange_MetadataEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              message.metadata[entry5.key] = entry5.value;
+            }
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.createTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MetadataChange {
+    return {
+      revision: isSet(object.revision) ? globalThis.Number(object.revision) : 0,
+      caller: isSet(object.caller) ? globalThis.String(object.caller) : "",
+      set: isObject(object.set)
+        ? (globalThis.Object.entries(object.set) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      removed: globalThis.Array.isArray(object?.removed) ? object.removed.map((e: any) => globalThis.String(e)) : [],
+      metadata: isObject(object.metadata)
+        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: MetadataChange): unknown {
+    const obj: any = {};
+    if (message.revision !== 0) {
+      obj.revision = Math.round(message.revision);
+    }
+    if (message.caller !== "") {
+      obj.caller = message.caller;
+    }
+    if (message.set) {
+      const entries = globalThis.Object.entries(message.set) as [string, string][];
+      if (entries.length > 0) {
+        obj.set = {};
+        entries.forEach(([k, v]) => {
+          obj.set[k] = v;
+        });
+      }
+    }
+    if (message.removed?.length) {
+      obj.removed = message.removed;
+    }
+    if (message.metadata) {
+      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+      if (entries.length > 0) {
+        obj.metadata = {};
+        entries.forEach(([k, v]) => {
+          obj.metadata[k] = v;
+        });
+      }
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = fromTimestamp(message.createTime).toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MetadataChange>, I>>(base?: I): MetadataChange {
+    return MetadataChange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetadataChange>, I>>(object: I): MetadataChange {
+    const message = createBaseMetadataChange();
+    message.revision = object.revision ?? 0;
+    message.caller = object.caller ?? "";
+    message.set = (globalThis.Object.entries(object.set ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.removed = object.removed?.map((e) => e) || [];
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.createTime = (object.createTime !== undefined && object.createTime !== null)
+      ? Timestamp.fromPartial(object.createTime)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseMetadataChange_SetEntry(): MetadataChange_SetEntry {
+  return { key: "", value: "" };
+}
+
+export const MetadataChange_SetEntry: MessageFns<MetadataChange_SetEntry> = {
+  encode(message: MetadataChange_SetEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetadataChange_SetEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetadataChange_SetEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MetadataChange_SetEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: MetadataChange_SetEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MetadataChange_SetEntry>, I>>(base?: I): MetadataChange_SetEntry {
+    return MetadataChange_SetEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetadataChange_SetEntry>, I>>(object: I): MetadataChange_SetEntry {
+    const message = createBaseMetadataChange_SetEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseMetadataChange_MetadataEntry(): MetadataChange_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const MetadataChange_MetadataEntry: MessageFns<MetadataChange_MetadataEntry> = {
+  encode(message: MetadataChange_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetadataChange_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetadataChange_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MetadataChange_MetadataEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: MetadataChange_MetadataEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MetadataChange_MetadataEntry>, I>>(base?: I): MetadataChange_MetadataEntry {
+    return MetadataChange_MetadataEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MetadataChange_MetadataEntry>, I>>(object: I): MetadataChange_MetadataEntry {
+    const message = createBaseMetadataChange_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 function createBaseWatchTransactionsRequest(): WatchTransactionsRequest {
   return { fromJournalIndex: undefined, walletIds: [], userId: "", kinds: [], states: [] };
 }
@@ -8557,8 +10082,9 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): GetTransactionResponse => GetTransactionResponse.decode(value),
   },
   /**
-   * Lists the transactions of a wallet or of all wallets of a user, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID, USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
+   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * USER_NOT_FOUND, WALLET_NOT_FOUND.
    */
   listTransactions: {
     path: "/grey.transaction.v1.TransactionService/ListTransactions" as const,
@@ -8570,6 +10096,35 @@ export const TransactionServiceService = {
     responseSerialize: (value: ListTransactionsResponse): Buffer =>
       Buffer.from(ListTransactionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListTransactionsResponse => ListTransactionsResponse.decode(value),
+  },
+  /**
+   * Sets and removes pairs of a transaction's metadata, posted or rejected. From then on GetTransaction and ListTransactions tell and find
+   * the new ones; the request that made the transaction goes on being answered with the metadata that it gave. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
+   */
+  setTransactionMetadata: {
+    path: "/grey.transaction.v1.TransactionService/SetTransactionMetadata" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetTransactionMetadataRequest): Buffer =>
+      Buffer.from(SetTransactionMetadataRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetTransactionMetadataRequest => SetTransactionMetadataRequest.decode(value),
+    responseSerialize: (value: SetTransactionMetadataResponse): Buffer =>
+      Buffer.from(SetTransactionMetadataResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetTransactionMetadataResponse =>
+      SetTransactionMetadataResponse.decode(value),
+  },
+  /** Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, TRANSACTION_NOT_FOUND. */
+  listMetadataChanges: {
+    path: "/grey.transaction.v1.TransactionService/ListMetadataChanges" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListMetadataChangesRequest): Buffer =>
+      Buffer.from(ListMetadataChangesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListMetadataChangesRequest => ListMetadataChangesRequest.decode(value),
+    responseSerialize: (value: ListMetadataChangesResponse): Buffer =>
+      Buffer.from(ListMetadataChangesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListMetadataChangesResponse => ListMetadataChangesResponse.decode(value),
   },
   /**
    * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
@@ -8676,10 +10231,19 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
   getTransaction: handleUnaryCall<GetTransactionRequest, GetTransactionResponse>;
   /**
-   * Lists the transactions of a wallet or of all wallets of a user, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID, USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
+   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * USER_NOT_FOUND, WALLET_NOT_FOUND.
    */
   listTransactions: handleUnaryCall<ListTransactionsRequest, ListTransactionsResponse>;
+  /**
+   * Sets and removes pairs of a transaction's metadata, posted or rejected. From then on GetTransaction and ListTransactions tell and find
+   * the new ones; the request that made the transaction goes on being answered with the metadata that it gave. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
+   */
+  setTransactionMetadata: handleUnaryCall<SetTransactionMetadataRequest, SetTransactionMetadataResponse>;
+  /** Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, TRANSACTION_NOT_FOUND. */
+  listMetadataChanges: handleUnaryCall<ListMetadataChangesRequest, ListMetadataChangesResponse>;
   /**
    * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
    * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
@@ -9001,8 +10565,9 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetTransactionResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists the transactions of a wallet or of all wallets of a user, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID, USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
+   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * USER_NOT_FOUND, WALLET_NOT_FOUND.
    */
   listTransactions(
     request: ListTransactionsRequest,
@@ -9018,6 +10583,42 @@ export interface TransactionServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListTransactionsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sets and removes pairs of a transaction's metadata, posted or rejected. From then on GetTransaction and ListTransactions tell and find
+   * the new ones; the request that made the transaction goes on being answered with the metadata that it gave. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
+   */
+  setTransactionMetadata(
+    request: SetTransactionMetadataRequest,
+    callback: (error: ServiceError | null, response: SetTransactionMetadataResponse) => void,
+  ): ClientUnaryCall;
+  setTransactionMetadata(
+    request: SetTransactionMetadataRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetTransactionMetadataResponse) => void,
+  ): ClientUnaryCall;
+  setTransactionMetadata(
+    request: SetTransactionMetadataRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetTransactionMetadataResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, TRANSACTION_NOT_FOUND. */
+  listMetadataChanges(
+    request: ListMetadataChangesRequest,
+    callback: (error: ServiceError | null, response: ListMetadataChangesResponse) => void,
+  ): ClientUnaryCall;
+  listMetadataChanges(
+    request: ListMetadataChangesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListMetadataChangesResponse) => void,
+  ): ClientUnaryCall;
+  listMetadataChanges(
+    request: ListMetadataChangesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListMetadataChangesResponse) => void,
   ): ClientUnaryCall;
   /**
    * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.

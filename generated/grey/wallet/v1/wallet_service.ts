@@ -78,6 +78,52 @@ export function walletStateToJSON(object: WalletState): string {
   }
 }
 
+/** StatementOrder says by which time a statement is made. */
+export enum StatementOrder {
+  /** UNSPECIFIED - As STATEMENT_ORDER_RECORD_TIME. */
+  UNSPECIFIED = 0,
+  /** RECORD_TIME - By when transactions were recorded. A period that has passed stays as it is. */
+  RECORD_TIME = 1,
+  /**
+   * EFFECTIVE_TIME - By when transactions took effect, whenever they were recorded. What is recorded later with an earlier effective_time still changes it, also
+   * from page to page. Balances are those of GetBalance by effective time.
+   */
+  EFFECTIVE_TIME = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function statementOrderFromJSON(object: any): StatementOrder {
+  switch (object) {
+    case 0:
+    case "STATEMENT_ORDER_UNSPECIFIED":
+      return StatementOrder.UNSPECIFIED;
+    case 1:
+    case "STATEMENT_ORDER_RECORD_TIME":
+      return StatementOrder.RECORD_TIME;
+    case 2:
+    case "STATEMENT_ORDER_EFFECTIVE_TIME":
+      return StatementOrder.EFFECTIVE_TIME;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return StatementOrder.UNRECOGNIZED;
+  }
+}
+
+export function statementOrderToJSON(object: StatementOrder): string {
+  switch (object) {
+    case StatementOrder.UNSPECIFIED:
+      return "STATEMENT_ORDER_UNSPECIFIED";
+    case StatementOrder.RECORD_TIME:
+      return "STATEMENT_ORDER_RECORD_TIME";
+    case StatementOrder.EFFECTIVE_TIME:
+      return "STATEMENT_ORDER_EFFECTIVE_TIME";
+    case StatementOrder.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Wallet is money of one currency that the operator owes a user. It is also the ledger's account with the same id. */
 export interface Wallet {
   /** The UUIDv7 that the service gave the wallet. */
@@ -276,6 +322,13 @@ export interface GetBalanceRequest {
     | //
     /** Right after this record of the journal. An index to come is now. */
     { $case: "journalIndex"; value: bigint }
+    | //
+    /**
+     * With every transaction that took effect at this time or before, by its effective_time, whenever it was recorded: what is recorded
+     * later with an earlier effective_time still changes the answer. A time to come takes in what takes effect until then. Only `posted`
+     * is told: what is held and the version belong to the record.
+     */
+    { $case: "effectiveTime"; value: Timestamp }
     | undefined;
   /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
   minJournalIndex?: bigint | undefined;
@@ -283,7 +336,7 @@ export interface GetBalanceRequest {
 
 /** GetBalanceResponse holds the balance. */
 export interface GetBalanceResponse {
-  /** The wallet's balance as it is now. */
+  /** The wallet's balance at the moment that was asked for. */
   balance: Balance | undefined;
 }
 
@@ -379,11 +432,11 @@ export interface ReopenWalletResponse {
 export interface GetStatementRequest {
   /** The wallet's UUID. */
   walletId: string;
-  /** The period's start, by the time of record: included. */
+  /** The period's start, by the time that `order` says: included. */
   from:
     | Timestamp
     | undefined;
-  /** The period's end, by the time of record: not included. */
+  /** The period's end, by the time that `order` says: not included. */
   before:
     | Timestamp
     | undefined;
@@ -391,11 +444,16 @@ export interface GetStatementRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
   pageToken: string;
+  /** By which time the period is meant, and the lines are in order. */
+  order: StatementOrder;
   /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
   minJournalIndex?: bigint | undefined;
 }
 
-/** GetStatementResponse holds a page of a statement. All pages of a period that has passed tell the same balances and totals. */
+/**
+ * GetStatementResponse holds a page of a statement. All pages of a period that has passed, by the time of record, tell the same balances and
+ * totals.
+ */
 export interface GetStatementResponse {
   /** The posted balance right before the period. */
   opening:
@@ -427,7 +485,7 @@ export interface StatementLine {
   amount:
     | Money
     | undefined;
-  /** The posted balance right after it. */
+  /** The posted balance right after it, in the order of the statement. */
   balanceAfter:
     | Money
     | undefined;
@@ -441,6 +499,8 @@ export interface StatementLine {
   journalIndex: bigint;
   /** What the transaction is for, as it was given. */
   description: string;
+  /** When it took effect: as given, else its create_time. */
+  effectiveTime: Timestamp | undefined;
 }
 
 /** WatchWalletRequest names the wallet to watch. */
@@ -2420,6 +2480,9 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
         }
         writer.uint32(24).int64(message.asOf.value);
         break;
+      case "effectiveTime":
+        Timestamp.encode(message.asOf.value, writer.uint32(34).fork()).join();
+        break;
     }
     if (message.minJournalIndex !== undefined) {
       if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
@@ -2467,6 +2530,14 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
             message.asOf = { $case: "journalIndex", value: reader.int64() as bigint };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.asOf = { $case: "effectiveTime", value: Timestamp.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -2502,6 +2573,10 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
         ? { $case: "journalIndex", value: BigInt(object.journalIndex) }
         : isSet(object.journal_index)
         ? { $case: "journalIndex", value: BigInt(object.journal_index) }
+        : isSet(object.effectiveTime)
+        ? { $case: "effectiveTime", value: fromJsonTimestamp(object.effectiveTime) }
+        : isSet(object.effective_time)
+        ? { $case: "effectiveTime", value: fromJsonTimestamp(object.effective_time) }
         : undefined,
       minJournalIndex: isSet(object.minJournalIndex)
         ? BigInt(object.minJournalIndex)
@@ -2520,6 +2595,8 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
       obj.recordTime = fromTimestamp(message.asOf.value).toISOString();
     } else if (message.asOf?.$case === "journalIndex") {
       obj.journalIndex = message.asOf.value.toString();
+    } else if (message.asOf?.$case === "effectiveTime") {
+      obj.effectiveTime = fromTimestamp(message.asOf.value).toISOString();
     }
     if (message.minJournalIndex !== undefined) {
       obj.minJournalIndex = message.minJournalIndex.toString();
@@ -2543,6 +2620,12 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
       case "journalIndex": {
         if (object.asOf?.value !== undefined && object.asOf?.value !== null) {
           message.asOf = { $case: "journalIndex", value: BigInt(object.asOf.value) };
+        }
+        break;
+      }
+      case "effectiveTime": {
+        if (object.asOf?.value !== undefined && object.asOf?.value !== null) {
+          message.asOf = { $case: "effectiveTime", value: Timestamp.fromPartial(object.asOf.value) };
         }
         break;
       }
@@ -3508,7 +3591,15 @@ export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
 };
 
 function createBaseGetStatementRequest(): GetStatementRequest {
-  return { walletId: "", from: undefined, before: undefined, pageSize: 0, pageToken: "", minJournalIndex: undefined };
+  return {
+    walletId: "",
+    from: undefined,
+    before: undefined,
+    pageSize: 0,
+    pageToken: "",
+    order: 0,
+    minJournalIndex: undefined,
+  };
 }
 
 export const GetStatementRequest: MessageFns<GetStatementRequest> = {
@@ -3527,6 +3618,9 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(42).string(message.pageToken);
+    }
+    if (message.order !== 0) {
+      writer.uint32(48).int32(message.order);
     }
     if (message.minJournalIndex !== undefined) {
       if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
@@ -3590,6 +3684,14 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.order = reader.int32() as any;
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -3629,6 +3731,7 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      order: isSet(object.order) ? statementOrderFromJSON(object.order) : 0,
       minJournalIndex: isSet(object.minJournalIndex)
         ? BigInt(object.minJournalIndex)
         : isSet(object.min_journal_index)
@@ -3654,6 +3757,9 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.order !== 0) {
+      obj.order = statementOrderToJSON(message.order);
+    }
     if (message.minJournalIndex !== undefined) {
       obj.minJournalIndex = message.minJournalIndex.toString();
     }
@@ -3672,6 +3778,7 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
       : undefined;
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.order = object.order ?? 0;
     message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
       ? BigInt(object.minJournalIndex)
       : undefined;
@@ -3856,6 +3963,7 @@ function createBaseStatementLine(): StatementLine {
     createTime: undefined,
     journalIndex: 0n,
     description: "",
+    effectiveTime: undefined,
   };
 }
 
@@ -3887,6 +3995,9 @@ export const StatementLine: MessageFns<StatementLine> = {
     }
     if (message.description !== "") {
       writer.uint32(58).string(message.description);
+    }
+    if (message.effectiveTime !== undefined) {
+      Timestamp.encode(message.effectiveTime, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -3960,6 +4071,14 @@ export const StatementLine: MessageFns<StatementLine> = {
             message.description = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.effectiveTime = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4001,6 +4120,11 @@ export const StatementLine: MessageFns<StatementLine> = {
         ? BigInt(object.journal_index)
         : 0n,
       description: isSet(object.description) ? globalThis.String(object.description) : "",
+      effectiveTime: isSet(object.effectiveTime)
+        ? fromJsonTimestamp(object.effectiveTime)
+        : isSet(object.effective_time)
+        ? fromJsonTimestamp(object.effective_time)
+        : undefined,
     };
   },
 
@@ -4027,6 +4151,9 @@ export const StatementLine: MessageFns<StatementLine> = {
     if (message.description !== "") {
       obj.description = message.description;
     }
+    if (message.effectiveTime !== undefined) {
+      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+    }
     return obj;
   },
 
@@ -4052,6 +4179,9 @@ export const StatementLine: MessageFns<StatementLine> = {
       ? BigInt(object.journalIndex)
       : 0n;
     message.description = object.description ?? "";
+    message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
+      ? Timestamp.fromPartial(object.effectiveTime)
+      : undefined;
     return message;
   },
 };
@@ -4406,8 +4536,9 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): ReopenWalletResponse => ReopenWalletResponse.decode(value),
   },
   /**
-   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
-   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND.
+   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND.
    */
   getBalance: {
     path: "/grey.wallet.v1.WalletService/GetBalance" as const,
@@ -4487,8 +4618,9 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
    */
   reopenWallet: handleUnaryCall<ReopenWalletRequest, ReopenWalletResponse>;
   /**
-   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
-   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND.
+   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND.
    */
   getBalance: handleUnaryCall<GetBalanceRequest, GetBalanceResponse>;
   /**
@@ -4669,8 +4801,9 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: ReopenWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns the balance of a wallet as it is now, or as it was at any time or place in the journal: nothing before the wallet was
-   * opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND.
+   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
+   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * WALLET_NOT_FOUND.
    */
   getBalance(
     request: GetBalanceRequest,
