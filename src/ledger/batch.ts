@@ -288,8 +288,8 @@ function hasPending({ command, decision }: Decided): boolean {
 
 /** The callers' own names of the transactions; an empty array when none has one. */
 function referenceColumn(decided: readonly Decided[]): Buffer {
-  const references = decided.map(({ decision }) => decision.movement.externalReference);
-  return textArray(references.some((one) => one !== "") ? references.map((one) => (one === "" ? null : one)) : []);
+  const concerned = decided.some(({ decision }) => decision.movement.externalReference !== "") ? decided : [];
+  return textArray(concerned.map(({ decision: { movement } }) => movement.externalReference || null));
 }
 
 /** The legs of the transactions that have many, each column an array as text; empty arrays when none has. */
@@ -322,9 +322,9 @@ function arrayText(values: readonly (bigint | string)[] | undefined): string | n
 
 /** What the batch used of velocity limits, in the slices that it used them in. */
 function usageColumns(batch: Batch): Buffer[] {
-  const used = batch.touched.flatMap(({ book, before }) =>
-    book.velocity === before.velocity ? [] : usedOf(book, before),
-  );
+  const used = batch.touched
+    .filter(({ book, before }) => book.velocity !== before.velocity)
+    .flatMap(({ book, before }) => usedOf(book, before));
   return [
     uuidArray(used.map(({ accountId }) => accountId)),
     textArray(used.map(({ name }) => name)),

@@ -100,12 +100,7 @@ function unaryHandler(
   const { admission, logger } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
-  /** @param aside what a read that waits for the journal waits in */
-  async function answer(
-    call: ServerUnaryCall<Buffer, unknown>,
-    state: CallState,
-    aside: <T>(wait: Promise<T>) => Promise<T>,
-  ): Promise<object> {
+  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState): Promise<object> {
     const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
     const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
     if (wrongHeaders.length > 0) fail({ reason: "INVALID_REQUEST", violations: wrongHeaders });
@@ -117,8 +112,22 @@ function unaryHandler(
     const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), state);
     context.assertWaiting();
     if ("minJournalIndex" in request && typeof request.minJournalIndex === "bigint")
-      return method(request, { ...context, minJournalIndex: request.minJournalIndex, aside });
+      return method(request, { ...context, minJournalIndex: request.minJournalIndex, aside: asideOf(state) });
     return method(request, context);
+  }
+
+  /** What a read that waits for the journal waits in. */
+  function asideOf(state: CallState) {
+    return async <T>(wait: Promise<T>): Promise<T> => {
+      const since = process.hrtime.bigint();
+      admission.stepAside();
+      try {
+        return await wait;
+      } finally {
+        admission.stepBack();
+        state.asideMs += msSince(since);
+      }
+    };
   }
 
   return (call, callback) => {
@@ -131,32 +140,21 @@ function unaryHandler(
       logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
       return known;
     };
-    let asideMs = 0;
-    const aside = async <T>(wait: Promise<T>): Promise<T> => {
-      const since = process.hrtime.bigint();
-      admission.stepAside();
-      try {
-        return await wait;
-      } finally {
-        admission.stepBack();
-        asideMs += msSince(since);
-      }
-    };
     admission.enter();
     if (!admission.admits()) {
       refuse(new FailureError({ reason: "OVERLOADED" }));
       return;
     }
-    answer(call, state, aside).then(
+    answer(call, state).then(
       (response) => {
         callback(null, response, setTrailers(call.metadata, trailersOf(state)));
         admission.leave();
-        admission.answered(msSince(started) - asideMs, true);
+        admission.answered(msSince(started) - state.asideMs, true);
         logCall(logger, definition.path, state, started, "OK");
       },
       (error: unknown) => {
         const { reason } = refuse(error).failure;
-        admission.answered(msSince(started) - asideMs, reason !== "CALLER_GONE");
+        admission.answered(msSince(started) - state.asideMs, reason !== "CALLER_GONE");
       },
     );
   };
