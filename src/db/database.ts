@@ -7,6 +7,7 @@ import { BalanceAlertEntity, BalanceAlertEventEntity, ReaderCursorEntity } from 
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
 import { HoldEntity } from "../entities/hold.js";
+import { IntegrityCheckEntity } from "../entities/integrity-check.js";
 import { LimitChangeEntity, VelocityUsageEntity } from "../entities/limits.js";
 import { RateEntity } from "../entities/rate.js";
 import { InstallationEntity } from "../entities/installation.js";
@@ -39,6 +40,7 @@ export const ENTITIES = [
   BalanceAlertEntity,
   BalanceAlertEventEntity,
   ReaderCursorEntity,
+  IntegrityCheckEntity,
 ];
 
 /** What runs a statement: the pool, or one connection of it inside a transaction. */

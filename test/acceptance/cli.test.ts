@@ -266,6 +266,21 @@ describe("the command `grey` against a server", function () {
     expect((await greyJson("check")).ok).to.equal(true);
   });
 
+  it("checks what is new since the last check, and says from where", async () => {
+    expect((await grey("check")).code).to.equal(0);
+    const [from] = await twoWallets("new@example.com", "5.00");
+    const { integrity } = await greyJson("check", "--since-last");
+    expect(integrity.transactionCount).to.equal("1");
+    await grey("deposit", from, "1.00", "USD");
+    const check = await grey("check", "--since-last");
+    expect(check.code, check.err).to.equal(0);
+    expect(check.err).to.match(/^checked what is new from journal index \d+ on, and what it touches\n$/);
+    expect(check.out)
+      .to.match(/^journal records +1$/m)
+      .and.to.include("All books add up.");
+    expect((await grey("check", "--since-last", "--from", "3")).code).to.equal(2);
+  });
+
   it("says which address has no server, and how to try again", async () => {
     const { code, err } = await greyAt("127.0.0.1:1", "user", "create", "--name", "A", "--email", "a@example.com");
     expect(code).to.equal(1);
