@@ -7,6 +7,10 @@ import {
   GetStatementResponse,
   GetWalletResponse,
   ListWalletsResponse,
+  type StatementClosing,
+  type StatementLine,
+  type StatementOpening,
+  type StreamStatementRequest,
   type Wallet,
   WalletServiceService,
   WalletState,
@@ -25,7 +29,7 @@ import {
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
 import { renderBalances, requestFields, showEnum, showMetadata, showTime } from "./present.js";
-import { print, printJson, withSession } from "./session.js";
+import { print, printJson, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 import { resolveUser } from "./user.js";
 import { addWalletWatch } from "./watch.js";
@@ -199,15 +203,19 @@ export function addStatementCommand(program: Command): void {
     )
     .action((walletId: string, options: { from: Timestamp; before: Timestamp; csv?: true }, command: Command) =>
       withSession(command, async (session) => {
-        let last: GetStatementResponse | undefined;
-        const { items: lines } = await collect(Number.POSITIVE_INFINITY, async (page) => {
-          const { from, before } = options;
-          last = await session.call(WalletServiceService.getStatement, { walletId, from, before, ...page });
-          return { items: last.lines, nextPageToken: last.nextPageToken };
-        });
-        const statement = { ...present(last, "a statement"), lines };
+        const request = { walletId, from: options.from, before: options.before, afterAccountSequence: 0n };
+        if (options.csv === true && !session.json) {
+          await readStatement(session, request, {
+            begin: () => console.log(CSV_TITLES),
+            take: (lines) => console.log(lines.map(csvLine).join("\n")),
+          });
+          return;
+        }
+        const lines: StatementLine[] = [];
+        const sums = await readStatement(session, request, { take: (more) => void lines.push(...more) });
+        const statement = { ...sums, lines, nextPageToken: "" };
         if (session.json) return printJson(GetStatementResponse.toJSON(statement));
-        print(options.csv === true ? renderCsv(statement) : renderStatement(statement, await session.currencies()));
+        print(renderStatement(statement, await session.currencies()));
       }),
     );
 }
@@ -239,26 +247,41 @@ function renderStatement(statement: GetStatementResponse, currencies: Currencies
   ].join("\n\n");
 }
 
+/** Hands over the lines of the whole statement as they come, and returns the rest of it. */
+async function readStatement(
+  session: Session,
+  request: StreamStatementRequest,
+  { begin, take }: { readonly begin?: () => void; readonly take: (lines: readonly StatementLine[]) => void },
+): Promise<Pick<GetStatementResponse, "opening" | "credits" | "debits" | "closing">> {
+  let opening: StatementOpening | undefined;
+  let closing: StatementClosing | undefined;
+  await session.stream(WalletServiceService.streamStatement, request, ({ part }) => {
+    if (part?.$case === "opening") {
+      opening = part.value;
+      begin?.();
+    }
+    if (part?.$case === "lines") take(part.value.lines);
+    if (part?.$case === "closing") closing = part.value;
+  });
+  const { credits, debits, closing: balance } = present(closing, "the statement's end");
+  return { opening: present(opening, "the statement's beginning").opening, credits, debits, closing: balance };
+}
+
+const CSV_TITLES =
+  "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description";
+
 /** RFC 4180; a cell that a spreadsheet would run as a formula begins with an apostrophe. */
-function renderCsv({ lines }: GetStatementResponse): string {
-  const cell = (text: string): string => {
-    const safe = /^[=+\-@\t]/.test(text) ? `'${text}` : text;
-    return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
+function csvLine(line: StatementLine): string {
+  const safe = /^[=+\-@\t]/.test(line.description) ? `'${line.description}` : line.description;
   return [
-    "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description",
-    ...lines.map((line) =>
-      [
-        showTime(line.createTime),
-        String(line.amount?.minorUnits ?? 0n),
-        String(line.balanceAfter?.minorUnits ?? 0n),
-        line.amount?.currencyCode ?? "",
-        line.transactionId,
-        String(line.journalIndex),
-        cell(line.description),
-      ].join(","),
-    ),
-  ].join("\n");
+    showTime(line.createTime),
+    String(line.amount?.minorUnits ?? 0n),
+    String(line.balanceAfter?.minorUnits ?? 0n),
+    line.amount?.currencyCode ?? "",
+    line.transactionId,
+    String(line.journalIndex),
+    /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe,
+  ].join(",");
 }
 
 function asOfOf({ at, atIndex }: { readonly at?: Timestamp; readonly atIndex?: number }) {

@@ -97,6 +97,14 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
       page_size: 2,
     }),
   ],
+  "grey.wallet.v1.WalletService/StreamStatement": [
+    ({ walletId }) => ({
+      wallet_id: walletId,
+      from: "2020-01-01T00:00:00Z",
+      before: "2200-01-01T00:00:00Z",
+      after_account_sequence: "1",
+    }),
+  ],
   "grey.wallet.v1.WalletService/WatchWallet": [({ walletId }) => ({ wallet_id: walletId, from_journal_index: "0" })],
   "grey.transaction.v1.TransactionService/Deposit": [
     ({ walletId }) => ({ wallet_id: walletId, system_account: "cash", ...movement() }),
