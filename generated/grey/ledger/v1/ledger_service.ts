@@ -473,6 +473,7 @@ export interface CheckIntegrityResponse {
  * - what was before is taken as it was found then: a row of the past that was changed since is found by a full check only;
  * - what no record names is not looked for: a transaction or an entry that was added beside the journal, on accounts that nothing else
  *   touched; a request, or an event of an alert, that has lost what it tells of; a second run that tells of the same transaction;
+ *   what an alert should have noted since of an entry from before;
  * - CURRENCY_SUMS_TO_ZERO is a law of all accounts, and is left out: it follows where each transaction balances;
  * - for PENDING_IS_SUM_OF_HOLDS, what is pending for coming in is compared with the account's latest entry, not with all holds;
  * - for HOLD_MATCHES_STEPS, each new step follows from the new one before it, and the hold is as the latest left it.
@@ -505,7 +506,7 @@ export interface StreamIntegrityCheckResponse {
   journalSize: bigint;
   /** How many laws were checked. */
   lawsDone: number;
-  /** How many laws are checked in all. */
+  /** How many laws are checked in all; 0 until the check has begun. */
   lawsTotal: number;
   /** The law that is being checked; unspecified before the first and after the last. */
   law: IntegrityLaw;
