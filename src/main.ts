@@ -231,7 +231,7 @@ async function createServices(database: Database, engine: Engine, config: Config
     user: createUserService(database, tokens),
     wallet: createWalletService(database, tokens, watching),
     transaction: createTransactionService(database, engine, tokens, effectiveWindow(config), watching),
-    ledger: createLedgerService(database, tokens),
+    ledger: createLedgerService(database, tokens, watching.progressMs),
     schedule: createScheduleService(database, tokens),
     alert: createAlertService(database, tokens),
   };

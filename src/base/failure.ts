@@ -136,7 +136,7 @@ export type Failure =
   | { readonly reason: "CALLER_GONE" }
   | { readonly reason: "SHUTTING_DOWN"; readonly resumeJournalIndex?: string }
   | { readonly reason: "JOURNAL_BEHIND"; readonly minJournalIndex: string; readonly journalSize: string }
-  | { readonly reason: "WATCHER_TOO_SLOW"; readonly resumeJournalIndex: string }
+  | { readonly reason: "WATCHER_TOO_SLOW"; readonly resumeJournalIndex?: string }
   | { readonly reason: "INTERNAL" };
 
 export type Reason = Failure["reason"];

@@ -1,54 +1,98 @@
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import {
   CheckIntegrityResponse,
   GetTrialBalanceResponse,
   IntegrityLaw,
   LedgerServiceService,
+  type StreamIntegrityCheckRequest,
+  type StreamIntegrityCheckResponse,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { present } from "../base/assert.js";
 import { type Currencies, showAmount } from "./amount.js";
-import { examples } from "./options.js";
-import { print, printJson, withSession } from "./session.js";
+import { examples, wholeNumber } from "./options.js";
+import { showEnum } from "./present.js";
+import { startGauge } from "./progress.js";
+import { print, printJson, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 
-/** A check reads all books, however large. */
-const CHECK_TIMEOUT_MS = 600_000;
+interface CheckOptions {
+  readonly sinceLast?: true;
+  readonly from?: number;
+}
 
 export function addCheckCommand(program: Command): void {
   program
     .command("check")
     .description("check all books of the server, and show the trial balance; exit code 1 when something is wrong")
+    .addOption(
+      new Option(
+        "--since-last",
+        "check only what is new since all checks before: quick, but blind to what was changed in the past",
+      ).conflicts("from"),
+    )
+    .addOption(
+      new Option("--from <index>", "check only what is new from this place in the journal on").argParser(
+        wholeNumber(0, Number.MAX_SAFE_INTEGER),
+      ),
+    )
     .addHelpText(
       "after",
-      `\nThe check may take up to ${CHECK_TIMEOUT_MS / 1_000} s unless --timeout says otherwise.\n` +
-        examples("check", "check --json --timeout 30000"),
+      "\nThe check takes as long as it takes, unless --timeout says otherwise, and ends with Ctrl-C.\n" +
+        examples("check", "check --since-last", "check --json --timeout 30000"),
     )
-    .action((_options: object, command: Command) =>
-      withSession(
-        command,
-        async (session) => {
-          const [integrity, trialBalance] = await Promise.all([
-            session.call(LedgerServiceService.checkIntegrity, { maxFaults: 0 }),
-            session.call(LedgerServiceService.getTrialBalance, { currencyCode: "" }),
-          ]);
-          const ok = integrity.ok && trialBalance.currencies.every((row) => row.differenceMinorUnits === "0");
-          if (!ok) process.exitCode = 1;
-          if (session.json) {
-            return printJson({
-              // Protobuf JSON leaves out what is false.
-              ok,
-              integrity: CheckIntegrityResponse.toJSON(integrity),
-              trialBalance: GetTrialBalanceResponse.toJSON(trialBalance),
-            });
-          }
-          print(
-            renderIntegrity(integrity),
-            renderTrialBalance(trialBalance, await session.currencies()),
-            ok ? "All books add up." : "The books DO NOT add up.",
-          );
-        },
-        CHECK_TIMEOUT_MS,
-      ),
+    .action((options: CheckOptions, command: Command) =>
+      withSession(command, async (session) => {
+        const [last, trialBalance] = await Promise.all([
+          checkBooks(session, options),
+          session.call(LedgerServiceService.getTrialBalance, { currencyCode: "" }),
+        ]);
+        const integrity = present(last.report, "the report");
+        if (last.fromJournalIndex > 0n)
+          console.error(`checked what is new from journal index ${last.fromJournalIndex} on, and what it touches`);
+        const ok = integrity.ok && trialBalance.currencies.every((row) => row.differenceMinorUnits === "0");
+        if (!ok) process.exitCode = 1;
+        if (session.json) {
+          return printJson({
+            // Protobuf JSON leaves out what is false.
+            ok,
+            integrity: CheckIntegrityResponse.toJSON(integrity),
+            trialBalance: GetTrialBalanceResponse.toJSON(trialBalance),
+          });
+        }
+        print(
+          renderIntegrity(integrity),
+          renderTrialBalance(trialBalance, await session.currencies()),
+          ok ? "All books add up." : "The books DO NOT add up.",
+        );
+      }),
     );
+}
+
+/** The last message of the check, which has the report; the others move a bar. */
+async function checkBooks(session: Session, options: CheckOptions): Promise<StreamIntegrityCheckResponse> {
+  let latest: StreamIntegrityCheckResponse | undefined;
+  const gauge = startGauge("checking");
+  try {
+    const request = { maxFaults: 0, from: fromOf(options) };
+    await session.stream(LedgerServiceService.streamIntegrityCheck, request, (message) => {
+      latest = message;
+      gauge.show(shareOf(message), message.law === IntegrityLaw.UNSPECIFIED ? "" : showEnum(IntegrityLaw, message.law));
+    });
+  } finally {
+    gauge.end();
+  }
+  return present(latest, "the check's last message");
+}
+
+function fromOf({ sinceLast, from }: CheckOptions): StreamIntegrityCheckRequest["from"] {
+  if (from !== undefined) return { $case: "fromJournalIndex", value: BigInt(from) };
+  return sinceLast === true ? { $case: "sinceLast", value: true } : undefined;
+}
+
+/** How much of the check is done, 0 to 1: by rows, or by laws where there are none. */
+function shareOf({ rowsRead, rowsTotal, lawsDone, lawsTotal }: StreamIntegrityCheckResponse): number {
+  if (rowsTotal > 0n) return Number((rowsRead * 1_000n) / rowsTotal) / 1_000;
+  return lawsTotal === 0 ? 0 : lawsDone / lawsTotal;
 }
 
 function renderIntegrity(reply: CheckIntegrityResponse): string {

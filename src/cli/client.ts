@@ -46,7 +46,8 @@ export class GreyClient {
   }
 
   /**
-   * Hands over what the server goes on sending, until `take` returns false or the signal ends it.
+   * Hands over what the server goes on sending, until it ends, `take` returns false or the signal ends it.
+   * @param timeoutMs the deadline of the whole stream; none: it may last for ever
    * @throws CallError that says what went wrong
    */
   async watch<Q extends object, R>(
@@ -54,15 +55,17 @@ export class GreyClient {
     request: Q,
     take: (message: R) => boolean,
     signal: AbortSignal,
+    timeoutMs?: number,
   ): Promise<void> {
     const { path, requestSerialize, responseDeserialize } = method;
-    const stream = this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+    const options = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+    const stream = this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, options);
     signal.addEventListener("abort", () => stream.cancel());
     try {
       for await (const message of stream as AsyncIterable<R>) if (!take(message)) return;
     } catch (error) {
       if (signal.aborted) return;
-      const call = { address: this.address, timeoutMs: this.timeoutMs, requestId: undefined };
+      const call = { address: this.address, timeoutMs: timeoutMs ?? this.timeoutMs, requestId: undefined };
       throw new CallError(decodeCallFailure(error as ServiceError), call, { cause: error });
     } finally {
       stream.cancel();

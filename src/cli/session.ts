@@ -21,6 +21,11 @@ export interface Session {
   /** Hands over what the server goes on sending, until `take` returns false or Ctrl-C ends it. */
   watch<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q, take: (message: R) => boolean): Promise<void>;
   /**
+   * Hands over all that the server sends until it ends. Takes as long as that takes, unless --timeout says otherwise. Ctrl-C ends the
+   * command, since a part is not what was asked for.
+   */
+  stream<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q, take: (message: R) => void): Promise<void>;
+  /**
    * The request id that was given, or a new one. It is printed with the reply (beside JSON, on standard error), and when
    * the command is interrupted before.
    */
@@ -50,6 +55,17 @@ export async function withSession(
         const ending = new AbortController();
         process.once("SIGINT", () => ending.abort());
         return client.watch(method, request, take, ending.signal);
+      },
+      stream: (method, request, take) => {
+        process.once("SIGINT", () => {
+          console.error("grey: interrupted");
+          process.exit(INTERRUPTED);
+        });
+        const takeAll = (message: Parameters<typeof take>[0]): boolean => {
+          take(message);
+          return true;
+        };
+        return client.watch(method, request, takeAll, new AbortController().signal, options.timeout);
       },
       requestId(given) {
         const requestId = given ?? newId();

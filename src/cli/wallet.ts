@@ -8,6 +8,10 @@ import {
   GetWalletResponse,
   ListWalletsResponse,
   StatementOrder,
+  type StatementClosing,
+  type StatementLine,
+  type StatementOpening,
+  type StreamStatementRequest,
   type Wallet,
   WalletServiceService,
   WalletState,
@@ -26,7 +30,7 @@ import {
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
 import { renderBalances, requestFields, showEnum, showMetadata, showTime } from "./present.js";
-import { print, printJson, withSession } from "./session.js";
+import { print, printJson, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 import { resolveUser } from "./user.js";
 import { addWalletWatch } from "./watch.js";
@@ -211,18 +215,25 @@ export function addStatementCommand(program: Command): void {
     )
     .action((walletId: string, options: StatementOptions, command: Command) =>
       withSession(command, async (session) => {
-        let last: GetStatementResponse | undefined;
-        const { items: lines } = await collect(Number.POSITIVE_INFINITY, async (page) => {
-          const { from, before } = options;
-          const order = options.effective === true ? StatementOrder.EFFECTIVE_TIME : StatementOrder.RECORD_TIME;
-          last = await session.call(WalletServiceService.getStatement, { walletId, from, before, order, ...page });
-          return { items: last.lines, nextPageToken: last.nextPageToken };
-        });
-        const statement = { ...present(last, "a statement"), lines };
+        const request = { walletId, from: options.from, before: options.before, afterAccountSequence: 0n };
+        if (options.csv === true && !session.json) {
+          if (options.effective === true) {
+            const { lines } = await collectStatement(walletId, options, session);
+            console.log([CSV_TITLES, ...lines.map(csvLine)].join("\n"));
+            return;
+          }
+          await readStatement(session, request, {
+            begin: () => console.log(CSV_TITLES),
+            take: (lines) => console.log(lines.map(csvLine).join("\n")),
+          });
+          return;
+        }
+        const statement =
+          options.effective === true
+            ? await collectStatement(walletId, options, session)
+            : await gatherStatement(session, request);
         if (session.json) return printJson(GetStatementResponse.toJSON(statement));
-        print(
-          options.csv === true ? renderCsv(statement) : renderStatement(statement, options, await session.currencies()),
-        );
+        print(renderStatement(statement, options, await session.currencies()));
       }),
     );
 }
@@ -265,27 +276,64 @@ function renderStatement(
   ].join("\n\n");
 }
 
+/** The whole statement in the order of effective times, which is read by pages. */
+async function collectStatement(
+  walletId: string,
+  { from, before }: StatementOptions,
+  session: Session,
+): Promise<GetStatementResponse> {
+  let last: GetStatementResponse | undefined;
+  const order = StatementOrder.EFFECTIVE_TIME;
+  const { items: lines } = await collect(Number.POSITIVE_INFINITY, async (page) => {
+    last = await session.call(WalletServiceService.getStatement, { walletId, from, before, order, ...page });
+    return { items: last.lines, nextPageToken: last.nextPageToken };
+  });
+  return { ...present(last, "a statement"), lines };
+}
+
+/** The whole statement in the order of the records. */
+async function gatherStatement(session: Session, request: StreamStatementRequest): Promise<GetStatementResponse> {
+  const lines: StatementLine[] = [];
+  const sums = await readStatement(session, request, { take: (more) => void lines.push(...more) });
+  return { ...sums, lines, nextPageToken: "" };
+}
+
+/** Hands over the lines of the whole statement as they come, and returns the rest of it. */
+async function readStatement(
+  session: Session,
+  request: StreamStatementRequest,
+  { begin, take }: { readonly begin?: () => void; readonly take: (lines: readonly StatementLine[]) => void },
+): Promise<Pick<GetStatementResponse, "opening" | "credits" | "debits" | "closing">> {
+  let opening: StatementOpening | undefined;
+  let closing: StatementClosing | undefined;
+  await session.stream(WalletServiceService.streamStatement, request, ({ part }) => {
+    if (part?.$case === "opening") {
+      opening = part.value;
+      begin?.();
+    }
+    if (part?.$case === "lines") take(part.value.lines);
+    if (part?.$case === "closing") closing = part.value;
+  });
+  const { credits, debits, closing: balance } = present(closing, "the statement's end");
+  return { opening: present(opening, "the statement's beginning").opening, credits, debits, closing: balance };
+}
+
+const CSV_TITLES =
+  "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description,effective_time";
+
 /** RFC 4180; a cell that a spreadsheet would run as a formula begins with an apostrophe. */
-function renderCsv({ lines }: GetStatementResponse): string {
-  const cell = (text: string): string => {
-    const safe = /^[=+\-@\t]/.test(text) ? `'${text}` : text;
-    return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
+function csvLine(line: StatementLine): string {
+  const safe = /^[=+\-@\t]/.test(line.description) ? `'${line.description}` : line.description;
   return [
-    "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description,effective_time",
-    ...lines.map((line) =>
-      [
-        showTime(line.createTime),
-        String(line.amount?.minorUnits ?? 0n),
-        String(line.balanceAfter?.minorUnits ?? 0n),
-        line.amount?.currencyCode ?? "",
-        line.transactionId,
-        String(line.journalIndex),
-        cell(line.description),
-        showTime(line.effectiveTime),
-      ].join(","),
-    ),
-  ].join("\n");
+    showTime(line.createTime),
+    String(line.amount?.minorUnits ?? 0n),
+    String(line.balanceAfter?.minorUnits ?? 0n),
+    line.amount?.currencyCode ?? "",
+    line.transactionId,
+    String(line.journalIndex),
+    /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe,
+    showTime(line.effectiveTime),
+  ].join(",");
 }
 
 interface AsOfOptions {

@@ -130,16 +130,20 @@ export const SETTINGS = {
     "50",
     "how often the journal's size is asked for while a watch or a read waits for it, in ms",
   ),
-  GREY_WATCHES_MAX: setting(whole(1, 1_000_000), "10000", "watches that are open at once; more get OVERLOADED"),
+  GREY_WATCHES_MAX: setting(
+    whole(1, 1_000_000),
+    "10000",
+    "watches and other streams of the server that are open at once; more get OVERLOADED",
+  ),
   GREY_WATCH_PROGRESS_MS: setting(
     whole(10, 3_600_000),
     "5000",
-    "a watch with nothing to tell says how far it is after this, in ms",
+    "a watch with nothing to tell, or a check of the books, says how far it is after this, in ms",
   ),
   GREY_WATCH_STALL_MS: setting(
     whole(100, 86_400_000),
     "60000",
-    "a watch whose client takes no message for this long is ended, in ms",
+    "a watch or another stream whose client takes no message for this long is ended, in ms",
   ),
   GREY_SCHEDULE_EVERY_MS: setting(
     whole(10, 3_600_000),

@@ -9,6 +9,7 @@ import { EntryEntity } from "../entities/entry.js";
 import { HoldEntity } from "../entities/hold.js";
 import { DatedEntryEntity } from "../entities/dated-entry.js";
 import { MetadataChangeEntity, TransactionMetadataEntity } from "../entities/metadata.js";
+import { IntegrityCheckEntity } from "../entities/integrity-check.js";
 import { LimitChangeEntity, VelocityUsageEntity } from "../entities/limits.js";
 import { RateEntity } from "../entities/rate.js";
 import { InstallationEntity } from "../entities/installation.js";
@@ -44,6 +45,7 @@ export const ENTITIES = [
   BalanceAlertEntity,
   BalanceAlertEventEntity,
   ReaderCursorEntity,
+  IntegrityCheckEntity,
 ];
 
 /** What runs a statement: the pool, or one connection of it inside a transaction. */

@@ -149,7 +149,24 @@ export async function findStatement(
   const [debits, credits] = [BigInt(row.debits), BigInt(row.credits)];
   const [raisedMinor, loweredMinor] = isCredit ? [credits, debits] : [debits, credits];
   assert(row.opening + raisedMinor - loweredMinor === row.closing, "a statement does not add up");
-  const lines = await client.query<{
+  const within = { after: after > row.first ? after : row.first, last: row.last, limit };
+  return {
+    account: { id: row.id, systemAccount: row.system_account, currencyCode: row.currency_code },
+    openingMinor: row.opening,
+    raisedMinor,
+    loweredMinor,
+    closingMinor: row.closing,
+    lines: await readLines(client, { id: row.id, normalSide: row.normal_side }, within),
+  };
+}
+
+/** What was posted to an account after one of its entries and up to another, oldest first. */
+export async function readLines(
+  client: Queryable,
+  { id, normalSide }: Pick<Account, "id" | "normalSide">,
+  { after, last, limit }: { readonly after: bigint; readonly last: bigint; readonly limit: number },
+): Promise<StatementLine[]> {
+  const { rows } = await client.query<{
     transaction_id: Uuid;
     amount: bigint;
     balance_after: bigint;
@@ -158,22 +175,15 @@ export async function findStatement(
     description: string;
     create_time: Micros;
     effective_time: Micros;
-  }>({ name: "statement-lines", text: LINES, values: [id, after > row.first ? after : row.first, row.last, limit] });
-  return {
-    account: { id: row.id, systemAccount: row.system_account, currencyCode: row.currency_code },
-    openingMinor: row.opening,
-    raisedMinor,
-    loweredMinor,
-    closingMinor: row.closing,
-    lines: lines.rows.map((line) => ({
-      transactionId: line.transaction_id,
-      amountMinor: isCredit ? -line.amount : line.amount,
-      balanceAfterMinor: line.balance_after,
-      sequence: line.sequence,
-      createTime: line.create_time,
-      effectiveTime: line.effective_time,
-      journalIndex: line.journal_index,
-      description: line.description,
-    })),
-  };
+  }>({ name: "statement-lines", text: LINES, values: [id, after, last, limit] });
+  return rows.map((line) => ({
+    transactionId: line.transaction_id,
+    amountMinor: normalSide === NORMAL_SIDE.CREDIT ? -line.amount : line.amount,
+    balanceAfterMinor: line.balance_after,
+    sequence: line.sequence,
+    createTime: line.create_time,
+    effectiveTime: line.effective_time,
+    journalIndex: line.journal_index,
+    description: line.description,
+  }));
 }

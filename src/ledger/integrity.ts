@@ -1,6 +1,4 @@
-import type { PoolClient } from "pg";
 import { LEDGER_CALLER } from "../base/ids.js";
-import type { Database } from "../db/database.js";
 import { ALERT_BALANCE, ALERT_DIRECTION } from "../entities/alert.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
@@ -12,32 +10,24 @@ import { TRANSACTION_KIND, TRANSACTION_STATE } from "../entities/transaction.js"
 /** The laws of the books; each is documented in grey.ledger.v1.IntegrityLaw. */
 export type Law = keyof typeof LAWS;
 
-/** One thing that does not add up. */
-export interface Fault {
-  readonly law: Law;
-  /** The account, transaction or request, the journal index, or the currency. */
-  readonly subject: string;
-  readonly detail: string;
-}
-
-/** What was looked at, and what is wrong; `faults` are the first of `faultCount`. */
-export interface IntegrityReport {
-  readonly accountCount: bigint;
-  readonly transactionCount: bigint;
-  readonly entryCount: bigint;
-  readonly recordCount: bigint;
-  readonly faultCount: bigint;
-  readonly faults: readonly Fault[];
-}
-
 /** What a transaction moves: steps of holds other than captures only change what is pending. */
-const MOVED = `CASE WHEN t.hold_id IS NULL OR t.kind = ${TRANSACTION_KIND.HOLD_CAPTURE} THEN t.amount ELSE 0 END`;
+export const MOVED = `CASE WHEN t.hold_id IS NULL OR t.kind = ${TRANSACTION_KIND.HOLD_CAPTURE} THEN t.amount ELSE 0 END`;
+
+/** Where a query finds what limits by velocity count. */
+interface Counted {
+  /** The accounts, as `a`. */
+  readonly accounts: string;
+  /** What holds for the entries `e` of the account `l.account_id` from the time `u.start - u.slack` on. */
+  readonly entries: string;
+  /** The transaction of the entry `e`, as `t`. */
+  readonly transactions: string;
+}
 
 /**
  * What is counted for each limit by velocity, and what the books have in the same time: at least and at most, because the clock
  * by which a use is counted into a slice of time may be a moment before that of the record.
  */
-const VELOCITY = `
+export const velocityOf = ({ accounts, entries, transactions }: Counted): string => `
   SELECT l.account_id, l.name, l.max_amount, u.amount, u.count,
     coalesce(sum(m.amount) FILTER (WHERE m.time > u.start + u.slack), 0) AS least_amount, coalesce(sum(m.amount), 0) AS most_amount,
     coalesce(sum(m.count) FILTER (WHERE m.time > u.start + u.slack), 0) AS least_count, coalesce(sum(m.count), 0) AS most_count
@@ -45,7 +35,7 @@ const VELOCITY = `
     SELECT a.id AS account_id, l.value ->> 'name' AS name, l.value ->> 'direction' AS direction, l.value -> 'kinds' AS kinds,
       (l.value ->> 'windowMicros')::bigint AS window_micros, (l.value ->> 'maxAmount') AS max_amount,
       to_timestamp((l.value ->> 'since')::numeric / 1000000) AS since
-    FROM accounts a CROSS JOIN LATERAL jsonb_array_elements(a.velocity_limits::jsonb) AS l (value)
+    FROM ${accounts} CROSS JOIN LATERAL jsonb_array_elements(a.velocity_limits::jsonb) AS l (value)
     WHERE a.velocity_limits IS NOT NULL
   ) l
   JOIN LATERAL (
@@ -63,10 +53,10 @@ const VELOCITY = `
         WHERE leg.account_id = l.account_id AND (leg.amount > 0) = (l.direction = 'OUTGOING')) END AS amount
     FROM (
       SELECT DISTINCT transaction_id FROM entries e
-      WHERE e.account_id = l.account_id AND e.create_time >= u.start - u.slack
+      WHERE e.account_id = l.account_id AND ${entries}
         -- A step of a hold has an entry on the account that it is for; its side is in the transaction.
         AND (e.amount = 0 OR (e.amount > 0) = (l.direction = 'OUTGOING'))
-    ) e JOIN transactions t ON t.id = e.transaction_id
+    ) e ${transactions}
     LEFT JOIN holds h ON h.id = t.hold_id
     WHERE (t.leg_account_ids IS NOT NULL OR l.account_id = CASE l.direction WHEN 'OUTGOING' THEN t.debit_account_id ELSE t.credit_account_id END)
       AND t.kind IN (${[...COUNTED_KINDS, TRANSACTION_KIND.HOLD_INCREASE].join(", ")})
@@ -75,15 +65,22 @@ const VELOCITY = `
         OR l.kinds @> to_jsonb((CASE t.kind WHEN ${TRANSACTION_KIND.HOLD_INCREASE} THEN ${TRANSACTION_KIND.HOLD} ELSE t.kind END)::int))
   ) m ON true
   GROUP BY l.account_id, l.name, l.max_amount, u.amount, u.count`;
+
+const VELOCITY = velocityOf({
+  accounts: "accounts a",
+  entries: "e.create_time >= u.start - u.slack",
+  transactions: "JOIN transactions t ON t.id = e.transaction_id",
+});
+
 /** The balance that an alert watches, after an entry. */
-const WATCHED = `balance_after - CASE a.balance WHEN ${ALERT_BALANCE.AVAILABLE} THEN coalesce(pending_debits_after, 0) ELSE 0 END`;
+export const WATCHED = `balance_after - CASE a.balance WHEN ${ALERT_BALANCE.AVAILABLE} THEN coalesce(pending_debits_after, 0) ELSE 0 END`;
 
 /** The metadata of each transaction that was changed, since its latest change. */
 const LATEST_CHANGES = `
   SELECT DISTINCT ON (transaction_id) transaction_id, metadata FROM metadata_changes ORDER BY transaction_id, revision DESC`;
 
-// Each law is a query for what breaks it: subject and detail. All see the same snapshot.
-const LAWS = {
+/** Each law is a query for what breaks it: subject and detail. */
+export const LAWS = {
   TRANSACTION_BALANCED: `
     SELECT transaction_id::text AS subject,
       format('entries in %s sum to %s', currency_code, sum(amount)) AS detail
@@ -354,65 +351,3 @@ const LAWS = {
       AND v.balance_after = x.watched_after AND v.create_time = x.create_time
     WHERE x.alert_id IS NULL OR v.id IS NULL`,
 } as const;
-
-const COUNTS = `
-SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transactions) AS transactions,
-  (SELECT count(*) FROM entries) AS entries, (SELECT size FROM journal_head) AS records`;
-
-/**
- * Checks every law on all books, at one snapshot, while postings go on.
- * @param faultsMax how many faults to name at the most; all are counted
- */
-export async function checkIntegrity({ pool }: Database, faultsMax: number): Promise<IntegrityReport> {
-  const client = await pool.connect();
-  // The statement that meets the broken connection reports it.
-  client.on("error", ignore);
-  try {
-    await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    // The check reads everything, so its time grows with the books.
-    await client.query("SET LOCAL statement_timeout = 0");
-    await client.query("SET LOCAL work_mem = '64MB'");
-    const report = await checkAll(client, faultsMax);
-    await client.query("COMMIT");
-    client.off("error", ignore);
-    client.release();
-    return report;
-  } catch (error) {
-    // The connection may be inside the transaction or gone: it is not used again.
-    client.release(true);
-    throw error;
-  }
-}
-
-const ignore = (): void => undefined;
-
-/** The driver's own limit for a statement, in ms: a day. */
-const ENDLESS = { query_timeout: 86_400_000 };
-
-async function checkAll(client: PoolClient, faultsMax: number): Promise<IntegrityReport> {
-  const { rows } = await client.query<{ accounts: bigint; transactions: bigint; entries: bigint; records: bigint }>({
-    text: COUNTS,
-    ...ENDLESS,
-  });
-  const [counts] = rows;
-  const faults: Fault[] = [];
-  let faultCount = 0n;
-  for (const [law, query] of Object.entries(LAWS) as [Law, string][]) {
-    const found = await client.query<{ subject: string; detail: string; total: bigint }>({
-      text: `SELECT subject, detail, count(*) OVER () AS total FROM (${query}) broken LIMIT $1`,
-      values: [faultsMax],
-      ...ENDLESS,
-    });
-    faultCount += found.rows[0]?.total ?? 0n;
-    for (const { subject, detail } of found.rows.slice(0, faultsMax - faults.length))
-      faults.push({ law, subject, detail });
-  }
-  return {
-    accountCount: counts?.accounts ?? 0n,
-    transactionCount: counts?.transactions ?? 0n,
-    entryCount: counts?.entries ?? 0n,
-    recordCount: counts?.records ?? 0n,
-    faultCount,
-    faults,
-  };
-}

@@ -2,6 +2,7 @@ import { AsyncResource } from "node:async_hooks";
 import { present } from "../base/assert.js";
 import { FailureError } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
+import { limit } from "../base/limit.js";
 import { uuidArray } from "../db/binary-array.js";
 import type { Database, Queryable } from "../db/database.js";
 import { translate } from "../db/transaction.js";
@@ -220,21 +221,4 @@ function passes(error: unknown): boolean {
 
 function least(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
-}
-
-/** Lets no more than so many works run at once; the others wait in order. */
-function limit(max: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let free = max;
-  const queue: (() => void)[] = [];
-  return async (work) => {
-    if (free > 0) free -= 1;
-    else await new Promise<void>((resolve) => queue.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = queue.shift();
-      if (next === undefined) free += 1;
-      else next();
-    }
-  };
 }

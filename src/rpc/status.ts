@@ -118,7 +118,7 @@ const MESSAGE = {
   CALLER_GONE: "the caller did not wait for the answer; nothing was written",
   SHUTTING_DOWN: "the service is shutting down",
   JOURNAL_BEHIND: "the database does not have that record of the journal yet",
-  WATCHER_TOO_SLOW: "the client of the watch took no message for too long",
+  WATCHER_TOO_SLOW: "the client of the stream took no message for too long",
   INTERNAL: "internal error",
 } as const satisfies Record<Reason, string>;
 

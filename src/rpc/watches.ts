@@ -5,12 +5,12 @@ import { createContext, type CallContext } from "./context.js";
 import { knownFailure, retryAfterOf, type Pipeline } from "./pipeline.js";
 import { CODE, toGrpcError, trailersOf } from "./status.js";
 
-/** A method that goes on telling until its caller ends it. */
+/** A method that goes on telling, until its caller ends it or everything is told. */
 export interface WatchMethod<Request, Response> {
   /** The next message is asked for when the client has taken those before. @param signal the end */
   readonly watch: (request: Request, context: CallContext, signal: AbortSignal) => AsyncIterable<Response>;
-  /** Where a new watch goes on after this message. */
-  readonly resumeAt: (last: Response) => bigint;
+  /** Where in the journal a new watch goes on after this message; for what follows the journal. */
+  readonly resumeAt?: (last: Response) => bigint;
 }
 
 /**
@@ -43,10 +43,8 @@ export function watchHandler(
       logCall(logger, definition.path, state, started, code, error, counts);
     };
 
-    const shutDown = (): void =>
-      finish(
-        new FailureError({ reason: "SHUTTING_DOWN", ...(resumeJournalIndex !== undefined && { resumeJournalIndex }) }),
-      );
+    const resumption = () => resumeJournalIndex !== undefined && { resumeJournalIndex };
+    const shutDown = (): void => finish(new FailureError({ reason: "SHUTTING_DOWN", ...resumption() }));
 
     const tell = async (): Promise<void> => {
       if (watches.open > watches.max) fail({ reason: "OVERLOADED" });
@@ -61,10 +59,10 @@ export function watchHandler(
       for await (const message of method.watch(definition.requestDeserialize(bytes), context, ending.signal)) {
         if (ending.signal.aborted) return;
         const isTaken = call.write(message);
-        resumeJournalIndex = method.resumeAt(message).toString();
+        resumeJournalIndex = method.resumeAt?.(message).toString();
         counts.messages += 1;
         if (!isTaken && !(await isDrained(call, watches.stallMs, ending.signal)))
-          fail({ reason: "WATCHER_TOO_SLOW", resumeJournalIndex });
+          fail({ reason: "WATCHER_TOO_SLOW", ...resumption() });
       }
     };
 

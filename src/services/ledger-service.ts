@@ -4,7 +4,6 @@ import {
   CreateAccountResponse,
   CreateCurrencyRequest,
   CreateCurrencyResponse,
-  IntegrityLaw,
   type Account as AccountMessage,
   type LedgerServiceService,
   type TrialBalance as TrialBalanceMessage,
@@ -13,26 +12,26 @@ import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { parseId, systemAccountId } from "../base/ids.js";
 import type { Database } from "../db/database.js";
-import { reading, translating, type Transaction } from "../db/transaction.js";
+import { reading, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
-import { checkIntegrity, type IntegrityReport, type Law } from "../ledger/integrity.js";
 import { readTrialBalance, type TrialBalance } from "../ledger/trial-balance.js";
 import type { Methods } from "../rpc/methods.js";
+import { createIntegrityMethods } from "./integrity-methods.js";
 import { createLimitMethods } from "./limit-methods.js";
 import { createRateMethods } from "./rate-methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { money } from "./present.js";
 
-const FAULTS_DEFAULT = 100;
-const FAULTS_MAX = 10_000;
-
-/** grey.ledger.v1.LedgerService. */
-export function createLedgerService(database: Database, tokens: PageTokens): Methods<typeof LedgerServiceService> {
-  let checking: Promise<IntegrityReport> | undefined;
+/** grey.ledger.v1.LedgerService. @param progressMs a check of the books says how far it is after this */
+export function createLedgerService(
+  database: Database,
+  tokens: PageTokens,
+  progressMs: number,
+): Methods<typeof LedgerServiceService> {
   return {
     listCurrencies: async (request, context) => {
       const scope = ["ListCurrencies", context.caller];
@@ -82,6 +81,7 @@ export function createLedgerService(database: Database, tokens: PageTokens): Met
 
     ...createLimitMethods(database, tokens),
     ...createRateMethods(database, tokens),
+    ...createIntegrityMethods(database, progressMs),
 
     getAccount: async ({ by }, context) => {
       const id =
@@ -121,21 +121,6 @@ export function createLedgerService(database: Database, tokens: PageTokens): Met
     getTrialBalance: async ({ currencyCode }, context) => {
       const balances = await reading(database, context, ({ client }) => readTrialBalance(client, currencyCode));
       return { currencies: balances.map(presentTrialBalance) };
-    },
-
-    checkIntegrity: async ({ maxFaults }) => {
-      // One check at a time: those who ask meanwhile get what it finds.
-      checking ??= translating(() => checkIntegrity(database, FAULTS_MAX)).finally(() => {
-        checking = undefined;
-      });
-      const report = await checking;
-      return {
-        ...report,
-        ok: report.faultCount === 0n,
-        faults: report.faults
-          .slice(0, maxFaults === 0 ? FAULTS_DEFAULT : maxFaults)
-          .map((fault) => ({ ...fault, law: lawOf(fault.law) })),
-      };
     },
   };
 }
@@ -178,11 +163,6 @@ const SYSTEM_ACCOUNTS = [
   { systemAccount: "fx", normalSide: NORMAL_SIDE.CREDIT },
   { systemAccount: "opening", normalSide: NORMAL_SIDE.DEBIT },
 ] as const;
-
-/** The contract's enum has a value for each law; one that it lacks does not compile. */
-function lawOf(law: Law): IntegrityLaw {
-  return IntegrityLaw[law satisfies keyof typeof IntegrityLaw];
-}
 
 function presentAccount(account: Account): AccountMessage {
   const { currencyCode, minBalance, maxBalance } = account;

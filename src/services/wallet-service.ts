@@ -14,9 +14,9 @@ import {
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
-import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
-import { fromMicros, toMicros, type Micros } from "../base/time.js";
+import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
+import { toMicros, type Micros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE } from "../entities/account.js";
@@ -36,6 +36,7 @@ import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { etagOf, money, presentBalance, presentWallet } from "./present.js";
+import { assertFit, createStatementStream, parsePeriod, presentLine } from "./statement-stream.js";
 import { createStateMethods } from "./wallet-states.js";
 import { createWalletWatch, type Watching } from "./watch-methods.js";
 import { assertUserExists, clock, lockUser } from "./user-service.js";
@@ -112,6 +113,7 @@ export function createWalletService(
 
     ...createStateMethods(database),
     ...createWalletWatch(database, watching),
+    ...createStatementStream(database),
 
     getStatement: (request, context) =>
       readingSnapshot(database, context, (session) => presentStatement(session, request, context, tokens)),
@@ -141,8 +143,7 @@ async function presentStatement(
   tokens: PageTokens,
 ): Promise<GetStatementResponse> {
   const walletId = parseId(request.walletId);
-  const period = { from: toMicros(present(request.from, "from")), before: toMicros(present(request.before, "before")) };
-  if (period.before < period.from) invalid("before", "must not be earlier than from");
+  const period = parsePeriod(request);
   const isEffective = request.order === StatementOrder.EFFECTIVE_TIME;
   const scope = ["GetStatement", context.caller, walletId, period, isEffective];
   const [sequence = "0", effectiveTime] = (tokens.open(scope, request.pageToken) ?? "0").split("/");
@@ -157,22 +158,12 @@ async function presentStatement(
     : await findStatement(client, walletId, period, { after: after.sequence, limit });
   if (statement === undefined || statement.account.systemAccount !== null)
     return fail({ reason: "WALLET_NOT_FOUND", walletId });
-  if (!amountsOf(statement).every(isInt64))
-    invalid("before", "must end a period whose credits and debits each stay within int64 minor units");
+  assertFit(amountsOf(statement));
   const { currencyCode } = statement.account;
   const { page, nextCursor } = pageOf(statement.lines, pageSize, (line) => cursorOf(line, isEffective));
   return {
     opening: money(currencyCode, statement.openingMinor),
-    lines: page.map((line) => ({
-      transactionId: line.transactionId,
-      amount: money(currencyCode, line.amountMinor),
-      balanceAfter: money(currencyCode, line.balanceAfterMinor),
-      accountSequence: line.sequence,
-      createTime: fromMicros(line.createTime),
-      effectiveTime: fromMicros(line.effectiveTime),
-      journalIndex: line.journalIndex,
-      description: line.description,
-    })),
+    lines: page.map((line) => presentLine(line, currencyCode)),
     credits: money(currencyCode, statement.raisedMinor),
     debits: money(currencyCode, statement.loweredMinor),
     closing: money(currencyCode, statement.closingMinor),

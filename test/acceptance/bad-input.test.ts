@@ -104,6 +104,14 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
       order: "STATEMENT_ORDER_EFFECTIVE_TIME",
     }),
   ],
+  "grey.wallet.v1.WalletService/StreamStatement": [
+    ({ walletId }) => ({
+      wallet_id: walletId,
+      from: "2020-01-01T00:00:00Z",
+      before: "2200-01-01T00:00:00Z",
+      after_account_sequence: "1",
+    }),
+  ],
   "grey.wallet.v1.WalletService/WatchWallet": [({ walletId }) => ({ wallet_id: walletId, from_journal_index: "0" })],
   "grey.transaction.v1.TransactionService/Deposit": [
     ({ walletId }) => ({ wallet_id: walletId, system_account: "cash", ...movement() }),
@@ -302,6 +310,10 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   "grey.ledger.v1.LedgerService/ListAccounts": [() => ({ page_size: 2, currency_code: "USD", system_only: true })],
   "grey.ledger.v1.LedgerService/GetTrialBalance": [() => ({ currency_code: "USD" })],
   "grey.ledger.v1.LedgerService/CheckIntegrity": [() => ({ max_faults: 10 })],
+  "grey.ledger.v1.LedgerService/StreamIntegrityCheck": [
+    () => ({ max_faults: 10, from_journal_index: "2" }),
+    () => ({ since_last: true }),
+  ],
   "grey.schedule.v1.ScheduleService/CreateSchedule": [
     ({ walletId, otherWalletId }) => ({
       transfer: {
@@ -858,7 +870,9 @@ describe("bad input", function () {
   /** A digest of every table. */
   async function contentsOf(): Promise<unknown> {
     const { rows: tables } = await database.query<{ name: string }>(
-      "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'",
+      // That the books were checked changes nothing of them.
+      `SELECT table_name AS name FROM information_schema.tables
+       WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name <> 'integrity_checks'`,
     );
     expect(tables.length).to.be.greaterThan(9);
     const digests = tables.map(

@@ -301,6 +301,41 @@ describe("the command `grey` against a server", function () {
     expect((await greyJson("check")).ok).to.equal(true);
   });
 
+  it("checks what is new since the last check, and says from where", async () => {
+    expect((await grey("check")).code).to.equal(0);
+    const [from] = await twoWallets("new@example.com", "5.00");
+    const { integrity } = await greyJson("check", "--since-last");
+    expect(integrity.transactionCount).to.equal("1");
+    await grey("deposit", from, "1.00", "USD");
+    const check = await grey("check", "--since-last");
+    expect(check.code, check.err).to.equal(0);
+    expect(check.err).to.match(/^checked what is new from journal index \d+ on, and what it touches\n$/);
+    expect(check.out)
+      .to.match(/^journal records +1$/m)
+      .and.to.include("All books add up.");
+    expect((await grey("check", "--since-last", "--from", "3")).code).to.equal(2);
+  });
+
+  it("prints a statement as a table, as JSON and as CSV, and no part of one that there is not", async () => {
+    const [from, to] = await twoWallets("statement@example.com", "5.00");
+    await grey("transfer", from, to, "1.25", "USD", "--description", '=1, "two"');
+    const period = ["--from", "2020-01-01T00:00:00Z", "--before", "2200-01-01T00:00:00Z"];
+    const json = await greyJson("statement", from, ...period);
+    expect(json.lines).to.have.lengthOf(2);
+    expect(json.closing).to.deep.equal({ currencyCode: "USD", minorUnits: "375" });
+    const table = (await grey("statement", from, ...period)).out;
+    expect(table)
+      .to.match(/^opening +0\.00 USD$/m)
+      .and.to.match(/^closing +3\.75 USD$/m);
+    const csv = (await grey("statement", from, ...period, "--csv")).out.split("\n");
+    expect(csv).to.have.lengthOf(4);
+    expect(csv[0]).to.match(/^create_time,/);
+    expect(csv[2]).to.match(/,-125,375,USD,[0-9a-f-]{36},\d+,"'=1, ""two"""$/);
+    const none = await grey("statement", "01890a5d-ac96-774b-bcce-b302099a8057", ...period, "--csv");
+    expect(none).to.include({ code: 1, out: "" });
+    expect(none.err).to.include("WALLET_NOT_FOUND");
+  });
+
   it("says which address has no server, and how to try again", async () => {
     const { code, err } = await greyAt("127.0.0.1:1", "user", "create", "--name", "A", "--email", "a@example.com");
     expect(code).to.equal(1);

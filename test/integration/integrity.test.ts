@@ -1,9 +1,12 @@
+import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import type pg from "pg";
 import { AlertBalance, AlertDirection } from "../../generated/grey/alert/v1/alert_service.js";
 import {
   CreateCurrencyRequest,
   IntegrityLaw,
+  LedgerServiceClient,
+  type CheckIntegrityResponse,
   SetLimitsRequest,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { CreateScheduleRequest, InsufficientFundsPolicy } from "../../generated/grey/schedule/v1/schedule_service.js";
@@ -21,6 +24,7 @@ import {
 } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
+import { follow } from "../support/watch.js";
 
 const TABLES = [
   "currencies",
@@ -88,6 +92,8 @@ interface Tampering {
   readonly sql: (lively: Lively) => string;
   /** Every law that this breaks, and where; no other is named. */
   readonly named: (lively: Lively) => readonly Named[];
+  /** What a check of what is new since the journal's second record names instead: less, and more. */
+  readonly since?: { readonly lacks?: Tampering["named"]; readonly adds?: Tampering["named"] };
 }
 
 /** What the random ids of this suite stand for. */
@@ -222,6 +228,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["BALANCE_IS_SUM_OF_ENTRIES", a],
       ["RUNNING_BALANCE", a],
     ],
+    since: { lacks: ({ a }) => [["BALANCE_IS_SUM_OF_ENTRIES", a]] },
   },
   {
     title: "the amounts of both entries are edited, so that they still balance",
@@ -233,6 +240,12 @@ const TAMPERINGS: readonly Tampering[] = [
       ["RUNNING_BALANCE", a],
       ["RUNNING_BALANCE", b],
     ],
+    since: {
+      lacks: ({ a, b }) => [
+        ["BALANCE_IS_SUM_OF_ENTRIES", a],
+        ["BALANCE_IS_SUM_OF_ENTRIES", b],
+      ],
+    },
   },
   {
     title: "entries and balances are edited together, so that all sums are right",
@@ -254,6 +267,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["BALANCE_IS_SUM_OF_ENTRIES", a],
       ["CURRENCY_SUMS_TO_ZERO", "USD"],
     ],
+    since: { lacks: () => [["CURRENCY_SUMS_TO_ZERO", "USD"]] },
   },
   {
     title: "a balance is raised and another lowered by the same",
@@ -271,12 +285,14 @@ const TAMPERINGS: readonly Tampering[] = [
       ["BALANCE_IS_SUM_OF_ENTRIES", systemAccountId("USD", "fees")],
       ["CURRENCY_SUMS_TO_ZERO", "USD"],
     ],
+    since: { lacks: () => [["CURRENCY_SUMS_TO_ZERO", "USD"]] },
   },
   {
     title: "a balance after an entry is edited",
     sql: ({ a, paid }) =>
       `UPDATE entries SET balance_after = balance_after + 1 WHERE transaction_id = '${paid}' AND account_id = '${a}'`,
     named: ({ a }) => [["RUNNING_BALANCE", a]],
+    since: { adds: ({ a }) => [["BALANCE_IS_SUM_OF_ENTRIES", a]] },
   },
   {
     title: "an account's last entry is deleted",
@@ -298,6 +314,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["SEQUENCE_DENSE", a],
       ["RUNNING_BALANCE", a],
     ],
+    since: { lacks: ({ a }) => [["BALANCE_IS_SUM_OF_ENTRIES", a]] },
   },
   {
     title: "an entry is there twice",
@@ -310,6 +327,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["SEQUENCE_DENSE", a],
       ["RUNNING_BALANCE", a],
     ],
+    since: { lacks: ({ a }) => [["BALANCE_IS_SUM_OF_ENTRIES", a]] },
   },
   {
     title: "two entries of an account change places",
@@ -321,6 +339,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["ENTRIES_MATCH_STATE", paidBefore],
       ["RUNNING_BALANCE", a],
     ],
+    since: { adds: ({ a }) => [["BALANCE_IS_SUM_OF_ENTRIES", a]] },
   },
   {
     title: "an entry is moved to another account",
@@ -334,6 +353,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["SEQUENCE_DENSE", systemAccountId("USD", "fees")],
       ["RUNNING_BALANCE", systemAccountId("USD", "fees")],
     ],
+    since: { lacks: () => [["BALANCE_IS_SUM_OF_ENTRIES", systemAccountId("USD", "fees")]] },
   },
   {
     title: "an entry is dated back before the one before it",
@@ -367,6 +387,12 @@ const TAMPERINGS: readonly Tampering[] = [
       ["ENTRY_HAS_OWNERS", paid],
       ["ENTRY_HAS_OWNERS", paidBefore],
     ],
+    since: {
+      lacks: () => [
+        ["CURRENCY_SUMS_TO_ZERO", "CHF"],
+        ["CURRENCY_SUMS_TO_ZERO", "USD"],
+      ],
+    },
   },
   {
     title: "an account is deleted",
@@ -378,6 +404,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["ENTRY_HAS_OWNERS", paid],
       ["ENTRY_HAS_OWNERS", paidBefore],
     ],
+    since: { lacks: () => [["CURRENCY_SUMS_TO_ZERO", "USD"]] },
   },
   {
     title: "a transaction is deleted",
@@ -387,6 +414,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["TRANSACTION_IN_JOURNAL", paid],
       ["REQUEST_ONCE", paidRequest],
     ],
+    since: { lacks: ({ paidRequest }) => [["REQUEST_ONCE", paidRequest]] },
   },
   {
     title: "a rejected transaction is deleted with its request",
@@ -451,6 +479,7 @@ const TAMPERINGS: readonly Tampering[] = [
       ["ENTRY_HAS_OWNERS", "last"],
       ["REQUEST_ONCE", "last request"],
     ],
+    since: { lacks: () => [["REQUEST_ONCE", "last request"]] },
   },
   {
     title: "a record of the journal names another transaction",
@@ -480,12 +509,14 @@ const TAMPERINGS: readonly Tampering[] = [
       ["REQUEST_ONCE", paid],
       ["REQUEST_ONCE", paidRequest],
     ],
+    since: { lacks: ({ paidRequest }) => [["REQUEST_ONCE", paidRequest]] },
   },
   {
     title: "a second request names the same transaction",
     sql: ({ paid }) => `
       INSERT INTO requests (caller, request_id, method, transaction_id) SELECT caller, '${NOBODY}', method, transaction_id FROM requests WHERE transaction_id = '${paid}'`,
     named: () => [["REQUEST_ONCE", NOBODY]],
+    since: { lacks: () => [["REQUEST_ONCE", NOBODY]] },
   },
   {
     title: "a run tells of a transaction that it did not make",
@@ -530,6 +561,12 @@ const TAMPERINGS: readonly Tampering[] = [
       ["RUN_MATCHES_TRANSACTION", runTransaction],
       ["SCHEDULE_COUNTS_RUNS", schedule],
     ],
+    since: {
+      lacks: ({ runTransaction }) => [
+        ["RUN_MATCHES_TRANSACTION", NOBODY],
+        ["RUN_MATCHES_TRANSACTION", runTransaction],
+      ],
+    },
   },
   {
     title: "a run is deleted",
@@ -567,12 +604,14 @@ const TAMPERINGS: readonly Tampering[] = [
       INSERT INTO balance_alert_events SELECT gen_random_uuid(), '${NOBODY}', sequence, transaction_id, journal_index, direction,
         balance_before, balance_after, create_time FROM balance_alert_events WHERE alert_id = '${alert}'`,
     named: () => [["ALERT_MATCHES_ENTRIES", NOBODY]],
+    since: { lacks: () => [["ALERT_MATCHES_ENTRIES", NOBODY]] },
   },
 ];
 
 describe("the integrity check", () => {
   let server: TestServer;
   let clients: Clients;
+  let ledger: LedgerServiceClient;
   let admin: pg.Client;
   let lively: Lively;
   let last: { readonly id: Uuid; readonly requestId: Uuid };
@@ -586,6 +625,7 @@ describe("the integrity check", () => {
     };
     server = await startServer(calm);
     clients = connect(server.address);
+    ledger = new LedgerServiceClient(server.address, credentials.createInsecure());
     admin = await openAdmin(server.databaseUrl);
     lively = await makeLively();
     // The attacker is the owner of the tables: no constraint stands in the way.
@@ -597,6 +637,7 @@ describe("the integrity check", () => {
     for (const table of TABLES) await admin.query(`CREATE TABLE backup.${table} AS TABLE ${table}`);
   });
   after(async () => {
+    ledger.close();
     clients.close();
     await admin.end();
     await server.stop();
@@ -744,19 +785,35 @@ describe("the integrity check", () => {
     expect(report.recordCount).to.equal(lively.size);
   });
 
-  for (const { title, sql, named } of TAMPERINGS) {
+  it("of what is new finds nothing wrong from any place on, and looks at nothing else", async () => {
+    for (let index = 1n; index <= lively.size + 1n; index += 1n) {
+      const report = await checkSince(index);
+      expect(report.faults, `from ${index}`).to.deep.equal([]);
+      expect(report.recordCount).to.equal(index > lively.size ? 0n : lively.size - index);
+    }
+    const { accountCount, transactionCount, entryCount } = await checkSince(lively.paidIndex);
+    // The transfer, a deposit of euros, a user and a deposit of points: six accounts with an entry each.
+    expect([accountCount, transactionCount, entryCount]).to.deep.equal([6n, 3n, 6n]);
+  });
+
+  it("of what is new does not see what was changed before it", async () => {
+    await admin.query(`UPDATE entries SET amount = amount + 5 WHERE transaction_id = '${lively.paidBefore}'`);
+    expect((await checkSince(lively.paidIndex)).faults).to.deep.equal([]);
+  });
+
+  for (const { title, sql, named, since } of TAMPERINGS) {
     it(`names what is wrong when ${title}`, async () => {
       await admin.query(sql(lively));
       const report = await clients.ledger.checkIntegrity({ maxFaults: 0 });
-      const found = new Set(report.faults.map(({ law, subject }) => `${IntegrityLaw[law]} ${nameOf(subject)}`));
-      expect([...found].sort()).to.deep.equal(
-        named(lively)
-          .map(([law, subject]) => `${law} ${nameOf(String(subject))}`)
-          .sort(),
-      );
+      const found = faultsOf(report);
+      expect(found).to.deep.equal(wordsOf(named));
       expect(report.ok).to.equal(false);
-      expect(report.faultCount >= BigInt(found.size)).to.equal(true);
+      expect(report.faultCount >= BigInt(found.length)).to.equal(true);
       for (const { detail } of report.faults) expect(detail).to.match(/\S/);
+
+      const lacks = wordsOf(since?.lacks);
+      const expected = [...found.filter((one) => !lacks.includes(one)), ...wordsOf(since?.adds)];
+      expect(faultsOf(await checkSince(1n)), "from the journal's second record on").to.deep.equal(expected.sort());
     });
   }
 
@@ -777,6 +834,24 @@ describe("the integrity check", () => {
     const many = await clients.ledger.checkIntegrity({ maxFaults: 10_000 });
     expect(BigInt(many.faults.length)).to.equal(rows[0]!.count);
   });
+
+  function wordsOf(named: Tampering["named"] = () => []): string[] {
+    return named(lively)
+      .map(([law, subject]) => `${law} ${nameOf(String(subject))}`)
+      .sort();
+  }
+
+  function faultsOf({ faults }: CheckIntegrityResponse): string[] {
+    return [...new Set(faults.map(({ law, subject }) => `${IntegrityLaw[law]} ${nameOf(subject)}`))].sort();
+  }
+
+  /** What a check of everything from the journal's second record on finds. */
+  async function checkSince(fromJournalIndex: bigint): Promise<CheckIntegrityResponse> {
+    const from = { $case: "fromJournalIndex", value: fromJournalIndex } as const;
+    const { messages, ended } = await follow(ledger.streamIntegrityCheck({ maxFaults: 0, from }));
+    expect(await ended).to.equal(undefined);
+    return messages.at(-1)!.report!;
+  }
 
   /** The last deposit's ids are known only after the table above was written. */
   function nameOf(subject: string): string {

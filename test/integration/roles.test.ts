@@ -42,6 +42,7 @@ const MAY_INSERT = [
   "schedule_runs",
   "balance_alerts",
   "balance_alert_events",
+  "integrity_checks",
 ];
 
 /** What the service may delete from: counters that no window reaches any more. */

@@ -655,14 +655,17 @@ const OWN_RULES: Readonly<Record<string, (message: ReflectMessage) => string | u
     });
     return start !== undefined && end !== undefined && end <= start ? "end_time" : undefined;
   },
-  "grey.wallet.v1.GetStatementRequest": (message) => {
-    const [from, before] = ["from", "before"].map((name) => {
-      const time = read(message, name) as ReflectMessage;
-      return nanosOf({ seconds: read(time, "seconds") as bigint, nanos: read(time, "nanos") as number });
-    });
-    return before! < from! ? "before" : undefined;
-  },
+  "grey.wallet.v1.GetStatementRequest": endsBeforeItBegins,
+  "grey.wallet.v1.StreamStatementRequest": endsBeforeItBegins,
 };
+
+function endsBeforeItBegins(message: ReflectMessage): string | undefined {
+  const [from, before] = ["from", "before"].map((name) => {
+    const time = read(message, name) as ReflectMessage;
+    return nanosOf({ seconds: read(time, "seconds") as bigint, nanos: read(time, "nanos") as number });
+  });
+  return before! < from! ? "before" : undefined;
+}
 
 function sameCurrencies(message: ReflectMessage): string | undefined {
   const [source, target] = ["source_currency_code", "target_currency_code"].map((name) => read(message, name));

@@ -7,7 +7,7 @@ import { connectDatabase, type Database } from "../../src/db/database.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import { createEngine, type Engine } from "../../src/ledger/engine.js";
-import { checkIntegrity } from "../../src/ledger/integrity.js";
+import { checkIntegrity } from "../../src/ledger/integrity-check.js";
 import { createPostingConnection } from "../../src/ledger/posting-connection.js";
 import type { MovementCommand } from "../../src/ledger/transaction.js";
 import type { Mode, Outcome } from "../../src/ledger/work.js";

@@ -161,7 +161,7 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
   CALLER_GONE: [{ reason: "CALLER_GONE" }],
   SHUTTING_DOWN: [{ reason: "SHUTTING_DOWN" }, { reason: "SHUTTING_DOWN", resumeJournalIndex: "8" }],
   JOURNAL_BEHIND: [{ reason: "JOURNAL_BEHIND", minJournalIndex: "8", journalSize: "8" }],
-  WATCHER_TOO_SLOW: [{ reason: "WATCHER_TOO_SLOW", resumeJournalIndex: "8" }],
+  WATCHER_TOO_SLOW: [{ reason: "WATCHER_TOO_SLOW" }, { reason: "WATCHER_TOO_SLOW", resumeJournalIndex: "8" }],
   INTERNAL: [{ reason: "INTERNAL" }],
 };
 

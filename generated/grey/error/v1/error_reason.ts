@@ -164,7 +164,7 @@ export enum ErrorReason {
    */
   JOURNAL_BEHIND = 85,
   /**
-   * WATCHER_TOO_SLOW - The client of a watch took no message for longer than the service waits. Metadata: `resume_journal_index` (the
+   * WATCHER_TOO_SLOW - The client of a stream took no message for longer than the service waits. Metadata: `resume_journal_index` of a watch (the
    * from_journal_index to go on with, once the messages that were on their way are taken).
    */
   WATCHER_TOO_SLOW = 86,

@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -481,6 +483,63 @@ export interface CheckIntegrityResponse {
   faultCount: bigint;
   /** The faults, at most max_faults of them. */
   faults: IntegrityFault[];
+}
+
+/**
+ * StreamIntegrityCheckRequest asks for a check of all books, or of what is new.
+ *
+ * A check from a place on costs what was appended since, however large the books are. It checks the records from there on, the
+ * transactions that they name, their entries and requests, and the accounts, holds, reversals, schedules and alerts that they touch:
+ * - balances continue the one right before the place, entry by entry, up to what each account says now;
+ * - what was before is taken as it was found then: a row of the past that was changed since is found by a full check only;
+ * - what no record names is not looked for: a transaction or an entry that was added beside the journal, on accounts that nothing else
+ *   touched; a request, or an event of an alert, that has lost what it tells of; a second run that tells of the same transaction;
+ *   what an alert should have noted since of an entry from before;
+ * - CURRENCY_SUMS_TO_ZERO is a law of all accounts, and is left out: it follows where each transaction balances;
+ * - for PENDING_IS_SUM_OF_HOLDS, what is pending for coming in is compared with the account's latest entry, not with all holds;
+ * - for HOLD_MATCHES_STEPS, each new step follows from the new one before it, and the hold is as the latest left it.
+ */
+export interface StreamIntegrityCheckRequest {
+  /** How many faults to name at the most: 0 (which means 100) to 10,000. All are counted. */
+  maxFaults: number;
+  /** Where the check begins; unset: with everything. */
+  from:
+    | //
+    /** This record of the journal: 0 for everything. From a place to come, there is nothing to check. */
+    { $case: "fromJournalIndex"; value: bigint }
+    | //
+    /**
+     * True: where all checks before have come to without a fault and without a gap. Every check that ends is remembered, by all servers.
+     * After one that found a fault, and before the first, that is 0: everything.
+     */
+    { $case: "sinceLast"; value: boolean }
+    | undefined;
+}
+
+/** StreamIntegrityCheckResponse tells how far the check is, and at last what it found. */
+export interface StreamIntegrityCheckResponse {
+  /** The first record of the journal that is checked; 0: everything is. Known from the first message on. */
+  fromJournalIndex: bigint;
+  /**
+   * How many records the journal has at the moment that is checked: the from_journal_index of a check that goes on after this one. 0
+   * until the check has begun.
+   */
+  journalSize: bigint;
+  /** How many laws were checked. */
+  lawsDone: number;
+  /** How many laws are checked in all; 0 until the check has begun. */
+  lawsTotal: number;
+  /** The law that is being checked; unspecified before the first and after the last. */
+  law: IntegrityLaw;
+  /** How many accounts, transactions, entries and journal records the laws so far have read, each counted as often as a law read it. */
+  rowsRead: bigint;
+  /** How many that will be in all, by the number of rows at the beginning; 0 until they are counted. */
+  rowsTotal: bigint;
+  /**
+   * What was checked and found: in the last message only. Its counts are of what was looked at; those of a check from a place on are of
+   * what is new and of the accounts that it touches.
+   */
+  report: CheckIntegrityResponse | undefined;
 }
 
 /** IntegrityFault is one thing that does not add up. */
@@ -2883,6 +2942,366 @@ export const CheckIntegrityResponse: MessageFns<CheckIntegrityResponse> = {
       ? BigInt(object.faultCount)
       : 0n;
     message.faults = object.faults?.map((e) => IntegrityFault.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseStreamIntegrityCheckRequest(): StreamIntegrityCheckRequest {
+  return { maxFaults: 0, from: undefined };
+}
+
+export const StreamIntegrityCheckRequest: MessageFns<StreamIntegrityCheckRequest> = {
+  encode(message: StreamIntegrityCheckRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.maxFaults !== 0) {
+      writer.uint32(8).int32(message.maxFaults);
+    }
+    switch (message.from?.$case) {
+      case "fromJournalIndex":
+        if (BigInt.asIntN(64, message.from.value) !== message.from.value) {
+          throw new globalThis.Error("value provided for field message.from.value of type int64 too large");
+        }
+        writer.uint32(16).int64(message.from.value);
+        break;
+      case "sinceLast":
+        writer.uint32(24).bool(message.from.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamIntegrityCheckRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamIntegrityCheckRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.maxFaults = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.from = { $case: "fromJournalIndex", value: reader.int64() as bigint };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.from = { $case: "sinceLast", value: reader.bool() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StreamIntegrityCheckRequest {
+    return {
+      maxFaults: isSet(object.maxFaults)
+        ? globalThis.Number(object.maxFaults)
+        : isSet(object.max_faults)
+        ? globalThis.Number(object.max_faults)
+        : 0,
+      from: isSet(object.fromJournalIndex)
+        ? { $case: "fromJournalIndex", value: BigInt(object.fromJournalIndex) }
+        : isSet(object.from_journal_index)
+        ? { $case: "fromJournalIndex", value: BigInt(object.from_journal_index) }
+        : isSet(object.sinceLast)
+        ? { $case: "sinceLast", value: globalThis.Boolean(object.sinceLast) }
+        : isSet(object.since_last)
+        ? { $case: "sinceLast", value: globalThis.Boolean(object.since_last) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: StreamIntegrityCheckRequest): unknown {
+    const obj: any = {};
+    if (message.maxFaults !== 0) {
+      obj.maxFaults = Math.round(message.maxFaults);
+    }
+    if (message.from?.$case === "fromJournalIndex") {
+      obj.fromJournalIndex = message.from.value.toString();
+    } else if (message.from?.$case === "sinceLast") {
+      obj.sinceLast = message.from.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StreamIntegrityCheckRequest>, I>>(base?: I): StreamIntegrityCheckRequest {
+    return StreamIntegrityCheckRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StreamIntegrityCheckRequest>, I>>(object: I): StreamIntegrityCheckRequest {
+    const message = createBaseStreamIntegrityCheckRequest();
+    message.maxFaults = object.maxFaults ?? 0;
+    switch (object.from?.$case) {
+      case "fromJournalIndex": {
+        if (object.from?.value !== undefined && object.from?.value !== null) {
+          message.from = { $case: "fromJournalIndex", value: BigInt(object.from.value) };
+        }
+        break;
+      }
+      case "sinceLast": {
+        if (object.from?.value !== undefined && object.from?.value !== null) {
+          message.from = { $case: "sinceLast", value: object.from.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseStreamIntegrityCheckResponse(): StreamIntegrityCheckResponse {
+  return {
+    fromJournalIndex: 0n,
+    journalSize: 0n,
+    lawsDone: 0,
+    lawsTotal: 0,
+    law: 0,
+    rowsRead: 0n,
+    rowsTotal: 0n,
+    report: undefined,
+  };
+}
+
+export const StreamIntegrityCheckResponse: MessageFns<StreamIntegrityCheckResponse> = {
+  encode(message: StreamIntegrityCheckResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fromJournalIndex !== 0n) {
+      if (BigInt.asIntN(64, message.fromJournalIndex) !== message.fromJournalIndex) {
+        throw new globalThis.Error("value provided for field message.fromJournalIndex of type int64 too large");
+      }
+      writer.uint32(8).int64(message.fromJournalIndex);
+    }
+    if (message.journalSize !== 0n) {
+      if (BigInt.asIntN(64, message.journalSize) !== message.journalSize) {
+        throw new globalThis.Error("value provided for field message.journalSize of type int64 too large");
+      }
+      writer.uint32(16).int64(message.journalSize);
+    }
+    if (message.lawsDone !== 0) {
+      writer.uint32(24).int32(message.lawsDone);
+    }
+    if (message.lawsTotal !== 0) {
+      writer.uint32(32).int32(message.lawsTotal);
+    }
+    if (message.law !== 0) {
+      writer.uint32(40).int32(message.law);
+    }
+    if (message.rowsRead !== 0n) {
+      if (BigInt.asIntN(64, message.rowsRead) !== message.rowsRead) {
+        throw new globalThis.Error("value provided for field message.rowsRead of type int64 too large");
+      }
+      writer.uint32(48).int64(message.rowsRead);
+    }
+    if (message.rowsTotal !== 0n) {
+      if (BigInt.asIntN(64, message.rowsTotal) !== message.rowsTotal) {
+        throw new globalThis.Error("value provided for field message.rowsTotal of type int64 too large");
+      }
+      writer.uint32(56).int64(message.rowsTotal);
+    }
+    if (message.report !== undefined) {
+      CheckIntegrityResponse.encode(message.report, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamIntegrityCheckResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamIntegrityCheckResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.fromJournalIndex = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.journalSize = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.lawsDone = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lawsTotal = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.law = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.rowsRead = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.rowsTotal = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.report = CheckIntegrityResponse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StreamIntegrityCheckResponse {
+    return {
+      fromJournalIndex: isSet(object.fromJournalIndex)
+        ? BigInt(object.fromJournalIndex)
+        : isSet(object.from_journal_index)
+        ? BigInt(object.from_journal_index)
+        : 0n,
+      journalSize: isSet(object.journalSize)
+        ? BigInt(object.journalSize)
+        : isSet(object.journal_size)
+        ? BigInt(object.journal_size)
+        : 0n,
+      lawsDone: isSet(object.lawsDone)
+        ? globalThis.Number(object.lawsDone)
+        : isSet(object.laws_done)
+        ? globalThis.Number(object.laws_done)
+        : 0,
+      lawsTotal: isSet(object.lawsTotal)
+        ? globalThis.Number(object.lawsTotal)
+        : isSet(object.laws_total)
+        ? globalThis.Number(object.laws_total)
+        : 0,
+      law: isSet(object.law) ? integrityLawFromJSON(object.law) : 0,
+      rowsRead: isSet(object.rowsRead)
+        ? BigInt(object.rowsRead)
+        : isSet(object.rows_read)
+        ? BigInt(object.rows_read)
+        : 0n,
+      rowsTotal: isSet(object.rowsTotal)
+        ? BigInt(object.rowsTotal)
+        : isSet(object.rows_total)
+        ? BigInt(object.rows_total)
+        : 0n,
+      report: isSet(object.report) ? CheckIntegrityResponse.fromJSON(object.report) : undefined,
+    };
+  },
+
+  toJSON(message: StreamIntegrityCheckResponse): unknown {
+    const obj: any = {};
+    if (message.fromJournalIndex !== 0n) {
+      obj.fromJournalIndex = message.fromJournalIndex.toString();
+    }
+    if (message.journalSize !== 0n) {
+      obj.journalSize = message.journalSize.toString();
+    }
+    if (message.lawsDone !== 0) {
+      obj.lawsDone = Math.round(message.lawsDone);
+    }
+    if (message.lawsTotal !== 0) {
+      obj.lawsTotal = Math.round(message.lawsTotal);
+    }
+    if (message.law !== 0) {
+      obj.law = integrityLawToJSON(message.law);
+    }
+    if (message.rowsRead !== 0n) {
+      obj.rowsRead = message.rowsRead.toString();
+    }
+    if (message.rowsTotal !== 0n) {
+      obj.rowsTotal = message.rowsTotal.toString();
+    }
+    if (message.report !== undefined) {
+      obj.report = CheckIntegrityResponse.toJSON(message.report);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StreamIntegrityCheckResponse>, I>>(base?: I): StreamIntegrityCheckResponse {
+    return StreamIntegrityCheckResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StreamIntegrityCheckResponse>, I>>(object: I): StreamIntegrityCheckResponse {
+    const message = createBaseStreamIntegrityCheckResponse();
+    message.fromJournalIndex = (object.fromJournalIndex !== undefined && object.fromJournalIndex !== null)
+      ? BigInt(object.fromJournalIndex)
+      : 0n;
+    message.journalSize = (object.journalSize !== undefined && object.journalSize !== null)
+      ? BigInt(object.journalSize)
+      : 0n;
+    message.lawsDone = object.lawsDone ?? 0;
+    message.lawsTotal = object.lawsTotal ?? 0;
+    message.law = object.law ?? 0;
+    message.rowsRead = (object.rowsRead !== undefined && object.rowsRead !== null) ? BigInt(object.rowsRead) : 0n;
+    message.rowsTotal = (object.rowsTotal !== undefined && object.rowsTotal !== null) ? BigInt(object.rowsTotal) : 0n;
+    message.report = (object.report !== undefined && object.report !== null)
+      ? CheckIntegrityResponse.fromPartial(object.report)
+      : undefined;
     return message;
   },
 };
@@ -6117,7 +6536,10 @@ export const LedgerServiceService = {
       Buffer.from(GetTrialBalanceResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetTrialBalanceResponse => GetTrialBalanceResponse.decode(value),
   },
-  /** Reads all books at one moment and names whatever does not add up. Errors: INVALID_REQUEST. */
+  /**
+   * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
+   * StreamIntegrityCheck serves any size. Errors: INVALID_REQUEST.
+   */
   checkIntegrity: {
     path: "/grey.ledger.v1.LedgerService/CheckIntegrity" as const,
     requestStream: false as const,
@@ -6128,6 +6550,23 @@ export const LedgerServiceService = {
     responseSerialize: (value: CheckIntegrityResponse): Buffer =>
       Buffer.from(CheckIntegrityResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CheckIntegrityResponse => CheckIntegrityResponse.decode(value),
+  },
+  /**
+   * Checks all books, or what was appended to the journal from a place on, at one moment, and tells how far it is: at once, after each
+   * law, and at least every few seconds. The last message is the only one with a report. The check is given up as soon as its client
+   * leaves. Of each kind, full and not, a server does one at a time; the others wait for their turn. Errors: INVALID_REQUEST,
+   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  streamIntegrityCheck: {
+    path: "/grey.ledger.v1.LedgerService/StreamIntegrityCheck" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: StreamIntegrityCheckRequest): Buffer =>
+      Buffer.from(StreamIntegrityCheckRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StreamIntegrityCheckRequest => StreamIntegrityCheckRequest.decode(value),
+    responseSerialize: (value: StreamIntegrityCheckResponse): Buffer =>
+      Buffer.from(StreamIntegrityCheckResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StreamIntegrityCheckResponse => StreamIntegrityCheckResponse.decode(value),
   },
 } as const;
 
@@ -6181,8 +6620,18 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
   listAccounts: handleUnaryCall<ListAccountsRequest, ListAccountsResponse>;
   /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   getTrialBalance: handleUnaryCall<GetTrialBalanceRequest, GetTrialBalanceResponse>;
-  /** Reads all books at one moment and names whatever does not add up. Errors: INVALID_REQUEST. */
+  /**
+   * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
+   * StreamIntegrityCheck serves any size. Errors: INVALID_REQUEST.
+   */
   checkIntegrity: handleUnaryCall<CheckIntegrityRequest, CheckIntegrityResponse>;
+  /**
+   * Checks all books, or what was appended to the journal from a place on, at one moment, and tells how far it is: at once, after each
+   * law, and at least every few seconds. The last message is the only one with a report. The check is given up as soon as its client
+   * leaves. Of each kind, full and not, a server does one at a time; the others wait for their turn. Errors: INVALID_REQUEST,
+   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  streamIntegrityCheck: handleServerStreamingCall<StreamIntegrityCheckRequest, StreamIntegrityCheckResponse>;
 }
 
 export interface LedgerServiceClient extends Client {
@@ -6431,7 +6880,10 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetTrialBalanceResponse) => void,
   ): ClientUnaryCall;
-  /** Reads all books at one moment and names whatever does not add up. Errors: INVALID_REQUEST. */
+  /**
+   * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
+   * StreamIntegrityCheck serves any size. Errors: INVALID_REQUEST.
+   */
   checkIntegrity(
     request: CheckIntegrityRequest,
     callback: (error: ServiceError | null, response: CheckIntegrityResponse) => void,
@@ -6447,6 +6899,21 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CheckIntegrityResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Checks all books, or what was appended to the journal from a place on, at one moment, and tells how far it is: at once, after each
+   * law, and at least every few seconds. The last message is the only one with a report. The check is given up as soon as its client
+   * leaves. Of each kind, full and not, a server does one at a time; the others wait for their turn. Errors: INVALID_REQUEST,
+   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  streamIntegrityCheck(
+    request: StreamIntegrityCheckRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<StreamIntegrityCheckResponse>;
+  streamIntegrityCheck(
+    request: StreamIntegrityCheckRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<StreamIntegrityCheckResponse>;
 }
 
 export const LedgerServiceClient = makeGenericClientConstructor(

@@ -477,6 +477,84 @@ export interface GetStatementResponse {
   nextPageToken: string;
 }
 
+/** StreamStatementRequest asks for a wallet's statement. */
+export interface StreamStatementRequest {
+  /** The wallet's UUID. */
+  walletId: string;
+  /** The period's start, by the time of record: included. */
+  from:
+    | Timestamp
+    | undefined;
+  /** The period's end, by the time of record: not included. */
+  before:
+    | Timestamp
+    | undefined;
+  /** Leaves out the lines up to this account_sequence, as if the period began right after it: 0 for none. */
+  afterAccountSequence: bigint;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
+}
+
+/** StreamStatementResponse is a part of a statement: its opening, some of its lines, or its closing, in this order. */
+export interface StreamStatementResponse {
+  /** The part. */
+  part:
+    | //
+    /** The first message. */
+    { $case: "opening"; value: StatementOpening }
+    | //
+    /** Every message between the first and the last; none for a period without lines. */
+    { $case: "lines"; value: StatementLines }
+    | //
+    /** The last message. */
+    { $case: "closing"; value: StatementClosing }
+    | undefined;
+}
+
+/** StatementOpening is how a statement begins. */
+export interface StatementOpening {
+  /** The wallet. */
+  walletId: string;
+  /** The period's start, as it was asked for. */
+  from:
+    | Timestamp
+    | undefined;
+  /** The period's end, as it was asked for. */
+  before:
+    | Timestamp
+    | undefined;
+  /** The posted balance right before the period, or right after after_account_sequence. */
+  opening:
+    | Money
+    | undefined;
+  /** How many records the journal had when the statement was begun: it holds nothing that stands at this index or later. */
+  journalSize: bigint;
+}
+
+/** StatementLines is some lines of a statement. */
+export interface StatementLines {
+  /** The lines, oldest first; 500 at the most. */
+  lines: StatementLine[];
+}
+
+/** StatementClosing is how a statement ends. */
+export interface StatementClosing {
+  /** The sum of the credits of all its lines. */
+  credits:
+    | Money
+    | undefined;
+  /** The sum of the debits of all its lines. */
+  debits:
+    | Money
+    | undefined;
+  /** The posted balance at the end of the period; opening + credits - debits. */
+  closing:
+    | Money
+    | undefined;
+  /** How many lines there were. */
+  lineCount: bigint;
+}
+
 /** StatementLine is one entry of a wallet. */
 export interface StatementLine {
   /** The transaction that it belongs to. */
@@ -3954,6 +4032,634 @@ export const GetStatementResponse: MessageFns<GetStatementResponse> = {
   },
 };
 
+function createBaseStreamStatementRequest(): StreamStatementRequest {
+  return { walletId: "", from: undefined, before: undefined, afterAccountSequence: 0n, minJournalIndex: undefined };
+}
+
+export const StreamStatementRequest: MessageFns<StreamStatementRequest> = {
+  encode(message: StreamStatementRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.walletId !== "") {
+      writer.uint32(10).string(message.walletId);
+    }
+    if (message.from !== undefined) {
+      Timestamp.encode(message.from, writer.uint32(18).fork()).join();
+    }
+    if (message.before !== undefined) {
+      Timestamp.encode(message.before, writer.uint32(26).fork()).join();
+    }
+    if (message.afterAccountSequence !== 0n) {
+      if (BigInt.asIntN(64, message.afterAccountSequence) !== message.afterAccountSequence) {
+        throw new globalThis.Error("value provided for field message.afterAccountSequence of type int64 too large");
+      }
+      writer.uint32(32).int64(message.afterAccountSequence);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamStatementRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamStatementRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.from = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.before = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.afterAccountSequence = reader.int64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StreamStatementRequest {
+    return {
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      from: isSet(object.from) ? fromJsonTimestamp(object.from) : undefined,
+      before: isSet(object.before) ? fromJsonTimestamp(object.before) : undefined,
+      afterAccountSequence: isSet(object.afterAccountSequence)
+        ? BigInt(object.afterAccountSequence)
+        : isSet(object.after_account_sequence)
+        ? BigInt(object.after_account_sequence)
+        : 0n,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
+    };
+  },
+
+  toJSON(message: StreamStatementRequest): unknown {
+    const obj: any = {};
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.from !== undefined) {
+      obj.from = fromTimestamp(message.from).toISOString();
+    }
+    if (message.before !== undefined) {
+      obj.before = fromTimestamp(message.before).toISOString();
+    }
+    if (message.afterAccountSequence !== 0n) {
+      obj.afterAccountSequence = message.afterAccountSequence.toString();
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StreamStatementRequest>, I>>(base?: I): StreamStatementRequest {
+    return StreamStatementRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StreamStatementRequest>, I>>(object: I): StreamStatementRequest {
+    const message = createBaseStreamStatementRequest();
+    message.walletId = object.walletId ?? "";
+    message.from = (object.from !== undefined && object.from !== null) ? Timestamp.fromPartial(object.from) : undefined;
+    message.before = (object.before !== undefined && object.before !== null)
+      ? Timestamp.fromPartial(object.before)
+      : undefined;
+    message.afterAccountSequence = (object.afterAccountSequence !== undefined && object.afterAccountSequence !== null)
+      ? BigInt(object.afterAccountSequence)
+      : 0n;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseStreamStatementResponse(): StreamStatementResponse {
+  return { part: undefined };
+}
+
+export const StreamStatementResponse: MessageFns<StreamStatementResponse> = {
+  encode(message: StreamStatementResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.part?.$case) {
+      case "opening":
+        StatementOpening.encode(message.part.value, writer.uint32(10).fork()).join();
+        break;
+      case "lines":
+        StatementLines.encode(message.part.value, writer.uint32(18).fork()).join();
+        break;
+      case "closing":
+        StatementClosing.encode(message.part.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StreamStatementResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStreamStatementResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.part = { $case: "opening", value: StatementOpening.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = { $case: "lines", value: StatementLines.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.part = { $case: "closing", value: StatementClosing.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StreamStatementResponse {
+    return {
+      part: isSet(object.opening)
+        ? { $case: "opening", value: StatementOpening.fromJSON(object.opening) }
+        : isSet(object.lines)
+        ? { $case: "lines", value: StatementLines.fromJSON(object.lines) }
+        : isSet(object.closing)
+        ? { $case: "closing", value: StatementClosing.fromJSON(object.closing) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: StreamStatementResponse): unknown {
+    const obj: any = {};
+    if (message.part?.$case === "opening") {
+      obj.opening = StatementOpening.toJSON(message.part.value);
+    } else if (message.part?.$case === "lines") {
+      obj.lines = StatementLines.toJSON(message.part.value);
+    } else if (message.part?.$case === "closing") {
+      obj.closing = StatementClosing.toJSON(message.part.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StreamStatementResponse>, I>>(base?: I): StreamStatementResponse {
+    return StreamStatementResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StreamStatementResponse>, I>>(object: I): StreamStatementResponse {
+    const message = createBaseStreamStatementResponse();
+    switch (object.part?.$case) {
+      case "opening": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "opening", value: StatementOpening.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "lines": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "lines", value: StatementLines.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "closing": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "closing", value: StatementClosing.fromPartial(object.part.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseStatementOpening(): StatementOpening {
+  return { walletId: "", from: undefined, before: undefined, opening: undefined, journalSize: 0n };
+}
+
+export const StatementOpening: MessageFns<StatementOpening> = {
+  encode(message: StatementOpening, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.walletId !== "") {
+      writer.uint32(10).string(message.walletId);
+    }
+    if (message.from !== undefined) {
+      Timestamp.encode(message.from, writer.uint32(18).fork()).join();
+    }
+    if (message.before !== undefined) {
+      Timestamp.encode(message.before, writer.uint32(26).fork()).join();
+    }
+    if (message.opening !== undefined) {
+      Money.encode(message.opening, writer.uint32(34).fork()).join();
+    }
+    if (message.journalSize !== 0n) {
+      if (BigInt.asIntN(64, message.journalSize) !== message.journalSize) {
+        throw new globalThis.Error("value provided for field message.journalSize of type int64 too large");
+      }
+      writer.uint32(40).int64(message.journalSize);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatementOpening {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatementOpening();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.walletId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.from = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.before = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.opening = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.journalSize = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatementOpening {
+    return {
+      walletId: isSet(object.walletId)
+        ? globalThis.String(object.walletId)
+        : isSet(object.wallet_id)
+        ? globalThis.String(object.wallet_id)
+        : "",
+      from: isSet(object.from) ? fromJsonTimestamp(object.from) : undefined,
+      before: isSet(object.before) ? fromJsonTimestamp(object.before) : undefined,
+      opening: isSet(object.opening) ? Money.fromJSON(object.opening) : undefined,
+      journalSize: isSet(object.journalSize)
+        ? BigInt(object.journalSize)
+        : isSet(object.journal_size)
+        ? BigInt(object.journal_size)
+        : 0n,
+    };
+  },
+
+  toJSON(message: StatementOpening): unknown {
+    const obj: any = {};
+    if (message.walletId !== "") {
+      obj.walletId = message.walletId;
+    }
+    if (message.from !== undefined) {
+      obj.from = fromTimestamp(message.from).toISOString();
+    }
+    if (message.before !== undefined) {
+      obj.before = fromTimestamp(message.before).toISOString();
+    }
+    if (message.opening !== undefined) {
+      obj.opening = Money.toJSON(message.opening);
+    }
+    if (message.journalSize !== 0n) {
+      obj.journalSize = message.journalSize.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatementOpening>, I>>(base?: I): StatementOpening {
+    return StatementOpening.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatementOpening>, I>>(object: I): StatementOpening {
+    const message = createBaseStatementOpening();
+    message.walletId = object.walletId ?? "";
+    message.from = (object.from !== undefined && object.from !== null) ? Timestamp.fromPartial(object.from) : undefined;
+    message.before = (object.before !== undefined && object.before !== null)
+      ? Timestamp.fromPartial(object.before)
+      : undefined;
+    message.opening = (object.opening !== undefined && object.opening !== null)
+      ? Money.fromPartial(object.opening)
+      : undefined;
+    message.journalSize = (object.journalSize !== undefined && object.journalSize !== null)
+      ? BigInt(object.journalSize)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseStatementLines(): StatementLines {
+  return { lines: [] };
+}
+
+export const StatementLines: MessageFns<StatementLines> = {
+  encode(message: StatementLines, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.lines) {
+      StatementLine.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatementLines {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatementLines();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.lines.push(StatementLine.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatementLines {
+    return {
+      lines: globalThis.Array.isArray(object?.lines) ? object.lines.map((e: any) => StatementLine.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: StatementLines): unknown {
+    const obj: any = {};
+    if (message.lines?.length) {
+      obj.lines = message.lines.map((e) => StatementLine.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatementLines>, I>>(base?: I): StatementLines {
+    return StatementLines.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatementLines>, I>>(object: I): StatementLines {
+    const message = createBaseStatementLines();
+    message.lines = object.lines?.map((e) => StatementLine.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseStatementClosing(): StatementClosing {
+  return { credits: undefined, debits: undefined, closing: undefined, lineCount: 0n };
+}
+
+export const StatementClosing: MessageFns<StatementClosing> = {
+  encode(message: StatementClosing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.credits !== undefined) {
+      Money.encode(message.credits, writer.uint32(10).fork()).join();
+    }
+    if (message.debits !== undefined) {
+      Money.encode(message.debits, writer.uint32(18).fork()).join();
+    }
+    if (message.closing !== undefined) {
+      Money.encode(message.closing, writer.uint32(26).fork()).join();
+    }
+    if (message.lineCount !== 0n) {
+      if (BigInt.asIntN(64, message.lineCount) !== message.lineCount) {
+        throw new globalThis.Error("value provided for field message.lineCount of type int64 too large");
+      }
+      writer.uint32(32).int64(message.lineCount);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatementClosing {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatementClosing();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.credits = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.debits = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.closing = Money.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lineCount = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatementClosing {
+    return {
+      credits: isSet(object.credits) ? Money.fromJSON(object.credits) : undefined,
+      debits: isSet(object.debits) ? Money.fromJSON(object.debits) : undefined,
+      closing: isSet(object.closing) ? Money.fromJSON(object.closing) : undefined,
+      lineCount: isSet(object.lineCount)
+        ? BigInt(object.lineCount)
+        : isSet(object.line_count)
+        ? BigInt(object.line_count)
+        : 0n,
+    };
+  },
+
+  toJSON(message: StatementClosing): unknown {
+    const obj: any = {};
+    if (message.credits !== undefined) {
+      obj.credits = Money.toJSON(message.credits);
+    }
+    if (message.debits !== undefined) {
+      obj.debits = Money.toJSON(message.debits);
+    }
+    if (message.closing !== undefined) {
+      obj.closing = Money.toJSON(message.closing);
+    }
+    if (message.lineCount !== 0n) {
+      obj.lineCount = message.lineCount.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StatementClosing>, I>>(base?: I): StatementClosing {
+    return StatementClosing.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StatementClosing>, I>>(object: I): StatementClosing {
+    const message = createBaseStatementClosing();
+    message.credits = (object.credits !== undefined && object.credits !== null)
+      ? Money.fromPartial(object.credits)
+      : undefined;
+    message.debits = (object.debits !== undefined && object.debits !== null)
+      ? Money.fromPartial(object.debits)
+      : undefined;
+    message.closing = (object.closing !== undefined && object.closing !== null)
+      ? Money.fromPartial(object.closing)
+      : undefined;
+    message.lineCount = (object.lineCount !== undefined && object.lineCount !== null) ? BigInt(object.lineCount) : 0n;
+    return message;
+  },
+};
+
 function createBaseStatementLine(): StatementLine {
   return {
     transactionId: "",
@@ -4565,6 +5271,25 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): GetStatementResponse => GetStatementResponse.decode(value),
   },
   /**
+   * Sends the statement of a period however long it is: first the balance right before it, then its lines, oldest first, in messages of
+   * many lines, and at last its sums and the balance at its end. It is as GetStatement would tell it at the moment of the first message:
+   * what is posted meanwhile is not in it. It goes no faster than its client takes it. The server checks that each line's balance follows
+   * from the one before, and that opening + credits - debits = closing; a statement without its last message is not whole. Whoever was
+   * cut off gives the account_sequence of the last line that was taken as after_account_sequence. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  streamStatement: {
+    path: "/grey.wallet.v1.WalletService/StreamStatement" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: StreamStatementRequest): Buffer =>
+      Buffer.from(StreamStatementRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StreamStatementRequest => StreamStatementRequest.decode(value),
+    responseSerialize: (value: StreamStatementResponse): Buffer =>
+      Buffer.from(StreamStatementResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StreamStatementResponse => StreamStatementResponse.decode(value),
+  },
+  /**
    * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
    * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
    * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
@@ -4629,6 +5354,15 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
    * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
    */
   getStatement: handleUnaryCall<GetStatementRequest, GetStatementResponse>;
+  /**
+   * Sends the statement of a period however long it is: first the balance right before it, then its lines, oldest first, in messages of
+   * many lines, and at last its sums and the balance at its end. It is as GetStatement would tell it at the moment of the first message:
+   * what is posted meanwhile is not in it. It goes no faster than its client takes it. The server checks that each line's balance follows
+   * from the one before, and that opening + credits - debits = closing; a statement without its last message is not whole. Whoever was
+   * cut off gives the account_sequence of the last line that was taken as after_account_sequence. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  streamStatement: handleServerStreamingCall<StreamStatementRequest, StreamStatementResponse>;
   /**
    * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
    * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
@@ -4840,6 +5574,23 @@ export interface WalletServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetStatementResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Sends the statement of a period however long it is: first the balance right before it, then its lines, oldest first, in messages of
+   * many lines, and at last its sums and the balance at its end. It is as GetStatement would tell it at the moment of the first message:
+   * what is posted meanwhile is not in it. It goes no faster than its client takes it. The server checks that each line's balance follows
+   * from the one before, and that opening + credits - debits = closing; a statement without its last message is not whole. Whoever was
+   * cut off gives the account_sequence of the last line that was taken as after_account_sequence. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   */
+  streamStatement(
+    request: StreamStatementRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<StreamStatementResponse>;
+  streamStatement(
+    request: StreamStatementRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<StreamStatementResponse>;
   /**
    * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
    * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as

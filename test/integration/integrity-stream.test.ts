@@ -1,0 +1,233 @@
+import { credentials } from "@grpc/grpc-js";
+import { expect } from "chai";
+import type pg from "pg";
+import {
+  IntegrityLaw,
+  LedgerServiceClient,
+  type StreamIntegrityCheckRequest,
+  type StreamIntegrityCheckResponse,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { countsSince, lawsSince, type Since } from "../../src/ledger/integrity-since.js";
+import { populate, transactionCount } from "../bench/populate.js";
+import { connect, type Clients } from "../support/client.js";
+import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
+import { depositRequest, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";
+import { eventually } from "../support/process.js";
+import { startServer, type TestServer } from "../support/server.js";
+import { follow, type Watch } from "../support/watch.js";
+
+type From = StreamIntegrityCheckRequest["from"];
+
+const SINCE_LAST: From = { $case: "sinceLast", value: true };
+
+describe("a check of the books that tells how far it is", function () {
+  this.timeout(60_000);
+
+  let server: TestServer;
+  let grey: Clients;
+  let ledger: LedgerServiceClient;
+  let database: TestDatabase;
+  let admin: pg.Client;
+  /** Holds what a check waits for. */
+  let locker: pg.Client;
+
+  beforeEach(async () => {
+    database = await createTestDatabase();
+    server = await startServer({ DATABASE_URL: database.url, GREY_WATCH_PROGRESS_MS: "50" });
+    grey = connect(server.address);
+    ledger = new LedgerServiceClient(server.address, credentials.createInsecure());
+    admin = await openAdmin(database.url);
+    locker = await openAdmin(database.url);
+  });
+  afterEach(async () => {
+    ledger.close();
+    grey.close();
+    await locker.end();
+    await admin.end();
+    await server.stop();
+    await database.drop();
+  });
+
+  function open(from?: From): Promise<Watch<StreamIntegrityCheckResponse>> {
+    return follow(ledger.streamIntegrityCheck({ maxFaults: 0, from }));
+  }
+
+  async function check(from?: From): Promise<readonly StreamIntegrityCheckResponse[]> {
+    const watch = await open(from);
+    expect(await watch.ended).to.equal(undefined);
+    return watch.messages;
+  }
+
+  async function last(from?: From): Promise<StreamIntegrityCheckResponse> {
+    return (await check(from)).at(-1)!;
+  }
+
+  /** How many sessions of the service work on a law. */
+  async function checksUnderWay(): Promise<bigint> {
+    const { rows } = await admin.query<{ count: bigint }>(
+      `SELECT count(*) FROM pg_stat_activity
+       WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%count(*) FROM entries%'`,
+    );
+    return rows[0]!.count;
+  }
+
+  async function journalSize(): Promise<bigint> {
+    return (await admin.query<{ size: bigint }>("SELECT size FROM journal_head")).rows[0]!.size;
+  }
+
+  it("tells each law once it is done, and ends with the report that CheckIntegrity gives", async () => {
+    const [from, to] = [await makeWallet(grey, { minorUnits: 100n }), await makeWallet(grey)];
+    await grey.transactions.transfer(transferRequest(from.id, to.id, 1n));
+    const messages = await check();
+    const end = messages.at(-1)!;
+    expect(end.report).to.deep.equal(await grey.ledger.checkIntegrity({ maxFaults: 0 }));
+    expect(end.report!.ok).to.equal(true);
+    expect(end).to.include({ law: IntegrityLaw.UNSPECIFIED, fromJournalIndex: 0n, journalSize: await journalSize() });
+    expect([end.lawsDone, end.rowsRead]).to.deep.equal([end.lawsTotal, end.rowsTotal]);
+    expect(end.rowsTotal > 0n).to.equal(true);
+    expect(messages.filter(({ report }) => report !== undefined)).to.have.lengthOf(1);
+    for (const [index, message] of messages.slice(1).entries()) {
+      const { lawsDone, rowsRead } = messages[index]!;
+      expect(message.lawsDone >= lawsDone && message.rowsRead >= rowsRead, `message ${index + 1}`).to.equal(true);
+    }
+  });
+
+  it("tells that it is still there while a law takes its time, and lets go of the database when its client leaves", async () => {
+    await locker.query("BEGIN");
+    await locker.query("LOCK TABLE entries IN ACCESS EXCLUSIVE MODE");
+    const watch = await open();
+    await watch.until("three messages", (all) => all.length >= 3);
+    await eventually("the check waits for the lock", async () => (await checksUnderWay()) === 1n);
+    watch.cancel();
+    await eventually("nobody checks", async () => (await checksUnderWay()) === 0n);
+    await locker.query("ROLLBACK");
+    const { rows } = await admin.query("SELECT FROM integrity_checks");
+    expect(rows, "a check that was given up is not remembered").to.have.lengthOf(0);
+    expect((await last()).report!.ok).to.equal(true);
+  });
+
+  it("ends with the server", async () => {
+    await locker.query("BEGIN");
+    await locker.query("LOCK TABLE entries IN ACCESS EXCLUSIVE MODE");
+    const watch = await open();
+    await eventually("the check waits for the lock", async () => (await checksUnderWay()) === 1n);
+    const stopped = server.stop();
+    expect(await watch.ended).to.include({ code: "UNAVAILABLE", reason: "SHUTTING_DOWN" });
+    await eventually("nobody checks", async () => (await checksUnderWay()) === 0n);
+    await locker.query("ROLLBACK");
+    await stopped;
+  });
+
+  it("since the last begins where all before have come to, of any kind and by any server", async () => {
+    const wallet = await makeWallet(grey, { minorUnits: 100n });
+    const first = await last(SINCE_LAST);
+    expect(first.fromJournalIndex, "nothing was checked yet").to.equal(0n);
+    await grey.transactions.deposit(depositRequest(wallet.id, 1n));
+    const second = await last(SINCE_LAST);
+    expect(second.fromJournalIndex).to.equal(first.journalSize);
+    expect(second.report).to.include({
+      ok: true,
+      recordCount: 1n,
+      transactionCount: 1n,
+      entryCount: 2n,
+      accountCount: 2n,
+    });
+    await grey.transactions.deposit(depositRequest(wallet.id, 1n));
+    await grey.transactions.deposit(depositRequest(wallet.id, 1n));
+    // It leaves a gap.
+    await last({ $case: "fromJournalIndex", value: (await journalSize()) - 1n });
+    expect((await last(SINCE_LAST)).fromJournalIndex).to.equal(second.journalSize);
+    await grey.transactions.deposit(depositRequest(wallet.id, 1n));
+    const { recordCount } = await grey.ledger.checkIntegrity({ maxFaults: 0 });
+    expect((await last(SINCE_LAST)).fromJournalIndex).to.equal(recordCount);
+    expect((await last({ $case: "sinceLast", value: false })).fromJournalIndex).to.equal(0n);
+  });
+
+  it("since the last is one of everything after a fault, until none is left", async () => {
+    await makeWallet(grey, { minorUnits: 100n });
+    await last();
+    const wallet = await makeWallet(grey, { minorUnits: 100n });
+    await admin.query("UPDATE accounts SET balance = balance + 1 WHERE id = $1", [wallet.id]);
+    const news = await last(SINCE_LAST);
+    expect(news.fromJournalIndex > 0n && !news.report!.ok).to.equal(true);
+    for (const expected of [false, false]) {
+      const { fromJournalIndex, report } = await last(SINCE_LAST);
+      expect([fromJournalIndex, report!.ok]).to.deep.equal([0n, expected]);
+    }
+    await admin.query("UPDATE accounts SET balance = balance - 1 WHERE id = $1", [wallet.id]);
+    expect((await last(SINCE_LAST)).report!.ok).to.equal(true);
+    expect((await last(SINCE_LAST)).fromJournalIndex).to.equal(await journalSize());
+  });
+});
+
+describe("a check of what is new in large books", function () {
+  this.timeout(180_000);
+
+  const BOOKS = { wallets: 20_000, rounds: 12, deepTransfers: 20_000 };
+  let database: TestDatabase;
+  let server: TestServer;
+  let grey: Clients;
+  let admin: pg.Client;
+
+  before(async () => {
+    database = await createTestDatabase();
+    await populate(database.url, BOOKS);
+    server = await startServer({ DATABASE_URL: database.url });
+    grey = connect(server.address);
+    admin = await openAdmin(database.url);
+  });
+  after(async () => {
+    grey.close();
+    await admin.end();
+    await server.stop();
+    await database.drop();
+  });
+
+  it("reads what is new by keys, and no table as a whole", async () => {
+    const size = BigInt(transactionCount(BOOKS));
+    const [from, to] = [await makeWallet(grey, { minorUnits: 100n }), await makeWallet(grey)];
+    for (let n = 0; n < 20; n += 1) await grey.transactions.transfer(transferRequest(from.id, to.id, 1n));
+    const { rows } = await admin.query<{ index: bigint }>(
+      "SELECT max(first_index) AS index FROM journal_batches WHERE first_index <= $1",
+      [size],
+    );
+    const since: Since = { index: size, batchIndex: rows[0]!.index };
+    const pages = await admin.query<{ pages: bigint }>(
+      "SELECT sum(relpages)::bigint AS pages FROM pg_class WHERE relname IN ('entries', 'transactions', 'requests')",
+    );
+    expect(pages.rows[0]!.pages > 5_000n, "the books are large").to.equal(true);
+    let blocks = 0;
+    for (const [law, query] of [["the counts", countsSince(since)], ...lawsSince(since)] as const) {
+      const plan = await planOf(query);
+      expect(scansOf(plan), law).to.deep.equal([]);
+      blocks += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
+    }
+    // 21 transactions, 42 entries, and 3 accounts, one of which has 20,000 older entries that are searched by halves.
+    expect(blocks / lawsSince(since).length).to.be.lessThan(1_000);
+  });
+
+  interface Plan {
+    readonly "Node Type": string;
+    readonly "Relation Name"?: string;
+    readonly "Shared Hit Blocks": number;
+    readonly "Shared Read Blocks": number;
+    readonly Plans?: readonly Plan[];
+  }
+
+  async function planOf(query: string): Promise<Plan> {
+    // As the service has it.
+    await admin.query("SET plan_cache_mode = force_generic_plan");
+    const { rows } = await admin.query<{ "QUERY PLAN": readonly [{ readonly Plan: Plan }] }>(
+      `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${query}`,
+    );
+    return rows[0]!["QUERY PLAN"][0].Plan;
+  }
+
+  /** The large tables that are read as a whole, by rows or by an index. */
+  function scansOf(plan: Plan): string[] {
+    const table = plan["Relation Name"] ?? "";
+    const isWhole =
+      plan["Node Type"] === "Seq Scan" && ["entries", "transactions", "requests", "accounts"].includes(table);
+    return [...(isWhole ? [table] : []), ...(plan.Plans ?? []).flatMap(scansOf)];
+  }
+});
