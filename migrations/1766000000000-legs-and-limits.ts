@@ -49,8 +49,6 @@ ALTER TABLE transactions
 ALTER TABLE transactions
   ADD CONSTRAINT transactions_posted_has_entries CHECK ((state = 1) = (leg_sequences IS NOT NULL
     OR (debit_sequence IS NOT NULL AND (credit_sequence IS NOT NULL OR hold_id IS NOT NULL)))) NOT VALID;
-CREATE INDEX transactions_external_reference ON transactions (external_reference, journal_index)
-  WHERE external_reference IS NOT NULL;
 
 CREATE TABLE rejected_legs (
   account_id uuid NOT NULL,
@@ -154,12 +152,14 @@ CREATE FUNCTION post_batch_3(
   p_leg_pending_debits text[],
   p_leg_pending_credits text[],
   p_details text[],
-  -- What was used of velocity limits, in the slice of time that it was used in.
+  -- What is used of velocity limits, and how many microseconds their slices of time have.
   p_usage_account_ids uuid[],
   p_usage_names text[],
-  p_usage_slices bigint[],
+  p_usage_slice_micros bigint[],
   p_usage_amounts bigint[],
   p_usage_counts bigint[],
+  -- Until when the batch may be recorded; null for any time.
+  p_valid_until timestamptz,
   OUT first_index bigint,
   OUT create_time_micros bigint
 )
@@ -196,6 +196,9 @@ BEGIN
   SET size = size + cardinality(p_leading_ids) + cardinality(p_ids), last_time = greatest(last_time, clock_timestamp())
   RETURNING size - cardinality(p_ids), last_time INTO STRICT first_index, v_now;
   -- The states of transactions and the types of their records are numbered alike.
+  IF v_now >= p_valid_until THEN
+    RAISE EXCEPTION 'a quote has expired meanwhile' USING ERRCODE = 'serialization_failure';
+  END IF;
   INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
   VALUES (post_batch_3.first_index - cardinality(p_leading_ids), p_leading_ids || p_ids, p_leading_types || p_states, v_now);
 
@@ -283,12 +286,18 @@ BEGIN
   END IF;
 
   IF cardinality(p_usage_account_ids) > 0 THEN
+    -- In the slice of the record's time, which is no earlier than that of the decision.
+    create_time_micros := (extract(epoch FROM v_now) * 1000000)::bigint;
     INSERT INTO velocity_usage (account_id, name, slice, amount, count)
-    SELECT * FROM unnest(p_usage_account_ids, p_usage_names, p_usage_slices, p_usage_amounts, p_usage_counts)
-    ON CONFLICT (account_id, name, slice) DO UPDATE SET amount = excluded.amount, count = excluded.count;
+    SELECT account_id, name, create_time_micros / slice_micros, amount, count
+    FROM unnest(p_usage_account_ids, p_usage_names, p_usage_slice_micros, p_usage_amounts, p_usage_counts)
+      AS used (account_id, name, slice_micros, amount, count)
+    ON CONFLICT (account_id, name, slice) DO UPDATE SET count = velocity_usage.count + excluded.count,
+      amount = least(velocity_usage.amount::numeric + excluded.amount, 9223372036854775807)::bigint;
     -- What no window reaches any more.
-    DELETE FROM velocity_usage u USING unnest(p_usage_account_ids, p_usage_names, p_usage_slices) AS used (account_id, name, slice)
-    WHERE u.account_id = used.account_id AND u.name = used.name AND u.slice < used.slice - 100;
+    DELETE FROM velocity_usage u USING unnest(p_usage_account_ids, p_usage_names, p_usage_slice_micros)
+      AS used (account_id, name, slice_micros)
+    WHERE u.account_id = used.account_id AND u.name = used.name AND u.slice < create_time_micros / used.slice_micros - 100;
   END IF;
 
   create_time_micros := (extract(epoch FROM v_now) * 1000000)::bigint;

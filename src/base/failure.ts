@@ -130,6 +130,7 @@ export type Failure =
   | { readonly reason: "SCHEDULE_NOT_ACTIVE"; readonly scheduleId: string }
   | { readonly reason: "SCHEDULE_NOT_PAUSED"; readonly scheduleId: string }
   | { readonly reason: "ALERT_NOT_FOUND"; readonly alertId: string }
+  | { readonly reason: "TOO_MANY_ALERTS"; readonly walletId: string; readonly max: string }
   | { readonly reason: "OVERLOADED" }
   | { readonly reason: "DATABASE_UNAVAILABLE" }
   | { readonly reason: "OUTCOME_UNKNOWN" }

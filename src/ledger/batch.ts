@@ -3,7 +3,7 @@ import type { QueryResultRow } from "pg";
 import { present } from "../base/assert.js";
 import { encodeFailure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
-import type { Micros } from "../base/time.js";
+import { toIso, type Micros } from "../base/time.js";
 import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../db/binary-array.js";
 import { HOLD_STATE } from "../entities/hold.js";
 import { TRANSACTION_KIND, TRANSACTION_STATE } from "../entities/transaction.js";
@@ -13,6 +13,7 @@ import { hasExpired } from "./hold-rules.js";
 import { settled, type Hold, type ReadHold } from "./hold.js";
 import type { Decided } from "./work.js";
 import {
+  isCompound,
   isHoldStep,
   isReverse,
   type Command,
@@ -21,7 +22,7 @@ import {
   type LedgerTransaction,
   type Terms,
 } from "./transaction.js";
-import type { Slice } from "./velocity.js";
+import { sliceMicros } from "./velocity.js";
 
 /** The books of one batch: what its decisions read, as it was, and what they made of it. */
 export interface Batch extends Books {
@@ -133,13 +134,13 @@ SELECT first_index, create_time_micros FROM post_batch_3(
   $38::bigint[], $39::uuid[], $40::bigint[], $41::smallint[], $42::uuid[], $43::uuid[], $44::text[], $45::bigint[],
   $46::bigint[], $47::smallint[], $48::timestamptz[], $49::bigint[], $50::uuid[], $51::smallint[], $52::text[],
   $53::text[], $54::text[], $55::text[], $56::text[], $57::text[], $58::text[], $59::text[], $60::text[],
-  $61::uuid[], $62::text[], $63::bigint[], $64::bigint[], $65::bigint[])`;
+  $61::uuid[], $62::text[], $63::bigint[], $64::bigint[], $65::bigint[], $66::timestamptz)`;
 
 /**
  * Writes what was decided: transactions, entries, balances, requests and the journal, all or nothing.
  *
- * Fails with serialization_failure when an account or hold that a decision read has changed since, or a hold has expired
- * meanwhile, and with unique_violation of requests_pkey when a request id was used before; then nothing is written.
+ * Fails with serialization_failure when an account or hold that a decision read has changed since, or a hold or a quote has
+ * expired meanwhile, and with unique_violation of requests_pkey when a request id was used before; then nothing is written.
  */
 export async function writeBatch(
   client: Writer,
@@ -161,6 +162,7 @@ export async function writeBatch(
       referenceColumn(decided),
       ...legColumns(decided),
       ...usageColumns(batch),
+      validUntilOf(decided),
     ],
   });
   const row = present(rows[0], "the batch's place in the journal");
@@ -315,12 +317,23 @@ function legColumns(decided: readonly Decided[]): Buffer[] {
   ];
 }
 
-/** PostgreSQL's text of an array of what needs no quotes: ids, codes and numbers; null for none. */
+/** PostgreSQL's text of an array of ids, codes and numbers; null for none. A code may be NULL, which only quotes make a text. */
 function arrayText(values: readonly (bigint | string)[] | undefined): string | null {
-  return values === undefined ? null : `{${values.join(",")}}`;
+  if (values === undefined) return null;
+  return `{${values.map((value) => (typeof value === "string" ? `"${value}"` : value)).join(",")}}`;
 }
 
-/** What the batch used of velocity limits, in the slices that it used them in. */
+/** Until when what is posted may be recorded; null for any time. */
+function validUntilOf(decided: readonly Decided[]): string | null {
+  let earliest: Micros | null = null;
+  for (const { command, decision } of decided) {
+    if (!isCompound(command) || command.validUntil === null || "failure" in decision) continue;
+    if (earliest === null || command.validUntil < earliest) earliest = command.validUntil;
+  }
+  return earliest === null ? null : toIso(earliest);
+}
+
+/** What the batch uses of velocity limits. The database counts it in the slice of the time at which it records the batch. */
 function usageColumns(batch: Batch): Buffer[] {
   const used = batch.touched
     .filter(({ book, before }) => book.velocity !== before.velocity)
@@ -328,19 +341,21 @@ function usageColumns(batch: Batch): Buffer[] {
   return [
     uuidArray(used.map(({ accountId }) => accountId)),
     textArray(used.map(({ name }) => name)),
-    int8Array(used.map(({ slice }) => slice.slice)),
-    int8Array(used.map(({ slice }) => slice.amountMinor)),
-    int8Array(used.map(({ slice }) => slice.count)),
+    int8Array(used.map(({ limit }) => sliceMicros(limit))),
+    int8Array(used.map(({ amountMinor }) => amountMinor)),
+    int8Array(used.map(({ count }) => count)),
   ];
 }
 
 /** A batch has one time, so it uses one slice of a limit: the last. */
-function usedOf({ id, velocity }: Book, before: Book): { accountId: Uuid; name: string; slice: Slice }[] {
+function usedOf({ id, velocity }: Book, before: Book) {
   return (velocity ?? []).flatMap((limit, index) => {
-    const slice = limit.slices.at(-1);
-    return slice === undefined || limit === before.velocity?.[index]
-      ? []
-      : [{ accountId: id, name: limit.name, slice }];
+    const earlier = before.velocity?.[index];
+    const after = limit.slices.at(-1);
+    if (after === undefined || earlier === undefined || limit === earlier) return [];
+    const same = earlier.slices.find(({ slice }) => slice === after.slice);
+    const amountMinor = after.amountMinor - (same?.amountMinor ?? 0n);
+    return [{ accountId: id, name: limit.name, limit, amountMinor, count: after.count - (same?.count ?? 0n) }];
   });
 }
 

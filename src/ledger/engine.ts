@@ -26,6 +26,7 @@ import {
   postWorks,
 } from "./posting.js";
 import { accountsTouchedBy, isCompound } from "./transaction.js";
+import { recordedAt } from "./velocity.js";
 import { replay, type Outcome, type Work } from "./work.js";
 
 /**
@@ -63,6 +64,8 @@ interface Waiting {
   readonly keys: readonly string[];
   readonly patience: Patience;
   readonly bytes: number;
+  /** Commands, of which one with many legs counts as many. */
+  readonly weight: number;
   readonly since: number;
   readonly done: Promise<Outcome[]>;
   readonly resolve: (outcomes: Outcome[]) => void;
@@ -134,7 +137,8 @@ export function createEngine(database: Database, connection: PostingConnection, 
     depth += work.commands.length;
     bytes += size;
     const { promise: done, resolve, reject } = promised<Outcome[]>();
-    const waiting = { work, keys, patience, bytes: size, since: performance.now(), done, resolve, reject };
+    const weight = weightOf(work);
+    const waiting = { work, keys, patience, bytes: size, weight, since: performance.now(), done, resolve, reject };
     for (const key of keys) pending.set(key, waiting);
     queue.push(waiting);
     planPump();
@@ -174,14 +178,13 @@ export function createEngine(database: Database, connection: PostingConnection, 
     let size = 0;
     let taken = 0;
     for (const waiting of queue) {
-      const { length } = waiting.work.commands;
-      if (size > 0 && size + length > wanted) break;
+      if (size > 0 && size + waiting.weight > wanted) break;
       taken += 1;
-      depth -= length;
+      depth -= waiting.work.commands.length;
       bytes -= waiting.bytes;
       if (!stillWaits(waiting)) continue;
       group.push(waiting);
-      size += length;
+      size += waiting.weight;
     }
     queue = queue.slice(taken);
     return group;
@@ -213,6 +216,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
       const recorded = await writing;
       clock.set(recorded.createTime);
       settleHolds(batch, recorded.createTime);
+      settleUsage(batch, recorded.createTime);
       answer(group, outcomesOf(verdicts, decided, recorded));
       penalty = Math.max(1, penalty / 2);
       report("optimistic", group, started);
@@ -292,6 +296,17 @@ export function createEngine(database: Database, connection: PostingConnection, 
       const known = holdCache.get(hold.id);
       if (known?.revision === batch.revision)
         holdCache.set(hold.id, { hold: settled(hold, createTime), revision: known.revision });
+    }
+  }
+
+  /** What was used of limits counts from when it is recorded, which may be a slice of time after it was decided. */
+  function settleUsage(batch: Batch, createTime: Micros): void {
+    for (const { book, before } of batch.touched) {
+      if (book.velocity === null || book.velocity === before.velocity) continue;
+      const known = cache.get(book.id);
+      if (known?.revision !== batch.revision) continue;
+      const velocity = recordedAt(book.velocity, before.velocity, createTime);
+      cache.set(book.id, { book: { ...book, velocity }, revision: known.revision });
     }
   }
 
@@ -419,7 +434,11 @@ function isUncertain({ expireTime }: Hold, now: Micros): boolean {
 /** Near its end, what may be posted only until then is decided by the database's own clock. */
 function isEnding({ commands }: Work, now: Micros): boolean {
   return commands.some(
-    (command) => isCompound(command) && command.validUntil !== null && command.validUntil <= now + NEAR_MICROS,
+    (command) =>
+      isCompound(command) &&
+      command.validUntil !== null &&
+      command.validUntil <= now + NEAR_MICROS &&
+      command.validUntil > now - NEAR_MICROS,
   );
 }
 
@@ -464,6 +483,13 @@ function promised<T>(): { promise: Promise<T>; resolve: (value: T) => void; reje
 
 function sizeOf(group: readonly Waiting[]): number {
   return group.reduce((sum, { work }) => sum + work.commands.length, 0);
+}
+
+/** How much a work adds to a batch: two legs are as much as a movement. */
+function weightOf({ commands }: Work): number {
+  let weight = commands.length;
+  for (const command of commands) if (isCompound(command)) weight += Math.ceil(command.legs.length / 2);
+  return weight;
 }
 
 /** About how much memory a waiting work takes. */

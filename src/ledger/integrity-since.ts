@@ -63,10 +63,20 @@ const RUNS = `
 /** The entries of a window are found by its place in the journal, not by reading all of the account's. */
 const VELOCITY_SINCE = velocityOf({
   accounts: "book a",
-  entries: `e.create_time >= u.start - u.slack
-        AND e.sequence > entry_sequence_before_index(l.account_id, journal_index_from_time(u.start - u.slack))`,
+  entries: `e.create_time >= u.start
+        AND e.sequence > entry_sequence_before_index(l.account_id, journal_index_from_time(u.start))`,
   transactions: "CROSS JOIN LATERAL (SELECT * FROM transactions WHERE id = e.transaction_id OFFSET 0) t",
 });
+
+/** The transactions whose metadata is new, and all changes of it. */
+const LABELLED = `
+, labelled AS MATERIALIZED (
+  SELECT t.id, t.journal_index, t.metadata FROM (
+    SELECT DISTINCT id FROM record WHERE type IN (${OF_TRANSACTIONS}, ${RECORD_TYPE.TRANSACTION_METADATA_SET})
+  ) r CROSS JOIN LATERAL (SELECT * FROM transactions WHERE id = r.id OFFSET 0) t
+), change AS MATERIALIZED (
+  SELECT c.* FROM labelled CROSS JOIN LATERAL (SELECT * FROM metadata_changes WHERE transaction_id = labelled.id OFFSET 0) c
+)`;
 
 const LAWS_SINCE: Readonly<Partial<Record<Law, (since: Since) => string>>> = {
   TRANSACTION_BALANCED: () => `
@@ -144,11 +154,52 @@ const LAWS_SINCE: Readonly<Partial<Record<Law, (since: Since) => string>>> = {
       CASE WHEN t.id IS NULL THEN 'transaction' WHEN book.id IS NULL THEN 'account' ELSE 'account of its currency' END) AS detail
     FROM entry e LEFT JOIN book ON book.id = e.account_id
     LEFT JOIN LATERAL (SELECT * FROM transactions WHERE id = e.transaction_id OFFSET 0) t ON true
+    LEFT JOIN (
+      SELECT id, leg.* FROM moved
+      CROSS JOIN LATERAL unnest(leg_account_ids, leg_sequences, leg_currency_codes) AS leg (account_id, sequence, currency_code)
+      WHERE leg_sequences IS NOT NULL
+    ) leg ON leg.id = e.transaction_id AND leg.account_id = e.account_id AND leg.sequence = e.sequence
     WHERE e.is_new AND (t.id IS NULL OR book.id IS NULL
-      OR (t.leg_account_ids IS NULL AND book.currency_code <> t.currency_code)
-      OR (t.leg_account_ids IS NOT NULL AND NOT EXISTS (
-        SELECT FROM unnest(t.leg_account_ids, t.leg_currency_codes, t.leg_sequences) AS leg (account_id, currency_code, sequence)
-        WHERE leg.account_id = e.account_id AND leg.sequence = e.sequence AND leg.currency_code = book.currency_code)))`,
+      OR book.currency_code IS DISTINCT FROM CASE WHEN t.leg_account_ids IS NULL THEN t.currency_code ELSE leg.currency_code END)`,
+  METADATA_PAIRS_MATCH: () => `${LABELLED}
+    SELECT t.id::text AS subject,
+      format('key %s: its value is %s, it is found by %s', t.key, coalesce(t.value, '(none)'), coalesce(p.value, '(none)')) AS detail
+    FROM (
+      -- Every key that it has or had; a key that it never had is seen by a full check only.
+      SELECT labelled.id, labelled.journal_index, k.key, coalesce(latest.metadata, labelled.metadata) ->> k.key AS value
+      FROM labelled
+      LEFT JOIN (SELECT DISTINCT ON (transaction_id) transaction_id, metadata FROM change ORDER BY transaction_id, revision DESC) latest
+        ON latest.transaction_id = labelled.id
+      JOIN (
+        SELECT id, jsonb_object_keys(metadata) AS key FROM labelled WHERE metadata IS NOT NULL
+        UNION SELECT transaction_id, jsonb_object_keys(set_pairs) FROM change
+        UNION SELECT transaction_id, jsonb_object_keys(metadata) FROM change
+      ) k ON k.id = labelled.id
+    ) t LEFT JOIN LATERAL (
+      SELECT value FROM transaction_metadata WHERE key = t.key AND journal_index = t.journal_index AND transaction_id = t.id OFFSET 0
+    ) p ON true
+    WHERE p.value IS DISTINCT FROM t.value`,
+  METADATA_CHANGES_FOLLOW: () => `${LABELLED}
+    SELECT transaction_id::text AS subject, format('change %s of its metadata does not follow from what was before', revision) AS detail
+    FROM (
+      SELECT c.*, row_number() OVER w AS expected, coalesce(lag(c.metadata) OVER w, t.metadata, '{}') AS before
+      FROM change c JOIN labelled t ON t.id = c.transaction_id
+      WINDOW w AS (PARTITION BY c.transaction_id ORDER BY c.revision)
+    ) run
+    WHERE revision <> expected OR metadata <> (before || set_pairs) - removed_keys
+    UNION ALL
+    SELECT r.id::text, format('%s changes of its metadata, %s new records of them', coalesce(c.count, 0), r.count)
+    FROM (SELECT id, count(*) AS count FROM record WHERE type = ${RECORD_TYPE.TRANSACTION_METADATA_SET} GROUP BY 1) r
+    LEFT JOIN (SELECT transaction_id AS id, count(*) AS count FROM change GROUP BY 1) c ON c.id = r.id
+    WHERE coalesce(c.count, 0) < r.count`,
+  DATED_ENTRIES_MATCH: () => `
+    SELECT e.transaction_id::text AS subject,
+      format('entry %s of account %s is not counted by effective time as it stands', e.sequence, e.account_id) AS detail
+    FROM entry e LEFT JOIN moved t ON t.id = e.transaction_id
+    LEFT JOIN LATERAL (SELECT * FROM dated_entries WHERE account_id = e.account_id AND sequence = e.sequence OFFSET 0) d ON true
+    WHERE e.is_new AND CASE WHEN t.effective_time IS NULL OR t.state <> ${TRANSACTION_STATE.POSTED} THEN d.account_id IS NOT NULL
+      ELSE (d.transaction_id, d.amount, d.create_time, d.effective_time, d.span) IS DISTINCT FROM
+        (e.transaction_id, e.amount, e.create_time, t.effective_time, dated_span(e.create_time - t.effective_time)) END`,
   JOURNAL_DENSE: ({ batchIndex }) => `
     , batch AS MATERIALIZED (SELECT first_index, cardinality(record_ids) AS n FROM journal_batches WHERE first_index >= ${batchIndex})
     SELECT first_index::text AS subject, format('expected index %s', expected) AS detail

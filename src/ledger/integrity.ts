@@ -17,20 +17,20 @@ export const MOVED = `CASE WHEN t.hold_id IS NULL OR t.kind = ${TRANSACTION_KIND
 interface Counted {
   /** The accounts, as `a`. */
   readonly accounts: string;
-  /** What holds for the entries `e` of the account `l.account_id` from the time `u.start - u.slack` on. */
+  /** What holds for the entries `e` of the account `l.account_id` from the time `u.start` on. */
   readonly entries: string;
   /** The transaction of the entry `e`, as `t`. */
   readonly transactions: string;
 }
 
 /**
- * What is counted for each limit by velocity, and what the books have in the same time: at least and at most, because the clock
- * by which a use is counted into a slice of time may be a moment before that of the record.
+ * What is counted for each limit by velocity, and what the books have in the same time: at least and at most, because what was
+ * recorded at the very moment at which the limit was set may count or not.
  */
 export const velocityOf = ({ accounts, entries, transactions }: Counted): string => `
   SELECT l.account_id, l.name, l.max_amount, u.amount, u.count,
-    coalesce(sum(m.amount) FILTER (WHERE m.time > u.start + u.slack), 0) AS least_amount, coalesce(sum(m.amount), 0) AS most_amount,
-    coalesce(sum(m.count) FILTER (WHERE m.time > u.start + u.slack), 0) AS least_count, coalesce(sum(m.count), 0) AS most_count
+    coalesce(sum(m.amount) FILTER (WHERE m.time > u.start), 0) AS least_amount, coalesce(sum(m.amount), 0) AS most_amount,
+    coalesce(sum(m.count) FILTER (WHERE m.time > u.start), 0) AS least_count, coalesce(sum(m.count), 0) AS most_count
   FROM (
     SELECT a.id AS account_id, l.value ->> 'name' AS name, l.value ->> 'direction' AS direction, l.value -> 'kinds' AS kinds,
       (l.value ->> 'windowMicros')::bigint AS window_micros, (l.value ->> 'maxAmount') AS max_amount,
@@ -40,9 +40,7 @@ export const velocityOf = ({ accounts, entries, transactions }: Counted): string
   ) l
   JOIN LATERAL (
     SELECT coalesce(sum(amount), 0) AS amount, coalesce(sum(count), 0) AS count,
-      greatest(l.since, to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000)) AS start,
-      CASE WHEN to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000) > l.since
-        THEN interval '2 s' ELSE interval '0 s' END AS slack
+      greatest(l.since, to_timestamp(min(slice) * (l.window_micros / 100)::numeric / 1000000)) AS start
     FROM velocity_usage u WHERE u.account_id = l.account_id AND u.name = l.name
   ) u ON true
   LEFT JOIN LATERAL (
@@ -68,7 +66,7 @@ export const velocityOf = ({ accounts, entries, transactions }: Counted): string
 
 const VELOCITY = velocityOf({
   accounts: "accounts a",
-  entries: "e.create_time >= u.start - u.slack",
+  entries: "e.create_time >= u.start",
   transactions: "JOIN transactions t ON t.id = e.transaction_id",
 });
 
@@ -163,11 +161,13 @@ export const LAWS = {
     SELECT e.transaction_id::text AS subject, format('entry %s of account %s has no %s', e.sequence, e.account_id,
       CASE WHEN t.id IS NULL THEN 'transaction' WHEN a.id IS NULL THEN 'account' ELSE 'account of its currency' END) AS detail
     FROM entries e LEFT JOIN transactions t ON t.id = e.transaction_id LEFT JOIN accounts a ON a.id = e.account_id
+    LEFT JOIN (
+      SELECT id, leg.* FROM transactions
+      CROSS JOIN LATERAL unnest(leg_account_ids, leg_sequences, leg_currency_codes) AS leg (account_id, sequence, currency_code)
+      WHERE leg_sequences IS NOT NULL
+    ) leg ON leg.id = e.transaction_id AND leg.account_id = e.account_id AND leg.sequence = e.sequence
     WHERE t.id IS NULL OR a.id IS NULL
-      OR (t.leg_account_ids IS NULL AND a.currency_code <> t.currency_code)
-      OR (t.leg_account_ids IS NOT NULL AND NOT EXISTS (
-        SELECT FROM unnest(t.leg_account_ids, t.leg_currency_codes, t.leg_sequences) AS leg (account_id, currency_code, sequence)
-        WHERE leg.account_id = e.account_id AND leg.sequence = e.sequence AND leg.currency_code = a.currency_code))`,
+      OR a.currency_code IS DISTINCT FROM CASE WHEN t.leg_account_ids IS NULL THEN t.currency_code ELSE leg.currency_code END`,
   JOURNAL_DENSE: `
     SELECT first_index::text AS subject, format('expected index %s', expected) AS detail
     FROM (

@@ -23,6 +23,8 @@ const LOOKED_AT_MAX = 20;
 const LOOKED_AT_LEAST = 1_000;
 /** How many are looked at together, at least, where most may not pass. */
 const STRETCH_LEAST = 200;
+/** A page ends early before it has more entries than this: clients take messages of 4 MiB. */
+const PAGE_ENTRIES_MAX = 10_000;
 const LAST_INDEX = 2n ** 63n - 1n;
 
 /**
@@ -59,6 +61,7 @@ async function findIds(
   const ids: Uuid[] = [];
   const lookedAtMax = Math.max(LOOKED_AT_MAX * pageSize, LOOKED_AT_LEAST);
   let next = below;
+  let entries = 0;
   // One more than the page tells whether there is another.
   let length = pageSize + 1;
   for (let lookedAt = 0; lookedAt < lookedAtMax; lookedAt += length) {
@@ -73,7 +76,8 @@ async function findIds(
       const candidate = id === null ? undefined : candidates.get(id);
       if (id === null || candidate === undefined || !passes(filter, candidate)) continue;
       // The rest of what was looked at belongs to the next page.
-      if (ids.length === pageSize) return { ids, nextBelow: next };
+      entries += candidate.accountIds.length;
+      if (ids.length === pageSize || (ids.length > 0 && entries > PAGE_ENTRIES_MAX)) return { ids, nextBelow: next };
       ids.push(id);
       next = index;
     }

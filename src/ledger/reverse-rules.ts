@@ -75,7 +75,8 @@ function decideReverseLegs(books: Books, movement: Movement, original: Original,
   if (currencyCode !== transaction.currencyCode) {
     const failure: Failure = {
       reason: "CURRENCY_MISMATCH",
-      walletId: transaction.debitAccountId,
+      // The currency is that of the first leg.
+      walletId: legs[0]?.accountId ?? transaction.debitAccountId,
       walletCurrencyCode: transaction.currencyCode,
       amountCurrencyCode: currencyCode,
     };

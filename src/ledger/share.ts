@@ -17,9 +17,10 @@ export function shareOf(legs: readonly Leg[], taken: readonly bigint[], part: Pa
   const shares = legs.map(() => 0n);
   for (const side of sidesOf(legs)) {
     const left = side.map((index) => magnitude(legs[index]) - (taken[index] ?? 0n));
-    // Rounded down from the whole each time, so that it never falls from part to part and ends at the whole.
+    // Rounded up from the whole each time, so that it never falls from part to part, ends at the whole, and no part takes
+    // something of one currency for nothing of another.
     const total = side.reduce((sum, index) => sum + magnitude(legs[index]), 0n);
-    const wanted = (total * (part.before + part.by)) / part.of - (total * part.before) / part.of;
+    const wanted = upTo(total, part.before + part.by, part.of) - upTo(total, part.before, part.of);
     const available = left.reduce((sum, one) => sum + one, 0n);
     let seen = 0n;
     side.forEach((index, position) => {
@@ -29,6 +30,11 @@ export function shareOf(legs: readonly Leg[], taken: readonly bigint[], part: Pa
     });
   }
   return shares;
+}
+
+/** So much of the total as `part` is of the whole, rounded up. */
+function upTo(total: bigint, part: bigint, of: bigint): bigint {
+  return (total * part + of - 1n) / of;
 }
 
 /** The indexes of the legs of each currency and side. */

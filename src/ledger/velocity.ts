@@ -87,12 +87,32 @@ export function used(limits: readonly VelocityLimit[], use: Use, now: Micros): r
 /** What is used of the limit at this time. */
 export function usageOf(limit: VelocityLimit, now: Micros): { amountMinor: bigint; count: bigint } {
   const live = liveSlices(limit, now);
-  return { amountMinor: sum(live, "amount"), count: sum(live, "count") };
+  return { amountMinor: least(sum(live, "amount"), AMOUNT_MAX), count: sum(live, "count") };
+}
+
+/** How long a slice is. */
+export function sliceMicros({ windowMicros }: VelocityTerms): bigint {
+  return windowMicros / SLICES;
 }
 
 /** The slice that a use at this time is counted in. */
-export function sliceAt({ windowMicros }: VelocityTerms, time: Micros): bigint {
-  return time / (windowMicros / SLICES);
+export function sliceAt(limit: VelocityTerms, time: Micros): bigint {
+  return time / sliceMicros(limit);
+}
+
+/** The limits as they are once uses that were counted by a time before are recorded at this one: in its slice. */
+export function recordedAt(
+  limits: readonly VelocityLimit[],
+  before: readonly VelocityLimit[] | null,
+  time: Micros,
+): readonly VelocityLimit[] {
+  return limits.map((limit, index) => {
+    const last = limit.slices.at(-1);
+    const slice = sliceAt(limit, time);
+    return last === undefined || limit === before?.[index] || slice <= last.slice
+      ? limit
+      : { ...limit, slices: [...limit.slices.slice(0, -1), { ...last, slice }] };
+  });
 }
 
 /** The oldest slice that the window reaches at this time: a part of it counts as the whole. */
@@ -151,7 +171,7 @@ function freedAt(limit: VelocityLimit, live: readonly Slice[], measure: Measure,
   for (const slice of live) {
     left -= valueOf(slice, measure);
     // The window has left a slice as soon as it reaches no part of it.
-    if (left <= most) return (slice.slice + SLICES + 1n) * (limit.windowMicros / SLICES);
+    if (left <= most) return (slice.slice + SLICES + 1n) * sliceMicros(limit);
   }
   return undefined;
 }

@@ -101,7 +101,8 @@ CROSS JOIN LATERAL (
     FROM unnest(t.leg_account_ids, t.leg_sequences) AS legs (account_id, sequence) GROUP BY account_id
 ) AS leg (account_id, sequence, first_sequence)
 CROSS JOIN LATERAL (
-  SELECT id, threshold, direction, balance, start_index, end_index FROM balance_alerts WHERE account_id = leg.account_id OFFSET 0
+  SELECT id, threshold, direction, balance, start_index, end_index FROM balance_alerts
+  WHERE account_id = leg.account_id AND (end_index IS NULL OR end_index > $1) OFFSET 0
 ) a
 CROSS JOIN LATERAL (
   SELECT journal_index, balance_after, pending_debits_after, create_time FROM entries
@@ -114,6 +115,10 @@ LEFT JOIN LATERAL (
 WHERE b.first_index >= $1 AND b.first_index < $2 AND record.type = ${RECORD_TYPE.TRANSACTION_POSTED}
   AND e.journal_index > a.start_index AND (a.end_index IS NULL OR e.journal_index < a.end_index)
   AND EXISTS (SELECT FROM balance_alerts WHERE end_index IS NULL OR end_index > $1)
+  -- Only those that were crossed: of the others there may be many.
+  AND (e.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(e.pending_debits_after, 0) < a.threshold)
+    <> (coalesce(before.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(before.pending_debits_after, 0), 0)
+      < a.threshold)
 ORDER BY e.journal_index, leg.account_id, leg.sequence, a.id`;
 
 async function readSteps(client: Queryable, from: bigint, end: bigint): Promise<Step[]> {

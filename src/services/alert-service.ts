@@ -34,6 +34,9 @@ import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { money } from "./present.js";
 import { clock } from "./user-service.js";
 
+/** Each entry of a wallet is compared with all its alerts. */
+const ALERTS_MAX = 100;
+
 /** grey.alert.v1.AlertService. */
 export function createAlertService(database: Database, tokens: PageTokens): Methods<typeof AlertServiceService> {
   return {
@@ -56,6 +59,8 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
             amountCurrencyCode: threshold.currencyCode,
           });
         }
+        if ((await manager.countBy(BalanceAlertEntity, { accountId: walletId, deleteTime: IsNull() })) >= ALERTS_MAX)
+          fail({ reason: "TOO_MANY_ALERTS", walletId, max: `${ALERTS_MAX}` });
         const id = newId();
         const startIndex = await appendRecords(transaction.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_CREATED }]);
         const alert: BalanceAlert = {

@@ -182,10 +182,23 @@ function differences<Request, Response>(
   const before = method.request.decode(stored.request) as Record<string, unknown>;
   return Object.entries(request as Record<string, unknown>)
     .filter(([name, value]) => !isDeepStrictEqual(withoutCase(value), withoutCase(before[name])))
-    .map(([name]) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+    .map(([name, value]) => (caseOf(value) ?? caseOf(before[name]) ?? name).replace(/[A-Z]/g, toSnake));
 }
 
-/** UUIDs are the same in any case. */
+/** The contract's name of the one of several fields that is set; undefined for what is no such choice. */
+function caseOf(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null || !("$case" in value)) return undefined;
+  return typeof value.$case === "string" ? value.$case : undefined;
+}
+
+function toSnake(letter: string): string {
+  return `_${letter.toLowerCase()}`;
+}
+
+/** UUIDs are the same in any case, at any depth. */
 function withoutCase(value: unknown): unknown {
-  return typeof value === "string" && /^[0-9a-f-]{36}$/i.test(value) ? value.toLowerCase() : value;
+  if (typeof value === "string") return /^[0-9a-f-]{36}$/i.test(value) ? value.toLowerCase() : value;
+  if (Array.isArray(value)) return value.map(withoutCase);
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || value instanceof Date) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withoutCase(one)]));
 }

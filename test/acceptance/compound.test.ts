@@ -246,6 +246,35 @@ describe("a transaction with many legs", function () {
     expect(statement.closing).to.deep.equal(money(24n));
   });
 
+  it("is read back in a currency whose code is NULL", async () => {
+    await grey.ledger.createCurrency({ requestId: randomUUID(), code: "NULL", exponent: 2, name: "Nothing" });
+    const [a, b] = [await wallet(5n, "NULL"), await wallet(0n, "NULL")];
+    const asked = request([debit(a, 5n, "NULL"), credit(b, 5n, "NULL")]);
+    const answer = await grey.transactions.postTransaction(asked);
+    expect(await get(answer.transaction!.id)).to.deep.equal(answer.transaction);
+    expect(await there.transactions.postTransaction(asked)).to.deep.equal({ ...answer, replayed: true });
+  });
+
+  it("fills no page with more entries than a client takes", async () => {
+    const [a, b] = [await wallet(100_000n), await wallet()];
+    const credits = Array.from({ length: 999 }, () => credit(b, 1n));
+    for (let count = 0; count < 12; count += 1)
+      await grey.transactions.postTransaction(request([debit(a, 999n), ...credits]));
+    const list = (pageToken: string) =>
+      grey.transactions.listTransactions({
+        of: { $case: "walletId", value: b },
+        kinds: [],
+        states: [],
+        pageSize: 1_000,
+        pageToken,
+        createTimeFrom: undefined,
+        createTimeBefore: undefined,
+      });
+    const first = await list("");
+    const second = await list(first.nextPageToken);
+    expect([first.transactions.length, second.transactions.length, second.nextPageToken]).to.deep.equal([9, 3, ""]);
+  });
+
   it("uses system accounts of the operator's own", async () => {
     const name = "commission";
     const account = {

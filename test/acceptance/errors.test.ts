@@ -434,6 +434,22 @@ describe("an error", () => {
         grey.schedules.resumeSchedule({ requestId, scheduleId: await createSchedule() }, HEADERS),
     },
     {
+      reason: "TOO_MANY_ALERTS",
+      code: "FAILED_PRECONDITION",
+      metadata: ["wallet_id", "max"],
+      ask: async (requestId) => {
+        const alert = {
+          walletId: await createWallet("USD"),
+          threshold: { currencyCode: "USD", minorUnits: 5n },
+          direction: 1,
+          balance: 1,
+        };
+        for (let count = 0; count < 100; count += 1)
+          await grey.alerts.createAlert({ ...alert, requestId: randomUUID() });
+        return grey.alerts.createAlert({ ...alert, requestId }, HEADERS);
+      },
+    },
+    {
       reason: "ALERT_NOT_FOUND",
       code: "NOT_FOUND",
       metadata: ["alert_id"],

@@ -252,6 +252,43 @@ describe("an exchange", function () {
     expect(transactions).to.have.lengthOf(4);
   });
 
+  it("is not reversed for nothing: what a part comes to in the other currency is rounded up", async () => {
+    const [dollars, yen] = [await wallet("USD", 1_000n), await wallet("JPY")];
+    const { transaction } = await exchange(dollars, yen, {
+      sourceAmount: money(1_000n),
+      targetAmount: money(1n, "JPY"),
+    });
+    const { balances } = await grey.transactions.reverse(
+      ReverseRequest.fromPartial({ requestId: randomUUID(), transactionId: transaction!.id, amount: money(999n) }),
+    );
+    expect(balances.map((one) => one.posted)).to.have.deep.members([money(999n), money(0n, "JPY")]);
+  });
+
+  it("is recorded before its quote expires, however long the commit waits", async () => {
+    await setRate("DKK", "EUR", "0.13");
+    const [crowns, euros] = [await wallet("DKK", 5_000n), await wallet("EUR")];
+    const { quote } = await grey.transactions.getQuote({
+      sourceCurrencyCode: "DKK",
+      targetCurrencyCode: "EUR",
+      amount: { $case: "sourceMinorUnits", value: 1_000n },
+      expiresIn: { seconds: 2n, nanos: 0 },
+    });
+    const admin = await openAdmin(server.databaseUrl);
+    await admin.query("BEGIN");
+    await admin.query("UPDATE journal_head SET size = size");
+    const asked = refusal(exchange(crowns, euros, { by: { $case: "quote", value: quote } }));
+    await eventually("the quote has expired", async () => {
+      const { rows } = await admin.query<{ waits: boolean }>(
+        `SELECT clock_timestamp() > now() + interval '2.2 s' AND EXISTS (
+           SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()) AS waits`,
+      );
+      return rows[0]!.waits;
+    });
+    await admin.query("COMMIT");
+    await admin.end();
+    expect((await asked).reason).to.equal("QUOTE_EXPIRED");
+  });
+
   it("is reversed at what it was made for, also in parts", async () => {
     const [dollars, euros] = [await wallet("USD", 1_000n), await wallet("EUR")];
     const { transaction } = await exchange(dollars, euros, { sourceAmount: money(1_000n), ...byRate("0.333") });
@@ -264,7 +301,7 @@ describe("an exchange", function () {
         }),
       );
     const first = await reverse(500n);
-    expect(first.balances.map((one) => one.posted)).to.have.deep.members([money(500n), money(167n, "EUR")]);
+    expect(first.balances.map((one) => one.posted)).to.have.deep.members([money(500n), money(166n, "EUR")]);
     const wrong = await refusal(
       grey.transactions.reverse(
         ReverseRequest.fromPartial({

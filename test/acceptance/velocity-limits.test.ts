@@ -15,6 +15,7 @@ import {
 import { TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, openAdmin, transferRequest, withdrawRequest } from "../support/ledger.js";
+import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 /** Limits that callers set, on two servers of one database. */
@@ -139,6 +140,8 @@ describe("the limits of a wallet", function () {
     expect(error.info).to.include({ limit: "cash", measure: "count", used: "2", required: "1" });
     await transfer(b, a, 1n);
     expect((await refusal(transfer(b, a, 1n))).info).to.include({ limit: "gifts", wallet_id: a });
+    const upper = { $case: "walletId", value: a.toUpperCase() } as const;
+    expect((await grey.ledger.getLimits({ account: upper })).usage).to.deep.equal(await usageOf(a));
     expect((await usageOf(a)).map((one) => [one.name, one.count])).to.deep.equal([
       ["cash", 2n],
       ["gifts", 1n],
@@ -194,6 +197,30 @@ describe("the limits of a wallet", function () {
     );
     expect(outcomes.filter((one) => one.status === "fulfilled")).to.have.lengthOf(33);
     expect(await usageOf(a)).to.deep.equal([{ name: "daily", amount: 99n, count: 33n }]);
+  });
+
+  it("count from when a posting is recorded, however long its commit waits", async () => {
+    const [a, b] = [await wallet(1_000n), await wallet()];
+    await setLimits(a, { velocity: [velocity({ maxCount: 2n, windowSeconds: 60n })] });
+    await admin.query("BEGIN");
+    await admin.query("UPDATE journal_head SET size = size");
+    const sent = transfer(a, b, 1n);
+    await eventually("the posting has waited", async () => {
+      const { rows } = await admin.query<{ waits: boolean }>(
+        `SELECT clock_timestamp() > now() + interval '1.5 s' AND EXISTS (
+           SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()) AS waits`,
+      );
+      return rows[0]!.waits;
+    });
+    await admin.query("COMMIT");
+    const { transaction } = await sent;
+    const recorded = transaction!.createTime!.seconds * 1_000_000n + BigInt(transaction!.createTime!.nanos) / 1_000n;
+    const { rows } = await admin.query<{ slice: bigint }>("SELECT slice FROM velocity_usage WHERE account_id = $1", [
+      a,
+    ]);
+    expect(rows.map((row) => row.slice)).to.deep.equal([recorded / 600_000n]);
+    await transfer(a, b, 1n);
+    expect((await refusal(transfer(a, b, 1n))).reason).to.equal("VELOCITY_EXCEEDED");
   });
 
   it("keep what was used when only their maxima change", async () => {

@@ -183,6 +183,7 @@ const TAMPERINGS: readonly Tampering[] = [
     sql: ({ paid, paidIndex }) =>
       `INSERT INTO transaction_metadata (key, value, journal_index, transaction_id) VALUES ('a', 'b', ${paidIndex}, '${paid}')`,
     named: ({ paid }) => [["METADATA_PAIRS_MATCH", paid]],
+    since: { lacks: ({ paid }) => [["METADATA_PAIRS_MATCH", paid]] },
   },
   {
     title: "the metadata of a transaction that was changed is edited",

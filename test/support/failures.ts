@@ -155,6 +155,7 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
   SCHEDULE_NOT_ACTIVE: [{ reason: "SCHEDULE_NOT_ACTIVE", scheduleId: "s1" }],
   SCHEDULE_NOT_PAUSED: [{ reason: "SCHEDULE_NOT_PAUSED", scheduleId: "s1" }],
   ALERT_NOT_FOUND: [{ reason: "ALERT_NOT_FOUND", alertId: "a1" }],
+  TOO_MANY_ALERTS: [{ reason: "TOO_MANY_ALERTS", walletId: "w1", max: "100" }],
   OVERLOADED: [{ reason: "OVERLOADED" }],
   DATABASE_UNAVAILABLE: [{ reason: "DATABASE_UNAVAILABLE" }],
   OUTCOME_UNKNOWN: [{ reason: "OUTCOME_UNKNOWN" }],

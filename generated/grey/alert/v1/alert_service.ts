@@ -1816,7 +1816,8 @@ export const ListAlertEventsResponse: MessageFns<ListAlertEventsResponse> = {
 export type AlertServiceService = typeof AlertServiceService;
 export const AlertServiceService = {
   /**
-   * Makes an alert. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, CURRENCY_MISMATCH,
+   * Makes an alert; a wallet has up to 100. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS,
    * OUTCOME_UNKNOWN.
    */
   createAlert: {
@@ -1877,7 +1878,8 @@ export const AlertServiceService = {
 
 export interface AlertServiceServer extends UntypedServiceImplementation {
   /**
-   * Makes an alert. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, CURRENCY_MISMATCH,
+   * Makes an alert; a wallet has up to 100. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS,
    * OUTCOME_UNKNOWN.
    */
   createAlert: handleUnaryCall<CreateAlertRequest, CreateAlertResponse>;
@@ -1896,7 +1898,8 @@ export interface AlertServiceServer extends UntypedServiceImplementation {
 
 export interface AlertServiceClient extends Client {
   /**
-   * Makes an alert. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, CURRENCY_MISMATCH,
+   * Makes an alert; a wallet has up to 100. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS,
    * OUTCOME_UNKNOWN.
    */
   createAlert(

@@ -180,6 +180,8 @@ export enum ErrorReason {
   SCHEDULE_NOT_PAUSED = 94,
   /** ALERT_NOT_FOUND - There is no such alert, or (DeleteAlert) it was deleted. Metadata: `alert_id`. */
   ALERT_NOT_FOUND = 95,
+  /** TOO_MANY_ALERTS - The wallet has as many alerts as one can have; another can be made once one is deleted. Metadata: `wallet_id`, `max`. */
+  TOO_MANY_ALERTS = 96,
   UNRECOGNIZED = -1,
 }
 
@@ -353,6 +355,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 95:
     case "ERROR_REASON_ALERT_NOT_FOUND":
       return ErrorReason.ALERT_NOT_FOUND;
+    case 96:
+    case "ERROR_REASON_TOO_MANY_ALERTS":
+      return ErrorReason.TOO_MANY_ALERTS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -474,6 +479,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_SCHEDULE_NOT_PAUSED";
     case ErrorReason.ALERT_NOT_FOUND:
       return "ERROR_REASON_ALERT_NOT_FOUND";
+    case ErrorReason.TOO_MANY_ALERTS:
+      return "ERROR_REASON_TOO_MANY_ALERTS";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -496,6 +496,7 @@ export interface CheckIntegrityResponse {
  *   touched; a request, or an event of an alert, that has lost what it tells of; a second run that tells of the same transaction;
  *   what an alert should have noted since of an entry from before;
  * - CURRENCY_SUMS_TO_ZERO is a law of all accounts, and is left out: it follows where each transaction balances;
+ * - METADATA_PAIRS_MATCH sees keys that a transaction has or had, no pair of a key that it never had;
  * - for PENDING_IS_SUM_OF_HOLDS, what is pending for coming in is compared with the account's latest entry, not with all holds;
  * - for HOLD_MATCHES_STEPS, each new step follows from the new one before it, and the hold is as the latest left it.
  */

@@ -712,7 +712,7 @@ export interface ReverseRequest {
   transactionId: string;
   /**
    * How much of it: more than 0 minor units of its `amount`, no more than is not reversed yet. Unset: all of that. Of a transaction with
-   * many entries every one is reversed in proportion, rounded so that each currency sums to zero and the whole comes out exact.
+   * many entries every one is reversed in proportion, rounded up in each currency, so that each sums to zero and the whole comes out exact.
    */
   amount:
     | Money
