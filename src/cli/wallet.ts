@@ -331,7 +331,7 @@ function csvLine(line: StatementLine): string {
     line.amount?.currencyCode ?? "",
     line.transactionId,
     String(line.journalIndex),
-    /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe,
+    /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe,
     showTime(line.effectiveTime),
   ].join(",");
 }

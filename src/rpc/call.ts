@@ -19,7 +19,6 @@ export function openCall(headers: Metadata): CallState {
       given = ofMessage;
     },
     traceId: traceIdOf(headerText(headers, "traceparent")),
-    asideMs: 0,
   };
 }
 
@@ -27,8 +26,6 @@ export function openCall(headers: Metadata): CallState {
 export interface CallState {
   requestId: string;
   readonly traceId: string;
-  /** How long it has waited for what is not the server's work. */
-  asideMs: number;
 }
 
 /** Until when the call is waited for: as its caller said, and the given time from now at the latest. */

@@ -92,6 +92,11 @@ type Handler =
   | handleServerStreamingCall<Buffer, object>;
 type Method = (request: object, context: CallContext) => Promise<object>;
 
+/** How long a call has waited for what is not the server's work. */
+interface Waited {
+  ms: number;
+}
+
 function unaryHandler(
   definition: UnaryDefinition<object, object>,
   methodWhenReady: () => Method | undefined,
@@ -100,7 +105,7 @@ function unaryHandler(
   const { admission, logger } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
-  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState): Promise<object> {
+  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState, waited: Waited): Promise<object> {
     const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
     const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
     if (wrongHeaders.length > 0) fail({ reason: "INVALID_REQUEST", violations: wrongHeaders });
@@ -112,12 +117,12 @@ function unaryHandler(
     const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), state);
     context.assertWaiting();
     if ("minJournalIndex" in request && typeof request.minJournalIndex === "bigint")
-      return method(request, { ...context, minJournalIndex: request.minJournalIndex, aside: asideOf(state) });
+      return method(request, { ...context, minJournalIndex: request.minJournalIndex, aside: asideOf(waited) });
     return method(request, context);
   }
 
   /** What a read that waits for the journal waits in. */
-  function asideOf(state: CallState) {
+  function asideOf(waited: Waited) {
     return async <T>(wait: Promise<T>): Promise<T> => {
       const since = process.hrtime.bigint();
       admission.stepAside();
@@ -125,7 +130,7 @@ function unaryHandler(
         return await wait;
       } finally {
         admission.stepBack();
-        state.asideMs += msSince(since);
+        waited.ms += msSince(since);
       }
     };
   }
@@ -133,6 +138,7 @@ function unaryHandler(
   return (call, callback) => {
     const started = process.hrtime.bigint();
     const state = openCall(call.metadata);
+    const waited: Waited = { ms: 0 };
     const refuse = (error: unknown): FailureError => {
       const known = knownFailure(error, logger, definition.path, state);
       callback(toGrpcError(known, state, retryAfterOf(known, pipeline)));
@@ -145,16 +151,16 @@ function unaryHandler(
       refuse(new FailureError({ reason: "OVERLOADED" }));
       return;
     }
-    answer(call, state).then(
+    answer(call, state, waited).then(
       (response) => {
         callback(null, response, setTrailers(call.metadata, trailersOf(state)));
         admission.leave();
-        admission.answered(msSince(started) - state.asideMs, true);
+        admission.answered(msSince(started) - waited.ms, true);
         logCall(logger, definition.path, state, started, "OK");
       },
       (error: unknown) => {
         const { reason } = refuse(error).failure;
-        admission.answered(msSince(started) - state.asideMs, reason !== "CALLER_GONE");
+        admission.answered(msSince(started) - waited.ms, reason !== "CALLER_GONE");
       },
     );
   };

@@ -67,7 +67,7 @@ export function streamHandler(
       const { violations, bytes } = validate(received);
       if (bytes === undefined) return finish(new FailureError({ reason: "INVALID_REQUEST", violations }));
       const request = definition.requestDeserialize(bytes);
-      const ids = { requestId: method.requestIdOf(request), traceId: state.traceId, asideMs: 0 };
+      const ids = { requestId: method.requestIdOf(request), traceId: state.traceId };
       try {
         if (!admission.admitsItem()) throw new FailureError({ reason: "OVERLOADED" });
         if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });

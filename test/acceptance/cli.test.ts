@@ -330,7 +330,7 @@ describe("the command `grey` against a server", function () {
     const csv = (await grey("statement", from, ...period, "--csv")).out.split("\n");
     expect(csv).to.have.lengthOf(4);
     expect(csv[0]).to.match(/^create_time,/);
-    expect(csv[2]).to.match(/,-125,375,USD,[0-9a-f-]{36},\d+,"'=1, ""two"""$/);
+    expect(csv[2]).to.match(/,-125,375,USD,[0-9a-f-]{36},\d+,"'=1, ""two""",\d{4}-[^,]+Z$/);
     const none = await grey("statement", "01890a5d-ac96-774b-bcce-b302099a8057", ...period, "--csv");
     expect(none).to.include({ code: 1, out: "" });
     expect(none.err).to.include("WALLET_NOT_FOUND");
