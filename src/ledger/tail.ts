@@ -16,11 +16,20 @@ export interface Sight extends PlacedRecord {
   readonly transaction: LedgerTransaction | undefined;
 }
 
+/** What a record takes of memory, in legs of a transaction: who holds many counts them by this. */
+export function weightOf({ transaction }: Sight): number {
+  return transaction?.legs?.length ?? LEGS_OF_A_MOVEMENT;
+}
+
+const LEGS_OF_A_MOVEMENT = 2;
+
 /** What stands in the journal from `first` to `end`, which is not included. */
 export interface Page {
   readonly first: bigint;
   readonly end: bigint;
   readonly sights: readonly Sight[];
+  /** What they weigh together, see weightOf. */
+  readonly weight: number;
   /** The accounts of its transactions, and what its other records are about: who watches nothing of it passes it over. */
   readonly touched: ReadonlySet<Uuid>;
   /** The wallets that were opened, and whose they are. */
@@ -75,8 +84,10 @@ interface Waiting {
 
 /** What the reader reads at once. */
 const PAGE_MAX = 1_000n;
-/** Records that are kept in memory; more only when the last page has more. */
-const RECENT_MAX = 4_000;
+/** A page ends early before its records weigh more than this. */
+const PAGE_WEIGHT_MAX = 10_000;
+/** What the records that are kept in memory weigh. */
+const RECENT_WEIGHT_MAX = 20_000;
 /** Those who are behind leave most connections to others. */
 const OWN_READS_MAX = 2;
 
@@ -106,8 +117,8 @@ export function createTail(database: Database): Tail {
 
   const keep = (page: Page): void => {
     recent.push(page);
-    let count = recent.reduce((sum, { sights }) => sum + sights.length, 0);
-    while (count > RECENT_MAX && recent.length > 1) count -= recent.shift()?.sights.length ?? 0;
+    let weight = recent.reduce((sum, one) => sum + one.weight, 0);
+    while (weight > RECENT_WEIGHT_MAX && recent.length > 1) weight -= recent.shift()?.weight ?? 0;
     end = page.end;
   };
 
@@ -184,12 +195,10 @@ export function createTail(database: Database): Tail {
   };
 }
 
-async function readPage(client: Queryable, first: bigint, end: bigint): Promise<Page> {
-  const records = await readRecords(client, first, end);
-  const found = await findTransactions(
-    client,
-    records.filter(isOfTransaction).map(({ id }) => id),
-  );
+/** Reads from `first` up to `before` at the furthest, and at least one record. */
+async function readPage(client: Queryable, first: bigint, before: bigint): Promise<Page> {
+  const { records, weight } = await fitting(client, await readRecords(client, first, before));
+  const found = await findTransactions(client, transactionsOf(records));
   const touched = new Set<Uuid>();
   const sights = records.map((record) => {
     const transaction = isOfTransaction(record) ? present(found.get(record.id), "a recorded transaction") : undefined;
@@ -197,7 +206,37 @@ async function readPage(client: Queryable, first: bigint, end: bigint): Promise<
     return { ...record, transaction };
   });
   const opened = records.filter(({ type }) => type === RECORD_TYPE.WALLET_CREATED).map(({ id }) => id);
-  return { first, end, sights, touched, opened: await findOwners(client, opened) };
+  const end = first + BigInt(records.length);
+  return { first, end, sights, weight, touched, opened: await findOwners(client, opened) };
+}
+
+const LEG_COUNTS = `
+SELECT t.id, cardinality(t.leg_account_ids) AS legs
+FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id
+WHERE t.leg_account_ids IS NOT NULL`;
+
+/** The first of the records, as many as a page may weigh. */
+async function fitting(
+  client: Queryable,
+  records: readonly PlacedRecord[],
+): Promise<{ readonly records: readonly PlacedRecord[]; readonly weight: number }> {
+  const { rows } = await client.query<{ id: Uuid; legs: number }>({
+    name: "legs-counted",
+    text: LEG_COUNTS,
+    values: [uuidArray(transactionsOf(records))],
+  });
+  const legs = new Map(rows.map((row) => [row.id, row.legs]));
+  let weight = 0;
+  for (const [position, { id }] of records.entries()) {
+    const more = legs.get(id) ?? LEGS_OF_A_MOVEMENT;
+    if (position > 0 && weight + more > PAGE_WEIGHT_MAX) return { records: records.slice(0, position), weight };
+    weight += more;
+  }
+  return { records, weight };
+}
+
+function transactionsOf(records: readonly PlacedRecord[]): readonly Uuid[] {
+  return records.filter(isOfTransaction).map(({ id }) => id);
 }
 
 function isOfTransaction({ type }: PlacedRecord): boolean {

@@ -1,4 +1,4 @@
-import type { Given, Interest, Sight, Tail } from "./tail.js";
+import { weightOf, type Given, type Interest, type Sight, type Tail } from "./tail.js";
 
 /** Something that a watcher is told: a sight, or only that everything up to the index was read. */
 export interface Told {
@@ -8,8 +8,8 @@ export interface Told {
 
 /** How many records are read at the most before a watcher is told how far it is. */
 const SILENT_MAX = 10_000n;
-/** What a watcher holds at the most while its client takes it: many may be slow. */
-const HELD_MAX = 128;
+/** What a watcher holds at the most while its client takes it, by weight, and one record at least: many may be slow. */
+const HELD_WEIGHT_MAX = 256;
 /** How much one who is behind reads at once, where most of it is of interest and where little is. */
 const AT_ONCE = { dense: 128n, sparse: 1_000n } as const;
 
@@ -62,9 +62,12 @@ function partOf(
   if (page === undefined) return { start: place, sights: [], end: place };
   if (!concerns(page)) return { start: place, sights: [], end: page.end };
   const sights: Sight[] = [];
+  let weight = 0;
   for (const sight of page.sights.slice(Number(place - page.first))) {
-    if (sights.length === HELD_MAX) return { start: place, sights, end: sight.index };
-    if (wants(sight)) sights.push(sight);
+    if (!wants(sight)) continue;
+    weight += weightOf(sight);
+    if (sights.length > 0 && weight > HELD_WEIGHT_MAX) return { start: place, sights, end: sight.index };
+    sights.push(sight);
   }
   return { start: place, sights, end: page.end };
 }

@@ -244,11 +244,6 @@ describe("a watch", function () {
     it("tells a refused transaction of many legs to those who watch any of its accounts", async () => {
       const [poor, payee, payer] = [await makeWallet(grey), await makeWallet(grey), await makeWallet(grey)];
       const watched = await watch({ walletIds: [payee.id], states: [TransactionState.REJECTED] });
-      const leg = (value: string, side: EntrySide, minorUnits: bigint) => ({
-        account: { $case: "walletId" as const, value },
-        side,
-        amount: money(minorUnits),
-      });
       const request = PostTransactionRequest.fromPartial({
         requestId: newId(),
         legs: [
@@ -262,6 +257,23 @@ describe("a watch", function () {
       await watched.until("the refused transaction", (messages) => told(messages).length === 1);
       const [message] = told(watched.messages);
       expect(message!.transaction).to.include({ id: refused.info.transaction_id, creditAccountId: payer.id });
+    });
+
+    it("tells transactions of many legs between others, however many legs they have together", async () => {
+      const [from, to] = [await makeWallet(grey, { minorUnits: 100_000n }), await makeWallet(grey)];
+      const start = await journalSize();
+      const pair = [leg(from.id, EntrySide.DEBIT, 1n), leg(to.id, EntrySide.CREDIT, 1n)];
+      for (let n = 0; n < 24; n++) {
+        const legs = Array.from({ length: n % 4 === 0 ? 1 : 500 }, () => pair).flat();
+        await grey.transactions.postTransaction(PostTransactionRequest.fromPartial({ requestId: newId(), legs }));
+      }
+      const watched = await watch({ fromJournalIndex: start });
+      const expected = await idsFrom(start);
+      await watched.until("all of them", (all) => told(all).length === expected.length, 60_000);
+      expect(told(watched.messages).map(idOf)).to.deep.equal(expected);
+      const many = told(watched.messages).filter(({ transaction }) => transaction!.entries.length === 1_000);
+      expect(many).to.have.lengthOf(18);
+      assertRising(watched.messages);
     });
 
     it("tells that it is still there while nothing happens", async () => {
@@ -608,4 +620,8 @@ function countStatements(): { stop(): Map<string, number> } {
       return counts;
     },
   };
+}
+
+function leg(walletId: string, side: EntrySide, minorUnits: bigint) {
+  return { account: { $case: "walletId" as const, value: walletId }, side, amount: money(minorUnits) };
 }

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
-import type { Interest, Page, Sight, Tail, Wanted } from "../../src/ledger/tail.js";
+import { weightOf, type Interest, type Page, type Sight, type Tail, type Wanted } from "../../src/ledger/tail.js";
 import { watchJournal, type Told } from "../../src/ledger/watch.js";
 
 /** A journal whose records are about the thing of their number, one after the other. */
@@ -28,6 +28,7 @@ function tailOf(journal: readonly Sight[], pageSize: number): Tail & { readonly 
         first: BigInt(first),
         end: BigInt(first + sights.length),
         sights,
+        weight: sights.reduce((sum, sight) => sum + weightOf(sight), 0),
         touched: new Set(sights.map(({ id }) => id)),
         opened: new Map(),
       };
