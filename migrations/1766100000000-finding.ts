@@ -63,7 +63,7 @@ CREATE TABLE dated_entries (
   CONSTRAINT dated_entries_pkey PRIMARY KEY (account_id, sequence)
 );
 CREATE INDEX dated_entries_span ON dated_entries (account_id, span, effective_time);
-CREATE INDEX dated_entries_effective ON dated_entries (account_id, effective_time);
+CREATE INDEX dated_entries_effective ON dated_entries (account_id, effective_time, sequence);
 
 GRANT SELECT ON transaction_metadata, dated_entries TO grey_service;
 GRANT SELECT, INSERT ON metadata_changes TO grey_service;

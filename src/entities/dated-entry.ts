@@ -33,6 +33,6 @@ export const DatedEntryEntity = new EntitySchema<DatedEntryRow>({
   },
   indices: [
     { name: "dated_entries_span", columns: ["accountId", "span", "effectiveTime"] },
-    { name: "dated_entries_effective", columns: ["accountId", "effectiveTime"] },
+    { name: "dated_entries_effective", columns: ["accountId", "effectiveTime", "sequence"] },
   ],
 });

@@ -13,8 +13,13 @@ import { isInt64 } from "../base/money.js";
 import { fromMicros, toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
-import { readLines, type Period, type StatementLine } from "../ledger/history.js";
-import { findStatementExtent, type StatementExtent } from "../ledger/statement-extent.js";
+import {
+  findStatementExtent,
+  readLines,
+  type Period,
+  type StatementExtent,
+  type StatementLine,
+} from "../ledger/statement.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { money } from "./present.js";

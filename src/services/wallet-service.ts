@@ -2,13 +2,10 @@ import { In, MoreThan, type EntityManager } from "typeorm";
 import {
   CreateWalletRequest,
   CreateWalletResponse,
-  StatementOrder,
   UpdateWalletRequest,
   UpdateWalletResponse,
   type GetBalanceRequest,
   type GetBalanceResponse,
-  type GetStatementRequest,
-  type GetStatementResponse,
   type GetWalletResponse,
   type WalletServiceService,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
@@ -26,8 +23,8 @@ import { REQUEST_METHOD } from "../entities/request.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity, type Wallet } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
-import { findEffectiveBalance, findEffectiveStatement } from "../ledger/effective-history.js";
-import { findPastAccount, findStatement, type AsOf, type Statement, type StatementLine } from "../ledger/history.js";
+import { findEffectiveBalance } from "../ledger/effective-history.js";
+import { findPastAccount, type AsOf } from "../ledger/history.js";
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../ledger/limits.js";
 import { postWorks, readClock } from "../ledger/posting.js";
 import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.js";
@@ -36,7 +33,8 @@ import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { etagOf, money, presentBalance, presentWallet } from "./present.js";
-import { assertFit, createStatementStream, parsePeriod, presentLine } from "./statement-stream.js";
+import { presentStatement } from "./statement-page.js";
+import { createStatementStream } from "./statement-stream.js";
 import { createStateMethods } from "./wallet-states.js";
 import { createWalletWatch, type Watching } from "./watch-methods.js";
 import { assertUserExists, clock, lockUser } from "./user-service.js";
@@ -116,7 +114,7 @@ export function createWalletService(
     ...createStatementStream(database),
 
     getStatement: (request, context) =>
-      readingSnapshot(database, context, (session) => presentStatement(session, request, context, tokens)),
+      readingSnapshot(database, context, ({ client }) => presentStatement(client, request, context, tokens)),
 
     getBalance: async (request, context) => {
       const walletId = parseId(request.walletId);
@@ -133,51 +131,6 @@ export function createWalletService(
       return { balance: presentBalance(account) };
     },
   };
-}
-
-/** A page of a statement; the scope of its tokens is the whole request. */
-async function presentStatement(
-  { client }: Transaction,
-  request: GetStatementRequest,
-  context: CallContext,
-  tokens: PageTokens,
-): Promise<GetStatementResponse> {
-  const walletId = parseId(request.walletId);
-  const period = parsePeriod(request);
-  const isEffective = request.order === StatementOrder.EFFECTIVE_TIME;
-  const scope = ["GetStatement", context.caller, walletId, period, isEffective];
-  const [sequence = "0", effectiveTime] = (tokens.open(scope, request.pageToken) ?? "0").split("/");
-  const pageSize = pageSizeOf(request);
-  const after = { sequence: BigInt(sequence), effectiveTime: BigInt(effectiveTime ?? 0) };
-  const limit = pageSize + 1;
-  const statement = isEffective
-    ? await findEffectiveStatement(client, walletId, period, {
-        after: effectiveTime === undefined ? undefined : after,
-        limit,
-      })
-    : await findStatement(client, walletId, period, { after: after.sequence, limit });
-  if (statement === undefined || statement.account.systemAccount !== null)
-    return fail({ reason: "WALLET_NOT_FOUND", walletId });
-  assertFit(amountsOf(statement));
-  const { currencyCode } = statement.account;
-  const { page, nextCursor } = pageOf(statement.lines, pageSize, (line) => cursorOf(line, isEffective));
-  return {
-    opening: money(currencyCode, statement.openingMinor),
-    lines: page.map((line) => presentLine(line, currencyCode)),
-    credits: money(currencyCode, statement.raisedMinor),
-    debits: money(currencyCode, statement.loweredMinor),
-    closing: money(currencyCode, statement.closingMinor),
-    nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-  };
-}
-
-/** The amounts of a statement that no rule of the books keeps within int64. */
-function amountsOf({ openingMinor, raisedMinor, loweredMinor, closingMinor, lines }: Statement): bigint[] {
-  return [openingMinor, raisedMinor, loweredMinor, closingMinor, ...lines.map((line) => line.balanceAfterMinor)];
-}
-
-function cursorOf({ sequence, effectiveTime }: StatementLine, isEffective: boolean): string {
-  return isEffective ? `${sequence}/${effectiveTime}` : sequence.toString();
 }
 
 const CREATE_WALLET: OnceMethod<CreateWalletRequest, CreateWalletResponse> = {

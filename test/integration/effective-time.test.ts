@@ -11,7 +11,8 @@ import { StatementOrder } from "../../generated/grey/wallet/v1/wallet_service.js
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { fromMicros, toMicros, type Micros } from "../../src/base/time.js";
 import type { Queryable } from "../../src/db/database.js";
-import { findEffectiveBalance, findEffectiveStatement } from "../../src/ledger/effective-history.js";
+import { findEffectiveBalance } from "../../src/ledger/effective-history.js";
+import { findEffectiveStatement, readEffectiveLines } from "../../src/ledger/effective-statement.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {
@@ -228,6 +229,39 @@ describe("a balance by effective time", () => {
     );
   });
 
+  it("of a statement stays as it was on its first page, whatever is posted before the others are read", async () => {
+    const { id: walletId } = await makeWallet(clients);
+    const post = (effectiveTime?: Timestamp) =>
+      clients.transactions.deposit(depositRequest(walletId, 1n, { effectiveTime }));
+    for (let n = 0; n < 12; n += 1) await post(n % 3 === 0 ? undefined : fromNow(-BigInt(n) * DAY));
+    const [from, before] = [now() - 30n * DAY, now() + DAY];
+    for (const order of [StatementOrder.EFFECTIVE_TIME, StatementOrder.RECORD_TIME]) {
+      const page = (pageSize: number, pageToken: string) =>
+        clients.wallets.getStatement({
+          walletId,
+          from: fromMicros(from),
+          before: fromMicros(before),
+          order,
+          pageSize,
+          pageToken,
+        });
+      const whole = await page(1_000, "");
+      const lines = [];
+      let pageToken = "";
+      do {
+        const { lines: more, nextPageToken, ...summary } = await page(5, pageToken);
+        expect({ ...summary, lines: [], nextPageToken: "" }).to.deep.equal({ ...whole, lines: [] });
+        lines.push(...more);
+        pageToken = nextPageToken;
+        for (const lag of [-20n, -5n, -1n]) await post(fromNow(lag * DAY));
+        await post();
+      } while (pageToken !== "");
+      expect(lines).to.deep.equal(whole.lines);
+      const after = await page(1_000, "");
+      expect(after.lines).to.have.lengthOf(whole.lines.length + 4 * Math.ceil(whole.lines.length / 5));
+    }
+  });
+
   it("of a statement's page is no page of another order", async () => {
     const [walletId] = wallets as [Uuid];
     const { nextPageToken: pageToken } = await statement(walletId, 0n, now(), 2);
@@ -366,19 +400,34 @@ describe("a balance by effective time in a long history", () => {
     }
   });
 
-  it("opens a statement that reads only its period and what is near its ends", async () => {
+  it("opens a statement that reads only its period and what is near its ends, and whose pages read what is on them", async () => {
     const client = await books.database.pool.connect();
     try {
       for (let time = 0; time < 8; time += 1) {
         const from = start + (BigInt(time) * BigInt(TRANSACTIONS) * 10_000_000n) / 8n;
         await client.query("BEGIN");
-        const before = [await rowsRead(client, "dated_entries"), await rowsRead(client, "entries")] as const;
+        const read = [await rowsRead(client, "dated_entries"), await rowsRead(client, "entries")] as const;
         const period = { from, before: from + 3_600_000_000n };
-        const found = await findEffectiveStatement(client, wallet, period, { after: undefined, limit: 10 });
-        expect((await rowsRead(client, "dated_entries")) - before[0]).to.be.at.most(4_000);
-        expect((await rowsRead(client, "entries")) - before[1]).to.be.at.most(2_000);
+        const found = await findEffectiveStatement(client, wallet, period);
+        expect((await rowsRead(client, "dated_entries")) - read[0]).to.be.at.most(4_000);
+        expect((await rowsRead(client, "entries")) - read[1]).to.be.at.most(2_000);
+        const { summary, place } = found!;
+        for (const [before, most] of [
+          [period.before, 200],
+          // However long the period is.
+          [start + 10n * BigInt(TRANSACTIONS) * 1_000_000n, 200],
+        ] as const) {
+          const readThen = await rowsRead(client, "entries");
+          const lines = await readEffectiveLines(client, summary.account, {
+            ...summary,
+            after: place,
+            before,
+            limit: 10,
+          });
+          expect((await rowsRead(client, "entries")) - readThen).to.be.at.most(most);
+          expect(lines).to.have.lengthOf(10);
+        }
         await client.query("ROLLBACK");
-        expect(found!.lines).to.have.lengthOf(10);
       }
     } finally {
       client.release();

@@ -85,8 +85,8 @@ export enum StatementOrder {
   /** RECORD_TIME - By when transactions were recorded. A period that has passed stays as it is. */
   RECORD_TIME = 1,
   /**
-   * EFFECTIVE_TIME - By when transactions took effect, whenever they were recorded. What is recorded later with an earlier effective_time still changes it, also
-   * from page to page. Balances are those of GetBalance by effective time.
+   * EFFECTIVE_TIME - By when transactions took effect, whenever they were recorded. What is recorded later with an earlier effective_time still changes it, but
+   * not between its pages. Balances are those of GetBalance by effective time.
    */
   EFFECTIVE_TIME = 2,
   UNRECOGNIZED = -1,
@@ -451,8 +451,8 @@ export interface GetStatementRequest {
 }
 
 /**
- * GetStatementResponse holds a page of a statement. All pages of a period that has passed, by the time of record, tell the same balances and
- * totals.
+ * GetStatementResponse holds a page of a statement. All its pages tell the same balances and totals, and nothing that was recorded after the
+ * first of them was read; only that one sums up the period, the others cost what their own lines do.
  */
 export interface GetStatementResponse {
   /** The posted balance right before the period. */
