@@ -25,7 +25,7 @@ import {
   outcomesOf,
   postWorks,
 } from "./posting.js";
-import { accountsTouchedBy, isCompound } from "./transaction.js";
+import { accountsTouchedBy, isCompound, isMovement } from "./transaction.js";
 import { recordedAt } from "./velocity.js";
 import { replay, type Outcome, type Work } from "./work.js";
 
@@ -58,14 +58,21 @@ const BATCHES_IN_FLIGHT_MAX = 2;
 /** At the most so many locked batches follow a conflict before the optimistic way is tried again. */
 const PENALTY_MAX = 256;
 
+/** What a work takes. */
+interface Size {
+  /** Commands, of which one with many legs counts as many. */
+  readonly weight: number;
+  readonly bytes: number;
+  /** Whether it consists of movements only: most do, and are asked no further. */
+  readonly isPlain: boolean;
+}
+
 interface Waiting {
   readonly work: Work;
   /** requestKey() of each of its commands. */
   readonly keys: readonly string[];
   readonly patience: Patience;
-  readonly bytes: number;
-  /** Commands, of which one with many legs counts as many. */
-  readonly weight: number;
+  readonly size: Size;
   readonly since: number;
   readonly done: Promise<Outcome[]>;
   readonly resolve: (outcomes: Outcome[]) => void;
@@ -127,18 +134,17 @@ export function createEngine(database: Database, connection: PostingConnection, 
   }
 
   function enqueue(work: Work, patience: Patience, keys: readonly string[]): Promise<Outcome[]> {
-    const size = bytesOf(work);
+    const size = measure(work);
     if (
       depth + work.commands.length > config.GREY_POSTING_QUEUE_MAX ||
-      bytes + size > config.GREY_POSTING_QUEUE_BYTES_MAX
+      bytes + size.bytes > config.GREY_POSTING_QUEUE_BYTES_MAX
     ) {
       throw new FailureError({ reason: "OVERLOADED" });
     }
     depth += work.commands.length;
-    bytes += size;
+    bytes += size.bytes;
     const { promise: done, resolve, reject } = promised<Outcome[]>();
-    const weight = weightOf(work);
-    const waiting = { work, keys, patience, bytes: size, weight, since: performance.now(), done, resolve, reject };
+    const waiting = { work, keys, patience, size, since: performance.now(), done, resolve, reject };
     for (const key of keys) pending.set(key, waiting);
     queue.push(waiting);
     planPump();
@@ -178,13 +184,13 @@ export function createEngine(database: Database, connection: PostingConnection, 
     let size = 0;
     let taken = 0;
     for (const waiting of queue) {
-      if (size > 0 && size + waiting.weight > wanted) break;
+      if (size > 0 && size + waiting.size.weight > wanted) break;
       taken += 1;
       depth -= waiting.work.commands.length;
-      bytes -= waiting.bytes;
+      bytes -= waiting.size.bytes;
       if (!stillWaits(waiting)) continue;
       group.push(waiting);
-      size += waiting.weight;
+      size += waiting.size.weight;
     }
     queue = queue.slice(taken);
     return group;
@@ -210,7 +216,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
     const works = group.map((waiting) => waiting.work);
     const started = performance.now();
     try {
-      const deciding = lastDecided.then(() => decideOptimistic(works));
+      const deciding = lastDecided.then(() => decideOptimistic(works, specialOf(group)));
       lastDecided = deciding.catch(() => undefined);
       const { verdicts, decided, writing, batch } = await deciding;
       const recorded = await writing;
@@ -248,18 +254,21 @@ export function createEngine(database: Database, connection: PostingConnection, 
     }
   }
 
-  /** Decides from what is remembered and sends the batch; the batches after it build on its decisions at once. */
-  async function decideOptimistic(works: readonly Work[]) {
-    if (works.some(needsLocks)) throw new StaleError();
-    const holds = await recallHolds(works);
+  /**
+   * Decides from what is remembered and sends the batch; the batches after it build on its decisions at once.
+   * @param special those of the works that do more than movements
+   */
+  async function decideOptimistic(works: readonly Work[], special: readonly Work[]) {
+    if (special.some(needsLocks)) throw new StaleError();
+    const holds = await recallHolds(special);
     const known = await recall(works, holds);
     // A batch before this one is about to be decided again: what is remembered may lack its effects.
     if (locked > 0) throw new StaleError();
-    const now = needsClock(works, known) ? clock.now() : 0n;
+    const now = needsClock(special, known) ? clock.now() : 0n;
     if (
       now === undefined ||
       holds.some(({ hold }) => isUncertain(hold, now)) ||
-      works.some((work) => isEnding(work, now))
+      special.some((work) => isEnding(work, now))
     )
       throw new StaleError();
     const batch = openBatch(known, holds, now);
@@ -485,22 +494,27 @@ function sizeOf(group: readonly Waiting[]): number {
   return group.reduce((sum, { work }) => sum + work.commands.length, 0);
 }
 
-/** How much a work adds to a batch: two legs are as much as a movement. */
-function weightOf({ commands }: Work): number {
+/** Two legs are as much as a movement; the bytes are about what it takes of memory while it waits. */
+function measure({ commands }: Work): Size {
   let weight = commands.length;
-  for (const command of commands) if (isCompound(command)) weight += Math.ceil(command.legs.length / 2);
-  return weight;
-}
-
-/** About how much memory a waiting work takes. */
-function bytesOf({ commands }: Work): number {
-  let bytes = 0;
+  let bytes = COMMAND_BYTES * commands.length;
+  let isPlain = true;
   for (const command of commands) {
     const { description, metadata } = command;
-    bytes += COMMAND_BYTES + 2 * description.length + (isCompound(command) ? LEG_BYTES * command.legs.length : 0);
+    bytes += 2 * description.length;
     for (const key in metadata) bytes += 2 * (key.length + (metadata[key]?.length ?? 0)) + 64;
+    if (isMovement(command)) continue;
+    isPlain = false;
+    if (!isCompound(command)) continue;
+    weight += Math.ceil(command.legs.length / 2);
+    bytes += LEG_BYTES * command.legs.length;
   }
-  return bytes;
+  return { weight, bytes, isPlain };
+}
+
+/** The works of these that do more than movements. */
+function specialOf(group: readonly Waiting[]): Work[] {
+  return group.filter(({ size }) => !size.isPlain).map(({ work }) => work);
 }
 
 const COMMAND_BYTES = 600;

@@ -11,7 +11,7 @@ import { findReversed, originalOf } from "./find-reversed.js";
 import { readHolds } from "./find-holds.js";
 import { accountsOf } from "./hold-rules.js";
 import type { Hold } from "./hold.js";
-import { accountsTouchedBy, isCompound, isHoldStep, isReverse, type Command } from "./transaction.js";
+import { accountsTouchedBy, isCompound, isHoldStep, isMovement, isReverse, type Command } from "./transaction.js";
 import { decideWork, type Answered, type Decided, type Outcome, type Verdict, type Work } from "./work.js";
 
 /**
@@ -124,19 +124,19 @@ export function accountIdsOf(works: readonly Work[], holds: { get(id: Uuid): Hol
   for (const { commands } of works) {
     for (const command of commands) {
       for (const { walletId } of command.preconditions) ids.add(walletId);
-      if (isHoldStep(command)) {
+      if (isMovement(command)) {
+        ids.add(command.debitAccountId).add(command.creditAccountId);
+      } else if (isHoldStep(command)) {
         const hold = holds.get(command.holdId);
         if (hold !== undefined) for (const id of accountsOf(hold, command)) ids.add(id);
-      } else if (isReverse(command)) {
-        // Those of the original, which is looked up.
-        continue;
+      } else if (isCompound(command)) {
+        ids.add(command.debitAccountId).add(command.creditAccountId);
+        for (const { accountId } of command.legs) ids.add(accountId);
       } else if (command.kind === TRANSACTION_KIND.HOLD) {
         ids.add(command.walletId);
         if (command.toWalletId !== null) ids.add(command.toWalletId);
-      } else {
-        ids.add(command.debitAccountId).add(command.creditAccountId);
-        if (isCompound(command)) for (const { accountId } of command.legs) ids.add(accountId);
       }
+      // The accounts of a reversal are those of its original, which is looked up.
     }
   }
   return ids;

@@ -1,3 +1,4 @@
+import { present } from "../base/assert.js";
 import type { Failure } from "../base/failure.js";
 import { TRANSACTION_KIND, type TransactionKind } from "../entities/transaction.js";
 import type { Books, Original } from "./books.js";
@@ -63,7 +64,9 @@ export function decideReverse(books: Books, command: ReverseCommand): Decision {
     });
   }
   if (transaction.legs !== null) return decideReverseLegs(books, movement, original, transaction.legs);
-  const decision = decideBetween(books, movement, creditAccountId, debitAccountId);
+  const debit = present(books.get(creditAccountId), "the account to debit");
+  const credit = present(books.get(debitAccountId), "the account to credit");
+  const decision = decideBetween(books, movement, debit, credit);
   if ("entries" in decision) books.setOriginal({ ...original, reversedMinor: reversedMinor + asked });
   return decision;
 }

@@ -1,4 +1,3 @@
-import { present } from "../base/assert.js";
 import type { Failure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
@@ -34,29 +33,23 @@ export function decideMovement(books: Books, command: MovementCommand): Kept {
     const reason = command.system === null ? "SAME_WALLET" : "WALLET_NOT_FOUND";
     return refused({ reason, walletId: debitAccountId });
   }
-  if (bookFor(books, command, debitAccountId) === undefined) return refused(notFound(command, debitAccountId));
-  if (bookFor(books, command, creditAccountId) === undefined) return refused(notFound(command, creditAccountId));
-  return decideBetween(
-    books,
-    command.isUpTo ? upToAvailable(books, command) : command,
-    debitAccountId,
-    creditAccountId,
-  );
+  const debit = bookFor(books, command, debitAccountId);
+  if (debit === undefined) return refused(notFound(command, debitAccountId));
+  const credit = bookFor(books, command, creditAccountId);
+  if (credit === undefined) return refused(notFound(command, creditAccountId));
+  return decideBetween(books, command.isUpTo ? upToAvailable(debit, command) : command, debit, credit);
 }
 
 /** The movement of what can be spent, up to the amount; when that is nothing, of the amount, which is then refused. */
-function upToAvailable(books: Books, command: MovementCommand): Movement {
-  const debit = present(books.get(command.debitAccountId), "the account to debit");
+function upToAvailable(debit: Book, command: MovementCommand): Movement {
   if (debit.minBalanceMinor === null) return command;
   const available = availableMinor(debit) - debit.minBalanceMinor;
   return available <= 0n || available >= command.amountMinor ? command : { ...command, amountMinor: available };
 }
 
-/** Decides a movement between two accounts that there are: whether they take part, then funds, then room. */
-export function decideBetween(books: Books, movement: Movement, debitAccountId: Uuid, creditAccountId: Uuid): Kept {
+/** Decides a movement from one account, which it debits, to another: whether they take part, then funds, then room. */
+export function decideBetween(books: Books, movement: Movement, debit: Book, credit: Book): Kept {
   const { amountMinor, currencyCode } = movement;
-  const debit = present(books.get(debitAccountId), "the account to debit");
-  const credit = present(books.get(creditAccountId), "the account to credit");
   const failure =
     accountRefuses(debit, currencyCode) ??
     accountRefuses(credit, currencyCode) ??
@@ -66,8 +59,8 @@ export function decideBetween(books: Books, movement: Movement, debitAccountId: 
   if (failure !== undefined) return { movement, failure };
   const debited = enter(using(books, debit, movement, "OUTGOING"), amountMinor);
   const credited = enter(using(books, credit, movement, "INCOMING"), -amountMinor);
-  books.set(debitAccountId, debited);
-  books.set(creditAccountId, credited);
+  books.set(debit.id, debited);
+  books.set(credit.id, credited);
   return {
     movement,
     entries: [entryOf(debited, amountMinor), entryOf(credited, -amountMinor)],

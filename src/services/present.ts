@@ -92,20 +92,22 @@ const ROUNDINGS: Readonly<Record<RoundingName, Rounding>> = {
 /** The balances right after the transaction, of the wallets among its accounts. */
 export function balancesAfter({ entries, legs }: LedgerTransaction): Balance[] {
   const ofWallets = entries.filter((entry) => entry.isWallet);
+  if (legs === null) return ofWallets.map(balanceAfter);
   // A wallet with several legs is told once, as the last of them leaves it.
-  const latest = legs === null ? ofWallets : new Map(ofWallets.map((entry) => [entry.accountId, entry])).values();
-  return Array.from(latest, (entry) => {
-    const { currencyCode } = entry;
-    return {
-      walletId: entry.accountId,
-      posted: money(currencyCode, entry.balanceAfterMinor),
-      // Wallets are credit-normal.
-      available: money(currencyCode, entry.balanceAfterMinor - entry.pendingDebitsAfterMinor),
-      pendingOutgoing: money(currencyCode, entry.pendingDebitsAfterMinor),
-      pendingIncoming: money(currencyCode, entry.pendingCreditsAfterMinor),
-      version: entry.sequence,
-    };
-  });
+  return [...new Map(ofWallets.map((entry) => [entry.accountId, entry])).values()].map(balanceAfter);
+}
+
+function balanceAfter(entry: Entry): Balance {
+  const { currencyCode } = entry;
+  return {
+    walletId: entry.accountId,
+    posted: money(currencyCode, entry.balanceAfterMinor),
+    // Wallets are credit-normal.
+    available: money(currencyCode, entry.balanceAfterMinor - entry.pendingDebitsAfterMinor),
+    pendingOutgoing: money(currencyCode, entry.pendingDebitsAfterMinor),
+    pendingIncoming: money(currencyCode, entry.pendingCreditsAfterMinor),
+    version: entry.sequence,
+  };
 }
 
 /** A wallet, with what its account says of it. */

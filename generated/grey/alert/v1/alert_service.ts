@@ -5,6 +5,7 @@
 // source: grey/alert/v1/alert_service.proto
 
 /* eslint-disable */
+import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1824,9 +1825,9 @@ export const AlertServiceService = {
     path: "/grey.alert.v1.AlertService/CreateAlert" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: CreateAlertRequest): Buffer => Buffer.from(CreateAlertRequest.encode(value).finish()),
+    requestSerialize: (value: CreateAlertRequest): Buffer => serialize(CreateAlertRequest, value),
     requestDeserialize: (value: Buffer): CreateAlertRequest => CreateAlertRequest.decode(value),
-    responseSerialize: (value: CreateAlertResponse): Buffer => Buffer.from(CreateAlertResponse.encode(value).finish()),
+    responseSerialize: (value: CreateAlertResponse): Buffer => serialize(CreateAlertResponse, value),
     responseDeserialize: (value: Buffer): CreateAlertResponse => CreateAlertResponse.decode(value),
   },
   /** Returns one alert, also a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
@@ -1834,9 +1835,9 @@ export const AlertServiceService = {
     path: "/grey.alert.v1.AlertService/GetAlert" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetAlertRequest): Buffer => Buffer.from(GetAlertRequest.encode(value).finish()),
+    requestSerialize: (value: GetAlertRequest): Buffer => serialize(GetAlertRequest, value),
     requestDeserialize: (value: Buffer): GetAlertRequest => GetAlertRequest.decode(value),
-    responseSerialize: (value: GetAlertResponse): Buffer => Buffer.from(GetAlertResponse.encode(value).finish()),
+    responseSerialize: (value: GetAlertResponse): Buffer => serialize(GetAlertResponse, value),
     responseDeserialize: (value: Buffer): GetAlertResponse => GetAlertResponse.decode(value),
   },
   /**
@@ -1847,9 +1848,9 @@ export const AlertServiceService = {
     path: "/grey.alert.v1.AlertService/ListAlerts" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListAlertsRequest): Buffer => Buffer.from(ListAlertsRequest.encode(value).finish()),
+    requestSerialize: (value: ListAlertsRequest): Buffer => serialize(ListAlertsRequest, value),
     requestDeserialize: (value: Buffer): ListAlertsRequest => ListAlertsRequest.decode(value),
-    responseSerialize: (value: ListAlertsResponse): Buffer => Buffer.from(ListAlertsResponse.encode(value).finish()),
+    responseSerialize: (value: ListAlertsResponse): Buffer => serialize(ListAlertsResponse, value),
     responseDeserialize: (value: Buffer): ListAlertsResponse => ListAlertsResponse.decode(value),
   },
   /** Ends an alert; what it noted stays. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
@@ -1857,9 +1858,9 @@ export const AlertServiceService = {
     path: "/grey.alert.v1.AlertService/DeleteAlert" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: DeleteAlertRequest): Buffer => Buffer.from(DeleteAlertRequest.encode(value).finish()),
+    requestSerialize: (value: DeleteAlertRequest): Buffer => serialize(DeleteAlertRequest, value),
     requestDeserialize: (value: Buffer): DeleteAlertRequest => DeleteAlertRequest.decode(value),
-    responseSerialize: (value: DeleteAlertResponse): Buffer => Buffer.from(DeleteAlertResponse.encode(value).finish()),
+    responseSerialize: (value: DeleteAlertResponse): Buffer => serialize(DeleteAlertResponse, value),
     responseDeserialize: (value: Buffer): DeleteAlertResponse => DeleteAlertResponse.decode(value),
   },
   /** Lists the crossings that an alert noted, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
@@ -1868,10 +1869,10 @@ export const AlertServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: ListAlertEventsRequest): Buffer =>
-      Buffer.from(ListAlertEventsRequest.encode(value).finish()),
+      serialize(ListAlertEventsRequest, value),
     requestDeserialize: (value: Buffer): ListAlertEventsRequest => ListAlertEventsRequest.decode(value),
     responseSerialize: (value: ListAlertEventsResponse): Buffer =>
-      Buffer.from(ListAlertEventsResponse.encode(value).finish()),
+      serialize(ListAlertEventsResponse, value),
     responseDeserialize: (value: Buffer): ListAlertEventsResponse => ListAlertEventsResponse.decode(value),
   },
 } as const;

@@ -5,6 +5,7 @@
 // source: grey/ledger/v1/ledger_service.proto
 
 /* eslint-disable */
+import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -6368,10 +6369,10 @@ export const LedgerServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: ListCurrenciesRequest): Buffer =>
-      Buffer.from(ListCurrenciesRequest.encode(value).finish()),
+      serialize(ListCurrenciesRequest, value),
     requestDeserialize: (value: Buffer): ListCurrenciesRequest => ListCurrenciesRequest.decode(value),
     responseSerialize: (value: ListCurrenciesResponse): Buffer =>
-      Buffer.from(ListCurrenciesResponse.encode(value).finish()),
+      serialize(ListCurrenciesResponse, value),
     responseDeserialize: (value: Buffer): ListCurrenciesResponse => ListCurrenciesResponse.decode(value),
   },
   /** Registers a custom currency and opens its system accounts. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_EXISTS. */
@@ -6380,10 +6381,10 @@ export const LedgerServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: CreateCurrencyRequest): Buffer =>
-      Buffer.from(CreateCurrencyRequest.encode(value).finish()),
+      serialize(CreateCurrencyRequest, value),
     requestDeserialize: (value: Buffer): CreateCurrencyRequest => CreateCurrencyRequest.decode(value),
     responseSerialize: (value: CreateCurrencyResponse): Buffer =>
-      Buffer.from(CreateCurrencyResponse.encode(value).finish()),
+      serialize(CreateCurrencyResponse, value),
     responseDeserialize: (value: Buffer): CreateCurrencyResponse => CreateCurrencyResponse.decode(value),
   },
   /**
@@ -6394,10 +6395,10 @@ export const LedgerServiceService = {
     path: "/grey.ledger.v1.LedgerService/CreateAccount" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: CreateAccountRequest): Buffer => Buffer.from(CreateAccountRequest.encode(value).finish()),
+    requestSerialize: (value: CreateAccountRequest): Buffer => serialize(CreateAccountRequest, value),
     requestDeserialize: (value: Buffer): CreateAccountRequest => CreateAccountRequest.decode(value),
     responseSerialize: (value: CreateAccountResponse): Buffer =>
-      Buffer.from(CreateAccountResponse.encode(value).finish()),
+      serialize(CreateAccountResponse, value),
     responseDeserialize: (value: Buffer): CreateAccountResponse => CreateAccountResponse.decode(value),
   },
   /**
@@ -6408,9 +6409,9 @@ export const LedgerServiceService = {
     path: "/grey.ledger.v1.LedgerService/SetLimits" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: SetLimitsRequest): Buffer => Buffer.from(SetLimitsRequest.encode(value).finish()),
+    requestSerialize: (value: SetLimitsRequest): Buffer => serialize(SetLimitsRequest, value),
     requestDeserialize: (value: Buffer): SetLimitsRequest => SetLimitsRequest.decode(value),
-    responseSerialize: (value: SetLimitsResponse): Buffer => Buffer.from(SetLimitsResponse.encode(value).finish()),
+    responseSerialize: (value: SetLimitsResponse): Buffer => serialize(SetLimitsResponse, value),
     responseDeserialize: (value: Buffer): SetLimitsResponse => SetLimitsResponse.decode(value),
   },
   /**
@@ -6421,9 +6422,9 @@ export const LedgerServiceService = {
     path: "/grey.ledger.v1.LedgerService/GetLimits" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetLimitsRequest): Buffer => Buffer.from(GetLimitsRequest.encode(value).finish()),
+    requestSerialize: (value: GetLimitsRequest): Buffer => serialize(GetLimitsRequest, value),
     requestDeserialize: (value: Buffer): GetLimitsRequest => GetLimitsRequest.decode(value),
-    responseSerialize: (value: GetLimitsResponse): Buffer => Buffer.from(GetLimitsResponse.encode(value).finish()),
+    responseSerialize: (value: GetLimitsResponse): Buffer => serialize(GetLimitsResponse, value),
     responseDeserialize: (value: Buffer): GetLimitsResponse => GetLimitsResponse.decode(value),
   },
   /**
@@ -6435,10 +6436,10 @@ export const LedgerServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: SetDefaultLimitsRequest): Buffer =>
-      Buffer.from(SetDefaultLimitsRequest.encode(value).finish()),
+      serialize(SetDefaultLimitsRequest, value),
     requestDeserialize: (value: Buffer): SetDefaultLimitsRequest => SetDefaultLimitsRequest.decode(value),
     responseSerialize: (value: SetDefaultLimitsResponse): Buffer =>
-      Buffer.from(SetDefaultLimitsResponse.encode(value).finish()),
+      serialize(SetDefaultLimitsResponse, value),
     responseDeserialize: (value: Buffer): SetDefaultLimitsResponse => SetDefaultLimitsResponse.decode(value),
   },
   /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
@@ -6447,10 +6448,10 @@ export const LedgerServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: GetDefaultLimitsRequest): Buffer =>
-      Buffer.from(GetDefaultLimitsRequest.encode(value).finish()),
+      serialize(GetDefaultLimitsRequest, value),
     requestDeserialize: (value: Buffer): GetDefaultLimitsRequest => GetDefaultLimitsRequest.decode(value),
     responseSerialize: (value: GetDefaultLimitsResponse): Buffer =>
-      Buffer.from(GetDefaultLimitsResponse.encode(value).finish()),
+      serialize(GetDefaultLimitsResponse, value),
     responseDeserialize: (value: Buffer): GetDefaultLimitsResponse => GetDefaultLimitsResponse.decode(value),
   },
   /**
@@ -6462,10 +6463,10 @@ export const LedgerServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: ListLimitChangesRequest): Buffer =>
-      Buffer.from(ListLimitChangesRequest.encode(value).finish()),
+      serialize(ListLimitChangesRequest, value),
     requestDeserialize: (value: Buffer): ListLimitChangesRequest => ListLimitChangesRequest.decode(value),
     responseSerialize: (value: ListLimitChangesResponse): Buffer =>
-      Buffer.from(ListLimitChangesResponse.encode(value).finish()),
+      serialize(ListLimitChangesResponse, value),
     responseDeserialize: (value: Buffer): ListLimitChangesResponse => ListLimitChangesResponse.decode(value),
   },
   /**
@@ -6476,9 +6477,9 @@ export const LedgerServiceService = {
     path: "/grey.ledger.v1.LedgerService/SetRate" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: SetRateRequest): Buffer => Buffer.from(SetRateRequest.encode(value).finish()),
+    requestSerialize: (value: SetRateRequest): Buffer => serialize(SetRateRequest, value),
     requestDeserialize: (value: Buffer): SetRateRequest => SetRateRequest.decode(value),
-    responseSerialize: (value: SetRateResponse): Buffer => Buffer.from(SetRateResponse.encode(value).finish()),
+    responseSerialize: (value: SetRateResponse): Buffer => serialize(SetRateResponse, value),
     responseDeserialize: (value: Buffer): SetRateResponse => SetRateResponse.decode(value),
   },
   /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
@@ -6486,9 +6487,9 @@ export const LedgerServiceService = {
     path: "/grey.ledger.v1.LedgerService/GetRate" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetRateRequest): Buffer => Buffer.from(GetRateRequest.encode(value).finish()),
+    requestSerialize: (value: GetRateRequest): Buffer => serialize(GetRateRequest, value),
     requestDeserialize: (value: Buffer): GetRateRequest => GetRateRequest.decode(value),
-    responseSerialize: (value: GetRateResponse): Buffer => Buffer.from(GetRateResponse.encode(value).finish()),
+    responseSerialize: (value: GetRateResponse): Buffer => serialize(GetRateResponse, value),
     responseDeserialize: (value: Buffer): GetRateResponse => GetRateResponse.decode(value),
   },
   /**
@@ -6499,9 +6500,9 @@ export const LedgerServiceService = {
     path: "/grey.ledger.v1.LedgerService/ListRates" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListRatesRequest): Buffer => Buffer.from(ListRatesRequest.encode(value).finish()),
+    requestSerialize: (value: ListRatesRequest): Buffer => serialize(ListRatesRequest, value),
     requestDeserialize: (value: Buffer): ListRatesRequest => ListRatesRequest.decode(value),
-    responseSerialize: (value: ListRatesResponse): Buffer => Buffer.from(ListRatesResponse.encode(value).finish()),
+    responseSerialize: (value: ListRatesResponse): Buffer => serialize(ListRatesResponse, value),
     responseDeserialize: (value: Buffer): ListRatesResponse => ListRatesResponse.decode(value),
   },
   /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
@@ -6509,9 +6510,9 @@ export const LedgerServiceService = {
     path: "/grey.ledger.v1.LedgerService/GetAccount" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetAccountRequest): Buffer => Buffer.from(GetAccountRequest.encode(value).finish()),
+    requestSerialize: (value: GetAccountRequest): Buffer => serialize(GetAccountRequest, value),
     requestDeserialize: (value: Buffer): GetAccountRequest => GetAccountRequest.decode(value),
-    responseSerialize: (value: GetAccountResponse): Buffer => Buffer.from(GetAccountResponse.encode(value).finish()),
+    responseSerialize: (value: GetAccountResponse): Buffer => serialize(GetAccountResponse, value),
     responseDeserialize: (value: Buffer): GetAccountResponse => GetAccountResponse.decode(value),
   },
   /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
@@ -6519,10 +6520,10 @@ export const LedgerServiceService = {
     path: "/grey.ledger.v1.LedgerService/ListAccounts" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListAccountsRequest): Buffer => Buffer.from(ListAccountsRequest.encode(value).finish()),
+    requestSerialize: (value: ListAccountsRequest): Buffer => serialize(ListAccountsRequest, value),
     requestDeserialize: (value: Buffer): ListAccountsRequest => ListAccountsRequest.decode(value),
     responseSerialize: (value: ListAccountsResponse): Buffer =>
-      Buffer.from(ListAccountsResponse.encode(value).finish()),
+      serialize(ListAccountsResponse, value),
     responseDeserialize: (value: Buffer): ListAccountsResponse => ListAccountsResponse.decode(value),
   },
   /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
@@ -6531,10 +6532,10 @@ export const LedgerServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: GetTrialBalanceRequest): Buffer =>
-      Buffer.from(GetTrialBalanceRequest.encode(value).finish()),
+      serialize(GetTrialBalanceRequest, value),
     requestDeserialize: (value: Buffer): GetTrialBalanceRequest => GetTrialBalanceRequest.decode(value),
     responseSerialize: (value: GetTrialBalanceResponse): Buffer =>
-      Buffer.from(GetTrialBalanceResponse.encode(value).finish()),
+      serialize(GetTrialBalanceResponse, value),
     responseDeserialize: (value: Buffer): GetTrialBalanceResponse => GetTrialBalanceResponse.decode(value),
   },
   /**
@@ -6546,10 +6547,10 @@ export const LedgerServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: CheckIntegrityRequest): Buffer =>
-      Buffer.from(CheckIntegrityRequest.encode(value).finish()),
+      serialize(CheckIntegrityRequest, value),
     requestDeserialize: (value: Buffer): CheckIntegrityRequest => CheckIntegrityRequest.decode(value),
     responseSerialize: (value: CheckIntegrityResponse): Buffer =>
-      Buffer.from(CheckIntegrityResponse.encode(value).finish()),
+      serialize(CheckIntegrityResponse, value),
     responseDeserialize: (value: Buffer): CheckIntegrityResponse => CheckIntegrityResponse.decode(value),
   },
   /**
@@ -6563,10 +6564,10 @@ export const LedgerServiceService = {
     requestStream: false as const,
     responseStream: true as const,
     requestSerialize: (value: StreamIntegrityCheckRequest): Buffer =>
-      Buffer.from(StreamIntegrityCheckRequest.encode(value).finish()),
+      serialize(StreamIntegrityCheckRequest, value),
     requestDeserialize: (value: Buffer): StreamIntegrityCheckRequest => StreamIntegrityCheckRequest.decode(value),
     responseSerialize: (value: StreamIntegrityCheckResponse): Buffer =>
-      Buffer.from(StreamIntegrityCheckResponse.encode(value).finish()),
+      serialize(StreamIntegrityCheckResponse, value),
     responseDeserialize: (value: Buffer): StreamIntegrityCheckResponse => StreamIntegrityCheckResponse.decode(value),
   },
 } as const;

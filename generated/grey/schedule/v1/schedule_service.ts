@@ -5,6 +5,7 @@
 // source: grey/schedule/v1/schedule_service.proto
 
 /* eslint-disable */
+import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -3754,10 +3755,10 @@ export const ScheduleServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: CreateScheduleRequest): Buffer =>
-      Buffer.from(CreateScheduleRequest.encode(value).finish()),
+      serialize(CreateScheduleRequest, value),
     requestDeserialize: (value: Buffer): CreateScheduleRequest => CreateScheduleRequest.decode(value),
     responseSerialize: (value: CreateScheduleResponse): Buffer =>
-      Buffer.from(CreateScheduleResponse.encode(value).finish()),
+      serialize(CreateScheduleResponse, value),
     responseDeserialize: (value: Buffer): CreateScheduleResponse => CreateScheduleResponse.decode(value),
   },
   /** Returns one schedule. Errors: INVALID_REQUEST, JOURNAL_BEHIND, SCHEDULE_NOT_FOUND. */
@@ -3765,9 +3766,9 @@ export const ScheduleServiceService = {
     path: "/grey.schedule.v1.ScheduleService/GetSchedule" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetScheduleRequest): Buffer => Buffer.from(GetScheduleRequest.encode(value).finish()),
+    requestSerialize: (value: GetScheduleRequest): Buffer => serialize(GetScheduleRequest, value),
     requestDeserialize: (value: Buffer): GetScheduleRequest => GetScheduleRequest.decode(value),
-    responseSerialize: (value: GetScheduleResponse): Buffer => Buffer.from(GetScheduleResponse.encode(value).finish()),
+    responseSerialize: (value: GetScheduleResponse): Buffer => serialize(GetScheduleResponse, value),
     responseDeserialize: (value: Buffer): GetScheduleResponse => GetScheduleResponse.decode(value),
   },
   /** Lists schedules, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
@@ -3775,10 +3776,10 @@ export const ScheduleServiceService = {
     path: "/grey.schedule.v1.ScheduleService/ListSchedules" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListSchedulesRequest): Buffer => Buffer.from(ListSchedulesRequest.encode(value).finish()),
+    requestSerialize: (value: ListSchedulesRequest): Buffer => serialize(ListSchedulesRequest, value),
     requestDeserialize: (value: Buffer): ListSchedulesRequest => ListSchedulesRequest.decode(value),
     responseSerialize: (value: ListSchedulesResponse): Buffer =>
-      Buffer.from(ListSchedulesResponse.encode(value).finish()),
+      serialize(ListSchedulesResponse, value),
     responseDeserialize: (value: Buffer): ListSchedulesResponse => ListSchedulesResponse.decode(value),
   },
   /**
@@ -3789,10 +3790,10 @@ export const ScheduleServiceService = {
     path: "/grey.schedule.v1.ScheduleService/PauseSchedule" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: PauseScheduleRequest): Buffer => Buffer.from(PauseScheduleRequest.encode(value).finish()),
+    requestSerialize: (value: PauseScheduleRequest): Buffer => serialize(PauseScheduleRequest, value),
     requestDeserialize: (value: Buffer): PauseScheduleRequest => PauseScheduleRequest.decode(value),
     responseSerialize: (value: PauseScheduleResponse): Buffer =>
-      Buffer.from(PauseScheduleResponse.encode(value).finish()),
+      serialize(PauseScheduleResponse, value),
     responseDeserialize: (value: Buffer): PauseScheduleResponse => PauseScheduleResponse.decode(value),
   },
   /**
@@ -3805,10 +3806,10 @@ export const ScheduleServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: ResumeScheduleRequest): Buffer =>
-      Buffer.from(ResumeScheduleRequest.encode(value).finish()),
+      serialize(ResumeScheduleRequest, value),
     requestDeserialize: (value: Buffer): ResumeScheduleRequest => ResumeScheduleRequest.decode(value),
     responseSerialize: (value: ResumeScheduleResponse): Buffer =>
-      Buffer.from(ResumeScheduleResponse.encode(value).finish()),
+      serialize(ResumeScheduleResponse, value),
     responseDeserialize: (value: Buffer): ResumeScheduleResponse => ResumeScheduleResponse.decode(value),
   },
   /**
@@ -3820,10 +3821,10 @@ export const ScheduleServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: CancelScheduleRequest): Buffer =>
-      Buffer.from(CancelScheduleRequest.encode(value).finish()),
+      serialize(CancelScheduleRequest, value),
     requestDeserialize: (value: Buffer): CancelScheduleRequest => CancelScheduleRequest.decode(value),
     responseSerialize: (value: CancelScheduleResponse): Buffer =>
-      Buffer.from(CancelScheduleResponse.encode(value).finish()),
+      serialize(CancelScheduleResponse, value),
     responseDeserialize: (value: Buffer): CancelScheduleResponse => CancelScheduleResponse.decode(value),
   },
   /**
@@ -3834,9 +3835,9 @@ export const ScheduleServiceService = {
     path: "/grey.schedule.v1.ScheduleService/ListRuns" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListRunsRequest): Buffer => Buffer.from(ListRunsRequest.encode(value).finish()),
+    requestSerialize: (value: ListRunsRequest): Buffer => serialize(ListRunsRequest, value),
     requestDeserialize: (value: Buffer): ListRunsRequest => ListRunsRequest.decode(value),
-    responseSerialize: (value: ListRunsResponse): Buffer => Buffer.from(ListRunsResponse.encode(value).finish()),
+    responseSerialize: (value: ListRunsResponse): Buffer => serialize(ListRunsResponse, value),
     responseDeserialize: (value: Buffer): ListRunsResponse => ListRunsResponse.decode(value),
   },
 } as const;

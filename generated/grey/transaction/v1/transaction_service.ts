@@ -5,6 +5,7 @@
 // source: grey/transaction/v1/transaction_service.proto
 
 /* eslint-disable */
+import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -9862,9 +9863,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/Deposit" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: DepositRequest): Buffer => Buffer.from(DepositRequest.encode(value).finish()),
+    requestSerialize: (value: DepositRequest): Buffer => serialize(DepositRequest, value),
     requestDeserialize: (value: Buffer): DepositRequest => DepositRequest.decode(value),
-    responseSerialize: (value: DepositResponse): Buffer => Buffer.from(DepositResponse.encode(value).finish()),
+    responseSerialize: (value: DepositResponse): Buffer => serialize(DepositResponse, value),
     responseDeserialize: (value: Buffer): DepositResponse => DepositResponse.decode(value),
   },
   /**
@@ -9875,9 +9876,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/Withdraw" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: WithdrawRequest): Buffer => Buffer.from(WithdrawRequest.encode(value).finish()),
+    requestSerialize: (value: WithdrawRequest): Buffer => serialize(WithdrawRequest, value),
     requestDeserialize: (value: Buffer): WithdrawRequest => WithdrawRequest.decode(value),
-    responseSerialize: (value: WithdrawResponse): Buffer => Buffer.from(WithdrawResponse.encode(value).finish()),
+    responseSerialize: (value: WithdrawResponse): Buffer => serialize(WithdrawResponse, value),
     responseDeserialize: (value: Buffer): WithdrawResponse => WithdrawResponse.decode(value),
   },
   /** Moves money from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
@@ -9885,9 +9886,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/Transfer" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: TransferRequest): Buffer => Buffer.from(TransferRequest.encode(value).finish()),
+    requestSerialize: (value: TransferRequest): Buffer => serialize(TransferRequest, value),
     requestDeserialize: (value: Buffer): TransferRequest => TransferRequest.decode(value),
-    responseSerialize: (value: TransferResponse): Buffer => Buffer.from(TransferResponse.encode(value).finish()),
+    responseSerialize: (value: TransferResponse): Buffer => serialize(TransferResponse, value),
     responseDeserialize: (value: Buffer): TransferResponse => TransferResponse.decode(value),
   },
   /**
@@ -9899,10 +9900,10 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/BatchTransfer" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: BatchTransferRequest): Buffer => Buffer.from(BatchTransferRequest.encode(value).finish()),
+    requestSerialize: (value: BatchTransferRequest): Buffer => serialize(BatchTransferRequest, value),
     requestDeserialize: (value: Buffer): BatchTransferRequest => BatchTransferRequest.decode(value),
     responseSerialize: (value: BatchTransferResponse): Buffer =>
-      Buffer.from(BatchTransferResponse.encode(value).finish()),
+      serialize(BatchTransferResponse, value),
     responseDeserialize: (value: Buffer): BatchTransferResponse => BatchTransferResponse.decode(value),
   },
   /**
@@ -9915,10 +9916,10 @@ export const TransactionServiceService = {
     requestStream: true as const,
     responseStream: true as const,
     requestSerialize: (value: StreamTransfersRequest): Buffer =>
-      Buffer.from(StreamTransfersRequest.encode(value).finish()),
+      serialize(StreamTransfersRequest, value),
     requestDeserialize: (value: Buffer): StreamTransfersRequest => StreamTransfersRequest.decode(value),
     responseSerialize: (value: StreamTransfersResponse): Buffer =>
-      Buffer.from(StreamTransfersResponse.encode(value).finish()),
+      serialize(StreamTransfersResponse, value),
     responseDeserialize: (value: Buffer): StreamTransfersResponse => StreamTransfersResponse.decode(value),
   },
   /**
@@ -9930,9 +9931,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/Hold" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: HoldRequest): Buffer => Buffer.from(HoldRequest.encode(value).finish()),
+    requestSerialize: (value: HoldRequest): Buffer => serialize(HoldRequest, value),
     requestDeserialize: (value: Buffer): HoldRequest => HoldRequest.decode(value),
-    responseSerialize: (value: HoldResponse): Buffer => Buffer.from(HoldResponse.encode(value).finish()),
+    responseSerialize: (value: HoldResponse): Buffer => serialize(HoldResponse, value),
     responseDeserialize: (value: Buffer): HoldResponse => HoldResponse.decode(value),
   },
   /**
@@ -9943,10 +9944,10 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/IncreaseHold" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: IncreaseHoldRequest): Buffer => Buffer.from(IncreaseHoldRequest.encode(value).finish()),
+    requestSerialize: (value: IncreaseHoldRequest): Buffer => serialize(IncreaseHoldRequest, value),
     requestDeserialize: (value: Buffer): IncreaseHoldRequest => IncreaseHoldRequest.decode(value),
     responseSerialize: (value: IncreaseHoldResponse): Buffer =>
-      Buffer.from(IncreaseHoldResponse.encode(value).finish()),
+      serialize(IncreaseHoldResponse, value),
     responseDeserialize: (value: Buffer): IncreaseHoldResponse => IncreaseHoldResponse.decode(value),
   },
   /**
@@ -9957,9 +9958,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/ExtendHold" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ExtendHoldRequest): Buffer => Buffer.from(ExtendHoldRequest.encode(value).finish()),
+    requestSerialize: (value: ExtendHoldRequest): Buffer => serialize(ExtendHoldRequest, value),
     requestDeserialize: (value: Buffer): ExtendHoldRequest => ExtendHoldRequest.decode(value),
-    responseSerialize: (value: ExtendHoldResponse): Buffer => Buffer.from(ExtendHoldResponse.encode(value).finish()),
+    responseSerialize: (value: ExtendHoldResponse): Buffer => serialize(ExtendHoldResponse, value),
     responseDeserialize: (value: Buffer): ExtendHoldResponse => ExtendHoldResponse.decode(value),
   },
   /**
@@ -9971,9 +9972,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/CaptureHold" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: CaptureHoldRequest): Buffer => Buffer.from(CaptureHoldRequest.encode(value).finish()),
+    requestSerialize: (value: CaptureHoldRequest): Buffer => serialize(CaptureHoldRequest, value),
     requestDeserialize: (value: Buffer): CaptureHoldRequest => CaptureHoldRequest.decode(value),
-    responseSerialize: (value: CaptureHoldResponse): Buffer => Buffer.from(CaptureHoldResponse.encode(value).finish()),
+    responseSerialize: (value: CaptureHoldResponse): Buffer => serialize(CaptureHoldResponse, value),
     responseDeserialize: (value: Buffer): CaptureHoldResponse => CaptureHoldResponse.decode(value),
   },
   /**
@@ -9984,9 +9985,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/ReleaseHold" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ReleaseHoldRequest): Buffer => Buffer.from(ReleaseHoldRequest.encode(value).finish()),
+    requestSerialize: (value: ReleaseHoldRequest): Buffer => serialize(ReleaseHoldRequest, value),
     requestDeserialize: (value: Buffer): ReleaseHoldRequest => ReleaseHoldRequest.decode(value),
-    responseSerialize: (value: ReleaseHoldResponse): Buffer => Buffer.from(ReleaseHoldResponse.encode(value).finish()),
+    responseSerialize: (value: ReleaseHoldResponse): Buffer => serialize(ReleaseHoldResponse, value),
     responseDeserialize: (value: Buffer): ReleaseHoldResponse => ReleaseHoldResponse.decode(value),
   },
   /** Returns one hold. Errors: INVALID_REQUEST, JOURNAL_BEHIND, HOLD_NOT_FOUND. */
@@ -9994,9 +9995,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/GetHold" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetHoldRequest): Buffer => Buffer.from(GetHoldRequest.encode(value).finish()),
+    requestSerialize: (value: GetHoldRequest): Buffer => serialize(GetHoldRequest, value),
     requestDeserialize: (value: Buffer): GetHoldRequest => GetHoldRequest.decode(value),
-    responseSerialize: (value: GetHoldResponse): Buffer => Buffer.from(GetHoldResponse.encode(value).finish()),
+    responseSerialize: (value: GetHoldResponse): Buffer => serialize(GetHoldResponse, value),
     responseDeserialize: (value: Buffer): GetHoldResponse => GetHoldResponse.decode(value),
   },
   /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
@@ -10004,9 +10005,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/ListHolds" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListHoldsRequest): Buffer => Buffer.from(ListHoldsRequest.encode(value).finish()),
+    requestSerialize: (value: ListHoldsRequest): Buffer => serialize(ListHoldsRequest, value),
     requestDeserialize: (value: Buffer): ListHoldsRequest => ListHoldsRequest.decode(value),
-    responseSerialize: (value: ListHoldsResponse): Buffer => Buffer.from(ListHoldsResponse.encode(value).finish()),
+    responseSerialize: (value: ListHoldsResponse): Buffer => serialize(ListHoldsResponse, value),
     responseDeserialize: (value: Buffer): ListHoldsResponse => ListHoldsResponse.decode(value),
   },
   /**
@@ -10020,9 +10021,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/Reverse" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ReverseRequest): Buffer => Buffer.from(ReverseRequest.encode(value).finish()),
+    requestSerialize: (value: ReverseRequest): Buffer => serialize(ReverseRequest, value),
     requestDeserialize: (value: Buffer): ReverseRequest => ReverseRequest.decode(value),
-    responseSerialize: (value: ReverseResponse): Buffer => Buffer.from(ReverseResponse.encode(value).finish()),
+    responseSerialize: (value: ReverseResponse): Buffer => serialize(ReverseResponse, value),
     responseDeserialize: (value: Buffer): ReverseResponse => ReverseResponse.decode(value),
   },
   /**
@@ -10036,10 +10037,10 @@ export const TransactionServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: PostTransactionRequest): Buffer =>
-      Buffer.from(PostTransactionRequest.encode(value).finish()),
+      serialize(PostTransactionRequest, value),
     requestDeserialize: (value: Buffer): PostTransactionRequest => PostTransactionRequest.decode(value),
     responseSerialize: (value: PostTransactionResponse): Buffer =>
-      Buffer.from(PostTransactionResponse.encode(value).finish()),
+      serialize(PostTransactionResponse, value),
     responseDeserialize: (value: Buffer): PostTransactionResponse => PostTransactionResponse.decode(value),
   },
   /**
@@ -10051,9 +10052,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/Exchange" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ExchangeRequest): Buffer => Buffer.from(ExchangeRequest.encode(value).finish()),
+    requestSerialize: (value: ExchangeRequest): Buffer => serialize(ExchangeRequest, value),
     requestDeserialize: (value: Buffer): ExchangeRequest => ExchangeRequest.decode(value),
-    responseSerialize: (value: ExchangeResponse): Buffer => Buffer.from(ExchangeResponse.encode(value).finish()),
+    responseSerialize: (value: ExchangeResponse): Buffer => serialize(ExchangeResponse, value),
     responseDeserialize: (value: Buffer): ExchangeResponse => ExchangeResponse.decode(value),
   },
   /**
@@ -10064,9 +10065,9 @@ export const TransactionServiceService = {
     path: "/grey.transaction.v1.TransactionService/GetQuote" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetQuoteRequest): Buffer => Buffer.from(GetQuoteRequest.encode(value).finish()),
+    requestSerialize: (value: GetQuoteRequest): Buffer => serialize(GetQuoteRequest, value),
     requestDeserialize: (value: Buffer): GetQuoteRequest => GetQuoteRequest.decode(value),
-    responseSerialize: (value: GetQuoteResponse): Buffer => Buffer.from(GetQuoteResponse.encode(value).finish()),
+    responseSerialize: (value: GetQuoteResponse): Buffer => serialize(GetQuoteResponse, value),
     responseDeserialize: (value: Buffer): GetQuoteResponse => GetQuoteResponse.decode(value),
   },
   /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
@@ -10075,10 +10076,10 @@ export const TransactionServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: GetTransactionRequest): Buffer =>
-      Buffer.from(GetTransactionRequest.encode(value).finish()),
+      serialize(GetTransactionRequest, value),
     requestDeserialize: (value: Buffer): GetTransactionRequest => GetTransactionRequest.decode(value),
     responseSerialize: (value: GetTransactionResponse): Buffer =>
-      Buffer.from(GetTransactionResponse.encode(value).finish()),
+      serialize(GetTransactionResponse, value),
     responseDeserialize: (value: Buffer): GetTransactionResponse => GetTransactionResponse.decode(value),
   },
   /**
@@ -10091,10 +10092,10 @@ export const TransactionServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: ListTransactionsRequest): Buffer =>
-      Buffer.from(ListTransactionsRequest.encode(value).finish()),
+      serialize(ListTransactionsRequest, value),
     requestDeserialize: (value: Buffer): ListTransactionsRequest => ListTransactionsRequest.decode(value),
     responseSerialize: (value: ListTransactionsResponse): Buffer =>
-      Buffer.from(ListTransactionsResponse.encode(value).finish()),
+      serialize(ListTransactionsResponse, value),
     responseDeserialize: (value: Buffer): ListTransactionsResponse => ListTransactionsResponse.decode(value),
   },
   /**
@@ -10107,10 +10108,10 @@ export const TransactionServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: SetTransactionMetadataRequest): Buffer =>
-      Buffer.from(SetTransactionMetadataRequest.encode(value).finish()),
+      serialize(SetTransactionMetadataRequest, value),
     requestDeserialize: (value: Buffer): SetTransactionMetadataRequest => SetTransactionMetadataRequest.decode(value),
     responseSerialize: (value: SetTransactionMetadataResponse): Buffer =>
-      Buffer.from(SetTransactionMetadataResponse.encode(value).finish()),
+      serialize(SetTransactionMetadataResponse, value),
     responseDeserialize: (value: Buffer): SetTransactionMetadataResponse =>
       SetTransactionMetadataResponse.decode(value),
   },
@@ -10120,10 +10121,10 @@ export const TransactionServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: ListMetadataChangesRequest): Buffer =>
-      Buffer.from(ListMetadataChangesRequest.encode(value).finish()),
+      serialize(ListMetadataChangesRequest, value),
     requestDeserialize: (value: Buffer): ListMetadataChangesRequest => ListMetadataChangesRequest.decode(value),
     responseSerialize: (value: ListMetadataChangesResponse): Buffer =>
-      Buffer.from(ListMetadataChangesResponse.encode(value).finish()),
+      serialize(ListMetadataChangesResponse, value),
     responseDeserialize: (value: Buffer): ListMetadataChangesResponse => ListMetadataChangesResponse.decode(value),
   },
   /**
@@ -10137,10 +10138,10 @@ export const TransactionServiceService = {
     requestStream: false as const,
     responseStream: true as const,
     requestSerialize: (value: WatchTransactionsRequest): Buffer =>
-      Buffer.from(WatchTransactionsRequest.encode(value).finish()),
+      serialize(WatchTransactionsRequest, value),
     requestDeserialize: (value: Buffer): WatchTransactionsRequest => WatchTransactionsRequest.decode(value),
     responseSerialize: (value: WatchTransactionsResponse): Buffer =>
-      Buffer.from(WatchTransactionsResponse.encode(value).finish()),
+      serialize(WatchTransactionsResponse, value),
     responseDeserialize: (value: Buffer): WatchTransactionsResponse => WatchTransactionsResponse.decode(value),
   },
 } as const;

@@ -5,6 +5,7 @@
 // source: grey/wallet/v1/wallet_service.proto
 
 /* eslint-disable */
+import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -5133,10 +5134,10 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/CreateWallet" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: CreateWalletRequest): Buffer => Buffer.from(CreateWalletRequest.encode(value).finish()),
+    requestSerialize: (value: CreateWalletRequest): Buffer => serialize(CreateWalletRequest, value),
     requestDeserialize: (value: Buffer): CreateWalletRequest => CreateWalletRequest.decode(value),
     responseSerialize: (value: CreateWalletResponse): Buffer =>
-      Buffer.from(CreateWalletResponse.encode(value).finish()),
+      serialize(CreateWalletResponse, value),
     responseDeserialize: (value: Buffer): CreateWalletResponse => CreateWalletResponse.decode(value),
   },
   /** Returns one wallet with its balance. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND. */
@@ -5144,9 +5145,9 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/GetWallet" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetWalletRequest): Buffer => Buffer.from(GetWalletRequest.encode(value).finish()),
+    requestSerialize: (value: GetWalletRequest): Buffer => serialize(GetWalletRequest, value),
     requestDeserialize: (value: Buffer): GetWalletRequest => GetWalletRequest.decode(value),
-    responseSerialize: (value: GetWalletResponse): Buffer => Buffer.from(GetWalletResponse.encode(value).finish()),
+    responseSerialize: (value: GetWalletResponse): Buffer => serialize(GetWalletResponse, value),
     responseDeserialize: (value: Buffer): GetWalletResponse => GetWalletResponse.decode(value),
   },
   /**
@@ -5158,10 +5159,10 @@ export const WalletServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: BatchGetWalletsRequest): Buffer =>
-      Buffer.from(BatchGetWalletsRequest.encode(value).finish()),
+      serialize(BatchGetWalletsRequest, value),
     requestDeserialize: (value: Buffer): BatchGetWalletsRequest => BatchGetWalletsRequest.decode(value),
     responseSerialize: (value: BatchGetWalletsResponse): Buffer =>
-      Buffer.from(BatchGetWalletsResponse.encode(value).finish()),
+      serialize(BatchGetWalletsResponse, value),
     responseDeserialize: (value: Buffer): BatchGetWalletsResponse => BatchGetWalletsResponse.decode(value),
   },
   /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
@@ -5169,9 +5170,9 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/ListWallets" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ListWalletsRequest): Buffer => Buffer.from(ListWalletsRequest.encode(value).finish()),
+    requestSerialize: (value: ListWalletsRequest): Buffer => serialize(ListWalletsRequest, value),
     requestDeserialize: (value: Buffer): ListWalletsRequest => ListWalletsRequest.decode(value),
-    responseSerialize: (value: ListWalletsResponse): Buffer => Buffer.from(ListWalletsResponse.encode(value).finish()),
+    responseSerialize: (value: ListWalletsResponse): Buffer => serialize(ListWalletsResponse, value),
     responseDeserialize: (value: Buffer): ListWalletsResponse => ListWalletsResponse.decode(value),
   },
   /** Changes the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
@@ -5179,10 +5180,10 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/UpdateWallet" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: UpdateWalletRequest): Buffer => Buffer.from(UpdateWalletRequest.encode(value).finish()),
+    requestSerialize: (value: UpdateWalletRequest): Buffer => serialize(UpdateWalletRequest, value),
     requestDeserialize: (value: Buffer): UpdateWalletRequest => UpdateWalletRequest.decode(value),
     responseSerialize: (value: UpdateWalletResponse): Buffer =>
-      Buffer.from(UpdateWalletResponse.encode(value).finish()),
+      serialize(UpdateWalletResponse, value),
     responseDeserialize: (value: Buffer): UpdateWalletResponse => UpdateWalletResponse.decode(value),
   },
   /**
@@ -5193,10 +5194,10 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/FreezeWallet" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: FreezeWalletRequest): Buffer => Buffer.from(FreezeWalletRequest.encode(value).finish()),
+    requestSerialize: (value: FreezeWalletRequest): Buffer => serialize(FreezeWalletRequest, value),
     requestDeserialize: (value: Buffer): FreezeWalletRequest => FreezeWalletRequest.decode(value),
     responseSerialize: (value: FreezeWalletResponse): Buffer =>
-      Buffer.from(FreezeWalletResponse.encode(value).finish()),
+      serialize(FreezeWalletResponse, value),
     responseDeserialize: (value: Buffer): FreezeWalletResponse => FreezeWalletResponse.decode(value),
   },
   /**
@@ -5208,10 +5209,10 @@ export const WalletServiceService = {
     requestStream: false as const,
     responseStream: false as const,
     requestSerialize: (value: UnfreezeWalletRequest): Buffer =>
-      Buffer.from(UnfreezeWalletRequest.encode(value).finish()),
+      serialize(UnfreezeWalletRequest, value),
     requestDeserialize: (value: Buffer): UnfreezeWalletRequest => UnfreezeWalletRequest.decode(value),
     responseSerialize: (value: UnfreezeWalletResponse): Buffer =>
-      Buffer.from(UnfreezeWalletResponse.encode(value).finish()),
+      serialize(UnfreezeWalletResponse, value),
     responseDeserialize: (value: Buffer): UnfreezeWalletResponse => UnfreezeWalletResponse.decode(value),
   },
   /**
@@ -5222,9 +5223,9 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/CloseWallet" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: CloseWalletRequest): Buffer => Buffer.from(CloseWalletRequest.encode(value).finish()),
+    requestSerialize: (value: CloseWalletRequest): Buffer => serialize(CloseWalletRequest, value),
     requestDeserialize: (value: Buffer): CloseWalletRequest => CloseWalletRequest.decode(value),
-    responseSerialize: (value: CloseWalletResponse): Buffer => Buffer.from(CloseWalletResponse.encode(value).finish()),
+    responseSerialize: (value: CloseWalletResponse): Buffer => serialize(CloseWalletResponse, value),
     responseDeserialize: (value: Buffer): CloseWalletResponse => CloseWalletResponse.decode(value),
   },
   /**
@@ -5235,10 +5236,10 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/ReopenWallet" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ReopenWalletRequest): Buffer => Buffer.from(ReopenWalletRequest.encode(value).finish()),
+    requestSerialize: (value: ReopenWalletRequest): Buffer => serialize(ReopenWalletRequest, value),
     requestDeserialize: (value: Buffer): ReopenWalletRequest => ReopenWalletRequest.decode(value),
     responseSerialize: (value: ReopenWalletResponse): Buffer =>
-      Buffer.from(ReopenWalletResponse.encode(value).finish()),
+      serialize(ReopenWalletResponse, value),
     responseDeserialize: (value: Buffer): ReopenWalletResponse => ReopenWalletResponse.decode(value),
   },
   /**
@@ -5250,9 +5251,9 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/GetBalance" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetBalanceRequest): Buffer => Buffer.from(GetBalanceRequest.encode(value).finish()),
+    requestSerialize: (value: GetBalanceRequest): Buffer => serialize(GetBalanceRequest, value),
     requestDeserialize: (value: Buffer): GetBalanceRequest => GetBalanceRequest.decode(value),
-    responseSerialize: (value: GetBalanceResponse): Buffer => Buffer.from(GetBalanceResponse.encode(value).finish()),
+    responseSerialize: (value: GetBalanceResponse): Buffer => serialize(GetBalanceResponse, value),
     responseDeserialize: (value: Buffer): GetBalanceResponse => GetBalanceResponse.decode(value),
   },
   /**
@@ -5264,10 +5265,10 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/GetStatement" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: GetStatementRequest): Buffer => Buffer.from(GetStatementRequest.encode(value).finish()),
+    requestSerialize: (value: GetStatementRequest): Buffer => serialize(GetStatementRequest, value),
     requestDeserialize: (value: Buffer): GetStatementRequest => GetStatementRequest.decode(value),
     responseSerialize: (value: GetStatementResponse): Buffer =>
-      Buffer.from(GetStatementResponse.encode(value).finish()),
+      serialize(GetStatementResponse, value),
     responseDeserialize: (value: Buffer): GetStatementResponse => GetStatementResponse.decode(value),
   },
   /**
@@ -5283,10 +5284,10 @@ export const WalletServiceService = {
     requestStream: false as const,
     responseStream: true as const,
     requestSerialize: (value: StreamStatementRequest): Buffer =>
-      Buffer.from(StreamStatementRequest.encode(value).finish()),
+      serialize(StreamStatementRequest, value),
     requestDeserialize: (value: Buffer): StreamStatementRequest => StreamStatementRequest.decode(value),
     responseSerialize: (value: StreamStatementResponse): Buffer =>
-      Buffer.from(StreamStatementResponse.encode(value).finish()),
+      serialize(StreamStatementResponse, value),
     responseDeserialize: (value: Buffer): StreamStatementResponse => StreamStatementResponse.decode(value),
   },
   /**
@@ -5298,9 +5299,9 @@ export const WalletServiceService = {
     path: "/grey.wallet.v1.WalletService/WatchWallet" as const,
     requestStream: false as const,
     responseStream: true as const,
-    requestSerialize: (value: WatchWalletRequest): Buffer => Buffer.from(WatchWalletRequest.encode(value).finish()),
+    requestSerialize: (value: WatchWalletRequest): Buffer => serialize(WatchWalletRequest, value),
     requestDeserialize: (value: Buffer): WatchWalletRequest => WatchWalletRequest.decode(value),
-    responseSerialize: (value: WatchWalletResponse): Buffer => Buffer.from(WatchWalletResponse.encode(value).finish()),
+    responseSerialize: (value: WatchWalletResponse): Buffer => serialize(WatchWalletResponse, value),
     responseDeserialize: (value: Buffer): WatchWalletResponse => WatchWalletResponse.decode(value),
   },
 } as const;
