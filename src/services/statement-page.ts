@@ -35,7 +35,8 @@ export async function presentStatement(
   const walletId = parseId(request.walletId);
   const period = parsePeriod(request);
   const isEffective = request.order === StatementOrder.EFFECTIVE_TIME;
-  const scope = ["GetStatement", context.caller, walletId, period, isEffective];
+  // Named by what its tokens carry: one of another version is not taken.
+  const scope = ["GetStatement 2", context.caller, walletId, period, isEffective];
   const cursor = tokens.open(scope, request.pageToken);
   const find = isEffective ? findEffectiveStatement : findStatement;
   const beginning = cursor === undefined ? await find(client, walletId, period) : decode(walletId, cursor);
