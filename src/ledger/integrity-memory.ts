@@ -15,7 +15,7 @@ INSERT INTO integrity_checks (number, from_index, journal_size, fault_count, che
 SELECT coalesce(latest.number, 0) + 1, $1, $2, $3,
   CASE WHEN $3::bigint > 0 THEN 0
     WHEN $1::bigint <= coalesce(latest.checked_index, 0) THEN greatest($2::bigint, latest.checked_index)
-    ELSE latest.checked_index END,
+    ELSE coalesce(latest.checked_index, 0) END,
   clock_timestamp()
 FROM (VALUES (1)) AS this (check_number)
 LEFT JOIN (SELECT number, checked_index FROM integrity_checks ORDER BY number DESC LIMIT 1) latest ON true`;

@@ -329,14 +329,17 @@ const LAWS_SINCE: Readonly<Partial<Record<Law, (since: Since) => string>>> = {
     ) r
     WHERE s.run_count <> r.ended OR s.tries <> r.tries`,
   ALERT_MATCHES_ENTRIES: () => `
-    , crossed AS MATERIALIZED (
+    , step AS (
+      -- The entries of one transaction are one step.
+      SELECT DISTINCT ON (account_id, journal_index) * FROM entry ORDER BY account_id, journal_index, sequence DESC
+    ), crossed AS MATERIALIZED (
       SELECT * FROM (
         SELECT a.id AS alert_id, a.threshold, a.direction AS wanted, a.start_index, a.end_index, e.sequence, e.transaction_id,
           e.journal_index, e.create_time, e.is_new, ${WATCHED} AS watched_after,
           coalesce(lag(${WATCHED}) OVER (PARTITION BY a.id ORDER BY e.sequence), 0) AS watched_before
         FROM (
           SELECT a.* FROM book CROSS JOIN LATERAL (SELECT * FROM balance_alerts WHERE account_id = book.id OFFSET 0) a
-        ) a JOIN entry e ON e.account_id = a.account_id
+        ) a JOIN step e ON e.account_id = a.account_id
       ) e CROSS JOIN LATERAL (
         SELECT CASE WHEN e.watched_after < e.threshold THEN ${ALERT_DIRECTION.DOWN} ELSE ${ALERT_DIRECTION.UP} END AS direction
       ) way
@@ -359,14 +362,18 @@ const LAWS_SINCE: Readonly<Partial<Record<Law, (since: Since) => string>>> = {
     LEFT JOIN LATERAL (
       SELECT transaction_id, journal_index, create_time, ${WATCHED} AS watched_after,
         coalesce((
-          SELECT ${WATCHED} FROM entries WHERE account_id = a.account_id AND sequence < v.sequence ORDER BY sequence DESC LIMIT 1
-        ), 0) AS watched_before
-      FROM entries WHERE account_id = a.account_id AND sequence = v.sequence OFFSET 0
+          SELECT ${WATCHED} FROM entries WHERE account_id = a.account_id AND sequence < v.sequence AND journal_index < of_event.journal_index
+          ORDER BY sequence DESC LIMIT 1
+        ), 0) AS watched_before,
+        EXISTS (
+          SELECT FROM entries WHERE account_id = a.account_id AND sequence = v.sequence + 1 AND journal_index = of_event.journal_index
+        ) AS is_inner
+      FROM entries of_event WHERE account_id = a.account_id AND sequence = v.sequence OFFSET 0
     ) e ON true
     WHERE r.type = ${RECORD_TYPE.BALANCE_ALERT_CROSSED}
       AND ((e.transaction_id, e.journal_index, e.create_time, e.watched_before, e.watched_after)
         IS DISTINCT FROM (v.transaction_id, v.journal_index, v.create_time, v.balance_before, v.balance_after)
-        OR e.journal_index <= a.start_index OR e.journal_index >= a.end_index
+        OR e.is_inner OR e.journal_index <= a.start_index OR e.journal_index >= a.end_index
         OR (e.watched_before < a.threshold) = (e.watched_after < a.threshold)
         OR a.direction NOT IN (v.direction, ${ALERT_DIRECTION.BOTH})
         OR v.direction <> CASE WHEN e.watched_after < a.threshold THEN ${ALERT_DIRECTION.DOWN} ELSE ${ALERT_DIRECTION.UP} END)`,

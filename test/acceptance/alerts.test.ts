@@ -1,5 +1,10 @@
+import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { AlertBalance, AlertDirection, type AlertEvent } from "../../generated/grey/alert/v1/alert_service.js";
+import {
+  LedgerServiceClient,
+  type StreamIntegrityCheckResponse,
+} from "../../generated/grey/ledger/v1/ledger_service.js";
 import { EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
 import { HoldRequest, PostTransactionRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
@@ -7,19 +12,23 @@ import { connect, refusal, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, withdrawRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
+import { follow } from "../support/watch.js";
 
 const { UP, DOWN, BOTH } = AlertDirection;
 
 describe("a balance alert", () => {
   let server: TestServer;
   let grey: Clients;
+  let ledger: LedgerServiceClient;
   let walletId: Uuid;
 
   before(async () => {
     server = await startServer({ GREY_ALERT_EVERY_MS: "20" });
     grey = connect(server.address);
+    ledger = new LedgerServiceClient(server.address, credentials.createInsecure());
   });
   after(async () => {
+    ledger.close();
     grey.close();
     await server.stop();
   });
@@ -34,6 +43,18 @@ describe("a balance alert", () => {
 
   async function eventsOf(alertId: Uuid): Promise<AlertEvent[]> {
     return (await grey.alerts.listAlertEvents({ alertId, pageSize: 0, pageToken: "" })).events;
+  }
+
+  /** The end of a check of all books, or of what is new from a place in the journal on. */
+  async function check(from?: bigint): Promise<StreamIntegrityCheckResponse> {
+    const watch = await follow(
+      ledger.streamIntegrityCheck({
+        maxFaults: 0,
+        from: from === undefined ? undefined : { $case: "fromJournalIndex", value: from },
+      }),
+    );
+    expect(await watch.ended).to.equal(undefined);
+    return watch.messages.at(-1)!;
   }
 
   /** Waits until the journal is read up to here: an alert that is made now notes what comes next. */
@@ -100,6 +121,7 @@ describe("a balance alert", () => {
   it("takes all legs that a transaction has on the wallet for one step", async () => {
     const id = await watch(50n, BOTH, AlertBalance.POSTED);
     const other = (await makeWallet(grey, { minorUnits: 1_000n })).id;
+    const { journalSize: start } = await check();
     const leg = (wallet: Uuid, side: EntrySide, minorUnits: bigint) => ({
       account: { $case: "walletId" as const, value: wallet },
       side,
@@ -118,6 +140,8 @@ describe("a balance alert", () => {
       leg(walletId, EntrySide.DEBIT, 20n),
       leg(other, EntrySide.CREDIT, 50n),
     ]);
+    // It crosses on the way, and not in the end: nothing is to be noted.
+    await post([leg(walletId, EntrySide.CREDIT, 90n), leg(walletId, EntrySide.DEBIT, 90n)]);
     await settled();
     const crossed = (await eventsOf(id)).filter(({ direction }) => direction === DOWN);
     expect(crossed).to.have.lengthOf(1);
@@ -127,6 +151,7 @@ describe("a balance alert", () => {
       balanceAfter: money(40n),
       accountSequence: 5n,
     });
+    for (const from of [start, undefined]) expect((await check(from)).report!.faults).to.deep.equal([]);
   });
 
   it("ends when it is deleted, and keeps what it noted", async () => {

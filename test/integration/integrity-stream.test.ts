@@ -143,6 +143,14 @@ describe("a check of the books that tells how far it is", function () {
     expect((await last({ $case: "sinceLast", value: false })).fromJournalIndex).to.equal(0n);
   });
 
+  it("from any place may be the first of all, and leaves what is before it to the next", async () => {
+    await makeWallet(grey, { minorUnits: 100n });
+    const { fromJournalIndex, report } = await last({ $case: "fromJournalIndex", value: 1n });
+    expect([fromJournalIndex, report!.ok]).to.deep.equal([1n, true]);
+    expect((await last(SINCE_LAST)).fromJournalIndex).to.equal(0n);
+    expect((await last(SINCE_LAST)).fromJournalIndex).to.equal(await journalSize());
+  });
+
   it("since the last is one of everything after a fault, until none is left", async () => {
     await makeWallet(grey, { minorUnits: 100n });
     await last();
