@@ -71,16 +71,24 @@ export function createWalletWatch(
     watchWallet: {
       watch: async function* (request, context, signal) {
         const walletId = parseId(request.walletId);
-        const { from, ...first } = await beginningOf(database, context, request);
+        const { from, asked, ...beginning } = await beginningOf(database, context, request);
         const interest = {
           concerns: ({ touched }) => touched.has(walletId),
           wants: (sight) => changeOf(sight, walletId) !== undefined,
         } satisfies Interest;
-        let isFirst = true;
+        /** What the wallet is right before the place that was asked for, until it is told. */
+        let first: Partial<WatchWalletResponse> | undefined = beginning;
         for await (const { index, sight } of watchJournal(tail, { from, interest, progressMs }, signal)) {
           const change = sight === undefined ? undefined : changeOf(sight, walletId);
-          yield { ...NO_CHANGE, ...(isFirst ? first : change), journalIndex: index };
-          isFirst = false;
+          if (index < asked) first = { ...first, ...change, transactionId: "" };
+          // A place to come is waited for; the watch says that it is still there.
+          if (index < asked - 1n) {
+            if (sight === undefined) yield { ...NO_CHANGE, journalIndex: asked - 1n };
+            continue;
+          }
+          if (first !== undefined) yield { ...NO_CHANGE, ...first, journalIndex: asked - 1n };
+          first = undefined;
+          if (index >= asked) yield { ...NO_CHANGE, ...change, journalIndex: index };
         }
       },
       resumeAt: ({ journalIndex }) => journalIndex + 1n,
@@ -150,19 +158,18 @@ async function walletsOf(manager: EntityManager, userId: Uuid): Promise<Set<Uuid
 
 const NO_CHANGE = { balance: undefined, state: WalletState.UNSPECIFIED, transactionId: "" } as const;
 
-/** Where the watch begins, and what the wallet is there. Fails: WALLET_NOT_FOUND. */
+/** Where the watch begins to read and to tell, and what the wallet is where it begins. Fails: WALLET_NOT_FOUND. */
 function beginningOf(database: Database, context: CallContext, request: WatchWalletRequest) {
   const walletId = parseId(request.walletId);
   return readingSnapshot(database, context, async ({ manager, client }) => {
     const account = await manager.findOneBy(AccountEntity, { id: walletId });
     if (account === null || account.systemAccount !== null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
-    const { fromJournalIndex: from } = request;
-    if (from === undefined) {
-      return { from: await readJournalSize(client), balance: presentBalance(account), state: account.state };
-    }
-    const past = await findPastAccount(client, walletId, { journalIndex: from - 1n });
+    const size = await readJournalSize(client);
+    const asked = request.fromJournalIndex ?? size;
+    if (asked >= size) return { from: size, asked, balance: presentBalance(account), state: account.state };
+    const past = await findPastAccount(client, walletId, { journalIndex: asked - 1n });
     // What its state was then is not kept; its changes are in the journal.
-    return { from, balance: presentBalance(past ?? account), state: WalletState.UNSPECIFIED };
+    return { from: asked, asked, balance: presentBalance(past ?? account), state: WalletState.UNSPECIFIED };
   });
 }
 

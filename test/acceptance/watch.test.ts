@@ -351,6 +351,26 @@ describe("a watch", function () {
       expect(opening!.balance).to.deep.equal(first!.balance);
     });
 
+    it("from a place to come tells what it is right before it, and each change from there on", async () => {
+      const { id } = await makeWallet(grey, { minorUnits: 100n });
+      for (const ahead of [0n, 1n, 2n, 3n]) {
+        const size = await journalSize();
+        const watched = await watchWallet(id, size + ahead);
+        const made = [];
+        for (let n = 0; n < 4; n += 1) made.push(await grey.transactions.deposit(depositRequest(id, 10n)));
+        const last = made.at(-1)!;
+        await watched.until("the last", (all) => all.at(-1)!.transactionId === last.transaction!.id);
+        const [beginning, ...rest] = watched.messages.filter(({ balance }) => balance !== undefined);
+        const version = made[0]!.balances[0]!.version + ahead - 1n;
+        expect(beginning).to.deep.include({ journalIndex: size + ahead - 1n, transactionId: "" });
+        expect(beginning!.balance!.version).to.equal(version);
+        expect(rest.map(({ transactionId }) => transactionId)).to.deep.equal(
+          made.slice(Number(ahead)).map(({ transaction }) => transaction!.id),
+        );
+        assertRising(watched.messages);
+      }
+    });
+
     it("is refused for one that does not exist, and for a system account", async () => {
       const { account } = await grey.ledger.getAccount({
         by: { $case: "systemAccount", value: { name: "cash", currencyCode: "USD" } },

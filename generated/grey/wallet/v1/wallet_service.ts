@@ -603,7 +603,10 @@ export interface WatchWalletResponse {
    * journal_index + 1. It never falls; that of a change is its own. -1 while the journal is empty.
    */
   journalIndex: bigint;
-  /** The wallet's balance right after that record: in the first message, and whenever a transaction changed what is posted or pending. */
+  /**
+   * The wallet's balance right after that record: in the first message, and whenever a transaction changed what is posted or pending. While
+   * a place to come is waited for, messages only tell that the watch is there; the first after them has the balance.
+   */
   balance:
     | Balance
     | undefined;
