@@ -122,6 +122,7 @@ export type Failure =
       readonly remainingMinorUnits: bigint;
       readonly requiredMinorUnits: bigint;
     }
+  | { readonly reason: "TOO_MANY_REVERSALS"; readonly originalId: string; readonly max: string }
   | { readonly reason: "METADATA_EXCEEDED"; readonly transactionId: string; readonly pairs: number }
   | { readonly reason: "BATCH_ABORTED"; readonly culpritIndex: number; readonly culpritReason: string }
   | { readonly reason: "SCHEDULE_NOT_FOUND"; readonly scheduleId: string }

@@ -38,6 +38,8 @@ export interface ReadBook {
 export interface Original {
   readonly transaction: LedgerTransaction;
   readonly reversedMinor: bigint;
+  /** In how many parts. */
+  readonly reversalCount: number;
   /** How much of each leg, in their order; empty for a transaction without. */
   readonly reversedLegs: readonly bigint[];
 }

@@ -4,22 +4,42 @@ import type { Queryable } from "../db/database.js";
 import type { Original } from "./books.js";
 import type { LedgerTransaction, Reversed } from "./transaction.js";
 
-/** What was reversed of these transactions, by id; those of which nothing was are left out. */
-export async function findReversed(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Reversed>> {
+/** A transaction is reversed in so many parts, and then only in full: each reversal looks at those before it. */
+export const REVERSALS_MAX = 1_000;
+
+/**
+ * What was reversed of these transactions, by id; those of which nothing was are left out.
+ * @param idsMax how many of the reversals of each are named
+ */
+export async function findReversed(
+  client: Queryable,
+  ids: readonly Uuid[],
+  idsMax: number,
+): Promise<Map<Uuid, Reversed>> {
   if (ids.length === 0) return new Map();
-  const { rows } = await client.query<{ id: Uuid; amount: bigint; by_ids: Uuid[]; has_legs: boolean }>({
+  const { rows } = await client.query<{
+    id: Uuid;
+    amount: bigint;
+    count: number;
+    by_ids: Uuid[];
+    has_legs: boolean;
+  }>({
     name: "transactions-reversed",
-    text: `SELECT reverses_id AS id, sum(amount)::bigint AS amount, array_agg(id::text ORDER BY journal_index) AS by_ids,
+    text: `SELECT reverses_id AS id, sum(amount)::bigint AS amount, count(*)::integer AS count,
+        (array_agg(id::text ORDER BY journal_index))[greatest(count(*) - $2::integer, 0) + 1:] AS by_ids,
         bool_or(leg_account_ids IS NOT NULL) AS has_legs
       FROM transactions WHERE reverses_id = ANY($1::uuid[]) AND state = 1 GROUP BY reverses_id`,
-    values: [uuidArray(ids)],
+    values: [uuidArray(ids), idsMax],
   });
   const legs = await findReversedLegs(
     client,
     rows.filter((row) => row.has_legs).map((row) => row.id),
   );
   return new Map(
-    rows.map((row) => [row.id, { amountMinor: row.amount, byIds: row.by_ids, legs: legs.get(row.id) ?? NONE }]),
+    rows.map(({ id, amount, count, by_ids: byIds }) => [
+      id,
+      { amountMinor: amount, count, byIds, legs: legs.get(id) ?? NONE },
+    ]),
   );
 }
 
@@ -35,7 +55,7 @@ export function originalOf(transaction: LedgerTransaction, reversed: Reversed | 
     left.set(key, available - taken);
     return taken;
   });
-  return { transaction, reversedMinor: reversed?.amountMinor ?? 0n, reversedLegs };
+  return { transaction, reversedMinor: reversed?.amountMinor ?? 0n, reversalCount: reversed?.count ?? 0, reversedLegs };
 }
 
 const NONE: ReadonlyMap<string, bigint> = new Map();

@@ -75,7 +75,7 @@ async function openWorks(
   // The accounts of a hold are locked and never change, so now the hold does not either.
   const holds = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
   // The same holds of what was reversed: whoever reverses locks the accounts of the original.
-  const reversed = await findReversed(client, [...originals.keys()]);
+  const reversed = await findReversed(client, [...originals.keys()], 0);
   const batch = openBatch(
     books,
     holds,

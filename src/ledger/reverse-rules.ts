@@ -3,6 +3,7 @@ import type { Failure } from "../base/failure.js";
 import { TRANSACTION_KIND, type TransactionKind } from "../entities/transaction.js";
 import type { Books, Original } from "./books.js";
 import { decideLegs } from "./compound-rules.js";
+import { REVERSALS_MAX } from "./find-reversed.js";
 import { decideBetween, type Decision } from "./rules.js";
 import { shareOf } from "./share.js";
 import type { Leg, Movement, ReverseCommand } from "./transaction.js";
@@ -24,12 +25,12 @@ const REVERSIBLE: readonly TransactionKind[] = [
  * proportion.
  *
  * When several rules refuse, the first of this order answers: that there is such a transaction; that it was posted and moved
- * money; the currency; what is not reversed yet; then the rules of a movement.
+ * money; what is not reversed yet; in how many parts it was; then the rules of a movement.
  */
 export function decideReverse(books: Books, command: ReverseCommand): Decision {
   const original = books.original(command.originalId);
   if (original === undefined) return { unkept: { reason: "TRANSACTION_NOT_FOUND", transactionId: command.originalId } };
-  const { transaction, reversedMinor } = original;
+  const { transaction, reversedMinor, reversalCount } = original;
   const remaining = transaction.amountMinor - reversedMinor;
   const asked = command.amount?.amountMinor ?? (remaining > 0n ? remaining : transaction.amountMinor);
   const currencyCode = command.amount?.currencyCode ?? transaction.currencyCode;
@@ -63,12 +64,25 @@ export function decideReverse(books: Books, command: ReverseCommand): Decision {
       requiredMinorUnits: asked,
     });
   }
+  // All that is left can always go back.
+  if (reversalCount >= REVERSALS_MAX && asked < remaining)
+    return refuse({ reason: "TOO_MANY_REVERSALS", originalId: transaction.id, max: `${REVERSALS_MAX}` });
   if (transaction.legs !== null) return decideReverseLegs(books, movement, original, transaction.legs);
   const debit = present(books.get(creditAccountId), "the account to debit");
   const credit = present(books.get(debitAccountId), "the account to credit");
   const decision = decideBetween(books, movement, debit, credit);
-  if ("entries" in decision) books.setOriginal({ ...original, reversedMinor: reversedMinor + asked });
+  if ("entries" in decision) books.setOriginal(reversedBy(original, asked, []));
   return decision;
+}
+
+/** The original once so much of it, and of each of its legs, is reversed too. */
+function reversedBy(original: Original, amountMinor: bigint, parts: readonly bigint[]): Original {
+  return {
+    transaction: original.transaction,
+    reversedMinor: original.reversedMinor + amountMinor,
+    reversalCount: original.reversalCount + 1,
+    reversedLegs: original.reversedLegs.map((reversed, index) => reversed + (parts[index] ?? 0n)),
+  };
 }
 
 /** Decides the reversal of a part, or of all that is left, of a transaction with many legs. */
@@ -92,11 +106,7 @@ function decideReverseLegs(books: Books, movement: Movement, original: Original,
   });
   const decision = decideLegs(books, { ...movement, legs: mirrored }, mirrored);
   if ("entries" in decision) {
-    books.setOriginal({
-      transaction,
-      reversedMinor: reversedMinor + amountMinor,
-      reversedLegs: reversedLegs.map((reversed, index) => reversed + (parts[index] ?? 0n)),
-    });
+    books.setOriginal(reversedBy(original, amountMinor, parts));
   }
   return decision;
 }

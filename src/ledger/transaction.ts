@@ -84,7 +84,8 @@ export interface LedgerTransaction extends Movement {
 /** What was reversed of a transaction. */
 export interface Reversed {
   readonly amountMinor: bigint;
-  /** The transactions that did it, in the order of the journal. */
+  readonly count: number;
+  /** The transactions that did it, or the latest of them, in the order of the journal. */
   readonly byIds: readonly Uuid[];
   /** Of one with legs: how much of the debits and of the credits of each account. */
   readonly legs: ReadonlyMap<string, bigint>;

@@ -23,7 +23,7 @@ import {
 } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
 import { findAnswered, findTransactions } from "../ledger/find.js";
-import { findReversed } from "../ledger/find-reversed.js";
+import { findReversed, REVERSALS_MAX } from "../ledger/find-reversed.js";
 import type { MetadataCondition, TransactionFilter } from "../ledger/filter.js";
 import { listTransactions } from "../ledger/list.js";
 import { withMetadata } from "../ledger/metadata.js";
@@ -131,6 +131,7 @@ export function createTransactionService(
         const reversed = await findReversed(
           client,
           page.transactions.map(({ id }) => id),
+          LISTED_REVERSALS_MAX,
         );
         return {
           transactions: page.transactions.map((one) => presentTransaction(one, reversed.get(one.id))),
@@ -166,10 +167,13 @@ function parseReverse(request: ReverseRequest, { caller, requestId }: CallContex
 
 /** The transaction as it is told now: with what was reversed of it, and what its metadata was changed to. */
 async function tell(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
-  const reversed = await findReversed(client, [transaction.id]);
+  const reversed = await findReversed(client, [transaction.id], REVERSALS_MAX + 1);
   const [current] = await withMetadata(client, [transaction]);
   return presentTransaction(present(current, "the transaction"), reversed.get(transaction.id));
 }
+
+/** A page tells the latest reversals of each transaction: clients take messages of 4 MiB. */
+const LISTED_REVERSALS_MAX = 20;
 
 /** Two transfers with one request_id cannot both be answered, and none can be tried out by itself. */
 function assertDistinct(transfers: readonly TransferRequest[]): void {

@@ -6,6 +6,7 @@ import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js"
 import { credentials } from "@grpc/grpc-js";
 import { call, connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { eventually, wayTo } from "../support/process.js";
+import { depositRequest } from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
@@ -372,6 +373,18 @@ describe("an error", () => {
         const { transaction } = await grey.transactions.transfer(transfer(1n));
         await grey.transactions.reverse(reversal(transaction!.id));
         return grey.transactions.reverse({ ...reversal(transaction!.id), requestId }, HEADERS);
+      },
+    },
+    {
+      reason: "TOO_MANY_REVERSALS",
+      code: "FAILED_PRECONDITION",
+      metadata: ["original_id", "max", "transaction_id"],
+      ask: async (requestId) => {
+        const { transaction } = await grey.transactions.deposit(depositRequest(walletId, 2_000n));
+        const part = () => ({ ...reversal(transaction!.id), amount: { currencyCode: "USD", minorUnits: 1n } });
+        for (let count = 0; count < 1_000; count += 100)
+          await Promise.all(Array.from({ length: 100 }, () => grey.transactions.reverse(part())));
+        return grey.transactions.reverse({ ...part(), requestId }, HEADERS);
       },
     },
     {

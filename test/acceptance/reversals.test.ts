@@ -89,6 +89,33 @@ describe("a reversal", function () {
     expect(again.info).to.include({ original_id: original, remaining_minor_units: "0" });
   });
 
+  it("may be for 1,000 parts, of which a list names the latest 20, and then only for all that is left", async () => {
+    const [from, to] = [await openWallet(2_000n), await openWallet()];
+    const original = await transfer(from, to, 2_000n);
+    const part = () => grey.transactions.reverse(reverseRequest(original, { amount: usd(1n) }));
+    for (let count = 0; count < 1_000; count += 50) await Promise.all(Array.from({ length: 50 }, part));
+    const error = await refusal(part());
+    expect(error).to.include({ code: "FAILED_PRECONDITION", reason: "TOO_MANY_REVERSALS" });
+    expect(error.info).to.include({ original_id: original, max: "1000" });
+    const last = await grey.transactions.reverse(reverseRequest(original));
+    expect(last.transaction!.amount).to.deep.equal(usd(1_000n));
+    const { reversed, reversalIds } = await get(original);
+    expect(reversed).to.deep.equal(usd(2_000n));
+    expect(new Set(reversalIds).size).to.equal(1_001);
+    expect(reversalIds.at(-1)).to.equal(last.transaction!.id);
+    const { transactions } = await grey.transactions.listTransactions({
+      of: { $case: "walletId", value: from },
+      pageSize: 100,
+      pageToken: "",
+      kinds: [TransactionKind.TRANSFER],
+      states: [],
+      createTimeFrom: undefined,
+      createTimeBefore: undefined,
+    });
+    expect(transactions[0]!.reversalIds).to.deep.equal(reversalIds.slice(-20));
+    expect(await posted(from)).to.equal(2_000n);
+  });
+
   it("may be for parts, up to the original", async () => {
     const [from, to] = [await openWallet(100n), await openWallet(100n)];
     const original = await transfer(from, to, 50n);

@@ -147,6 +147,7 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
       requiredMinorUnits: 1n,
     },
   ],
+  TOO_MANY_REVERSALS: [{ reason: "TOO_MANY_REVERSALS", originalId: "t1", max: "1000" }],
   METADATA_EXCEEDED: [{ reason: "METADATA_EXCEEDED", transactionId: "t1", pairs: 33 }],
   BATCH_ABORTED: [{ reason: "BATCH_ABORTED", culpritIndex: 3, culpritReason: "INSUFFICIENT_FUNDS" }],
   SCHEDULE_NOT_FOUND: [{ reason: "SCHEDULE_NOT_FOUND", scheduleId: "s1" }],

@@ -108,6 +108,11 @@ export enum ErrorReason {
    */
   PRECONDITION_FAILED = 54,
   /**
+   * TOO_MANY_REVERSALS - The transaction was reversed in 1,000 parts; only all that is left of it can be reversed now. Metadata: `original_id`, `max`,
+   * `transaction_id`.
+   */
+  TOO_MANY_REVERSALS = 55,
+  /**
    * MAX_BALANCE_EXCEEDED - The account's highest balance leaves less room, counting what is pending for it. Metadata: `account_id`, `currency_code`,
    * `max_balance_minor_units`, `room_minor_units`, `required_minor_units`, `transaction_id`.
    */
@@ -286,6 +291,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 54:
     case "ERROR_REASON_PRECONDITION_FAILED":
       return ErrorReason.PRECONDITION_FAILED;
+    case 55:
+    case "ERROR_REASON_TOO_MANY_REVERSALS":
+      return ErrorReason.TOO_MANY_REVERSALS;
     case 70:
     case "ERROR_REASON_MAX_BALANCE_EXCEEDED":
       return ErrorReason.MAX_BALANCE_EXCEEDED;
@@ -433,6 +441,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_REVERSAL_EXCEEDED";
     case ErrorReason.PRECONDITION_FAILED:
       return "ERROR_REASON_PRECONDITION_FAILED";
+    case ErrorReason.TOO_MANY_REVERSALS:
+      return "ERROR_REASON_TOO_MANY_REVERSALS";
     case ErrorReason.MAX_BALANCE_EXCEEDED:
       return "ERROR_REASON_MAX_BALANCE_EXCEEDED";
     case ErrorReason.VELOCITY_EXCEEDED:

@@ -448,7 +448,7 @@ export interface Transaction {
   reversed:
     | Money
     | undefined;
-  /** The transactions that reversed it by now, the first first; told where `reversed` is. */
+  /** The transactions that reversed it by now, the first first; told where `reversed` is. ListTransactions tells the latest 20. */
   reversalIds: string[];
   /** The client's own name for it, as it was given; empty for none. */
   externalReference: string;

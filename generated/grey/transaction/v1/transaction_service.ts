@@ -10013,7 +10013,7 @@ export const TransactionServiceService = {
   /**
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
-   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
+   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
    * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
@@ -10206,7 +10206,7 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
-   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
+   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
    * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
@@ -10470,7 +10470,7 @@ export interface TransactionServiceClient extends Client {
   /**
    * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
    * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
-   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED,
+   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
    * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
    * OUTCOME_UNKNOWN.
    */
