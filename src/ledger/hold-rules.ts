@@ -252,9 +252,16 @@ function reserveRefuses(books: Books, wallet: Book, to: Book | null, reserve: Re
   return (
     fundsRefuse(wallet, amountMinor, "DEBIT") ??
     (to === null ? undefined : fundsRefuse(to, amountMinor, "CREDIT")) ??
+    pendingRefuses(wallet.id, wallet.pendingDebitsMinor + amountMinor) ??
+    (to === null ? undefined : pendingRefuses(to.id, to.pendingCreditsMinor + amountMinor)) ??
     useRefuses(books, wallet, { ...reserve, ...HELD_FROM }) ??
     (to === null ? undefined : useRefuses(books, to, { ...reserve, ...HELD_FOR }))
   );
+}
+
+/** Why so much cannot be pending: beyond an overdraft it may be more than any balance. */
+function pendingRefuses(accountId: Uuid, pendingMinor: bigint): Failure | undefined {
+  return isInt64(pendingMinor) ? undefined : { reason: "BALANCE_OVERFLOW", accountId };
 }
 
 /** What holding so much does to the accounts. */

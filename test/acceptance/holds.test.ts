@@ -1,13 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
+import { SetLimitsRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { HoldState, TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
-import type {
-  CaptureHoldRequest,
-  HoldRequest,
-  HoldResponse,
+import {
+  IncreaseHoldRequest,
+  type CaptureHoldRequest,
+  type HoldRequest,
+  type HoldResponse,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
+import { transferRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 
@@ -251,6 +254,35 @@ describe("a hold", function () {
     const error = await refusal(transactions.increaseHold({ ...asked(), holdId, amount: vast(5n) }));
     expect(error).to.include({ code: "OUT_OF_RANGE", reason: "BALANCE_OVERFLOW" });
     await transactions.releaseHold({ ...asked(), holdId });
+  });
+
+  it("is refused where what is pending would leave int64, though the limits allow it", async () => {
+    const most = 2n ** 63n - 1n;
+    const [debtor, payee] = [await openWallet(), await openWallet()];
+    for (const walletId of [debtor, payee])
+      await grey.ledger.setLimits(
+        SetLimitsRequest.fromPartial({
+          requestId: randomUUID(),
+          account: { $case: "walletId", value: walletId },
+          limits: { minBalance: -most },
+          reason: "overdraft",
+        }),
+      );
+    // Below 0 the payee has room for more than int64 holds.
+    await grey.transactions.transfer(transferRequest(payee, debtor, 10n));
+    const id = await hold(debtor, 5n, { toWalletId: payee });
+    const dry = holdRequest(debtor, most, { dryRun: true });
+    for (const ask of [
+      () => grey.transactions.hold(holdRequest(debtor, most)),
+      () => grey.transactions.hold(dry),
+      () => grey.transactions.hold(holdRequest(debtor, most, { toWalletId: payee })),
+      () =>
+        grey.transactions.increaseHold(IncreaseHoldRequest.fromPartial({ ...asked(), holdId: id, amount: usd(most) })),
+    ])
+      expect(await refusal(ask())).to.include({ code: "OUT_OF_RANGE", reason: "BALANCE_OVERFLOW" });
+    expect(await balance(debtor)).to.deep.equal([10n, 5n, 5n, 0n]);
+    await hold(debtor, most - 5n);
+    expect(await balance(debtor)).to.deep.equal([10n, 10n - most, most, 0n]);
   });
 
   it("is released once, also when its wallet is frozen, when nothing else is taken", async () => {
