@@ -147,8 +147,9 @@ export type Reason = Failure["reason"];
 export interface FailureDetails {
   /** Whether it is the stored answer to an earlier request. */
   readonly replayed?: boolean;
-  /** The rejected transaction that keeps it. */
+  /** The rejected transaction that keeps it, and its place in the journal. */
   readonly transactionId?: string;
+  readonly journalIndex?: bigint;
   /** The users, two at the most, whose data the refused request holds. */
   readonly concerns?: readonly string[];
   /** The error that it stands for, for the log. */

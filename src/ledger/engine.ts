@@ -312,10 +312,13 @@ export function createEngine(database: Database, connection: PostingConnection, 
   function settleUsage(batch: Batch, createTime: Micros): void {
     for (const { book, before } of batch.touched) {
       if (book.velocity === null || book.velocity === before.velocity) continue;
-      const known = cache.get(book.id);
-      if (known?.revision !== batch.revision) continue;
       const velocity = recordedAt(book.velocity, before.velocity, createTime);
-      cache.set(book.id, { book: { ...book, velocity }, revision: known.revision });
+      if (velocity.every((limit, index) => limit === book.velocity?.[index])) continue;
+      const known = cache.get(book.id);
+      if (known?.revision === batch.revision)
+        cache.set(book.id, { book: { ...book, velocity }, revision: known.revision });
+      // A batch after this one has built on what was decided: only the database knows what was used when.
+      else cache.forget([book.id]);
     }
   }
 

@@ -41,13 +41,12 @@ export async function postWorks(
 }
 
 /**
- * Decides a piece of work on the books as they are, and writes nothing. The request ids are not looked at: it tells what
- * would come of the work if it were new.
+ * Decides a piece of work on the books as they are, and writes nothing: it tells what would come of the work now.
  * @param client inside a transaction that sees one snapshot
  */
 export async function tryWork(client: Queryable, work: Work): Promise<Outcome[]> {
-  const { batch } = await openWorks(client, [work], readBooks, false);
-  const verdicts = decideWorks(batch, [work], NOTHING_ANSWERED);
+  const { batch, answered } = await openWorks(client, [work], readBooks, true);
+  const verdicts = decideWorks(batch, [work], answered);
   const [outcomes] = outcomesOf(verdicts, decidedOf(verdicts), {
     firstIndex: 0n,
     createTime: await readClock(client),

@@ -179,6 +179,7 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
   const extra: Record<string, string> = {};
   if (details.replayed === true) extra.replayed = "true";
   if (details.transactionId !== undefined) extra.transaction_id = details.transactionId;
+  if (details.journalIndex !== undefined) extra.journal_index = details.journalIndex.toString();
   const info = { reason: failure.reason, domain: DOMAIN, metadata: { ...metadataOf(failure), ...extra } };
   const packed: Any[] = [pack("ErrorInfo", ErrorInfo.encode(info).finish())];
   if (failure.reason === "INVALID_REQUEST") {

@@ -33,22 +33,18 @@ export async function assertEffective(
   { database, window }: { readonly database: Database; readonly window: EffectiveWindow },
   context: CallContext,
   commands: readonly Command[],
-  { fieldOf, isDry }: { readonly fieldOf: (index: number) => string; readonly isDry: boolean },
+  fieldOf: (index: number) => string,
 ): Promise<void> {
   const now = microsOf(new Date());
   const outside = commands.filter((command) => !isWithin(window, now, effectiveTimeOf(command)));
   if (outside.length === 0) return;
-  const answered = isDry
-    ? NONE
-    : await reading(database, context, async ({ client }) => new Set((await findAnswered(client, outside)).keys()));
+  const answered = await reading(database, context, ({ client }) => findAnswered(client, outside));
   const rule = `must be no more than ${window.daysBack} days ago, and no more than ${window.daysAhead} days ahead`;
   const violations = outside
     .filter((command) => !answered.has(requestKey(command)))
     .map((command) => ({ field: fieldOf(commands.indexOf(command)), rule }));
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
-
-const NONE: ReadonlySet<string> = new Set();
 
 function isWithin({ daysBack, daysAhead }: EffectiveWindow, now: Micros, time: Micros | null): boolean {
   return time === null || (time >= now - BigInt(daysBack) * DAY_MICROS && time <= now + BigInt(daysAhead) * DAY_MICROS);

@@ -1,5 +1,5 @@
 import { present } from "../base/assert.js";
-import { FailureError } from "../base/failure.js";
+import { FailureError, type FailureDetails } from "../base/failure.js";
 import type { Database } from "../db/database.js";
 import { readingSnapshot } from "../db/transaction.js";
 import type { Engine } from "../ledger/engine.js";
@@ -29,42 +29,47 @@ export function postWork(
   fieldOf: (index: number) => string = () => "effective_time",
 ): Promise<Outcome[]> {
   if (!work.commands.some(isDated)) return post(posting, context, work, isDry);
-  return assertEffective(posting, context, work.commands, { fieldOf, isDry }).then(() =>
-    post(posting, context, work, isDry),
-  );
+  return assertEffective(posting, context, work.commands, fieldOf).then(() => post(posting, context, work, isDry));
 }
 
 function post({ engine, database }: Posting, context: CallContext, work: Work, isDry: boolean): Promise<Outcome[]> {
   return isDry
-    ? readingSnapshot(database, context, ({ client }): Promise<Outcome[]> => tryWork(client, work))
+    ? readingSnapshot(database, context, async ({ client }) => (await tryWork(client, work)).map(withoutPlace))
     : engine.post(work, context);
 }
 
-/**
- * Posts one command, or only tries it out. A refusal leaves as its failure and names the transaction that keeps it. What
- * is only tried out has no id and no place in the journal.
- */
+/** Posts one command, or only tries it out. A refusal leaves as its failure and names the transaction that keeps it. */
 export async function postOne(posting: Posting, context: CallContext, command: Command, isDry: boolean) {
   const outcomes = await postWork(posting, context, { commands: [command], mode: "INDEPENDENT" }, isDry);
   const outcome = present(outcomes[0], "an outcome");
   if ("failure" in outcome) throw new FailureError(outcome.failure);
   const { transaction, replayed } = outcome;
-  if (transaction.failure !== null) {
-    throw new FailureError(transaction.failure, isDry ? {} : { replayed, transactionId: transaction.id });
-  }
-  const shown = isDry ? withoutPlace(transaction) : transaction;
-  const answer = { transaction: presentTransaction(shown), balances: balancesAfter(transaction), replayed };
-  return { answer, transaction: shown };
+  if (transaction.failure !== null) throw new FailureError(transaction.failure, keptBy(outcome));
+  const answer = { transaction: presentTransaction(transaction), balances: balancesAfter(transaction), replayed };
+  return { answer, transaction };
 }
 
-function withoutPlace(transaction: LedgerTransaction): LedgerTransaction {
+/** What keeps a refusal; nothing does when it was only tried out. */
+export function keptBy({ transaction: { id, journalIndex }, replayed }: Made): FailureDetails {
+  return id === "" ? {} : { replayed, transactionId: id, journalIndex };
+}
+
+type Made = Extract<Outcome, { transaction: LedgerTransaction }>;
+
+/** What is only tried out has no id and no place in the journal. */
+function withoutPlace(outcome: Outcome): Outcome {
+  if ("failure" in outcome || outcome.replayed) return outcome;
+  const { transaction } = outcome;
   const { id, hold } = transaction;
   const isNewHold = hold?.id === id;
   return {
-    ...transaction,
-    id: "",
-    journalIndex: 0n,
-    holdId: isNewHold ? "" : transaction.holdId,
-    hold: hold !== null && isNewHold ? { ...hold, id: "" } : hold,
+    replayed: false,
+    transaction: {
+      ...transaction,
+      id: "",
+      journalIndex: 0n,
+      holdId: isNewHold ? "" : transaction.holdId,
+      hold: hold !== null && isNewHold ? { ...hold, id: "" } : hold,
+    },
   };
 }

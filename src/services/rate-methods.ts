@@ -7,18 +7,18 @@ import {
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { fail, invalid } from "../base/failure.js";
 import { newId } from "../base/ids.js";
-import { fromMicros, microsOf, toIso, toMicros } from "../base/time.js";
+import { fromMicros, toIso, toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
+import { readClock } from "../ledger/posting.js";
 import { findRate, listRates, type Rate, type RatePlace } from "../ledger/find-rate.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
-import { clock } from "./user-service.js";
 
 type RateMethods = Pick<Methods<typeof LedgerServiceService>, "setRate" | "getRate" | "listRates">;
 
@@ -66,7 +66,7 @@ const SET_RATE: OnceMethod<SetRateRequest, SetRateResponse> = {
 async function setRate(transaction: Transaction, request: SetRateRequest, { caller }: CallContext) {
   const { manager, client } = transaction;
   const { sourceCurrencyCode, targetCurrencyCode } = request;
-  const now = microsOf(await clock(transaction));
+  const now = await readClock(client);
   const validFrom = request.validFrom === undefined ? now : toMicros(request.validFrom);
   const validUntil = request.validUntil === undefined ? null : toMicros(request.validUntil);
   // What a rate was at any time stays what it was.

@@ -40,7 +40,7 @@ import { createMetadataMethods } from "./metadata-methods.js";
 import type { EffectiveWindow } from "./effective-window.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
-import { postOne, postWork } from "./posting.js";
+import { keptBy, postOne, postWork } from "./posting.js";
 import { balancesAfter, presentTransaction } from "./present.js";
 import { assertUserExists } from "./user-service.js";
 import { createTransactionWatch, type Watching } from "./watch-methods.js";
@@ -78,7 +78,7 @@ export function createTransactionService(
         request.dryRun,
         (index) => `transfers[${index}].effective_time`,
       );
-      return presentBatch(outcomes, request.dryRun);
+      return presentBatch(outcomes);
     },
 
     streamTransfers: {
@@ -195,7 +195,7 @@ function assertDistinct(transfers: readonly TransferRequest[]): void {
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 
-function presentBatch(outcomes: readonly Outcome[], isDry: boolean): BatchTransferResponse {
+function presentBatch(outcomes: readonly Outcome[]): BatchTransferResponse {
   const balances = new Map<Uuid, Balance>();
   const results = outcomes.map((outcome) => {
     const error = (failure: Failure, details: FailureDetails) =>
@@ -206,10 +206,10 @@ function presentBatch(outcomes: readonly Outcome[], isDry: boolean): BatchTransf
     const { id, failure, journalIndex } = transaction;
     for (const balance of balancesAfter(transaction)) balances.set(balance.walletId, balance);
     return {
-      transactionId: isDry ? "" : id,
+      transactionId: id,
       state: failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
-      journalIndex: isDry ? 0n : journalIndex,
-      error: failure === null ? undefined : error(failure, isDry ? {} : { replayed, transactionId: id }),
+      journalIndex,
+      error: failure === null ? undefined : error(failure, keptBy(outcome)),
       replayed,
     };
   });

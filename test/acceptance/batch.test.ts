@@ -294,6 +294,7 @@ describe("BatchTransfer", function () {
       available_minor_units: "90",
       required_minor_units: "101",
       transaction_id: results[1]!.transactionId,
+      journal_index: results[1]!.journalIndex.toString(),
     });
     expect(error.info).to.deep.equal({ ...infoOf(results[1]!.error!).metadata, replayed: "true" });
   });

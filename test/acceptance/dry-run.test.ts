@@ -134,8 +134,26 @@ describe("a dry run", function () {
       const real = await send({ requestId, dryRun: false });
       expect(real).to.deep.include({ replayed: false });
       expect(comparable(dry)).to.deep.equal(comparable(real));
+      const after = await contents();
+      // Now there is an answer, which the call would get.
+      expect(await send({ requestId, dryRun: true })).to.deep.equal({ ...real, replayed: true });
+      expect(await contents()).to.deep.equal(after);
     });
   }
+
+  it("under a request id that was used tells that", async () => {
+    const { requestId } = transferRequest(1n);
+    const refused = { ...transferRequest(1_000_000n), requestId };
+    const first = await refusal(grey.transactions.transfer(refused));
+    const again = await refusal(grey.transactions.transfer({ ...refused, dryRun: true }));
+    expect(again.info).to.deep.equal({ ...first.info, replayed: "true" });
+    const other = await refusal(grey.transactions.deposit({ ...movement(), requestId, dryRun: true }));
+    expect(other).to.include({ reason: "REQUEST_ID_REUSED" });
+    const line = { ...refused, amountMode: AmountMode.EXACT, preconditions: [], dryRun: false };
+    const batch = { mode: BatchMode.INDEPENDENT, transfers: [line], dryRun: true };
+    const { results } = await grey.transactions.batchTransfer(batch);
+    expect(results.map((one) => [one.transactionId, one.replayed])).to.deep.equal([[first.info.transaction_id, true]]);
+  });
 
   it("is refused for the reason that the call would be refused for, and names no transaction", async () => {
     const before = await contents();

@@ -105,7 +105,7 @@ describe("an error", () => {
     {
       reason: "WALLET_FROZEN",
       code: "FAILED_PRECONDITION",
-      metadata: ["wallet_id", "transaction_id"],
+      metadata: ["wallet_id", "transaction_id", "journal_index"],
       ask: async (requestId) => {
         const frozen = await createWallet("USD");
         await grey.wallets.freezeWallet({ requestId: randomUUID(), walletId: frozen, reason: "a case" });
@@ -115,7 +115,7 @@ describe("an error", () => {
     {
       reason: "WALLET_CLOSED",
       code: "FAILED_PRECONDITION",
-      metadata: ["wallet_id", "transaction_id"],
+      metadata: ["wallet_id", "transaction_id", "journal_index"],
       ask: async (requestId) => {
         const { user: gone } = await grey.users.createUser(user());
         const closed = await createWallet("USD", gone!.id, 0n);
@@ -178,26 +178,33 @@ describe("an error", () => {
     {
       reason: "INSUFFICIENT_FUNDS",
       code: "FAILED_PRECONDITION",
-      metadata: ["wallet_id", "available_minor_units", "required_minor_units", "currency_code", "transaction_id"],
+      metadata: [
+        "wallet_id",
+        "available_minor_units",
+        "required_minor_units",
+        "currency_code",
+        "transaction_id",
+        "journal_index",
+      ],
       ask: (requestId) => grey.transactions.transfer({ ...transfer(1_000_000n), requestId }, HEADERS),
     },
     {
       reason: "CURRENCY_MISMATCH",
       code: "FAILED_PRECONDITION",
-      metadata: ["wallet_id", "wallet_currency_code", "amount_currency_code", "transaction_id"],
+      metadata: ["wallet_id", "wallet_currency_code", "amount_currency_code", "transaction_id", "journal_index"],
       ask: async (requestId) =>
         grey.transactions.transfer({ ...transfer(1n), requestId, toWalletId: await createWallet("EUR") }, HEADERS),
     },
     {
       reason: "SAME_WALLET",
       code: "INVALID_ARGUMENT",
-      metadata: ["wallet_id", "transaction_id"],
+      metadata: ["wallet_id", "transaction_id", "journal_index"],
       ask: (requestId) => grey.transactions.transfer({ ...transfer(1n), requestId, toWalletId: walletId }, HEADERS),
     },
     {
       reason: "BALANCE_OVERFLOW",
       code: "OUT_OF_RANGE",
-      metadata: ["account_id", "transaction_id"],
+      metadata: ["account_id", "transaction_id", "journal_index"],
       ask: (requestId) =>
         grey.transactions.deposit({ ...transfer(2n ** 63n - 1n), requestId, walletId, systemAccount: "" }, HEADERS),
     },
@@ -210,7 +217,7 @@ describe("an error", () => {
     {
       reason: "HOLD_ENDED",
       code: "FAILED_PRECONDITION",
-      metadata: ["hold_id", "hold_state", "transaction_id"],
+      metadata: ["hold_id", "hold_state", "transaction_id", "journal_index"],
       ask: async (requestId) => {
         const id = await hold();
         await grey.transactions.releaseHold(step(id));
@@ -220,7 +227,7 @@ describe("an error", () => {
     {
       reason: "HOLD_EXPIRED",
       code: "FAILED_PRECONDITION",
-      metadata: ["hold_id", "transaction_id"],
+      metadata: ["hold_id", "transaction_id", "journal_index"],
       ask: async (requestId) => {
         const id = await hold();
         await admin.query("UPDATE holds SET expire_time = clock_timestamp(), revision = revision + 1 WHERE id = $1", [
@@ -232,7 +239,14 @@ describe("an error", () => {
     {
       reason: "HOLD_EXCEEDED",
       code: "FAILED_PRECONDITION",
-      metadata: ["hold_id", "remaining_minor_units", "required_minor_units", "currency_code", "transaction_id"],
+      metadata: [
+        "hold_id",
+        "remaining_minor_units",
+        "required_minor_units",
+        "currency_code",
+        "transaction_id",
+        "journal_index",
+      ],
       ask: async (requestId) => {
         const capture = { ...step(await hold()), amount: { currencyCode: "USD", minorUnits: 2n } };
         return grey.transactions.captureHold({ ...capture, requestId, final: false, to: undefined }, HEADERS);
@@ -241,7 +255,7 @@ describe("an error", () => {
     {
       reason: "HOLD_HAS_DESTINATION",
       code: "FAILED_PRECONDITION",
-      metadata: ["hold_id", "wallet_id", "transaction_id"],
+      metadata: ["hold_id", "wallet_id", "transaction_id", "journal_index"],
       ask: async (requestId) => {
         const capture = { ...step(await hold(await createWallet("USD"))), amount: undefined, final: false };
         const to = { $case: "toSystemAccount", value: "cash" } as const;
@@ -251,7 +265,7 @@ describe("an error", () => {
     {
       reason: "PRECONDITION_FAILED",
       code: "FAILED_PRECONDITION",
-      metadata: ["wallet_id", "precondition", "expected", "actual", "transaction_id"],
+      metadata: ["wallet_id", "precondition", "expected", "actual", "transaction_id", "journal_index"],
       ask: (requestId) => {
         const anything = { minBalanceAfter: undefined, maxBalanceAfter: undefined };
         const preconditions = [{ walletId, expectedVersion: 99n, ...anything }];
@@ -268,6 +282,7 @@ describe("an error", () => {
         "room_minor_units",
         "required_minor_units",
         "transaction_id",
+        "journal_index",
       ],
       ask: async (requestId) => {
         const toWalletId = await createWallet("USD", userId, 0n);
@@ -278,7 +293,17 @@ describe("an error", () => {
     {
       reason: "VELOCITY_EXCEEDED",
       code: "FAILED_PRECONDITION",
-      metadata: ["wallet_id", "limit", "measure", "max", "used", "required", "window_seconds", "transaction_id"],
+      metadata: [
+        "wallet_id",
+        "limit",
+        "measure",
+        "max",
+        "used",
+        "required",
+        "window_seconds",
+        "transaction_id",
+        "journal_index",
+      ],
       ask: async (requestId) => {
         const fromWalletId = await createWallet("USD");
         const none = { name: "none", direction: 1, kinds: [], windowSeconds: 60n, maxAmount: 0n, maxCount: undefined };
@@ -312,7 +337,7 @@ describe("an error", () => {
     {
       reason: "SAME_CURRENCY",
       code: "INVALID_ARGUMENT",
-      metadata: ["currency_code", "transaction_id"],
+      metadata: ["currency_code", "transaction_id", "journal_index"],
       ask: (requestId) => grey.transactions.exchange({ ...exchange("1"), requestId }, HEADERS),
     },
     {
@@ -327,7 +352,7 @@ describe("an error", () => {
     {
       reason: "QUOTE_EXPIRED",
       code: "FAILED_PRECONDITION",
-      metadata: ["expire_time", "transaction_id"],
+      metadata: ["expire_time", "transaction_id", "journal_index"],
       ask: async (requestId) => {
         const pair = { sourceCurrencyCode: "USD", targetCurrencyCode: "CHF" };
         const any = { rate: "0.8", validFrom: undefined, validUntil: undefined };
@@ -352,7 +377,7 @@ describe("an error", () => {
     {
       reason: "EXCHANGE_AMOUNT_INVALID",
       code: "OUT_OF_RANGE",
-      metadata: ["source_currency_code", "target_currency_code", "rate", "transaction_id"],
+      metadata: ["source_currency_code", "target_currency_code", "rate", "transaction_id", "journal_index"],
       ask: async (requestId) =>
         grey.transactions.exchange(
           { ...exchange("0.0001"), toWalletId: await createWallet("EUR"), requestId },
@@ -362,13 +387,20 @@ describe("an error", () => {
     {
       reason: "NOT_REVERSIBLE",
       code: "FAILED_PRECONDITION",
-      metadata: ["original_id", "transaction_id"],
+      metadata: ["original_id", "transaction_id", "journal_index"],
       ask: async (requestId) => grey.transactions.reverse({ ...reversal(await hold()), requestId }, HEADERS),
     },
     {
       reason: "REVERSAL_EXCEEDED",
       code: "FAILED_PRECONDITION",
-      metadata: ["original_id", "remaining_minor_units", "required_minor_units", "currency_code", "transaction_id"],
+      metadata: [
+        "original_id",
+        "remaining_minor_units",
+        "required_minor_units",
+        "currency_code",
+        "transaction_id",
+        "journal_index",
+      ],
       ask: async (requestId) => {
         const { transaction } = await grey.transactions.transfer(transfer(1n));
         await grey.transactions.reverse(reversal(transaction!.id));
@@ -378,7 +410,7 @@ describe("an error", () => {
     {
       reason: "TOO_MANY_REVERSALS",
       code: "FAILED_PRECONDITION",
-      metadata: ["original_id", "max", "transaction_id"],
+      metadata: ["original_id", "max", "transaction_id", "journal_index"],
       ask: async (requestId) => {
         const { transaction } = await grey.transactions.deposit(depositRequest(walletId, 2_000n));
         const part = () => ({ ...reversal(transaction!.id), amount: { currencyCode: "USD", minorUnits: 1n } });
@@ -401,7 +433,7 @@ describe("an error", () => {
     {
       reason: "EXPIRY_INVALID",
       code: "INVALID_ARGUMENT",
-      metadata: ["transaction_id"],
+      metadata: ["transaction_id", "journal_index"],
       ask: async (requestId) => {
         const expiry = { $case: "expiresIn", value: { seconds: 1n, nanos: 0 } } as const;
         return grey.transactions.extendHold({ ...step(await hold()), requestId, expiry }, HEADERS);

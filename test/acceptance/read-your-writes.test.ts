@@ -32,6 +32,8 @@ const READS: Readonly<Record<string, (grey: Clients, world: World, minJournalInd
     const of = { $case: "walletId", value: walletId } as const;
     return transactions.listTransactions({ of, ...filter, ...PAGE, minJournalIndex });
   },
+  ListMetadataChanges: ({ transactions }, { transactionId }, minJournalIndex) =>
+    transactions.listMetadataChanges({ transactionId, ...PAGE, minJournalIndex }),
   GetHold: ({ transactions }, { holdId }, minJournalIndex) => transactions.getHold({ id: holdId, minJournalIndex }),
   ListHolds: ({ transactions }, { walletId }, minJournalIndex) =>
     transactions.listHolds({ walletId, activeOnly: true, ...PAGE, minJournalIndex }),

@@ -62,64 +62,64 @@ export enum ErrorReason {
   TRANSACTION_NOT_FOUND = 40,
   /**
    * INSUFFICIENT_FUNDS - The wallet's available balance is too low: `available_minor_units` can be spent, with what its least balance allows. Metadata:
-   * `wallet_id`, `available_minor_units`, `required_minor_units`, `currency_code`, `transaction_id`; `min_balance_minor_units`
+   * `wallet_id`, `available_minor_units`, `required_minor_units`, `currency_code`, `transaction_id`, `journal_index`; `min_balance_minor_units`
    * (where it is not 0).
    */
   INSUFFICIENT_FUNDS = 41,
-  /** CURRENCY_MISMATCH - The amount's currency is not the wallet's. Metadata: `wallet_id`, `wallet_currency_code`, `amount_currency_code`, `transaction_id`. */
+  /** CURRENCY_MISMATCH - The amount's currency is not the wallet's. Metadata: `wallet_id`, `wallet_currency_code`, `amount_currency_code`, `transaction_id`, `journal_index`. */
   CURRENCY_MISMATCH = 42,
-  /** SAME_WALLET - The wallet is on both sides of the transfer. Metadata: `wallet_id`, `transaction_id`. */
+  /** SAME_WALLET - The wallet is on both sides of the transfer. Metadata: `wallet_id`, `transaction_id`, `journal_index`. */
   SAME_WALLET = 43,
-  /** BALANCE_OVERFLOW - A balance would leave the range of int64 minor units. Metadata: `account_id`, `transaction_id`. */
+  /** BALANCE_OVERFLOW - A balance would leave the range of int64 minor units. Metadata: `account_id`, `transaction_id`, `journal_index`. */
   BALANCE_OVERFLOW = 44,
   /**
    * BATCH_ABORTED - The item was not posted because another item of its ATOMIC batch was refused. Metadata: `culprit_index` (its place in the batch,
-   * from 0), `culprit_reason`, `transaction_id`.
+   * from 0), `culprit_reason`, `transaction_id`, `journal_index`.
    */
   BATCH_ABORTED = 45,
   /** HOLD_NOT_FOUND - There is no such hold. The request_id is not used up. Metadata: `hold_id`. */
   HOLD_NOT_FOUND = 46,
-  /** HOLD_ENDED - The hold was captured or released; it ends once. Metadata: `hold_id`, `hold_state` (CAPTURED or RELEASED), `transaction_id`. */
+  /** HOLD_ENDED - The hold was captured or released; it ends once. Metadata: `hold_id`, `hold_state` (CAPTURED or RELEASED), `transaction_id`, `journal_index`. */
   HOLD_ENDED = 47,
-  /** HOLD_EXPIRED - The hold's time has passed, by the database's clock. Metadata: `hold_id`, `transaction_id`. */
+  /** HOLD_EXPIRED - The hold's time has passed, by the database's clock. Metadata: `hold_id`, `transaction_id`, `journal_index`. */
   HOLD_EXPIRED = 48,
   /**
    * HOLD_EXCEEDED - The capture is for more than is left of the hold. Metadata: `hold_id`, `remaining_minor_units`, `required_minor_units`,
-   * `currency_code`, `transaction_id`.
+   * `currency_code`, `transaction_id`, `journal_index`.
    */
   HOLD_EXCEEDED = 49,
-  /** HOLD_HAS_DESTINATION - The hold is for a wallet, and the capture names another destination. Metadata: `hold_id`, `wallet_id` (the hold's), `transaction_id`. */
+  /** HOLD_HAS_DESTINATION - The hold is for a wallet, and the capture names another destination. Metadata: `hold_id`, `wallet_id` (the hold's), `transaction_id`, `journal_index`. */
   HOLD_HAS_DESTINATION = 50,
-  /** EXPIRY_INVALID - The hold would expire in the past, more than 400 days ahead, or (ExtendHold) no later than it does. Metadata: `transaction_id`. */
+  /** EXPIRY_INVALID - The hold would expire in the past, more than 400 days ahead, or (ExtendHold) no later than it does. Metadata: `transaction_id`, `journal_index`. */
   EXPIRY_INVALID = 51,
   /**
    * NOT_REVERSIBLE - The transaction cannot be reversed: it was rejected, only changed what is pending, or is a reversal itself. Metadata:
-   * `original_id`, `transaction_id`.
+   * `original_id`, `transaction_id`, `journal_index`.
    */
   NOT_REVERSIBLE = 52,
   /**
    * REVERSAL_EXCEEDED - Less is left of the transaction than is to be reversed. Metadata: `original_id`, `remaining_minor_units`,
-   * `required_minor_units`, `currency_code`, `transaction_id`.
+   * `required_minor_units`, `currency_code`, `transaction_id`, `journal_index`.
    */
   REVERSAL_EXCEEDED = 53,
   /**
    * PRECONDITION_FAILED - The rules allow it, and a precondition of the request does not hold. Metadata: `wallet_id`, `precondition` (the field),
-   * `expected`, `actual` (what was or would have been), `transaction_id`.
+   * `expected`, `actual` (what was or would have been), `transaction_id`, `journal_index`.
    */
   PRECONDITION_FAILED = 54,
   /**
    * TOO_MANY_REVERSALS - The transaction was reversed in 1,000 parts; only all that is left of it can be reversed now. Metadata: `original_id`, `max`,
-   * `transaction_id`.
+   * `transaction_id`, `journal_index`.
    */
   TOO_MANY_REVERSALS = 55,
   /**
    * MAX_BALANCE_EXCEEDED - The account's highest balance leaves less room, counting what is pending for it. Metadata: `account_id`, `currency_code`,
-   * `max_balance_minor_units`, `room_minor_units`, `required_minor_units`, `transaction_id`.
+   * `max_balance_minor_units`, `room_minor_units`, `required_minor_units`, `transaction_id`, `journal_index`.
    */
   MAX_BALANCE_EXCEEDED = 70,
   /**
    * VELOCITY_EXCEEDED - A velocity limit of the wallet is used up. Metadata: `wallet_id`, `limit` (its name), `measure` (amount or count), `max`, `used`,
-   * `required`, `window_seconds`, `transaction_id`; `frees_time` (RFC 3339: when it would pass if nothing else moved; missing for never).
+   * `required`, `window_seconds`, `transaction_id`, `journal_index`; `frees_time` (RFC 3339: when it would pass if nothing else moved; missing for never).
    */
   VELOCITY_EXCEEDED = 71,
   /**
@@ -131,14 +131,14 @@ export enum ErrorReason {
   RATE_NOT_FOUND = 73,
   /** QUOTE_INVALID - The quote was not made by this service for this caller and these currencies and amounts. The request_id is not used up. */
   QUOTE_INVALID = 74,
-  /** QUOTE_EXPIRED - The quote's time has passed, by the database's clock. Metadata: `expire_time` (RFC 3339), `transaction_id`. */
+  /** QUOTE_EXPIRED - The quote's time has passed, by the database's clock. Metadata: `expire_time` (RFC 3339), `transaction_id`, `journal_index`. */
   QUOTE_EXPIRED = 75,
   /**
    * EXCHANGE_AMOUNT_INVALID - The rate brings the other amount to 0 or out of the range of int64. Metadata: `source_currency_code`, `target_currency_code`,
-   * `rate`, `transaction_id`.
+   * `rate`, `transaction_id`, `journal_index`.
    */
   EXCHANGE_AMOUNT_INVALID = 76,
-  /** SAME_CURRENCY - Both wallets of the exchange have the same currency: a transfer moves between them. Metadata: `currency_code`, `transaction_id`. */
+  /** SAME_CURRENCY - Both wallets of the exchange have the same currency: a transfer moves between them. Metadata: `currency_code`, `transaction_id`, `journal_index`. */
   SAME_CURRENCY = 77,
   /**
    * METADATA_EXCEEDED - The transaction would have more than 32 pairs of metadata. Metadata: `transaction_id` (of the transaction that was to be changed), `pairs`

@@ -815,7 +815,10 @@ export interface SetRateRequest {
    * characters, without sign and exponent.
    */
   rate: string;
-  /** From when on it is valid: not in the past. Unset: from now on. The rate that became valid last is the one that counts. */
+  /**
+   * From when on it is valid: not in the past. Unset: from now on; an exchange under way may still be made at the rate before, and names it. The
+   * rate that became valid last is the one that counts.
+   */
   validFrom:
     | Timestamp
     | undefined;

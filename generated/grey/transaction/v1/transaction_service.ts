@@ -995,6 +995,8 @@ export interface ListMetadataChangesRequest {
   pageSize: number;
   /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
   pageToken: string;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
 }
 
 /** ListMetadataChangesResponse holds a page of changes. */
@@ -8976,7 +8978,7 @@ export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataRe
 };
 
 function createBaseListMetadataChangesRequest(): ListMetadataChangesRequest {
-  return { transactionId: "", pageSize: 0, pageToken: "" };
+  return { transactionId: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
 export const ListMetadataChangesRequest: MessageFns<ListMetadataChangesRequest> = {
@@ -8989,6 +8991,12 @@ export const ListMetadataChangesRequest: MessageFns<ListMetadataChangesRequest> 
     }
     if (message.pageToken !== "") {
       writer.uint32(26).string(message.pageToken);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
     }
     return writer;
   },
@@ -9030,6 +9038,14 @@ export const ListMetadataChangesRequest: MessageFns<ListMetadataChangesRequest> 
             message.pageToken = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9059,6 +9075,11 @@ export const ListMetadataChangesRequest: MessageFns<ListMetadataChangesRequest> 
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
     };
   },
 
@@ -9073,6 +9094,9 @@ export const ListMetadataChangesRequest: MessageFns<ListMetadataChangesRequest> 
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
     return obj;
   },
 
@@ -9084,6 +9108,9 @@ export const ListMetadataChangesRequest: MessageFns<ListMetadataChangesRequest> 
     message.transactionId = object.transactionId ?? "";
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
     return message;
   },
 };
@@ -10115,7 +10142,10 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): SetTransactionMetadataResponse =>
       SetTransactionMetadataResponse.decode(value),
   },
-  /** Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, TRANSACTION_NOT_FOUND. */
+  /**
+   * Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * TRANSACTION_NOT_FOUND.
+   */
   listMetadataChanges: {
     path: "/grey.transaction.v1.TransactionService/ListMetadataChanges" as const,
     requestStream: false as const,
@@ -10243,7 +10273,10 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
    * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
    */
   setTransactionMetadata: handleUnaryCall<SetTransactionMetadataRequest, SetTransactionMetadataResponse>;
-  /** Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, TRANSACTION_NOT_FOUND. */
+  /**
+   * Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * TRANSACTION_NOT_FOUND.
+   */
   listMetadataChanges: handleUnaryCall<ListMetadataChangesRequest, ListMetadataChangesResponse>;
   /**
    * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
@@ -10605,7 +10638,10 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetTransactionMetadataResponse) => void,
   ): ClientUnaryCall;
-  /** Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, PAGE_TOKEN_INVALID, TRANSACTION_NOT_FOUND. */
+  /**
+   * Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+   * TRANSACTION_NOT_FOUND.
+   */
   listMetadataChanges(
     request: ListMetadataChangesRequest,
     callback: (error: ServiceError | null, response: ListMetadataChangesResponse) => void,
