@@ -56,7 +56,8 @@ Every error is a gRPC status with details in the trailer \`grpc-status-details-b
 | \`google.rpc.RetryInfo\` | when trying again helps | how long to wait before the same request is sent again |
 
 Match on \`reason\`, never on the message, which is for people and may change. The ids are also in the trailers
-\`grey-request-id\` and \`grey-trace-id\` of every answer, errors or not.
+\`grey-request-id\` and \`grey-trace-id\` of every answer, errors or not. What the transport refuses before Grey sees it has none of these: a message longer than
+GREY_REQUEST_BYTES_MAX (\`RESOURCE_EXHAUSTED\`), a method that there is not (\`UNIMPLEMENTED\`).
 
 **Sent again** says what the same request with the same \`request_id\` gets:
 

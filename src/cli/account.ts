@@ -7,7 +7,7 @@ import {
   type Account,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { present } from "../base/assert.js";
-import { type Currencies, readMoney, showMoney } from "./amount.js";
+import { type Currencies, readMinorUnits, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
 import { requestFields, showEnum } from "./present.js";
@@ -46,7 +46,7 @@ export function addAccountCommands(program: Command): void {
         const currencyCode = currency.toUpperCase();
         const currencies = await session.currencies();
         const amountOf = (text: string | undefined) =>
-          text === undefined ? undefined : readMoney(text, currencies, currencyCode).minorUnits;
+          text === undefined ? undefined : readMinorUnits(text, currencies, currencyCode);
         const reply = await session.call(LedgerServiceService.createAccount, {
           requestId,
           systemAccount: { name, currencyCode },

@@ -22,6 +22,16 @@ export function readMoney(text: string, currencies: Currencies, currencyCode?: s
   return { currencyCode: currency.code, minorUnits };
 }
 
+/**
+ * The minor units that were typed of an amount that has to be in this currency: `12.34`, or `12.34 USD`.
+ * @throws UsageError when it is in another one, or no amount
+ */
+export function readMinorUnits(text: string, currencies: Currencies, currencyCode: string): bigint {
+  const money = readMoney(text, currencies, currencyCode);
+  if (money.currencyCode !== currencyCode) throw new UsageError(`amount "${text}": must be in ${currencyCode}`);
+  return money.minorUnits;
+}
+
 /** The amount for people; of a currency that the server did not list, in minor units. */
 export function showAmount(minorUnits: bigint, currencyCode: string, currencies: Currencies): string {
   const currency = currencies.get(currencyCode);

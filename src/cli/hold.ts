@@ -36,7 +36,8 @@ const UNITS: Readonly<Record<string, bigint>> = { s: 1n, m: 60n, h: 3_600n, d: 8
 /** A duration in seconds: a whole number and a unit. */
 export function readDuration(text: string): bigint {
   const match = /^([1-9]\d{0,8})(s|m|h|d)$/.exec(text);
-  if (match === null) throw new InvalidArgumentError("It must be a whole number with s, m, h or d, such as 90s or 7d.");
+  if (match === null)
+    throw new InvalidArgumentError("It must be a whole number from 1 on with s, m, h or d, such as 90s or 7d.");
   return BigInt(match[1] ?? "") * (UNITS[match[2] ?? ""] ?? 0n);
 }
 

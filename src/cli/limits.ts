@@ -14,7 +14,7 @@ import {
 import { TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
 import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
-import { type Currencies, readMoney, showAmount } from "./amount.js";
+import { type Currencies, readMinorUnits, showAmount } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, requestIdOption } from "./options.js";
@@ -168,7 +168,7 @@ function addVelocity(text: string, before: readonly TypedVelocity[] = []): reado
 
 function readLimits({ min, max, velocity = [] }: SetOptions, currencyCode: string, currencies: Currencies): Limits {
   const amountOf = (text: string | undefined) =>
-    text === undefined ? undefined : readMoney(text, currencies, currencyCode).minorUnits;
+    text === undefined ? undefined : readMinorUnits(text, currencies, currencyCode);
   return {
     minBalance: amountOf(min),
     maxBalance: amountOf(max),
@@ -176,7 +176,8 @@ function readLimits({ min, max, velocity = [] }: SetOptions, currencyCode: strin
       const { name, window, amount, count, direction, kinds = "" } = typed;
       if (name === undefined || window === undefined) throw new UsageError("--velocity: must have a name and a window");
       if (direction !== "out" && direction !== "in") throw new UsageError("--velocity: direction must be out or in");
-      if (count !== undefined && !/^\d{1,15}$/.test(count)) throw new UsageError("--velocity: count must be a number");
+      if (count !== undefined && !/^\d{1,15}$/.test(count))
+        throw new UsageError("--velocity: count must be a whole number, 0 or more");
       return {
         name,
         direction: direction === "out" ? VelocityDirection.OUTGOING : VelocityDirection.INCOMING,

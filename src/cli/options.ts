@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
+import { TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import { SETTINGS } from "../config/config.js";
 
 /** The options of every command. */
@@ -25,10 +26,24 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 
 /** Reads a time in ISO 8601 with its offset, to the microsecond. */
 export function readTime(text: string): Timestamp {
-  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)$/.exec(text);
-  const seconds = match === null ? Number.NaN : Date.parse(`${match[1]}${match[3]}`) / 1_000;
-  if (!(seconds >= 0)) throw new InvalidArgumentError("It must be a time such as 2026-11-22T20:00:00Z, from 1970 on.");
-  return { seconds: BigInt(seconds), nanos: Number((match?.[2] ?? "").padEnd(6, "0")) * 1_000 };
+  const [, local = "", fraction = "", offset = ""] =
+    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)$/.exec(text) ?? [];
+  const seconds = Date.parse(`${local}${offset}`) / 1_000;
+  // Date.parse() takes February 30 for March 2.
+  const isOnCalendar = seconds >= 0 && new Date(`${local}Z`).toISOString().startsWith(local);
+  if (!isOnCalendar) throw new InvalidArgumentError("It must be a time such as 2026-11-22T20:00:00Z, from 1970 on.");
+  return { seconds: BigInt(seconds), nanos: Number(fraction.padEnd(6, "0")) * 1_000 };
+}
+
+/** The kinds and states of transactions, by their names as they are typed: `hold-capture` for HOLD_CAPTURE. */
+export const KIND_CHOICES = choicesOf(TransactionKind);
+export const STATE_CHOICES = choicesOf(TransactionState);
+
+function choicesOf(values: Readonly<Record<string, string | number>>): Map<string, number> {
+  const named = Object.entries(values).filter((pair): pair is [string, number] => typeof pair[1] === "number");
+  return new Map(
+    named.filter(([, value]) => value > 0).map(([name, value]) => [name.toLowerCase().replaceAll("_", "-"), value]),
+  );
 }
 
 /** Reads a server's address. */

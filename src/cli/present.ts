@@ -1,3 +1,4 @@
+import { timeText } from "../base/time.js";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import {
@@ -15,8 +16,7 @@ import { renderFields, renderTable } from "./table.js";
 /** The time in UTC as ISO 8601 to the millisecond, cut off; empty when there is none. */
 export function showTime(time: Timestamp | undefined): string {
   if (time === undefined) return "";
-  const date = new Date(Number(time.seconds) * 1_000 + Math.floor(time.nanos / 1e6));
-  return Number.isNaN(date.getTime()) ? `${time.seconds} s` : date.toISOString();
+  return timeText(time);
 }
 
 /** The enum value's name in lower case; a value that this client does not know, as its number. */
@@ -68,7 +68,7 @@ export function renderTransaction(transaction: Transaction, replayed: boolean, c
     ["amount", showMoney(transaction.amount, currencies)],
     ["recorded", recorded],
     ["effective", effective === recorded ? "" : effective],
-    ["journal index", String(transaction.journalIndex)],
+    ["journal index", transaction.id === "" ? "" : String(transaction.journalIndex)],
     ["reverses", transaction.reversesId],
     ["reversed", showMoney(transaction.reversed, currencies)],
     ["reversed by", transaction.reversalIds.join(" ")],

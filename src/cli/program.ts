@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Command, Option } from "commander";
+import { Command, Help, Option } from "commander";
 import { z } from "zod";
 import { PROJECT_DIR } from "../config/config.js";
 import { addAccountCommands } from "./account.js";
@@ -56,7 +56,7 @@ export function createProgram(): Command {
 Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or set wrong.
 \`grey <command> --help\` tells more about a command.`,
     )
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp({ showGlobalOptions: true, optionDescription: describeOption })
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "grey: ")) })
     .showHelpAfterError("(--help tells how)")
     .exitOverride();
@@ -81,6 +81,10 @@ Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or 
   addAlertCommands(program);
   addTransactionsCommand(program);
   return program;
+}
+
+function describeOption(option: Option): string {
+  return `${new Help().optionDescription(option)}${option.mandatory ? " (required)" : ""}`;
 }
 
 function readVersion(): string {

@@ -48,7 +48,7 @@ interface CreateOptions extends ChangeOptions {
   readonly description?: string;
   readonly at?: Timestamp;
   readonly cron?: string;
-  readonly timeZone: string;
+  readonly timeZone?: string;
   readonly start?: Timestamp;
   readonly end?: Timestamp;
   readonly maxRuns?: number;
@@ -80,7 +80,7 @@ export function addScheduleCommands(program: Command): void {
     .addOption(metadataOption())
     .addOption(new Option("--at <time>", "once, such as 2026-12-01T09:00:00Z").argParser(readTime).conflicts("cron"))
     .option("--cron <fields>", 'again and again: minute, hour, day, month and weekday, such as "0 9 1 * *"')
-    .option("--time-zone <name>", "the time zone whose clocks --cron means, such as Europe/Berlin", "UTC")
+    .option("--time-zone <name>", "the time zone whose clocks --cron means, such as Europe/Berlin (default: UTC)")
     .option("--start <time>", "with --cron: not before this time", readTime)
     .option("--end <time>", "with --cron: not at or after this time", readTime)
     .option("--max-runs <n>", "with --cron: so many times", wholeNumber(1, 1_000_000))
@@ -102,6 +102,8 @@ export function addScheduleCommands(program: Command): void {
     .action((amount: string[], options: CreateOptions, command: Command) =>
       withSession(command, async (session) => {
         const when = whenOf(options);
+        if (options.ifShort !== "retry")
+          onlyWith("--if-short retry", { "--retry-every": options.retryEvery, "--retry-max": options.retryMax });
         const currencies = await session.currencies();
         const movement = movementOf(options, readMoney(amount.join(" "), currencies));
         const requestId = session.requestId(options.requestId);
@@ -208,10 +210,22 @@ const CHANGES = [
 ] as const;
 
 function whenOf(options: CreateOptions): CreateScheduleRequest["when"] {
-  const { at, cron, timeZone, start: startTime, end: endTime, maxRuns = 0 } = options;
-  if (at !== undefined) return { $case: "once", value: at };
+  const { at, cron, timeZone, start: startTime, end: endTime, maxRuns } = options;
+  if (at !== undefined) {
+    onlyWith("--cron", { "--time-zone": timeZone, "--start": startTime, "--end": endTime, "--max-runs": maxRuns });
+    return { $case: "once", value: at };
+  }
   if (cron === undefined) throw new UsageError("say when: --at <time> or --cron <fields>");
-  return { $case: "recurring", value: { cron, timeZone, startTime, endTime, maxRuns } };
+  return {
+    $case: "recurring",
+    value: { cron, timeZone: timeZone ?? "UTC", startTime, endTime, maxRuns: maxRuns ?? 0 },
+  };
+}
+
+/** What is typed counts, or is refused. */
+function onlyWith(what: string, options: Readonly<Record<string, unknown>>): void {
+  const [name] = Object.entries(options).find(([, value]) => value !== undefined) ?? [];
+  if (name !== undefined) throw new UsageError(`${name} only goes with ${what}`);
 }
 
 function movementOf(options: CreateOptions, amount: Money): CreateScheduleRequest["movement"] {
@@ -219,12 +233,14 @@ function movementOf(options: CreateOptions, amount: Money): CreateScheduleReques
   const moved = { amount, description, metadata };
   const amountMode = options.upTo === true ? AmountMode.UP_TO : AmountMode.EXACT;
   if (from !== undefined && to !== undefined) {
+    onlyWith("a deposit or a withdrawal", { "--system": options.system });
     return { $case: "transfer", value: { ...moved, fromWalletId: from, toWalletId: to, amountMode } };
   }
   if (from !== undefined) {
     return { $case: "withdrawal", value: { ...moved, walletId: from, systemAccount, amountMode } };
   }
   if (to === undefined) throw new UsageError("say whose money moves: --from <wallet>, --to <wallet>, or both");
+  onlyWith("--from", { "--up-to": options.upTo });
   return { $case: "deposit", value: { ...moved, walletId: to, systemAccount } };
 }
 

@@ -4,7 +4,6 @@ import type { Money } from "../../generated/grey/type/v1/money.js";
 import {
   type Transaction,
   TransactionKind,
-  TransactionState,
   type Entry,
   EntrySide,
 } from "../../generated/grey/transaction/v1/transaction.js";
@@ -25,33 +24,26 @@ import {
   addMetadata,
   type ChangeOptions,
   examples,
+  KIND_CHOICES,
   limitOption,
   readTime,
   requestIdOption,
+  STATE_CHOICES,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { renderTransaction, showEnum, showOutcome, showTime, systemAccountName } from "./present.js";
+import { renderTransaction, requestFields, showEnum, showOutcome, showTime, systemAccountName } from "./present.js";
 import { print, printJson, type Session, withSession } from "./session.js";
-import { renderTable } from "./table.js";
+import { renderFields, renderTable } from "./table.js";
 import { resolveUser } from "./user.js";
 import { addTransactionsWatch } from "./watch.js";
-
-const KINDS = {
-  opening: TransactionKind.OPENING,
-  deposit: TransactionKind.DEPOSIT,
-  withdrawal: TransactionKind.WITHDRAWAL,
-  transfer: TransactionKind.TRANSFER,
-} as const;
-
-const STATES = { posted: TransactionState.POSTED, rejected: TransactionState.REJECTED } as const;
 
 interface ListOptions {
   readonly user?: string;
   readonly wallet?: string;
   readonly limit: number;
   readonly all?: true;
-  readonly kind?: readonly (keyof typeof KINDS)[];
-  readonly state?: readonly (keyof typeof STATES)[];
+  readonly kind?: readonly string[];
+  readonly state?: readonly string[];
   readonly from?: Timestamp;
   readonly before?: Timestamp;
   readonly reference?: string;
@@ -75,8 +67,8 @@ export function addTransactionsCommand(program: Command): void {
     .addOption(new Option("--wallet <wallet>", "those of this wallet").conflicts("user"))
     .addOption(limitOption())
     .option("--all", "every transaction, however many, whatever --limit says")
-    .addOption(new Option("--kind <kind...>", "only these kinds").choices(Object.keys(KINDS)))
-    .addOption(new Option("--state <state...>", "only these states").choices(Object.keys(STATES)))
+    .addOption(new Option("--kind <kind...>", "only these kinds").choices([...KIND_CHOICES.keys()]))
+    .addOption(new Option("--state <state...>", "only these states").choices([...STATE_CHOICES.keys()]))
     .option("--from <time>", "only those recorded at this time or later, such as 2026-11-01T00:00:00Z", readTime)
     .option("--before <time>", "only those recorded before this time", readTime)
     .option("--reference <text>", "only those with this external reference")
@@ -141,15 +133,19 @@ export function addTransactionsCommand(program: Command): void {
     )
     .action((transactionId: string, options: SetMetadataOptions, command: Command) =>
       withSession(command, async (session) => {
+        const requestId = session.requestId(options.requestId);
         const reply = await session.call(TransactionServiceService.setTransactionMetadata, {
-          requestId: session.requestId(options.requestId),
+          requestId,
           transactionId,
           set: options.set ?? {},
           remove: [...(options.remove ?? [])],
         });
         if (session.json) return printJson(SetTransactionMetadataResponse.toJSON(reply));
         const transaction = present(reply.transaction, "transaction");
-        print(renderTransaction(transaction, reply.replayed, await session.currencies()));
+        print(
+          renderFields(requestFields(requestId, reply.replayed, reply.journalIndex)),
+          renderTransaction(transaction, false, await session.currencies()),
+        );
       }),
     );
   addTransactionsWatch(transactions);
@@ -213,8 +209,8 @@ async function readFilter(
   const [currencyCode = ""] = codes;
   return {
     of: await readOwner(options, session),
-    kinds: (options.kind ?? []).map((kind) => KINDS[kind]),
-    states: (options.state ?? []).map((state) => STATES[state]),
+    kinds: (options.kind ?? []).flatMap((kind) => KIND_CHOICES.get(kind) ?? []),
+    states: (options.state ?? []).flatMap((state) => STATE_CHOICES.get(state) ?? []),
     createTimeFrom: options.from,
     createTimeBefore: options.before,
     minAmount: least?.minorUnits,

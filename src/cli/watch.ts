@@ -1,9 +1,5 @@
 import { Option, type Command } from "commander";
-import {
-  TransactionKind,
-  TransactionState,
-  type Transaction,
-} from "../../generated/grey/transaction/v1/transaction.js";
+import { TransactionKind, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   TransactionServiceService,
   WatchTransactionsResponse,
@@ -15,22 +11,11 @@ import {
   type Balance,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { type Currencies, showMoney } from "./amount.js";
-import { examples, wholeNumber } from "./options.js";
+import { examples, KIND_CHOICES, STATE_CHOICES, wholeNumber } from "./options.js";
 import { showEnum, showOutcome, showTime, systemAccountName } from "./present.js";
 import { type Session, withSession } from "./session.js";
 import { printable } from "./text.js";
 import { resolveUser } from "./user.js";
-
-/** The values of an enum by their names as they are typed: `hold-capture` for HOLD_CAPTURE. */
-function choicesOf(values: Readonly<Record<string, string | number>>): Map<string, number> {
-  const named = Object.entries(values).filter((pair): pair is [string, number] => typeof pair[1] === "number");
-  return new Map(
-    named.filter(([, value]) => value > 0).map(([name, value]) => [name.toLowerCase().replaceAll("_", "-"), value]),
-  );
-}
-
-const KINDS = choicesOf(TransactionKind);
-const STATES = choicesOf(TransactionState);
 
 interface WatchOptions {
   readonly from?: number;
@@ -67,8 +52,10 @@ export function addTransactionsWatch(transactions: Command): void {
     .description("tell each transaction as it is committed, one a line")
     .option("--wallet <wallet...>", "only those that touch one of these wallets")
     .option("--user <user>", "only those that touch a wallet of this user, by id or by email")
-    .addOption(new Option("--kind <kind...>", "only these kinds").choices([...KINDS.keys()]))
-    .addOption(new Option("--state <state...>", "only these states (default: posted)").choices([...STATES.keys()]))
+    .addOption(new Option("--kind <kind...>", "only these kinds").choices([...KIND_CHOICES.keys()]))
+    .addOption(
+      new Option("--state <state...>", "only these states (default: posted)").choices([...STATE_CHOICES.keys()]),
+    )
     .addOption(fromOption())
     .addOption(limitOption())
     .addHelpText(
@@ -81,8 +68,8 @@ export function addTransactionsWatch(transactions: Command): void {
           ...startOf(options),
           walletIds: [...(options.wallet ?? [])],
           userId: options.user === undefined ? "" : await resolveUser(options.user, session),
-          kinds: (options.kind ?? []).map((kind) => KINDS.get(kind) ?? 0),
-          states: (options.state ?? []).map((state) => STATES.get(state) ?? 0),
+          kinds: (options.kind ?? []).map((kind) => KIND_CHOICES.get(kind) ?? 0),
+          states: (options.state ?? []).map((state) => STATE_CHOICES.get(state) ?? 0),
         };
         const currencies = await session.currencies();
         await follow(session, options, (take) =>

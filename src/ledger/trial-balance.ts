@@ -1,5 +1,8 @@
 import type { Queryable } from "../db/database.js";
 
+/** What stands for all wallets of a currency together. No system account has this name. */
+export const ALL_WALLETS = "wallets";
+
 /** One currency's trial balance: sums of minor units, which may exceed int64. */
 export interface TrialBalance {
   readonly currencyCode: string;
@@ -9,7 +12,7 @@ export interface TrialBalance {
   readonly lines: readonly TrialBalanceLine[];
 }
 
-/** A system account, or `wallets` for all of them. */
+/** A system account, or ALL_WALLETS for all of them. */
 export interface TrialBalanceLine {
   readonly name: string;
   readonly debitMinor: bigint;
@@ -18,14 +21,14 @@ export interface TrialBalanceLine {
 
 // One statement, so one snapshot. A balance on the side that is not the normal one is negative.
 const TRIAL_BALANCE = `
-SELECT currency_code, coalesce(system_account, 'wallets') AS name, count(*) AS accounts,
+SELECT currency_code, coalesce(system_account, '${ALL_WALLETS}') AS name, count(*) AS accounts,
   coalesce(sum(debit) FILTER (WHERE debit > 0), 0)::text AS debits,
   coalesce(-sum(debit) FILTER (WHERE debit < 0), 0)::text AS credits
 FROM (
   SELECT currency_code, system_account, balance::numeric * CASE WHEN normal_side = 1 THEN 1 ELSE -1 END AS debit
   FROM accounts WHERE sequence > 0 AND ($1 = '' OR currency_code = $1)
 ) balances
-GROUP BY currency_code, coalesce(system_account, 'wallets')
+GROUP BY currency_code, coalesce(system_account, '${ALL_WALLETS}')
 ORDER BY currency_code, name`;
 
 /** The trial balance of one currency, or with '' of every currency that has an entry. */

@@ -9,7 +9,7 @@ import {
   type TrialBalance as TrialBalanceMessage,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { present } from "../base/assert.js";
-import { fail } from "../base/failure.js";
+import { fail, invalid } from "../base/failure.js";
 import { parseId, systemAccountId } from "../base/ids.js";
 import type { Database } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
@@ -17,7 +17,7 @@ import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js
 import { CurrencyEntity } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
-import { readTrialBalance, type TrialBalance } from "../ledger/trial-balance.js";
+import { ALL_WALLETS, readTrialBalance, type TrialBalance } from "../ledger/trial-balance.js";
 import type { Methods } from "../rpc/methods.js";
 import { createIntegrityMethods } from "./integrity-methods.js";
 import { createLimitMethods } from "./limit-methods.js";
@@ -139,6 +139,8 @@ const CREATE_ACCOUNT: OnceMethod<CreateAccountRequest, CreateAccountResponse> = 
 
 async function createAccount({ manager, client }: Transaction, request: CreateAccountRequest) {
   const { name, currencyCode } = present(request.systemAccount, "system_account");
+  if (name === ALL_WALLETS)
+    invalid("system_account.name", `must not be ${ALL_WALLETS}: it stands for all wallets together`);
   if (!(await manager.existsBy(CurrencyEntity, { code: currencyCode })))
     fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
   const id = systemAccountId(currencyCode, name);

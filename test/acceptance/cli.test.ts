@@ -105,6 +105,21 @@ describe("the command `grey` against a server", function () {
       "draft",
     );
     expect(changed.out, changed.err).to.match(/^metadata +order=4711 paid=yes$/m);
+    // The first of each is the change's own, and the same request again is told as such.
+    const [requestId] = /(?<=^request id +)\S+/m.exec(changed.out)!;
+    expect(requestId).not.to.equal(transaction.requestId);
+    const again = await grey(
+      "transactions",
+      "set-metadata",
+      transaction.id,
+      "--set",
+      "paid=yes",
+      "--remove",
+      "draft",
+      "--request-id",
+      requestId,
+    );
+    expect(again.out, again.err).to.match(/^replayed +yes/m);
     expect(await found("--metadata", "draft")).to.deep.equal([]);
     expect(await found("--metadata", "paid=yes")).to.deep.equal([transaction.id]);
     expect((await grey("transactions", "changes", transaction.id)).out).to.match(/^1 +\S.* paid=yes +draft$/m);
@@ -129,6 +144,8 @@ describe("the command `grey` against a server", function () {
     expect((await grey("account", "list", "--currency", "USD")).out).to.match(/^commission +0\.30 USD +credit/m);
     expect((await grey("transactions", "--wallet", payer)).out).to.match(/compound +-10\.30 USD +89\.70 USD/);
 
+    expect((await grey("transactions", "--wallet", payer, "--kind", "compound")).out).to.include("compound");
+
     const euros = (await greyJson("wallet", "create", "many@example.com", "EUR")).wallet.id as string;
     expect((await grey("rate", "set", "usd", "eur", "0.92")).out).to.match(/^rate +1 USD = 0\.92 EUR$/m);
     expect((await grey("rate", "get", "USD", "EUR")).out).to.include("1 USD = 0.92 EUR");
@@ -139,6 +156,8 @@ describe("the command `grey` against a server", function () {
     expect((await grey("exchange", payer, euros, "--quote", quote as string)).out).to.match(/^received +18\.40 EUR$/m);
 
     const daily = "name=daily,window=1d,amount=5.00,count=3,direction=out,kinds=transfer+withdrawal";
+    const wrong = await grey("limits", "set", payer, "--min", "-1 JPY", "--reason", "a policy");
+    expect(wrong).to.include({ code: 2, err: 'grey: amount "-1 JPY": must be in USD\n' });
     const set = await grey("limits", "set", payer, "--min", "-1.00", "--velocity", daily, "--reason", "a policy");
     expect(set.code, set.err).to.equal(0);
     const refused = await grey("transfer", payer, shop, "5.01 USD");
@@ -192,7 +211,7 @@ describe("the command `grey` against a server", function () {
     const id = field(made.out, "schedule");
     expect(made.out).to.match(new RegExp(`^moves +5\\.00 USD from ${from} to ${to}$`, "m"));
     expect(made.out).to.match(/^when +0 9 1 \* \* in Europe\/Berlin, 12 times$/m);
-    expect(field((await grey("schedule", "get", id)).out, "next run")).to.match(/-01T0[78]:00:00\.000Z$/);
+    expect(field((await grey("schedule", "get", id)).out, "next run")).to.match(/-01T0[78]:00:00Z$/);
     for (const [verb, state] of [
       ["pause", "paused"],
       ["resume", "active"],
@@ -205,6 +224,17 @@ describe("the command `grey` against a server", function () {
     expect((await grey("schedule", "list", "--wallet", to, "--state", "cancelled")).out).to.include(id);
     expect((await grey("schedule", "list", "--wallet", to, "--state", "active")).out).not.to.include(id);
     expect((await grey("schedule", "runs", id)).out).to.include("no run yet");
+    const at = ["--at", "2030-01-01T00:00:00Z"];
+    for (const [options, name] of [
+      [["--to", to, ...at, "--max-runs", "4"], "--max-runs only goes with --cron"],
+      [["--to", to, ...at, "--up-to"], "--up-to only goes with --from"],
+      [["--to", to, ...at, "--retry-max", "4"], "--retry-max only goes with --if-short retry"],
+      [["--from", from, "--to", to, ...at, "--system", "fees"], "--system only goes with a deposit or a withdrawal"],
+    ] as const)
+      expect(await grey("schedule", "create", "5.00", "USD", ...options)).to.include({
+        code: 2,
+        err: `grey: ${name}\n`,
+      });
     const none = await grey("schedule", "create", "5.00", "USD", "--to", to);
     expect(none.code).to.equal(2);
     expect(none.err).to.include("--at");

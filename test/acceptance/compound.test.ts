@@ -287,6 +287,9 @@ describe("a transaction with many legs", function () {
     const made = await grey.ledger.createAccount(asked);
     expect(made.account).to.deep.include({ systemAccount: name, minBalance: money(0n), maxBalance: money(10n) });
     expect(await there.ledger.createAccount(asked)).to.deep.equal({ ...made, replayed: true });
+    const reserved = { ...account, systemAccount: { ...account.systemAccount, name: "wallets" } };
+    const error = await refusal(grey.ledger.createAccount({ requestId: randomUUID(), ...reserved }));
+    expect([...error.violations.keys()]).to.deep.equal(["system_account.name"]);
     const twice = await refusal(grey.ledger.createAccount({ requestId: randomUUID(), ...account }));
     expect(twice).to.include({ code: "ALREADY_EXISTS", reason: "ACCOUNT_EXISTS" });
     const a = await wallet(100n);

@@ -1,8 +1,8 @@
 import { expect } from "chai";
 import { InvalidArgumentError } from "commander";
-import { readMoney, showAmount } from "../../src/cli/amount.js";
+import { readMinorUnits, readMoney, showAmount } from "../../src/cli/amount.js";
 import { UsageError } from "../../src/cli/failure.js";
-import { addMetadata, hostAndPort, wholeNumber } from "../../src/cli/options.js";
+import { addMetadata, hostAndPort, readTime, wholeNumber } from "../../src/cli/options.js";
 
 const CURRENCIES = new Map(
   [
@@ -48,6 +48,37 @@ describe("what the command reads", () => {
 
   it("takes the wallet's currency where only a number is typed", () => {
     expect(readMoney("5.5", CURRENCIES, "USD")).to.deep.equal({ currencyCode: "USD", minorUnits: 550n });
+  });
+
+  it("takes no other currency where there is one already", () => {
+    expect(readMinorUnits("-5.00", CURRENCIES, "USD")).to.equal(-500n);
+    expect(readMinorUnits("-5.00 usd", CURRENCIES, "USD")).to.equal(-500n);
+    for (const text of ["-5 JPY", "-5.00 USD"])
+      expect(() => readMinorUnits(text, CURRENCIES, text.endsWith("USD") ? "JPY" : "USD")).to.throw(
+        UsageError,
+        /must be in (USD|JPY)$/,
+      );
+  });
+
+  it("reads a time with its offset, to the microsecond, and none that no calendar has", () => {
+    const second = BigInt(Date.UTC(2028, 1, 29, 8) / 1_000);
+    for (const [text, nanos] of [
+      ["2028-02-29T08:00:00Z", 0],
+      ["2028-02-29T09:30:00.5+01:30", 500_000_000],
+      ["2028-02-28T23:00:00.000001-09:00", 1_000],
+    ] as const)
+      expect(readTime(text), text).to.deep.equal({ seconds: second, nanos });
+    for (const text of [
+      "2027-02-29T08:00:00Z",
+      "2027-02-30T09:00:00+01:00",
+      "2026-11-31T00:00:00Z",
+      "2026-13-01T00:00:00Z",
+      "2026-12-01T24:30:00Z",
+      "1969-12-31T23:59:59Z",
+      "2026-12-01",
+      "2026-12-01T00:00:00",
+    ])
+      expect(() => readTime(text), text).to.throw(InvalidArgumentError);
   });
 
   it("shows an amount of an unknown currency in minor units", () => {

@@ -62,8 +62,10 @@ describe("what the command prints", () => {
     ).to.equal("name  Ada\nid    1");
   });
 
-  it("shows times in UTC to the millisecond, and what no clock shows as seconds", () => {
-    expect(showTime({ seconds: 1_767_225_600n, nanos: 123_999_999 })).to.equal("2026-01-01T00:00:00.123Z");
+  it("shows times in UTC to the microsecond, and what no clock shows as seconds", () => {
+    expect(showTime({ seconds: 1_767_225_600n, nanos: 123_999_999 })).to.equal("2026-01-01T00:00:00.123999Z");
+    expect(showTime({ seconds: 1_767_225_600n, nanos: 1_000 })).to.equal("2026-01-01T00:00:00.000001Z");
+    expect(showTime({ seconds: 1_767_225_600n, nanos: 0 })).to.equal("2026-01-01T00:00:00Z");
     expect(showTime({ seconds: 2n ** 62n, nanos: 0 })).to.equal("4611686018427387904 s");
     expect(showTime(undefined)).to.equal("");
   });

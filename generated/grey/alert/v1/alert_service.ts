@@ -5,6 +5,7 @@
 // source: grey/alert/v1/alert_service.proto
 
 /* eslint-disable */
+import { timeText } from "../../../../src/base/time.js";
 import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
@@ -455,10 +456,10 @@ export const Alert: MessageFns<Alert> = {
       obj.startIndex = message.startIndex.toString();
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     if (message.deleteTime !== undefined) {
-      obj.deleteTime = fromTimestamp(message.deleteTime).toISOString();
+      obj.deleteTime = timeText(message.deleteTime);
     }
     return obj;
   },
@@ -706,7 +707,7 @@ export const AlertEvent: MessageFns<AlertEvent> = {
       obj.journalIndex = message.journalIndex.toString();
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     return obj;
   },
@@ -2013,12 +2014,6 @@ function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
   return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
 }
 
 const timestampFractionRegex = /:\d{2}\.\d+/;

@@ -129,7 +129,10 @@ export enum ErrorReason {
   LIMIT_BREACHED = 72,
   /** RATE_NOT_FOUND - No rate was set for these currencies that is valid now. Metadata: `source_currency_code`, `target_currency_code`. */
   RATE_NOT_FOUND = 73,
-  /** QUOTE_INVALID - The quote was not made by this service for this caller and these currencies and amounts. The request_id is not used up. */
+  /**
+   * QUOTE_INVALID - This service made no such quote for this caller. (One for other currencies than the wallets' is CURRENCY_MISMATCH.) The request_id is
+   * not used up.
+   */
   QUOTE_INVALID = 74,
   /** QUOTE_EXPIRED - The quote's time has passed, by the database's clock. Metadata: `expire_time` (RFC 3339), `transaction_id`, `journal_index`. */
   QUOTE_EXPIRED = 75,

@@ -5,6 +5,7 @@
 // source: grey/ledger/v1/ledger_service.proto
 
 /* eslint-disable */
+import { timeText } from "../../../../src/base/time.js";
 import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
@@ -558,7 +559,7 @@ export interface IntegrityFault {
 export interface CreateAccountRequest {
   /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
   requestId: string;
-  /** Its name and currency; the name must not be in use in the currency. */
+  /** Its name and currency; the name must not be in use in the currency, nor `wallets`, which stands for all wallets. */
   systemAccount:
     | SystemAccountName
     | undefined;
@@ -5397,7 +5398,7 @@ export const LimitChange: MessageFns<LimitChange> = {
       obj.limits = Limits.toJSON(message.limits);
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     return obj;
   },
@@ -5586,13 +5587,13 @@ export const Rate: MessageFns<Rate> = {
       obj.rate = message.rate;
     }
     if (message.validFrom !== undefined) {
-      obj.validFrom = fromTimestamp(message.validFrom).toISOString();
+      obj.validFrom = timeText(message.validFrom);
     }
     if (message.validUntil !== undefined) {
-      obj.validUntil = fromTimestamp(message.validUntil).toISOString();
+      obj.validUntil = timeText(message.validUntil);
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     return obj;
   },
@@ -5772,10 +5773,10 @@ export const SetRateRequest: MessageFns<SetRateRequest> = {
       obj.rate = message.rate;
     }
     if (message.validFrom !== undefined) {
-      obj.validFrom = fromTimestamp(message.validFrom).toISOString();
+      obj.validFrom = timeText(message.validFrom);
     }
     if (message.validUntil !== undefined) {
-      obj.validUntil = fromTimestamp(message.validUntil).toISOString();
+      obj.validUntil = timeText(message.validUntil);
     }
     return obj;
   },
@@ -6024,7 +6025,7 @@ export const GetRateRequest: MessageFns<GetRateRequest> = {
       obj.targetCurrencyCode = message.targetCurrencyCode;
     }
     if (message.atTime !== undefined) {
-      obj.atTime = fromTimestamp(message.atTime).toISOString();
+      obj.atTime = timeText(message.atTime);
     }
     if (message.minJournalIndex !== undefined) {
       obj.minJournalIndex = message.minJournalIndex.toString();
@@ -6947,12 +6948,6 @@ function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
   return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
 }
 
 const timestampFractionRegex = /:\d{2}\.\d+/;

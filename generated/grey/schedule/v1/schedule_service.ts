@@ -5,6 +5,7 @@
 // source: grey/schedule/v1/schedule_service.proto
 
 /* eslint-disable */
+import { timeText } from "../../../../src/base/time.js";
 import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
@@ -1487,10 +1488,10 @@ export const Recurring: MessageFns<Recurring> = {
       obj.timeZone = message.timeZone;
     }
     if (message.startTime !== undefined) {
-      obj.startTime = fromTimestamp(message.startTime).toISOString();
+      obj.startTime = timeText(message.startTime);
     }
     if (message.endTime !== undefined) {
-      obj.endTime = fromTimestamp(message.endTime).toISOString();
+      obj.endTime = timeText(message.endTime);
     }
     if (message.maxRuns !== 0) {
       obj.maxRuns = Math.round(message.maxRuns);
@@ -1800,7 +1801,7 @@ export const Schedule: MessageFns<Schedule> = {
       obj.transfer = ScheduledTransfer.toJSON(message.movement.value);
     }
     if (message.when?.$case === "once") {
-      obj.once = fromTimestamp(message.when.value).toISOString();
+      obj.once = timeText(message.when.value);
     } else if (message.when?.$case === "recurring") {
       obj.recurring = Recurring.toJSON(message.when.value);
     }
@@ -1817,7 +1818,7 @@ export const Schedule: MessageFns<Schedule> = {
       obj.state = scheduleStateToJSON(message.state);
     }
     if (message.nextRunTime !== undefined) {
-      obj.nextRunTime = fromTimestamp(message.nextRunTime).toISOString();
+      obj.nextRunTime = timeText(message.nextRunTime);
     }
     if (message.runCount !== 0) {
       obj.runCount = Math.round(message.runCount);
@@ -1826,10 +1827,10 @@ export const Schedule: MessageFns<Schedule> = {
       obj.reason = errorReasonToJSON(message.reason);
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     if (message.updateTime !== undefined) {
-      obj.updateTime = fromTimestamp(message.updateTime).toISOString();
+      obj.updateTime = timeText(message.updateTime);
     }
     return obj;
   },
@@ -2061,7 +2062,7 @@ export const Run: MessageFns<Run> = {
       obj.id = message.id;
     }
     if (message.plannedTime !== undefined) {
-      obj.plannedTime = fromTimestamp(message.plannedTime).toISOString();
+      obj.plannedTime = timeText(message.plannedTime);
     }
     if (message.state !== 0) {
       obj.state = runStateToJSON(message.state);
@@ -2076,10 +2077,10 @@ export const Run: MessageFns<Run> = {
       obj.reason = errorReasonToJSON(message.reason);
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     if (message.updateTime !== undefined) {
-      obj.updateTime = fromTimestamp(message.updateTime).toISOString();
+      obj.updateTime = timeText(message.updateTime);
     }
     return obj;
   },
@@ -2301,7 +2302,7 @@ export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
       obj.transfer = ScheduledTransfer.toJSON(message.movement.value);
     }
     if (message.when?.$case === "once") {
-      obj.once = fromTimestamp(message.when.value).toISOString();
+      obj.once = timeText(message.when.value);
     } else if (message.when?.$case === "recurring") {
       obj.recurring = Recurring.toJSON(message.when.value);
     }
@@ -4034,12 +4035,6 @@ function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
   return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
 }
 
 const timestampFractionRegex = /:\d{2}\.\d+/;

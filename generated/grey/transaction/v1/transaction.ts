@@ -5,6 +5,7 @@
 // source: grey/transaction/v1/transaction.proto
 
 /* eslint-disable */
+import { timeText } from "../../../../src/base/time.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { ErrorReason, errorReasonFromJSON, errorReasonToJSON } from "../../error/v1/error_reason.js";
@@ -1095,10 +1096,10 @@ export const Transaction: MessageFns<Transaction> = {
       }
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     if (message.effectiveTime !== undefined) {
-      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+      obj.effectiveTime = timeText(message.effectiveTime);
     }
     if (message.journalIndex !== 0n) {
       obj.journalIndex = message.journalIndex.toString();
@@ -1772,13 +1773,13 @@ export const Hold: MessageFns<Hold> = {
       obj.remaining = Money.toJSON(message.remaining);
     }
     if (message.expireTime !== undefined) {
-      obj.expireTime = fromTimestamp(message.expireTime).toISOString();
+      obj.expireTime = timeText(message.expireTime);
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     if (message.updateTime !== undefined) {
-      obj.updateTime = fromTimestamp(message.updateTime).toISOString();
+      obj.updateTime = timeText(message.updateTime);
     }
     return obj;
   },
@@ -1979,12 +1980,6 @@ function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
   return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
 }
 
 const timestampFractionRegex = /:\d{2}\.\d+/;

@@ -5,6 +5,7 @@
 // source: grey/transaction/v1/transaction_service.proto
 
 /* eslint-disable */
+import { timeText } from "../../../../src/base/time.js";
 import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
@@ -1309,7 +1310,7 @@ export const DepositRequest: MessageFns<DepositRequest> = {
       obj.systemAccount = message.systemAccount;
     }
     if (message.effectiveTime !== undefined) {
-      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+      obj.effectiveTime = timeText(message.effectiveTime);
     }
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
@@ -1798,7 +1799,7 @@ export const WithdrawRequest: MessageFns<WithdrawRequest> = {
       obj.systemAccount = message.systemAccount;
     }
     if (message.effectiveTime !== undefined) {
-      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+      obj.effectiveTime = timeText(message.effectiveTime);
     }
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
@@ -2293,7 +2294,7 @@ export const TransferRequest: MessageFns<TransferRequest> = {
       }
     }
     if (message.effectiveTime !== undefined) {
-      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+      obj.effectiveTime = timeText(message.effectiveTime);
     }
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
@@ -3623,10 +3624,10 @@ export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
       obj.states = message.states.map((e) => transactionStateToJSON(e));
     }
     if (message.createTimeFrom !== undefined) {
-      obj.createTimeFrom = fromTimestamp(message.createTimeFrom).toISOString();
+      obj.createTimeFrom = timeText(message.createTimeFrom);
     }
     if (message.createTimeBefore !== undefined) {
-      obj.createTimeBefore = fromTimestamp(message.createTimeBefore).toISOString();
+      obj.createTimeBefore = timeText(message.createTimeBefore);
     }
     if (message.minAmount !== undefined) {
       obj.minAmount = message.minAmount.toString();
@@ -4329,7 +4330,7 @@ export const HoldRequest: MessageFns<HoldRequest> = {
     if (message.expiry?.$case === "expiresIn") {
       obj.expiresIn = Duration.toJSON(message.expiry.value);
     } else if (message.expiry?.$case === "expireTime") {
-      obj.expireTime = fromTimestamp(message.expiry.value).toISOString();
+      obj.expireTime = timeText(message.expiry.value);
     }
     if (message.description !== "") {
       obj.description = message.description;
@@ -5244,7 +5245,7 @@ export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
     if (message.expiry?.$case === "expiresIn") {
       obj.expiresIn = Duration.toJSON(message.expiry.value);
     } else if (message.expiry?.$case === "expireTime") {
-      obj.expireTime = fromTimestamp(message.expiry.value).toISOString();
+      obj.expireTime = timeText(message.expiry.value);
     }
     if (message.description !== "") {
       obj.description = message.description;
@@ -7487,7 +7488,7 @@ export const PostTransactionRequest: MessageFns<PostTransactionRequest> = {
       }
     }
     if (message.effectiveTime !== undefined) {
-      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+      obj.effectiveTime = timeText(message.effectiveTime);
     }
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
@@ -8034,7 +8035,7 @@ export const ExchangeRequest: MessageFns<ExchangeRequest> = {
       }
     }
     if (message.effectiveTime !== undefined) {
-      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+      obj.effectiveTime = timeText(message.effectiveTime);
     }
     if (message.preconditions?.length) {
       obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
@@ -8596,7 +8597,7 @@ export const GetQuoteResponse: MessageFns<GetQuoteResponse> = {
       obj.terms = ExchangeTerms.toJSON(message.terms);
     }
     if (message.expireTime !== undefined) {
-      obj.expireTime = fromTimestamp(message.expireTime).toISOString();
+      obj.expireTime = timeText(message.expireTime);
     }
     return obj;
   },
@@ -9383,7 +9384,7 @@ export const MetadataChange: MessageFns<MetadataChange> = {
       }
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     return obj;
   },
@@ -10700,12 +10701,6 @@ function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
   return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
 }
 
 const timestampFractionRegex = /:\d{2}\.\d+/;

@@ -5,6 +5,7 @@
 // source: grey/wallet/v1/wallet_service.proto
 
 /* eslint-disable */
+import { timeText } from "../../../../src/base/time.js";
 import { serialize } from "../../../../src/rpc/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
@@ -852,10 +853,10 @@ export const Wallet: MessageFns<Wallet> = {
       obj.etag = message.etag;
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     if (message.updateTime !== undefined) {
-      obj.updateTime = fromTimestamp(message.updateTime).toISOString();
+      obj.updateTime = timeText(message.updateTime);
     }
     if (message.stateReason !== "") {
       obj.stateReason = message.stateReason;
@@ -2674,11 +2675,11 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
       obj.walletId = message.walletId;
     }
     if (message.asOf?.$case === "recordTime") {
-      obj.recordTime = fromTimestamp(message.asOf.value).toISOString();
+      obj.recordTime = timeText(message.asOf.value);
     } else if (message.asOf?.$case === "journalIndex") {
       obj.journalIndex = message.asOf.value.toString();
     } else if (message.asOf?.$case === "effectiveTime") {
-      obj.effectiveTime = fromTimestamp(message.asOf.value).toISOString();
+      obj.effectiveTime = timeText(message.asOf.value);
     }
     if (message.minJournalIndex !== undefined) {
       obj.minJournalIndex = message.minJournalIndex.toString();
@@ -3828,10 +3829,10 @@ export const GetStatementRequest: MessageFns<GetStatementRequest> = {
       obj.walletId = message.walletId;
     }
     if (message.from !== undefined) {
-      obj.from = fromTimestamp(message.from).toISOString();
+      obj.from = timeText(message.from);
     }
     if (message.before !== undefined) {
-      obj.before = fromTimestamp(message.before).toISOString();
+      obj.before = timeText(message.before);
     }
     if (message.pageSize !== 0) {
       obj.pageSize = Math.round(message.pageSize);
@@ -4159,10 +4160,10 @@ export const StreamStatementRequest: MessageFns<StreamStatementRequest> = {
       obj.walletId = message.walletId;
     }
     if (message.from !== undefined) {
-      obj.from = fromTimestamp(message.from).toISOString();
+      obj.from = timeText(message.from);
     }
     if (message.before !== undefined) {
-      obj.before = fromTimestamp(message.before).toISOString();
+      obj.before = timeText(message.before);
     }
     if (message.afterAccountSequence !== 0n) {
       obj.afterAccountSequence = message.afterAccountSequence.toString();
@@ -4431,10 +4432,10 @@ export const StatementOpening: MessageFns<StatementOpening> = {
       obj.walletId = message.walletId;
     }
     if (message.from !== undefined) {
-      obj.from = fromTimestamp(message.from).toISOString();
+      obj.from = timeText(message.from);
     }
     if (message.before !== undefined) {
-      obj.before = fromTimestamp(message.before).toISOString();
+      obj.before = timeText(message.before);
     }
     if (message.opening !== undefined) {
       obj.opening = Money.toJSON(message.opening);
@@ -4853,7 +4854,7 @@ export const StatementLine: MessageFns<StatementLine> = {
       obj.accountSequence = message.accountSequence.toString();
     }
     if (message.createTime !== undefined) {
-      obj.createTime = fromTimestamp(message.createTime).toISOString();
+      obj.createTime = timeText(message.createTime);
     }
     if (message.journalIndex !== 0n) {
       obj.journalIndex = message.journalIndex.toString();
@@ -4862,7 +4863,7 @@ export const StatementLine: MessageFns<StatementLine> = {
       obj.description = message.description;
     }
     if (message.effectiveTime !== undefined) {
-      obj.effectiveTime = fromTimestamp(message.effectiveTime).toISOString();
+      obj.effectiveTime = timeText(message.effectiveTime);
     }
     return obj;
   },
@@ -5131,7 +5132,8 @@ export type WalletServiceService = typeof WalletServiceService;
 export const WalletServiceService = {
   /**
    * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database
-   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW.
+   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW,
+   * MAX_BALANCE_EXCEEDED (of the limits that the currency's new wallets get).
    */
   createWallet: {
     path: "/grey.wallet.v1.WalletService/CreateWallet" as const,
@@ -5312,7 +5314,8 @@ export const WalletServiceService = {
 export interface WalletServiceServer extends UntypedServiceImplementation {
   /**
    * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database
-   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW.
+   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW,
+   * MAX_BALANCE_EXCEEDED (of the limits that the currency's new wallets get).
    */
   createWallet: handleUnaryCall<CreateWalletRequest, CreateWalletResponse>;
   /** Returns one wallet with its balance. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND. */
@@ -5378,7 +5381,8 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
 export interface WalletServiceClient extends Client {
   /**
    * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database
-   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW.
+   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW,
+   * MAX_BALANCE_EXCEEDED (of the limits that the currency's new wallets get).
    */
   createWallet(
     request: CreateWalletRequest,
@@ -5634,12 +5638,6 @@ function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
   return { seconds, nanos };
-}
-
-function fromTimestamp(t: Timestamp): Date {
-  let millis = (globalThis.Number(t.seconds.toString()) || 0) * 1_000;
-  millis += (t.nanos || 0) / 1_000_000;
-  return new globalThis.Date(millis);
 }
 
 const timestampFractionRegex = /:\d{2}\.\d+/;
