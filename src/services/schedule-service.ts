@@ -224,7 +224,9 @@ const STATE_NAMES = {
 
 /** Tries the movement out: what would be refused at any time is refused now. */
 async function assertPossible(client: Queryable, command: MovementCommand): Promise<void> {
-  const [outcome] = await tryWork(client, { commands: [command], mode: "INDEPENDENT" });
+  // Each run has a request id of its own; the request's is the schedule's.
+  const run = { ...command, requestId: newId() };
+  const [outcome] = await tryWork(client, { commands: [run], mode: "INDEPENDENT" });
   const tried = present(outcome, "an outcome");
   const failure = "failure" in tried ? tried.failure : tried.transaction.failure;
   if (failure !== null && isLasting(failure)) fail(failure);

@@ -244,7 +244,7 @@ describe("a movement through the service", () => {
     const request = transferRequest(wallet, poor, 51n);
     const error = await refusal(clients.transactions.transfer(request));
     expect([error.code, error.reason]).to.deep.equal(["FAILED_PRECONDITION", "INSUFFICIENT_FUNDS"]);
-    const { transaction_id: transactionId, ...info } = error.info;
+    const { transaction_id: transactionId, journal_index: journalIndex, ...info } = error.info;
     expect(info).to.deep.equal({
       wallet_id: wallet,
       currency_code: "USD",
@@ -262,6 +262,7 @@ describe("a movement through the service", () => {
       by: { $case: "requestId", value: request.requestId },
     });
     expect(transaction!.id).to.equal(transactionId);
+    expect(transaction!.journalIndex.toString()).to.equal(journalIndex);
     expect(transaction!.state).to.equal(TransactionState.REJECTED);
     expect(transaction!.entries).to.deep.equal([]);
   });
