@@ -41,10 +41,8 @@ export class CallError extends Error {
     this.trailers = error.metadata;
     const [packed] = error.metadata.get("grpc-status-details-bin");
     const details = packed === undefined ? [] : Status.decode(packed as Buffer).details;
-    const find = (type: string) =>
-      details.find((detail) => detail.typeUrl === `type.googleapis.com/google.rpc.${type}`)?.value;
-    const info = find("ErrorInfo");
-    const decoded = info === undefined ? undefined : ErrorInfo.decode(info);
+    const find = (type: string) => detailOf(details, type);
+    const decoded = errorInfoOf(details);
     this.reason = decoded?.reason;
     this.domain = decoded?.domain;
     this.info = decoded?.metadata ?? {};
@@ -62,6 +60,16 @@ export class CallError extends Error {
     this.requestId = ids?.requestId;
     this.traceId = ids?.servingData;
   }
+}
+
+function detailOf(details: Status["details"], type: string): Uint8Array | undefined {
+  return details.find((detail) => detail.typeUrl === `type.googleapis.com/google.rpc.${type}`)?.value;
+}
+
+/** The reason of an error, and what it tells with it. */
+export function errorInfoOf(details: Status["details"]): ErrorInfo | undefined {
+  const info = detailOf(details, "ErrorInfo");
+  return info === undefined ? undefined : ErrorInfo.decode(info);
 }
 
 /** A unary method of a generated client, by its fullest overload. */

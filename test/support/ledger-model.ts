@@ -1,0 +1,599 @@
+import { TransactionKind, type HoldState, type Precondition } from "../../generated/grey/transaction/v1/transaction.js";
+import { systemAccountId, type Uuid } from "../../src/base/ids.js";
+import type { Micros } from "../../src/base/time.js";
+
+// A model of the whole ledger that is small enough to be read: what an operation makes of the books, or why it is refused. It shares
+// no rule with the service. A step works on a copy of the books and throws what refuses it; then the copy is forgotten.
+
+export type Currency = "USD" | "EUR";
+
+/** How much may move a year: in these tests nothing leaves the window. */
+export interface Limit {
+  readonly name: string;
+  readonly isIncoming: boolean;
+  /** Empty for all. */
+  readonly kinds: readonly TransactionKind[];
+  readonly maxAmount: bigint | undefined;
+  readonly maxCount: bigint | undefined;
+  amount: bigint;
+  count: bigint;
+}
+
+/** A wallet, or a system account of the operator. */
+export interface Account {
+  readonly id: Uuid;
+  readonly currency: Currency;
+  readonly isWallet: boolean;
+  /** Credits less debits; of a system account those since the model began. */
+  balance: bigint;
+  /** What holds reserve of it. */
+  out: bigint;
+  /** What holds of others will bring. */
+  in: bigint;
+  /** How many entries it has. */
+  version: bigint;
+  state: "OPEN" | "FROZEN" | "CLOSED";
+  min: bigint | undefined;
+  max: bigint | undefined;
+  limits: readonly Limit[];
+}
+
+/** A debit of an account, or a credit when it is less than 0. */
+export interface Leg {
+  readonly accountId: Uuid;
+  readonly currency: Currency;
+  readonly amount: bigint;
+}
+
+export interface Transaction {
+  /** Empty until the service has told it. */
+  id: Uuid;
+  readonly kind: TransactionKind;
+  /** Why it was rejected. */
+  readonly refusal: string | undefined;
+  readonly amount: bigint;
+  readonly legs: readonly Leg[];
+  metadata: Readonly<Record<string, string>>;
+  /** When it took effect; undefined for when it was recorded. */
+  readonly time: Micros | undefined;
+  /** The transaction at whose time it took effect instead. */
+  readonly sameTimeAs: Transaction | undefined;
+  reversed: bigint;
+  /** How much of each leg was reversed. */
+  readonly reversedLegs: bigint[];
+}
+
+export interface Hold {
+  /** Its id is the hold's. */
+  readonly by: Transaction;
+  readonly walletId: Uuid;
+  readonly toId: Uuid | undefined;
+  amount: bigint;
+  captured: bigint;
+  state: keyof typeof HoldState;
+  /** Undefined when the test has moved it. */
+  expires: Micros | undefined;
+}
+
+export interface Movement {
+  readonly kind: TransactionKind.DEPOSIT | TransactionKind.WITHDRAWAL | TransactionKind.TRANSFER;
+  readonly fromId: Uuid;
+  readonly toId: Uuid;
+  readonly currency: Currency;
+  readonly amount: bigint;
+  readonly isUpTo?: boolean;
+  readonly time?: Micros | undefined;
+}
+
+export interface Schedule {
+  /** Empty until the service has told it. */
+  id: Uuid;
+  readonly movement: Movement;
+  readonly failsWithoutFunds: boolean;
+  state: "ACTIVE" | "PAUSED" | "COMPLETED" | "CANCELLED" | "FAILED";
+  runs: number;
+}
+
+export interface Books {
+  readonly accounts: ReadonlyMap<Uuid, Account>;
+  readonly holds: Hold[];
+  readonly transactions: Transaction[];
+  readonly schedules: Schedule[];
+}
+
+/** What comes of a request: the books after it, with so many new transactions as their last ones. */
+export interface Outcome {
+  readonly books: Books;
+  readonly made: number;
+  readonly reason: string | undefined;
+}
+
+class Refusal extends Error {
+  constructor(readonly reason: string) {
+    super(reason);
+  }
+}
+
+function refuse(reason: string): never {
+  throw new Refusal(reason);
+}
+
+/** @param work changes the books that it is given, or throws a Refusal */
+function attempt(books: Books, work: (draft: Books) => void): { readonly books: Books; readonly reason?: string } {
+  const draft = structuredClone(books);
+  try {
+    work(draft);
+    return { books: draft };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { books, reason: error.reason };
+  }
+}
+
+/** A change without a transaction. */
+export function change(books: Books, work: (draft: Books) => void): Outcome {
+  return { reason: undefined, ...attempt(books, work), made: 0 };
+}
+
+/** A change that is recorded as a transaction, also when it is refused. */
+export function post(
+  books: Books,
+  preconditions: readonly Precondition[],
+  work: (draft: Books) => Transaction,
+  metadata: Readonly<Record<string, string>> = {},
+): Outcome {
+  const { books: after, reason } = attempt(books, (draft) => {
+    const made = work(draft);
+    made.metadata = metadata;
+    draft.transactions.push(made);
+    assertMet(books, draft, preconditions);
+  });
+  return { books: reason === undefined ? after : rejected(books, reason, metadata), reason, made: 1 };
+}
+
+function rejected(books: Books, refusal: string, metadata: Readonly<Record<string, string>> = {}): Books {
+  const transaction = { ...transactionOf(TransactionKind.UNSPECIFIED, 0n, []), refusal, metadata };
+  return { ...books, transactions: [...books.transactions, transaction] };
+}
+
+function transactionOf(kind: TransactionKind, amount: bigint, legs: readonly Leg[], time?: Micros): Transaction {
+  return {
+    id: "",
+    kind,
+    refusal: undefined,
+    amount,
+    legs,
+    metadata: {},
+    time,
+    sameTimeAs: undefined,
+    reversed: 0n,
+    reversedLegs: legs.map(() => 0n),
+  };
+}
+
+function assertMet(before: Books, after: Books, preconditions: readonly Precondition[]): void {
+  for (const { walletId, expectedVersion, minBalanceAfter, maxBalanceAfter } of preconditions) {
+    const wallet = accountOf(after, walletId);
+    if (
+      (expectedVersion !== undefined && accountOf(before, walletId).version !== expectedVersion) ||
+      (minBalanceAfter !== undefined && available(wallet) < minBalanceAfter) ||
+      (maxBalanceAfter !== undefined && wallet.balance + wallet.in > maxBalanceAfter)
+    )
+      refuse("PRECONDITION_FAILED");
+  }
+}
+
+export function available({ balance, out }: Account): bigint {
+  return balance - out;
+}
+
+export function accountOf({ accounts }: Books, id: Uuid): Account {
+  return accounts.get(id) ?? refuse("ACCOUNT_NOT_FOUND");
+}
+
+export function newAccount(id: Uuid, currency: Currency, isWallet: boolean): Account {
+  const nothing = { balance: 0n, out: 0n, in: 0n, version: 0n };
+  const limits = { min: isWallet ? 0n : undefined, max: undefined, limits: [] };
+  return { id, currency, isWallet, state: "OPEN", ...nothing, ...limits };
+}
+
+/** The account, which takes part in movements of this currency. */
+function partOf(books: Books, id: Uuid, currency: Currency): Account {
+  const account = accountOf(books, id);
+  if (account.currency !== currency) refuse("CURRENCY_MISMATCH");
+  if (account.state !== "OPEN") refuse(`WALLET_${account.state}`);
+  return account;
+}
+
+function assertFunds(account: Account, amount: bigint): void {
+  if (account.min !== undefined && available(account) - amount < account.min) refuse("INSUFFICIENT_FUNDS");
+}
+
+function assertRoom({ balance, in: coming, max }: Account, amount: bigint): void {
+  if (max !== undefined && balance + coming + amount > max) refuse("MAX_BALANCE_EXCEEDED");
+}
+
+interface Use {
+  readonly kind: TransactionKind;
+  readonly isIncoming: boolean;
+  readonly amount: bigint;
+  /** 0 for what adds to what was counted. */
+  readonly count?: bigint;
+}
+
+/** Counts the use for the account's limits, if they have room for it. */
+function use({ limits }: Account, { kind, isIncoming, amount, count = 1n }: Use): void {
+  for (const limit of limits) {
+    if (limit.isIncoming !== isIncoming || (limit.kinds.length > 0 && !limit.kinds.includes(kind))) continue;
+    limit.amount += amount;
+    limit.count += count;
+    if (limit.maxAmount !== undefined && limit.amount > limit.maxAmount) refuse("VELOCITY_EXCEEDED");
+    if (limit.maxCount !== undefined && count > 0n && limit.count > limit.maxCount) refuse("VELOCITY_EXCEEDED");
+  }
+}
+
+/** Posts legs: every account must take part, then have the funds or the room for all its legs, then keep its limits. */
+function enter(books: Books, kind: TransactionKind, legs: readonly Leg[]): void {
+  for (const { accountId, currency } of legs) partOf(books, accountId, currency);
+  const accounts = [...new Set(legs.map((leg) => accountOf(books, leg.accountId)))];
+  const sumOf = ({ id }: Account, isCounted: (amount: bigint) => boolean): bigint =>
+    legs.reduce((sum, leg) => (leg.accountId === id && isCounted(leg.amount) ? sum + leg.amount : sum), 0n);
+  for (const account of accounts) {
+    const net = sumOf(account, () => true);
+    if (net > 0n) assertFunds(account, net);
+    if (net < 0n) assertRoom(account, -net);
+  }
+  for (const account of kind === TransactionKind.REVERSAL ? [] : accounts) {
+    const debits = sumOf(account, (amount) => amount > 0n);
+    const credits = -sumOf(account, (amount) => amount < 0n);
+    if (debits > 0n) use(account, { kind, isIncoming: false, amount: debits });
+    if (credits > 0n) use(account, { kind, isIncoming: true, amount: credits });
+  }
+  for (const { accountId, amount } of legs) {
+    const account = accountOf(books, accountId);
+    account.balance -= amount;
+    account.version += 1n;
+  }
+}
+
+/** Posts money from one account to another. */
+export function move(books: Books, movement: Movement): Transaction {
+  const { kind, fromId, toId, currency, isUpTo = false } = movement;
+  if (fromId === toId) refuse("SAME_WALLET");
+  const { min, ...payer } = accountOf(books, fromId);
+  const spendable = payer.balance - payer.out - (min ?? 0n);
+  const amount = isUpTo && spendable > 0n && spendable < movement.amount ? spendable : movement.amount;
+  const legs = [
+    { accountId: fromId, currency, amount },
+    { accountId: toId, currency, amount: -amount },
+  ];
+  enter(books, kind, legs);
+  return transactionOf(kind, amount, legs, movement.time);
+}
+
+/** Posts many legs; the amount is what the debits of the first one's currency come to. */
+export function compound(books: Books, legs: readonly Leg[], time: Micros | undefined): Transaction {
+  enter(books, TransactionKind.COMPOUND, legs);
+  const debits = legs.filter(({ amount, currency }) => amount > 0n && currency === legs[0]!.currency);
+  return transactionOf(
+    TransactionKind.COMPOUND,
+    debits.reduce((sum, leg) => sum + leg.amount, 0n),
+    legs,
+    time,
+  );
+}
+
+/** Posts an exchange at 1.5, rounded to the nearest and from the middle to the even one. */
+export function exchange(books: Books, fromId: Uuid, toId: Uuid, amount: bigint): Transaction {
+  if (fromId === toId) refuse("SAME_WALLET");
+  const [source, target] = [accountOf(books, fromId).currency, accountOf(books, toId).currency];
+  if (source === target) refuse("SAME_CURRENCY");
+  const down = (3n * amount) / 2n;
+  const worth = amount % 2n === 1n && down % 2n === 1n ? down + 1n : down;
+  const legs = [
+    { accountId: fromId, currency: source, amount },
+    { accountId: systemAccountId(source, "fx"), currency: source, amount: -amount },
+    { accountId: systemAccountId(target, "fx"), currency: target, amount: worth },
+    { accountId: toId, currency: target, amount: -worth },
+  ];
+  enter(books, TransactionKind.EXCHANGE, legs);
+  return transactionOf(TransactionKind.EXCHANGE, amount, legs);
+}
+
+/** The first money of a wallet. */
+export function open(books: Books, walletId: Uuid, amount: bigint): Transaction {
+  const { currency } = accountOf(books, walletId);
+  const legs = [
+    { accountId: systemAccountId(currency, "opening"), currency, amount },
+    { accountId: walletId, currency, amount: -amount },
+  ];
+  enter(books, TransactionKind.OPENING, legs);
+  return transactionOf(TransactionKind.OPENING, amount, legs);
+}
+
+const REVERSIBLE = [
+  TransactionKind.OPENING,
+  TransactionKind.DEPOSIT,
+  TransactionKind.WITHDRAWAL,
+  TransactionKind.TRANSFER,
+  TransactionKind.HOLD_CAPTURE,
+  TransactionKind.COMPOUND,
+  TransactionKind.EXCHANGE,
+];
+
+/** @param part undefined for all that is left */
+export function reverse(books: Books, index: number, part: bigint | undefined, atSameTime: boolean): Transaction {
+  const original = books.transactions[index]!;
+  const { kind, amount, legs, reversed, reversedLegs } = original;
+  if (!REVERSIBLE.includes(kind) || amount === 0n) refuse("NOT_REVERSIBLE");
+  const asked = part ?? amount - reversed;
+  if (asked === 0n || reversed + asked > amount) refuse("REVERSAL_EXCEEDED");
+  const parts = shareOut(original, asked);
+  const mirror = legs.map((leg, place) => ({ ...leg, amount: leg.amount > 0n ? -parts[place]! : parts[place]! }));
+  const isOfMany = kind === TransactionKind.COMPOUND || kind === TransactionKind.EXCHANGE;
+  const entered = (isOfMany ? mirror : mirror.toReversed()).filter((leg) => leg.amount !== 0n);
+  enter(books, TransactionKind.REVERSAL, entered);
+  original.reversed += asked;
+  for (const [place, one] of parts.entries()) reversedLegs[place]! += one;
+  const made = transactionOf(TransactionKind.REVERSAL, asked, entered);
+  return { ...made, sameTimeAs: atSameTime ? original : undefined };
+}
+
+/** How much of each leg is in a part: by currency and side the whole in proportion, rounded up, then by what each leg has left. */
+function shareOut({ amount, legs, reversed, reversedLegs }: Transaction, part: bigint): bigint[] {
+  const sizes = legs.map((leg) => (leg.amount > 0n ? leg.amount : -leg.amount));
+  const sideOf = (leg: Leg): string => `${leg.currency}${leg.amount > 0n}`;
+  const sum = (values: readonly bigint[]): bigint => values.reduce((total, one) => total + one, 0n);
+  const upTo = (whole: bigint, some: bigint): bigint => (whole * some + amount - 1n) / amount;
+  return legs.map((leg, place) => {
+    const side = legs.flatMap((one, index) => (sideOf(one) === sideOf(leg) ? [index] : []));
+    const whole = sum(side.map((index) => sizes[index]!));
+    const wanted = upTo(whole, reversed + part) - upTo(whole, reversed);
+    const left = (places: readonly number[]): bigint =>
+      sum(places.map((index) => sizes[index]! - reversedLegs[index]!));
+    // What all legs up to one get is rounded down, so that what they get comes to what is wanted.
+    const gets = (places: readonly number[]): bigint => (left(side) === 0n ? 0n : (left(places) * wanted) / left(side));
+    return gets(side.filter((index) => index <= place)) - gets(side.filter((index) => index < place));
+  });
+}
+
+export interface HoldAsked {
+  readonly walletId: Uuid;
+  readonly toId: Uuid | undefined;
+  readonly currency: Currency;
+  readonly amount: bigint;
+  readonly expires: Micros;
+}
+
+export function hold(books: Books, { walletId, toId, currency, amount, expires }: HoldAsked): Transaction {
+  if (walletId === toId) refuse("SAME_WALLET");
+  partOf(books, walletId, currency);
+  if (toId !== undefined) partOf(books, toId, currency);
+  const by = transactionOf(TransactionKind.HOLD, amount, []);
+  const held: Hold = { by, walletId, toId, amount, captured: 0n, state: "ACTIVE", expires };
+  reserve(books, held, amount, 1n);
+  books.holds.push(held);
+  return by;
+}
+
+/** The hold at this place, which can still be used. */
+function activeHold(books: Books, index: number): Hold {
+  const held = books.holds[index]!;
+  if (held.state === "EXPIRED") refuse("HOLD_EXPIRED");
+  if (held.state !== "ACTIVE") refuse("HOLD_ENDED");
+  return held;
+}
+
+/** Reserves money of the one wallet and room of the other. */
+function reserve(books: Books, { walletId, toId }: Hold, amount: bigint, count: bigint): void {
+  const wallet = accountOf(books, walletId);
+  const to = toId === undefined ? undefined : accountOf(books, toId);
+  assertFunds(wallet, amount);
+  if (to !== undefined) assertRoom(to, amount);
+  use(wallet, { kind: TransactionKind.HOLD, isIncoming: false, amount, count });
+  if (to !== undefined) use(to, { kind: TransactionKind.HOLD, isIncoming: true, amount, count });
+  step(books, { walletId, toId }, amount);
+}
+
+/** Changes what is pending, with an entry on each wallet of the hold. */
+function step(books: Books, { walletId, toId }: Pick<Hold, "walletId" | "toId">, amount: bigint): void {
+  const wallet = accountOf(books, walletId);
+  wallet.out += amount;
+  wallet.version += 1n;
+  if (toId === undefined) return;
+  const to = accountOf(books, toId);
+  to.in += amount;
+  to.version += 1n;
+}
+
+export function increase(books: Books, index: number, amount: bigint): Transaction {
+  const held = activeHold(books, index);
+  const { currency } = accountOf(books, held.walletId);
+  partOf(books, held.walletId, currency);
+  if (held.toId !== undefined) partOf(books, held.toId, currency);
+  reserve(books, held, amount, 0n);
+  held.amount += amount;
+  return transactionOf(TransactionKind.HOLD_INCREASE, amount, []);
+}
+
+export function extend(books: Books, index: number, expires: Micros): Transaction {
+  const held = activeHold(books, index);
+  const wallet = partOf(books, held.walletId, accountOf(books, held.walletId).currency);
+  if (expires <= held.expires!) refuse("EXPIRY_INVALID");
+  held.expires = expires;
+  wallet.version += 1n;
+  return transactionOf(TransactionKind.HOLD_EXTENSION, 0n, []);
+}
+
+export interface CaptureAsked {
+  /** Undefined for all that is left. */
+  readonly amount: bigint | undefined;
+  readonly isFinal: boolean;
+  /** Undefined for the wallet that the hold is for, or else `cash`. */
+  readonly toId: Uuid | undefined;
+}
+
+export function capture(books: Books, index: number, asked: CaptureAsked): Transaction {
+  const held = activeHold(books, index);
+  const { currency } = accountOf(books, held.walletId);
+  const left = held.amount - held.captured;
+  const amount = asked.amount ?? left;
+  if (held.toId !== undefined && asked.toId !== undefined && asked.toId !== held.toId) refuse("HOLD_HAS_DESTINATION");
+  const toId = asked.toId ?? held.toId ?? systemAccountId(currency, "cash");
+  const to = accountOf(books, toId);
+  if (toId === held.walletId) refuse("SAME_WALLET");
+  const wallet = partOf(books, held.walletId, currency);
+  partOf(books, toId, currency);
+  if (amount > left) refuse("HOLD_EXCEEDED");
+  const isLast = asked.isFinal || amount === left;
+  const legs = [
+    { accountId: wallet.id, currency, amount },
+    { accountId: toId, currency, amount: -amount },
+  ];
+  // The room of the wallet that it is for was reserved, and counted, with the hold; that of another one was not.
+  if (held.toId === undefined && amount > 0n) {
+    assertRoom(to, amount);
+    use(to, { kind: TransactionKind.HOLD_CAPTURE, isIncoming: true, amount });
+    to.version += 1n;
+  }
+  step(books, held, isLast ? -left : -amount);
+  wallet.balance -= amount;
+  to.balance += amount;
+  held.captured += amount;
+  if (isLast) held.state = held.captured > 0n ? "CAPTURED" : "RELEASED";
+  return transactionOf(TransactionKind.HOLD_CAPTURE, amount, amount === 0n ? [] : legs);
+}
+
+export function release(books: Books, index: number): Transaction {
+  return giveFree(books, activeHold(books, index), "RELEASED", TransactionKind.HOLD_RELEASE);
+}
+
+/** The end of a hold that nobody asks for. */
+export function expire(books: Books, index: number): Transaction {
+  return giveFree(books, activeHold(books, index), "EXPIRED", TransactionKind.HOLD_EXPIRY);
+}
+
+function giveFree(books: Books, held: Hold, state: Hold["state"], kind: TransactionKind): Transaction {
+  const left = held.amount - held.captured;
+  step(books, held, -left);
+  held.state = state;
+  if (state === "EXPIRED") held.expires = undefined;
+  return transactionOf(kind, left, []);
+}
+
+/** Transfers that are sent together; the reasons are told one after the other. */
+export function batch(
+  books: Books,
+  transfers: readonly { readonly movement: Movement; readonly preconditions: readonly Precondition[] }[],
+  isAtomic: boolean,
+): Outcome & { readonly reason: string } {
+  let after = books;
+  const reasons: (string | undefined)[] = [];
+  for (const { movement, preconditions } of transfers) {
+    const outcome = post(after, preconditions, (draft) => move(draft, movement));
+    after = outcome.books;
+    reasons.push(outcome.reason);
+    if (isAtomic && outcome.reason !== undefined) break;
+  }
+  const culprit = reasons.length - 1;
+  if (isAtomic && reasons[culprit] !== undefined) {
+    reasons.push(...transfers.slice(reasons.length).map(() => undefined));
+    reasons.forEach((_, index) => (reasons[index] = index === culprit ? reasons[index] : "BATCH_ABORTED"));
+    after = reasons.reduce<Books>((all, reason) => rejected(all, reason!), books);
+  }
+  return { books: after, made: transfers.length, reason: reasons.map((reason) => reason ?? "POSTED").join(", ") };
+}
+
+export type Verb = "freeze" | "unfreeze" | "close" | "reopen";
+
+export function setState(books: Books, walletId: Uuid, verb: Verb): void {
+  const wallet = accountOf(books, walletId);
+  const { state, balance, out, in: coming } = wallet;
+  if (verb === "reopen") {
+    if (state !== "CLOSED") refuse("WALLET_NOT_CLOSED");
+  } else if (state === "CLOSED") refuse("WALLET_CLOSED");
+  else if (verb === "unfreeze") {
+    if (state !== "FROZEN") refuse("WALLET_NOT_FROZEN");
+  } else if (state === "FROZEN") refuse("WALLET_FROZEN");
+  if (verb === "close" && (balance !== 0n || out !== 0n || coming !== 0n)) refuse("WALLET_NOT_EMPTY");
+  wallet.state = ({ freeze: "FROZEN", unfreeze: "OPEN", close: "CLOSED", reopen: "OPEN" } as const)[verb];
+}
+
+/** What was used stays with a limit of which only the maxima change. */
+export function setLimits(
+  books: Books,
+  walletId: Uuid,
+  { min, max, limits }: Pick<Account, "min" | "max" | "limits">,
+): void {
+  const wallet = accountOf(books, walletId);
+  if (available(wallet) < min! || (max !== undefined && wallet.balance + wallet.in > max)) refuse("LIMIT_BREACHED");
+  wallet.limits = limits.map((limit) => {
+    const before = wallet.limits.find(
+      ({ name, isIncoming, kinds }) =>
+        name === limit.name && isIncoming === limit.isIncoming && kinds.join() === limit.kinds.join(),
+    );
+    return { ...limit, amount: before?.amount ?? 0n, count: before?.count ?? 0n };
+  });
+  wallet.min = min;
+  wallet.max = max;
+}
+
+/** Why a movement is refused for good. */
+const LASTING = ["WALLET_CLOSED", "CURRENCY_MISMATCH", "SAME_WALLET"];
+
+export function createSchedule(books: Books, movement: Movement, failsWithoutFunds: boolean): void {
+  const { reason = "" } = attempt(books, (draft) => void move(draft, movement));
+  if (LASTING.includes(reason)) refuse(reason);
+  books.schedules.push({ id: "", movement, failsWithoutFunds, state: "ACTIVE", runs: 0 });
+}
+
+export function setSchedule(books: Books, index: number, verb: "pause" | "resume" | "cancel"): void {
+  const schedule = books.schedules[index]!;
+  const { state } = schedule;
+  if (state !== "ACTIVE" && state !== "PAUSED") refuse("SCHEDULE_ENDED");
+  if (verb === "pause" && state === "PAUSED") refuse("SCHEDULE_NOT_ACTIVE");
+  if (verb === "resume" && state === "ACTIVE") refuse("SCHEDULE_NOT_PAUSED");
+  schedule.state = ({ pause: "PAUSED", resume: "ACTIVE", cancel: "CANCELLED" } as const)[verb];
+}
+
+/** The only run of a schedule; what refuses it is in its transaction. */
+export function runSchedule(books: Books, index: number): Outcome {
+  const { movement, failsWithoutFunds } = books.schedules[index]!;
+  const outcome = post(books, [], (draft) => move(draft, movement));
+  const { reason } = outcome;
+  const fails = reason !== undefined && (failsWithoutFunds || LASTING.includes(reason));
+  const ended = change(outcome.books, ({ schedules }) => {
+    const schedule = schedules[index]!;
+    schedule.runs += 1;
+    schedule.state = fails ? "FAILED" : "COMPLETED";
+  });
+  return { ...outcome, books: ended.books };
+}
+
+/** The pairs that a change leaves. */
+export function setMetadata(
+  books: Books,
+  index: number,
+  set: Readonly<Record<string, string>>,
+  removed: readonly string[],
+): void {
+  const transaction = books.transactions[index]!;
+  const kept = Object.entries(transaction.metadata).filter(([key]) => !removed.includes(key));
+  transaction.metadata = { ...Object.fromEntries(kept), ...set };
+}
+
+/** When transactions were recorded, as the service told it. */
+export type Recorded = ReadonlyMap<Uuid, Micros>;
+
+export function effectiveTimeOf({ sameTimeAs, time, id }: Transaction, recorded: Recorded): Micros {
+  return sameTimeAs === undefined ? (time ?? recorded.get(id)!) : effectiveTimeOf(sameTimeAs, recorded);
+}
+
+/** What the account has by everything that took effect by a time. */
+export function balanceAt({ transactions }: Books, accountId: Uuid, time: Micros, recorded: Recorded): bigint {
+  return transactions
+    .filter((one) => effectiveTimeOf(one, recorded) <= time)
+    .flatMap(({ legs }) => legs)
+    .filter((leg) => leg.accountId === accountId)
+    .reduce((sum, leg) => sum - leg.amount, 0n);
+}
