@@ -42,7 +42,7 @@ import { fromMicros, type Micros } from "../../src/base/time.js";
 import { connect, errorInfoOf, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, openAdmin, transferRequest, withdrawRequest } from "../support/ledger.js";
 import * as model from "../support/ledger-model.js";
-import type { Account, Books, Currency } from "../support/ledger-model.js";
+import type { Account, Books, Currency, Transaction } from "../support/ledger-model.js";
 import {
   compareTransactions,
   countRows,
@@ -60,7 +60,7 @@ import { startServer, type TestServer } from "../support/server.js";
 // Random sequences of every operation, sent to a real service and to the model of it.
 
 /** The same seed makes the same sequences; the title of the test tells it. */
-const SEED = Number(process.env.GREY_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const SEED = Number(process.env.TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 /** One of all, by its place: mostly one of those that there is most to do to. */
 function placeOf<T>(all: readonly T[], isLively: (one: T) => boolean, drawn: number): number | undefined {
@@ -385,8 +385,8 @@ const capture = operation(
     how: fc.constantFrom("part", "part", "final", "all", "nothing"),
     amount,
     to: fc.oneof(
-      { weight: 3, arbitrary: fc.constant(undefined) },
-      { weight: 3, arbitrary: payee },
+      { weight: 2, arbitrary: fc.constant(undefined) },
+      { weight: 4, arbitrary: payee },
       { weight: 1, arbitrary: fc.constantFrom("fees", "nowhere") },
     ),
     condition,
@@ -482,12 +482,15 @@ const reverse = operation(
   "reverse",
   fc.record({
     which: fc.nat(),
-    part: fc.option(amount, { freq: 2, nil: undefined }),
+    isOfMany: fc.boolean(),
+    part: fc.option(fc.bigInt({ min: 1n, max: 20n }), { freq: 3, nil: undefined }),
     atSameTime: fc.boolean(),
     condition,
   }),
-  ({ books }, { which, part, atSameTime, condition }) => {
-    const index = placeOf(books.transactions, ({ legs }) => legs.length > 0, which);
+  ({ books }, { which, isOfMany, part, atSameTime, condition }) => {
+    const isApt = ({ kind, legs, amount, reversed }: Transaction): boolean =>
+      isOfMany ? kind !== TransactionKind.REVERSAL && legs.length > 2 && reversed < amount : legs.length > 0;
+    const index = placeOf(books.transactions, isApt, which);
     if (index === undefined) return undefined;
     const { id, legs, refusal } = books.transactions[index]!;
     // What moved nothing is not reversible, whatever is asked for.
@@ -545,7 +548,7 @@ const YEAR_SECONDS = 31_536_000n;
 const limits = operation(
   "limits",
   fc.record({
-    of: wallet,
+    of: fc.nat(47),
     min: fc.bigInt({ min: -50n, max: 5n }),
     room: fc.option(fc.bigInt({ min: -5n, max: 100n }), { freq: 2, nil: undefined }),
     velocity: fc.uniqueArray(
@@ -564,8 +567,11 @@ const limits = operation(
     ),
   }),
   ({ books }, { of, min, room, velocity }) => {
-    const { id, balance, in: coming } = pick(walletsOf(books), of);
-    const max = room === undefined ? undefined : balance + coming + room;
+    const wallets = walletsOf(books);
+    // One that has limits gets others, mostly.
+    const { id, balance, in: coming } = wallets[placeOf(wallets, (one) => one.limits.length > 0, of)!]!;
+    const highest = room === undefined ? undefined : balance + coming + room;
+    const max = highest !== undefined && highest < min ? min : highest;
     const request = SetLimitsRequest.fromPartial({
       requestId: newId(),
       account: { $case: "walletId", value: id },
@@ -743,7 +749,7 @@ describe("the whole ledger, against a model", function () {
     });
   }
 
-  it(`agrees in every balance, hold, state and reason after every step (GREY_TEST_SEED=${SEED})`, async () => {
+  it(`agrees in every balance, hold, state and reason after every step (TEST_SEED=${SEED})`, async () => {
     await fc.assert(
       fc.asyncProperty(fc.commands([step], { maxCommands: 80, size: "max" }), async (steps) => {
         const before = await systemBalances();

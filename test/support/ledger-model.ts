@@ -324,7 +324,7 @@ const REVERSIBLE = [
 /** @param part undefined for all that is left */
 export function reverse(books: Books, index: number, part: bigint | undefined, atSameTime: boolean): Transaction {
   const original = books.transactions[index]!;
-  const { kind, amount, legs, reversed, reversedLegs } = original;
+  const { kind, amount, legs, reversed } = original;
   if (!REVERSIBLE.includes(kind) || amount === 0n) refuse("NOT_REVERSIBLE");
   const asked = part ?? amount - reversed;
   if (asked === 0n || reversed + asked > amount) refuse("REVERSAL_EXCEEDED");
@@ -334,9 +334,23 @@ export function reverse(books: Books, index: number, part: bigint | undefined, a
   const entered = (isOfMany ? mirror : mirror.toReversed()).filter((leg) => leg.amount !== 0n);
   enter(books, TransactionKind.REVERSAL, entered);
   original.reversed += asked;
-  for (const [place, one] of parts.entries()) reversedLegs[place]! += one;
+  count(original, parts);
   const made = transactionOf(TransactionKind.REVERSAL, asked, entered);
   return { ...made, sameTimeAs: atSameTime ? original : undefined };
+}
+
+/** Counts what was reversed of the debits or the credits of an account to the first of them first. */
+function count({ legs, reversedLegs }: Transaction, parts: readonly bigint[]): void {
+  const keyOf = ({ accountId, amount }: Leg): string => `${accountId}${amount > 0n}`;
+  const sums = new Map<string, bigint>();
+  for (const [place, leg] of legs.entries())
+    sums.set(keyOf(leg), (sums.get(keyOf(leg)) ?? 0n) + reversedLegs[place]! + parts[place]!);
+  for (const [place, leg] of legs.entries()) {
+    const size = leg.amount > 0n ? leg.amount : -leg.amount;
+    const sum = sums.get(keyOf(leg))!;
+    reversedLegs[place] = sum < size ? sum : size;
+    sums.set(keyOf(leg), sum - reversedLegs[place]);
+  }
 }
 
 /** How much of each leg is in a part: by currency and side the whole in proportion, rounded up, then by what each leg has left. */
