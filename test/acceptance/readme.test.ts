@@ -2,7 +2,7 @@ import { execFile, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
-import { PROJECT_DIR, SETTINGS } from "../../src/config/config.js";
+import { PROJECT_DIR } from "../../src/config/config.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const README = readFileSync(join(PROJECT_DIR, "README.md"), "utf8");
@@ -117,23 +117,9 @@ describe("the README", () => {
     expect(scripts).to.include.keys("start", "test");
   });
 
-  it("names every setting with its default and what it is for", () => {
-    const table = README.split("<!-- configuration -->\n")[1]?.split("\n\n")[0];
-    expect(table).to.equal(configurationTable());
-  });
-
   it("links only to files that exist", () => {
     const links = [...README.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = ""]) => path);
     expect(links).not.to.have.lengthOf(0);
     for (const path of links) expect(() => readFileSync(join(PROJECT_DIR, path)), path).not.to.throw(/ENOENT/);
   });
 });
-
-/** The table of settings as the README shows it; a failing test prints it to be copied. */
-function configurationTable(): string {
-  const rows = Object.entries(SETTINGS).map(([name, setting]) => {
-    const shown = setting.default?.replace(PROJECT_DIR, "").replace(/^[/\\]/, "");
-    return `| \`${name}\` | ${shown === undefined ? "" : `\`${shown}\``} | ${setting.about} |`;
-  });
-  return ["| variable | default | what it is for |", "|---|---|---|", ...rows].join("\n");
-}
