@@ -14,7 +14,6 @@ const PROGRAM = {
   mocha: "mocha/bin/mocha.js",
   oxlint: "oxlint/bin/oxlint",
   prettier: "prettier/bin/prettier.cjs",
-  tsc: "typescript/bin/tsc",
 };
 
 /** What a step found: what is wrong, or a note on why it had nothing to do. */
@@ -106,10 +105,6 @@ function checkLock() {
     return wrong(`package-lock.json names registries (npm's omit-lockfile-registry-resolved):\n${urls[0]}`);
 }
 
-async function checkTypes() {
-  return (await must("tsc", "-p", "tsconfig.json")) ?? must("scripts/copy-assets.mjs");
-}
-
 /** In this order: the later ones use what the types step built. */
 const STEPS = [
   ["the lock file names no registry", checkLock],
@@ -119,7 +114,7 @@ const STEPS = [
   ["buf breaking", checkBreaking],
   ["prettier", () => must("prettier", "--check", "--log-level=warn", ".")],
   ["oxlint", () => must("oxlint", "--type-aware")],
-  ["types (tsc)", checkTypes],
+  ["types (tsc)", () => must("scripts/build.mjs")],
   ["layers", () => must("mocha", "--no-config", "dist/test/unit/layers.test.js")],
   ["docs/errors.md is what the contract makes", () => must("scripts/errors-doc.mjs", "--check")],
 ];
