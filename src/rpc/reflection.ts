@@ -44,6 +44,8 @@ type Answer = (request: ServerReflectionRequest) => ServerReflectionResponse;
 function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): Answer {
   const byName = new Map(files.map((file) => [file.name, file]));
   const bySymbol = new Map(files.flatMap((file) => symbolsOf(file).map((symbol) => [symbol, file] as const)));
+  const messages = new Set(files.flatMap((file) => messagesOf(file).map(({ name }) => name)));
+  const byExtendee = extensionsOf(files);
   const listed = serviceNames.map((name) => ({ name }));
   const withImports = (file: FileDescriptorProto, seen = new Set<FileDescriptorProto>()): Set<FileDescriptorProto> => {
     seen.add(file);
@@ -78,9 +80,20 @@ function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): 
         return found(byName.get(asked.value));
       case "fileContainingSymbol":
         return found(bySymbol.get(asked.value));
-      default:
-        // Grey's contract is proto3 and has no extensions.
-        return { $case: "errorResponse", value: { errorCode: status.UNIMPLEMENTED, errorMessage: "not supported" } };
+      case "fileContainingExtension":
+        return found(byExtendee.get(asked.value.containingType)?.get(asked.value.extensionNumber));
+      case "allExtensionNumbersOfType":
+        return messages.has(asked.value)
+          ? {
+              $case: "allExtensionNumbersResponse",
+              value: { baseTypeName: asked.value, extensionNumber: [...(byExtendee.get(asked.value)?.keys() ?? [])] },
+            }
+          : found(undefined);
+      case undefined:
+        return {
+          $case: "errorResponse",
+          value: { errorCode: status.INVALID_ARGUMENT, errorMessage: "the request asks for nothing" },
+        };
     }
   }
 }
@@ -90,18 +103,12 @@ function symbolsOf(file: FileDescriptorProto): string[] {
   // The values of an enum stand beside it, not in it.
   const enums = (scope: string, list: readonly EnumDescriptorProto[]): string[] =>
     list.flatMap((one) => [`${scope}.${one.name}`, ...one.value.map((value) => `${scope}.${value.name}`)]);
-  const messages = (scope: string, list: readonly DescriptorProto[]): string[] =>
-    list.flatMap((message) => {
-      const name = `${scope}.${message.name}`;
-      return [
-        name,
-        ...[...message.field, ...message.oneofDecl].map((part) => `${name}.${part.name}`),
-        ...enums(name, message.enumType),
-        ...messages(name, message.nestedType),
-      ];
-    });
   return [
-    ...messages(file.package, file.messageType),
+    ...messagesOf(file).flatMap(({ name, message }) => [
+      name,
+      ...[...message.field, ...message.oneofDecl, ...message.extension].map((part) => `${name}.${part.name}`),
+      ...enums(name, message.enumType),
+    ]),
     ...enums(file.package, file.enumType),
     ...file.extension.map((one) => `${file.package}.${one.name}`),
     ...file.service.flatMap((service) => [
@@ -109,4 +116,29 @@ function symbolsOf(file: FileDescriptorProto): string[] {
       ...service.method.map((method) => `${file.package}.${service.name}.${method.name}`),
     ]),
   ];
+}
+
+/** The messages of a file with their full names, nested ones too. */
+function messagesOf(file: FileDescriptorProto): { readonly name: string; readonly message: DescriptorProto }[] {
+  const within = (scope: string, list: readonly DescriptorProto[]): ReturnType<typeof messagesOf> =>
+    list.flatMap((message) => {
+      const name = `${scope}.${message.name}`;
+      return [{ name, message }, ...within(name, message.nestedType)];
+    });
+  return within(file.package, file.messageType);
+}
+
+/** The file of each extension, by the full name of the message that it extends and by its number. */
+function extensionsOf(files: readonly FileDescriptorProto[]): Map<string, Map<number, FileDescriptorProto>> {
+  const byExtendee = new Map<string, Map<number, FileDescriptorProto>>();
+  for (const file of files) {
+    const nested = messagesOf(file).flatMap(({ message }) => message.extension);
+    for (const { extendee, number } of [...file.extension, ...nested]) {
+      // A descriptor names types with a leading dot.
+      const name = extendee.replace(/^\./, "");
+      const numbers = byExtendee.get(name) ?? new Map<number, FileDescriptorProto>();
+      byExtendee.set(name, numbers.set(number, file));
+    }
+  }
+  return byExtendee;
 }

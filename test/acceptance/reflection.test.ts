@@ -28,6 +28,7 @@ const SERVICES = [
 ];
 
 const NOT_FOUND = 5;
+const INVALID_ARGUMENT = 3;
 
 const registryMessages = [...loadDescriptors().registry]
   .filter((desc) => desc.kind === "message")
@@ -51,7 +52,7 @@ for (const [version, Client] of [
     });
 
     /** The answers to questions that are asked one after the other on one stream. */
-    function ask(...questions: Question[]): Promise<ServerReflectionResponse[]> {
+    function ask(...questions: (Question | undefined)[]): Promise<ServerReflectionResponse[]> {
       return new Promise((resolve, reject) => {
         const answers: ServerReflectionResponse[] = [];
         const stream = client.serverReflectionInfo();
@@ -151,7 +152,51 @@ for (const [version, Client] of [
       expect(file!.messageType.map(({ name }) => name)).to.deep.equal(["Money"]);
     });
 
+    it("finds the messages that error details are", async () => {
+      for (const name of ["ErrorInfo", "RequestInfo", "RetryInfo", "BadRequest", "BadRequest.FieldViolation"]) {
+        const files = await filesWith(`google.rpc.${name}`);
+        expect(registryOf(files).getMessage(`google.rpc.${name}`), name).not.to.equal(undefined);
+      }
+    });
+
+    it("gives the numbers of a message's extensions, and the file of each", async () => {
+      const files = loadDescriptors().files;
+      const extensions = files.flatMap((file) => file.extension.map((extension) => ({ file, extension })));
+      const extendees = new Set(extensions.map(({ extension }) => extension.extendee.slice(1)));
+      expect(extendees).to.include("google.protobuf.FieldOptions");
+      for (const value of extendees) {
+        const reply = await askOne({ $case: "allExtensionNumbersOfType", value });
+        const expected = extensions.filter(({ extension }) => extension.extendee === `.${value}`);
+        expect(reply.$case).to.equal("allExtensionNumbersResponse");
+        const { baseTypeName, extensionNumber } = reply.value as { baseTypeName: string; extensionNumber: number[] };
+        expect(baseTypeName).to.equal(value);
+        expect(extensionNumber).to.have.members(expected.map(({ extension }) => extension.number));
+        for (const { file, extension } of expected) {
+          const asked = { containingType: value, extensionNumber: extension.number };
+          const [first] = filesOf(await askOne({ $case: "fileContainingExtension", value: asked }));
+          expect(first!.name).to.equal(file.name);
+        }
+      }
+    });
+
+    it("says that a message without extensions has none", async () => {
+      for (const value of registryMessages) {
+        const reply = await askOne({ $case: "allExtensionNumbersOfType", value });
+        if (reply.$case !== "allExtensionNumbersResponse") throw new Error(`${value}: ${reply.$case}`);
+        if (value.startsWith("grey.")) expect(reply.value.extensionNumber, value).to.deep.equal([]);
+      }
+    });
+
+    it("answers a request that asks for nothing with INVALID_ARGUMENT, and goes on", async () => {
+      const [nothing, list] = await ask(undefined, { $case: "listServices", value: "" });
+      expect((nothing!.messageResponse!.value as { errorCode: number }).errorCode).to.equal(INVALID_ARGUMENT);
+      expect(list!.messageResponse!.$case).to.equal("listServicesResponse");
+    });
+
     for (const question of [
+      { $case: "allExtensionNumbersOfType", value: "grey.user.v1.Nobody" },
+      { $case: "fileContainingExtension", value: { containingType: "grey.user.v1.User", extensionNumber: 7 } },
+      { $case: "fileContainingExtension", value: { containingType: "__proto__", extensionNumber: -1 } },
       { $case: "fileContainingSymbol", value: "grey.user.v1.Nobody" },
       { $case: "fileContainingSymbol", value: "" },
       { $case: "fileContainingSymbol", value: "__proto__" },
