@@ -57,7 +57,9 @@ Every error is a gRPC status with details in the trailer \`grpc-status-details-b
 
 Match on \`reason\`, never on the message, which is for people and may change. The ids are also in the trailers
 \`grey-request-id\` and \`grey-trace-id\` of every answer, errors or not. What the transport refuses before Grey sees it has none of these: a message longer than
-GREY_REQUEST_BYTES_MAX (\`RESOURCE_EXHAUSTED\`), a method that there is not (\`UNIMPLEMENTED\`).
+GREY_REQUEST_BYTES_MAX (\`RESOURCE_EXHAUSTED\`), a method that does not exist (\`UNIMPLEMENTED\`), a call whose connection broke
+(\`UNAVAILABLE\`). \`INTERNAL\` without an ErrorInfo also comes from the transport, as when it closes a connection on which too many
+calls were cancelled: the call may have been carried out, so send the same request again, with the same \`request_id\`, to learn the outcome.
 
 **Sent again** says what the same request with the same \`request_id\` gets:
 
