@@ -35,6 +35,7 @@ import { createTransactionService } from "./services/transaction-service.js";
 import { createUserService } from "./services/user-service.js";
 import { createWalletService } from "./services/wallet-service.js";
 import { createServerLogger, describeError, type Logger } from "./telemetry/logger.js";
+import { logUnhandledRejections } from "./telemetry/faults.js";
 import { stopTelemetry } from "./telemetry/stop.js";
 
 /** A running Grey. */
@@ -151,9 +152,12 @@ export async function serve(config: Config): Promise<void> {
   let grey: Grey | undefined;
   const onSignal = (signal: string): void => {
     if (!ending.signal.aborted) return ending.abort(signal);
-    void Promise.resolve(grey?.abandon()).finally(() => process.exit(1));
+    Promise.resolve(grey?.abandon())
+      .catch(() => undefined)
+      .finally(() => process.exit(1));
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  logUnhandledRejections(logger);
   try {
     grey = await startGrey(config, logger, ending.signal);
     if (config.GREY_LOG_FORMAT !== "json") process.stdout.write(banner(grey));

@@ -20,8 +20,10 @@ export async function runInOrder<T>(
     const earlier = Promise.all(things.flatMap((thing) => latest.get(thing) ?? []));
     const end = earlier
       .then(() => (errors.length === 0 ? work(item) : undefined))
-      .catch((error: unknown) => void errors.push(error))
-      .then(() => void inFlight.delete(end));
+      .catch((error: unknown) => {
+        errors.push(error);
+      })
+      .finally(() => inFlight.delete(end));
     for (const thing of things) latest.set(thing, end);
     inFlight.add(end);
     if (inFlight.size >= inFlightMax) await Promise.race(inFlight);

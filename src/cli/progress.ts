@@ -10,7 +10,10 @@ export interface Progress {
 export function startProgress(what: string, total: number): Progress {
   if (!process.stderr.isTTY) {
     let done = 0;
-    return { advance: () => void done++, end: () => console.error(`${what}: ${done} of ${total}`) };
+    const advance = (): void => {
+      done += 1;
+    };
+    return { advance, end: () => console.error(`${what}: ${done} of ${total}`) };
   }
   const bar = createBar(`${what.padEnd(12)} [{bar}] {value}/{total}`);
   bar.start(total, 0);

@@ -294,7 +294,11 @@ async function collectStatement(
 /** The whole statement in the order of the records. */
 async function gatherStatement(session: Session, request: StreamStatementRequest): Promise<GetStatementResponse> {
   const lines: StatementLine[] = [];
-  const sums = await readStatement(session, request, { take: (more) => void lines.push(...more) });
+  const sums = await readStatement(session, request, {
+    take: (more) => {
+      lines.push(...more);
+    },
+  });
   return { ...sums, lines, nextPageToken: "" };
 }
 

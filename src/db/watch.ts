@@ -40,7 +40,7 @@ export function watchDatabase(url: string, config: Config, { onChange, onSilence
     tell(false);
     broken.removeAllListeners();
     broken.on("error", () => undefined);
-    void broken.end().catch(() => undefined);
+    broken.end().catch(() => undefined);
     timer = setTimeout(connect, RECONNECT_EVERY_MS);
   };
 

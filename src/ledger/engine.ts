@@ -202,12 +202,15 @@ export function createEngine(database: Database, connection: PostingConnection, 
     commandsInFlight += size;
     const before = lastSettled;
     if (isLocked) lockedLeft -= 1;
-    const settled = (isLocked ? takeLockedWay(group, before, false) : postOptimistic(group, before)).finally(() => {
-      inFlight -= 1;
-      commandsInFlight -= size;
-      // What finished in this turn of the event loop makes room for what its callers send next.
-      planPump();
-    });
+    const settled = (isLocked ? takeLockedWay(group, before, false) : postOptimistic(group, before))
+      // A fault that nobody foresaw fails this group, and none of those after it.
+      .catch((error: unknown) => rejectAll(group, error))
+      .finally(() => {
+        inFlight -= 1;
+        commandsInFlight -= size;
+        // What finished in this turn of the event loop makes room for what its callers send next.
+        planPump();
+      });
     // Without their values: each would keep all before it in memory.
     lastSettled = Promise.all([before, settled]).then(() => undefined);
   }

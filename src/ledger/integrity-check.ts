@@ -69,7 +69,10 @@ export async function checkIntegrity(
   try {
     const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
     const { pid } = present(rows[0], "the backend");
-    const cancel = (): void => void cancelUntil(over.signal, database, pid);
+    const cancel = (): void => {
+      // A statement that cannot be cancelled ends by itself.
+      cancelUntil(over.signal, database, pid).catch(ignore);
+    };
     signal?.addEventListener("abort", cancel);
     try {
       const report = await readAll(client, faultsMax, options);

@@ -70,7 +70,7 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       return result;
     },
     breakConnection: () => {
-      void current?.then(breakConnection, () => undefined);
+      current?.then(breakConnection).catch(() => undefined);
     },
     stop: async () => {
       const client = await current?.catch(() => undefined);

@@ -152,7 +152,13 @@ export function createTail(database: Database): Tail {
   };
 
   // What is read for all is no part of the trace of the call that happened to be the first.
-  const start = AsyncResource.bind(() => void run());
+  const start = AsyncResource.bind(() => {
+    run().catch((error: unknown) => {
+      fault = error;
+      isRunning = false;
+      wake();
+    });
+  });
 
   /** Resolves when there is something new, or after the time, with the place up to which there was nothing of interest. */
   const change = (wanted: Wanted, signal: AbortSignal): Promise<bigint> =>

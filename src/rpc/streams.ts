@@ -1,5 +1,5 @@
 import { status, type handleBidiStreamingCall, type ServerDuplexStream } from "@grpc/grpc-js";
-import { FailureError } from "../base/failure.js";
+import { fail, FailureError } from "../base/failure.js";
 import type { Status } from "../../generated/google/rpc/status.js";
 import { deadlineOf, headerViolations, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
@@ -38,13 +38,14 @@ export function streamHandler(
     let isSlow = false;
     let hasEnded = false;
     let isOver = false;
+    /** Why no more messages are taken; the stream ends once those before are answered. */
+    let ending: FailureError | undefined;
 
     const regulate = (): void => {
-      if (isSlow || open >= ITEMS_IN_FLIGHT_MAX || pipeline.draining.aborted) call.pause();
+      if (pipeline.draining.aborted) ending ??= new FailureError({ reason: "SHUTTING_DOWN" });
+      if (isSlow || open >= ITEMS_IN_FLIGHT_MAX || ending !== undefined) call.pause();
       else if (call.isPaused()) call.resume();
-      if (open > 0 || isOver) return;
-      if (pipeline.draining.aborted) finish(new FailureError({ reason: "SHUTTING_DOWN" }));
-      else if (hasEnded) finish();
+      if (open === 0 && (hasEnded || ending !== undefined)) finish(ending);
     };
 
     const finish = (error?: FailureError): void => {
@@ -61,16 +62,16 @@ export function streamHandler(
       if (!isOver && !call.cancelled && !call.write(response)) isSlow = true;
     };
 
+    /** Answers one message. Throws what ends the stream: what cannot be answered by a message. */
     const answer = async (received: Buffer): Promise<void> => {
-      const method = methodWhenReady();
-      if (method === undefined) return finish(new FailureError({ reason: "DATABASE_UNAVAILABLE" }));
+      const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
       const { violations, bytes } = validate(received);
-      if (bytes === undefined) return finish(new FailureError({ reason: "INVALID_REQUEST", violations }));
+      if (bytes === undefined) fail({ reason: "INVALID_REQUEST", violations });
       const request = definition.requestDeserialize(bytes);
       const ids = { requestId: method.requestIdOf(request), traceId: state.traceId };
       try {
-        if (!admission.admitsItem()) throw new FailureError({ reason: "OVERLOADED" });
-        if (violations.length > 0) throw new FailureError({ reason: "INVALID_REQUEST", violations });
+        if (!admission.admitsItem()) fail({ reason: "OVERLOADED" });
+        if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
         const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), ids);
         context.assertWaiting();
         respond(await method.answer(request, context));
@@ -82,15 +83,20 @@ export function streamHandler(
     };
 
     call.on("data", (bytes: Buffer) => {
-      if (isOver) return;
+      // What is read after the end is left unanswered.
+      if (isOver || ending !== undefined) return;
       counts.items += 1;
       open += 1;
       admission.enterItem();
-      void answer(bytes).finally(() => {
-        open -= 1;
-        admission.leaveItem();
-        regulate();
-      });
+      answer(bytes)
+        .catch((error: unknown) => {
+          ending ??= knownFailure(error, logger, definition.path, state);
+        })
+        .finally(() => {
+          open -= 1;
+          admission.leaveItem();
+          regulate();
+        });
       regulate();
     });
     call.on("drain", () => {
@@ -106,7 +112,7 @@ export function streamHandler(
     call.on("error", () => undefined);
     pipeline.draining.addEventListener("abort", regulate);
     const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
-    if (wrongHeaders.length > 0) finish(new FailureError({ reason: "INVALID_REQUEST", violations: wrongHeaders }));
+    if (wrongHeaders.length > 0) ending = new FailureError({ reason: "INVALID_REQUEST", violations: wrongHeaders });
     regulate();
   };
 }

@@ -62,7 +62,7 @@ export function createIntegrityMethods(
         };
         let report: IntegrityReport | undefined;
         let fault: { readonly error: unknown } | undefined;
-        void check(from, { signal, onProgress })
+        check(from, { signal, onProgress })
           .then(
             (found) => (report = found),
             (error: unknown) => (fault = { error }),

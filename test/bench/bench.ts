@@ -32,7 +32,10 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     if (interrupted.signal.aborted) return;
     console.error(`\n${signal}: stopping everything that was started`);
     interrupted.abort();
-    void cleanup.run().then(() => process.exit(INTERRUPTED));
+    cleanup
+      .run()
+      .catch((error: unknown) => console.error(error))
+      .finally(() => process.exit(INTERRUPTED));
   });
 }
 

@@ -104,13 +104,16 @@ describe("holds under two posting engines", function () {
   async function run(plans: readonly Planned[], ids: readonly Uuid[]): Promise<Told[]> {
     const told: Told[] = [];
     const holdIds: Uuid[] = [];
+    // The run waits for every outcome at its end, and fails by it.
     const post = (engine: number, command: Command): Promise<Outcome> => {
       const work = { commands: [command], mode: "INDEPENDENT" } as const;
       const outcome = engines[engine]!.engine.post(work, { assertWaiting: () => undefined }).then(([one]) => one!);
       told.push({ command, outcome });
       return outcome;
     };
-    for (const id of ids.slice(0, 4)) void post(0, deposit(id, 300n));
+    for (const id of ids.slice(0, 4)) {
+      post(0, deposit(id, 300n)).catch(() => undefined);
+    }
     for (const [index, plan] of plans.entries()) {
       if (plan.do === "turn") await nextTurn();
       if (plan.do === "settle") await Promise.all(told.map(({ outcome }) => outcome));
@@ -129,7 +132,12 @@ describe("holds under two posting engines", function () {
       if (command === undefined) continue;
       const outcome = post(plan.engine, command);
       // A caller knows a hold only once it is answered.
-      if (command.kind === 5) void outcome.then(() => holdIds.push(command.transactionId));
+      if (command.kind === 5) {
+        outcome.then(
+          () => holdIds.push(command.transactionId),
+          () => undefined,
+        );
+      }
       if (command.kind === 5 && plan.isForWallet) await outcome;
     }
     await Promise.all(told.map(({ outcome }) => outcome));

@@ -29,14 +29,16 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const spans: Span[] = [];
   const bodies: string[] = [];
   const server = createServer((request, response) => {
-    void bodyOf(request).then((body) => {
+    const take = async (): Promise<void> => {
+      const body = await bodyOf(request);
       bodies.push(body);
       if (request.url === "/v1/traces") {
         const { resourceSpans = [] } = JSON.parse(body) as Traces;
         spans.push(...resourceSpans.flatMap((one) => one.scopeSpans ?? []).flatMap((one) => one.spans ?? []));
       }
       response.writeHead(200, { "content-type": "application/json" }).end("{}");
-    });
+    };
+    take().catch((error: unknown) => response.destroy(error as Error));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {

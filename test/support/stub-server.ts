@@ -1,0 +1,60 @@
+import { Writable } from "node:stream";
+import { createLogger, format, transports } from "winston";
+import { readConfig } from "../../src/config/config.js";
+import { Admission } from "../../src/rpc/admission.js";
+import { loadDescriptors } from "../../src/rpc/descriptors.js";
+import { bindMethods, type Methods } from "../../src/rpc/methods.js";
+import type { Pipeline } from "../../src/rpc/pipeline.js";
+import { startRpcServer } from "../../src/rpc/server.js";
+import { createValidatorFor } from "../../src/rpc/validate.js";
+
+/** A real server whose one service answers as a test says; it has no database. */
+export interface StubServer {
+  readonly address: string;
+  /** What it logged, parsed. */
+  readonly logs: readonly Record<string, unknown>[];
+  stop(): Promise<void>;
+}
+
+const descriptors = loadDescriptors();
+
+/**
+ * Serves one service's methods.
+ * @param settings over the defaults
+ * @param over takes the place of parts of the pipeline
+ */
+export async function startStubServer<Definition extends object>(
+  definition: Definition,
+  methods: Partial<Methods<Definition>>,
+  settings: Readonly<Record<string, string>> = {},
+  over: Partial<Pipeline> = {},
+): Promise<StubServer> {
+  const config = readConfig({ GREY_PORT: "0", ...settings });
+  const logs: Record<string, unknown>[] = [];
+  const stream = new Writable({
+    write: (line: Buffer, _encoding, done) => {
+      logs.push(JSON.parse(line.toString()) as Record<string, unknown>);
+      done();
+    },
+  });
+  const logger = createLogger({ format: format.json(), transports: [new transports.Stream({ stream })] });
+  const admission = new Admission({
+    callsInFlightMax: config.GREY_CALLS_IN_FLIGHT_MAX,
+    callWaitMs: config.GREY_CALL_WAIT_MS,
+    retryAfterMs: config.GREY_RETRY_AFTER_MS,
+  });
+  const pipeline: Pipeline = {
+    validatorFor: createValidatorFor(descriptors.registry),
+    logger,
+    retryAfterMs: config.GREY_RETRY_AFTER_MS,
+    callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
+    admission,
+    watches: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
+    metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
+    draining: new AbortController().signal,
+    ...over,
+  };
+  const bound = bindMethods(definition, () => methods as Methods<Definition>, pipeline);
+  const server = await startRpcServer(config, [bound], [], admission);
+  return { address: server.address, logs, stop: () => server.stop(1_000) };
+}
