@@ -1,6 +1,7 @@
 import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
 import { uuidArray } from "../db/binary-array.js";
+import { CLOCK } from "../db/clock.js";
 import type { Queryable } from "../db/database.js";
 import type { HoldState } from "../entities/hold.js";
 import type { Hold, ReadHold } from "./hold.js";
@@ -57,8 +58,7 @@ export async function listHolds(
 export async function findDueHolds(client: Queryable, limit: number): Promise<Uuid[]> {
   const { rows } = await client.query<{ id: Uuid }>({
     name: "holds-due",
-    // By the journal's clock, which never goes back.
-    text: `SELECT id FROM holds WHERE state = 1 AND expire_time <= (SELECT greatest(clock_timestamp(), last_time) FROM journal_head)
+    text: `SELECT id FROM holds WHERE state = 1 AND expire_time <= ${CLOCK}
       ORDER BY expire_time, id LIMIT $1`,
     values: [limit],
   });

@@ -1,5 +1,6 @@
 import type { Uuid } from "../base/ids.js";
 import { toIso, type Micros } from "../base/time.js";
+import { CLOCK } from "../db/clock.js";
 import type { Queryable } from "../db/database.js";
 
 /** How much one currency is worth in another, while it is valid. */
@@ -32,7 +33,7 @@ const COLUMNS = `SELECT id, source_currency_code, target_currency_code, rate,
 
 /**
  * The rate that is or was valid at a time: the one that had become valid last, unless it has ended.
- * @param at null for now, by the database's clock
+ * @param at null for now, by the ledger's clock
  */
 export async function findRate(
   client: Queryable,
@@ -42,11 +43,10 @@ export async function findRate(
 ): Promise<Rate | undefined> {
   const { rows } = await client.query<Row>({
     name: "rate-at",
-    text: `${COLUMNS} FROM (
-        SELECT * FROM rates WHERE source_currency_code = $1 AND target_currency_code = $2
-          AND valid_from <= coalesce($3::timestamptz, clock_timestamp())
+    text: `${COLUMNS} FROM (SELECT coalesce($3::timestamptz, ${CLOCK}) AS time) moment, LATERAL (
+        SELECT * FROM rates WHERE source_currency_code = $1 AND target_currency_code = $2 AND valid_from <= moment.time
         ORDER BY valid_from DESC, id DESC LIMIT 1
-      ) latest WHERE valid_until IS NULL OR valid_until > coalesce($3::timestamptz, clock_timestamp())`,
+      ) latest WHERE valid_until IS NULL OR valid_until > moment.time`,
     values: [source, target, at === null ? null : toIso(at)],
   });
   return rows.map(fromRow)[0];

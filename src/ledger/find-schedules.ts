@@ -3,6 +3,7 @@ import type { Uuid } from "../base/ids.js";
 import type { Micros } from "../base/time.js";
 import { toIso } from "../base/time.js";
 import { int2Array, uuidArray } from "../db/binary-array.js";
+import { CLOCK } from "../db/clock.js";
 import type { Queryable } from "../db/database.js";
 import { SCHEDULE_STATE, type FundsPolicy, type RunState, type ScheduleState } from "../entities/schedule.js";
 import type { Schedule, ScheduledMovement, ScheduleRun } from "./schedule.js";
@@ -53,9 +54,8 @@ interface Row {
 export async function findDueSchedules(client: Queryable, limit: number): Promise<Schedule[]> {
   const { rows } = await client.query<Row>({
     name: "schedules-due",
-    // By the journal's clock, which never goes back.
     text: `${COLUMNS} WHERE state = ${SCHEDULE_STATE.ACTIVE}
-      AND due_time <= (SELECT greatest(clock_timestamp(), last_time) FROM journal_head) ORDER BY schedules.due_time, id LIMIT $1`,
+      AND due_time <= ${CLOCK} ORDER BY schedules.due_time, id LIMIT $1`,
     values: [limit],
   });
   return rows.map(fromRow);

@@ -1,4 +1,5 @@
 import type { Patience } from "../base/patience.js";
+import { CLOCK } from "../db/clock.js";
 import type { Database, Queryable } from "../db/database.js";
 import { inTransaction } from "../db/transaction.js";
 
@@ -16,7 +17,7 @@ SELECT coalesce(latest.number, 0) + 1, $1, $2, $3,
   CASE WHEN $3::bigint > 0 THEN 0
     WHEN $1::bigint <= coalesce(latest.checked_index, 0) THEN greatest($2::bigint, latest.checked_index)
     ELSE coalesce(latest.checked_index, 0) END,
-  clock_timestamp()
+  ${CLOCK}
 FROM (VALUES (1)) AS this (check_number)
 LEFT JOIN (SELECT number, checked_index FROM integrity_checks ORDER BY number DESC LIMIT 1) latest ON true`;
 

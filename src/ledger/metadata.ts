@@ -1,5 +1,6 @@
 import type { Uuid } from "../base/ids.js";
 import { textArray, uuidArray } from "../db/binary-array.js";
+import { CLOCK } from "../db/clock.js";
 import type { Queryable } from "../db/database.js";
 import type { LedgerTransaction } from "./transaction.js";
 
@@ -55,7 +56,7 @@ WHERE t.id = $1`;
 
 const CHANGE = `
 INSERT INTO metadata_changes (transaction_id, revision, caller, set_pairs, removed_keys, metadata, create_time)
-VALUES ($1, $2, $3, $4, $5::text[], $6, clock_timestamp())`;
+VALUES ($1, $2, $3, $4, $5::text[], $6, ${CLOCK})`;
 
 /**
  * Changes the metadata of a transaction, in the caller's database transaction. Concurrent changes come one after the other.

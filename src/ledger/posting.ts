@@ -1,6 +1,6 @@
 import { present } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
-import type { Micros } from "../base/time.js";
+import { readClock } from "../db/clock.js";
 import type { Queryable } from "../db/database.js";
 import { awaitReplicas } from "../db/transaction.js";
 import { lockBooks, readBooks, type ReadBook } from "./books.js";
@@ -173,15 +173,6 @@ function hasTime(command: Command): boolean {
 /** Whether the work can only be decided with the accounts locked: what was reversed of a transaction is not remembered. */
 export function needsLocks({ commands }: Work): boolean {
   return commands.some(isReverse);
-}
-
-/** The journal's clock: no record before has a later time, and none after it an earlier one. */
-export async function readClock(client: Queryable): Promise<Micros> {
-  const { rows } = await client.query<{ now: Micros }>({
-    name: "clock",
-    text: "SELECT (extract(epoch FROM greatest(clock_timestamp(), last_time)) * 1000000)::bigint AS now FROM journal_head",
-  });
-  return present(rows[0], "the time").now;
 }
 
 const NOTHING: Recorded = { firstIndex: 0n, createTime: 0n };

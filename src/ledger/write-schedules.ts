@@ -2,6 +2,7 @@ import { present } from "../base/assert.js";
 import { encodeFailure } from "../base/failure.js";
 import { LEDGER_CALLER, newId, runRequestId, type Uuid } from "../base/ids.js";
 import { toIso, type Micros } from "../base/time.js";
+import { readClock } from "../db/clock.js";
 import type { Queryable } from "../db/database.js";
 import { RECORD_TYPE, type RecordType } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
@@ -9,7 +10,6 @@ import { RUN_STATE, SCHEDULE_STATE, type RunState } from "../entities/schedule.j
 import { appendRecords, type JournalRecord } from "../journal/append.js";
 import { findAnswered } from "./find.js";
 import { lockSchedules } from "./find-schedules.js";
-import { readClock } from "./posting.js";
 import { afterAttempt } from "./schedule-rules.js";
 import type { Progress, Schedule } from "./schedule.js";
 import type { LedgerTransaction } from "./transaction.js";

@@ -13,6 +13,7 @@ import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { newId, parseId } from "../base/ids.js";
 import { fromDate } from "../base/time.js";
+import { readDate } from "../db/clock.js";
 import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import { AccountEntity } from "../entities/account.js";
@@ -32,7 +33,6 @@ import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
 import { money } from "./present.js";
-import { clock } from "./user-service.js";
 
 /** Each entry of a wallet is compared with all its alerts. */
 const ALERTS_MAX = 100;
@@ -45,12 +45,11 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
         const { manager } = transaction;
         const threshold = present(request.threshold, "threshold");
         const walletId = parseId(request.walletId);
-        const [account, isWallet] = [
-          await manager.findOneBy(AccountEntity, { id: walletId }),
-          await manager.existsBy(WalletEntity, { id: walletId }),
-        ];
-        if (account === null || !isWallet) return fail({ reason: "WALLET_NOT_FOUND", walletId });
-        const { currencyCode } = account;
+        // Locked, so that alerts that are made at the same time are counted one after the other.
+        const lock = { mode: "for_no_key_update" } as const;
+        const wallet = await manager.findOne(WalletEntity, { where: { id: walletId }, lock });
+        if (wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+        const { currencyCode } = await manager.findOneByOrFail(AccountEntity, { id: walletId });
         if (currencyCode !== threshold.currencyCode) {
           fail({
             reason: "CURRENCY_MISMATCH",
@@ -70,7 +69,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
           threshold: threshold.minorUnits,
           direction: request.direction as number as AlertDirection,
           balance: request.balance === AlertBalance.POSTED ? ALERT_BALANCE.POSTED : ALERT_BALANCE.AVAILABLE,
-          createTime: await clock(transaction),
+          createTime: await readDate(transaction.client),
           startIndex,
           endIndex: null,
           deleteTime: null,
@@ -114,7 +113,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
           lock: { mode: "pessimistic_write" },
         });
         if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId: id });
-        const deleteTime = await clock(transaction);
+        const deleteTime = await readDate(transaction.client);
         const endIndex = await appendRecords(transaction.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_DELETED }]);
         await manager.update(BalanceAlertEntity, { id }, { endIndex, deleteTime });
         const response = { alert: presentAlert({ ...alert, deleteTime }), replayed: false };

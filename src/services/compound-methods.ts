@@ -14,7 +14,8 @@ import { present } from "../base/assert.js";
 import { fail, invalid, type Failure } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { AMOUNT_MAX, type CurrencyUnit } from "../base/money.js";
-import { fromMicros, microsOf, toMicros } from "../base/time.js";
+import { fromMicros, toMicros } from "../base/time.js";
+import { readClock } from "../db/clock.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { AccountEntity } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
@@ -28,7 +29,6 @@ import type { PageTokens } from "./paging.js";
 import { postOne, type Posting } from "./posting.js";
 import { money } from "./present.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
-import { clock } from "./user-service.js";
 
 type CompoundMethods = Pick<Methods<typeof TransactionServiceService>, "postTransaction" | "exchange" | "getQuote">;
 
@@ -52,7 +52,7 @@ export function createCompoundMethods(posting: Posting, tokens: PageTokens): Com
       reading(posting.database, context, async (session) => {
         const { terms, target } = await quoteTerms(session, request);
         const lasts = request.expiresIn === undefined ? QUOTE_MICROS_DEFAULT : toMicros(request.expiresIn);
-        const validUntil = microsOf(await clock(session)) + lasts;
+        const validUntil = (await readClock(session.client)) + lasts;
         const quoted: Quoted = { ...terms, validUntil: validUntil.toString() };
         const { sourceMinor, targetMinor, rate, rateId } = terms;
         return {

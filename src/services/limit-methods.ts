@@ -15,7 +15,8 @@ import {
 import { present } from "../base/assert.js";
 import { fail, invalid, type Failure, type FieldViolation } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
-import { fromDate, microsOf } from "../base/time.js";
+import { fromDate } from "../base/time.js";
+import { readClock, readDate } from "../db/clock.js";
 import type { Database } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { AccountEntity } from "../entities/account.js";
@@ -33,14 +34,12 @@ import {
   WALLET_LIMITS,
   type Limits,
 } from "../ledger/limits.js";
-import { readClock } from "../ledger/posting.js";
 import { availableMinor, incomingMinor } from "../ledger/rules.js";
 import { usageOf, type VelocityTerms } from "../ledger/velocity.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
-import { clock } from "./user-service.js";
 
 type LimitMethods = Pick<
   Methods<typeof LedgerServiceService>,
@@ -65,7 +64,7 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
         const id = idOf(request.account);
         const [read] = await readBooks(session.client, [id]);
         const book = assertNamed(request.account, read?.book);
-        const now = microsOf(await clock(session));
+        const now = await readClock(session.client);
         return {
           limits: presentLimits(limitsOf(book)),
           usage: (book.velocity ?? []).map((limit) => {
@@ -135,7 +134,6 @@ async function setLimits(transaction: Transaction, request: SetLimitsRequest, as
   const book = assertNamed(request.account, read?.book);
   const failure = limitsRefuse(book, asked);
   if (failure !== undefined) fail(failure);
-  const now = await clock(transaction);
   const before = book.velocity ?? [];
   const velocity = replaceVelocity(before, asked.velocity, await readClock(client));
   const limits = { ...asked, velocity };
@@ -154,7 +152,7 @@ async function setLimits(transaction: Transaction, request: SetLimitsRequest, as
       revision: () => "revision + 1",
     },
   );
-  await recordChange(transaction, id, limits, { caller, reason: request.reason, now });
+  await recordChange(transaction, id, limits, { caller, reason: request.reason });
   return {
     response: { limits: presentLimits(limits), replayed: false },
     resourceId: id,
@@ -181,7 +179,6 @@ async function setDefaultLimits(
   await recordChange(transaction, defaultsSubject(currencyCode), limits, {
     caller,
     reason: request.reason,
-    now: await clock(transaction),
   });
   return {
     response: { limits: presentLimits(limits), replayed: false },
@@ -190,10 +187,10 @@ async function setDefaultLimits(
 }
 
 async function recordChange(
-  { manager }: Transaction,
+  { manager, client }: Transaction,
   subjectId: Uuid,
   limits: Limits,
-  { caller, reason, now }: { readonly caller: Uuid; readonly reason: string; readonly now: Date },
+  { caller, reason }: { readonly caller: Uuid; readonly reason: string },
 ): Promise<void> {
   await manager.insert(LimitChangeEntity, {
     id: newId(),
@@ -201,7 +198,7 @@ async function recordChange(
     caller,
     reason,
     limits: encodeLimits(limits),
-    createTime: now,
+    createTime: await readDate(client),
   });
 }
 

@@ -8,12 +8,12 @@ import {
 import { fail, invalid } from "../base/failure.js";
 import { newId } from "../base/ids.js";
 import { fromMicros, toIso, toMicros } from "../base/time.js";
+import { readClock } from "../db/clock.js";
 import type { Database } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
-import { readClock } from "../ledger/posting.js";
 import { findRate, listRates, type Rate, type RatePlace } from "../ledger/find-rate.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";

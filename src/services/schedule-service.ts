@@ -20,6 +20,7 @@ import { present } from "../base/assert.js";
 import { fail, invalid, type Failure } from "../base/failure.js";
 import { newId, parseId } from "../base/ids.js";
 import { fromMicros, toMicros, type Micros } from "../base/time.js";
+import { readClock } from "../db/clock.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { RECORD_TYPE, type RecordType } from "../entities/journal.js";
@@ -29,7 +30,7 @@ import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
 import { listRuns, listSchedules, lockSchedules, readSchedule } from "../ledger/find-schedules.js";
-import { readClock, tryWork } from "../ledger/posting.js";
+import { tryWork } from "../ledger/posting.js";
 import {
   afterCancel,
   afterPause,

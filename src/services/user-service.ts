@@ -13,6 +13,7 @@ import { present } from "../base/assert.js";
 import { fail, FailureError } from "../base/failure.js";
 import { newId, parseId, type Uuid } from "../base/ids.js";
 import { fromDate } from "../base/time.js";
+import { readDate } from "../db/clock.js";
 import type { Database } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { ACCOUNT_STATE } from "../entities/account.js";
@@ -30,7 +31,7 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
   return {
     createUser: (request, context) =>
       answerOnce(database, context, CREATE_USER, request, async (transaction) => {
-        const now = await clock(transaction);
+        const now = await readDate(transaction.client);
         const user: User = {
           id: newId(),
           name: request.name,
@@ -98,13 +99,14 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
     deleteUser: (request, context) =>
       answerOnce(database, context, DELETE_USER, request, async (transaction) => {
         const user = await lockUser(transaction, parseId(request.userId), request.etag);
-        const closed = await closeWallets(transaction, user.id);
+        const now = await readDate(transaction.client);
+        const closed = await closeWallets(transaction, user.id, now);
         Object.assign(user, {
           name: "",
           email: null,
           emailKey: null,
           metadata: {},
-          deleteTime: await clock(transaction),
+          deleteTime: now,
         });
         await store(transaction, user);
         // Stored requests and answers hold the personal data too.
@@ -161,20 +163,13 @@ export async function assertUserExists(
   if (!exists) fail(userNotFound(userId));
 }
 
-/** The database's clock. */
-export async function clock({ client }: Transaction): Promise<Date> {
-  const { rows } = await client.query<{ now: Date }>("SELECT date_trunc('milliseconds', clock_timestamp()) AS now");
-  const [row] = rows;
-  return row?.now ?? fail({ reason: "INTERNAL" });
-}
-
 function userNotFound(userId: Uuid | undefined) {
   return { reason: "USER_NOT_FOUND", ...(userId !== undefined && { userId }) } as const;
 }
 
 async function store(transaction: Transaction, user: User): Promise<void> {
   user.revision += 1;
-  user.updateTime = await clock(transaction);
+  user.updateTime = await readDate(transaction.client);
   const { id, ...columns } = user;
   await transaction.manager.update(UserEntity, { id }, columns);
 }
@@ -189,7 +184,7 @@ async function assertEmailFree({ manager }: Transaction, { id, emailKey }: User)
 }
 
 /** Closes the user's wallets, so that no money can reach what nobody owns. Fails: USER_HAS_FUNDS. */
-async function closeWallets({ client }: Transaction, userId: Uuid): Promise<Uuid[]> {
+async function closeWallets({ client }: Transaction, userId: Uuid, now: Date): Promise<Uuid[]> {
   const { rows } = await client.query<{ id: Uuid; state: number; has_funds: boolean }>(
     `SELECT id, state, balance <> 0 OR pending_debits <> 0 OR pending_credits <> 0 AS has_funds FROM accounts
      WHERE id IN (SELECT id FROM wallets WHERE user_id = $1) ORDER BY id FOR UPDATE`,
@@ -203,8 +198,9 @@ async function closeWallets({ client }: Transaction, userId: Uuid): Promise<Uuid
     ACCOUNT_STATE.CLOSED,
   ]);
   await client.query(
-    "UPDATE wallets SET revision = revision + 1, update_time = date_trunc('milliseconds', clock_timestamp()) WHERE id = ANY($1)",
-    [open],
+    // Why a wallet was frozen is no reason for its being closed, and may speak of the user.
+    "UPDATE wallets SET state_reason = '', revision = revision + 1, update_time = $2 WHERE id = ANY($1)",
+    [open, now],
   );
   return open;
 }

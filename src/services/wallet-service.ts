@@ -14,6 +14,7 @@ import { fail, invalid } from "../base/failure.js";
 import { isInt64 } from "../base/money.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { toMicros, type Micros } from "../base/time.js";
+import { readClock, readDate } from "../db/clock.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE } from "../entities/account.js";
@@ -26,7 +27,7 @@ import type { JournalRecord } from "../journal/append.js";
 import { findEffectiveBalance } from "../ledger/effective-history.js";
 import { findPastAccount, type AsOf } from "../ledger/history.js";
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../ledger/limits.js";
-import { postWorks, readClock } from "../ledger/posting.js";
+import { postWorks } from "../ledger/posting.js";
 import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
@@ -37,7 +38,7 @@ import { presentStatement } from "./statement-page.js";
 import { createStatementStream } from "./statement-stream.js";
 import { createStateMethods } from "./wallet-states.js";
 import { createWalletWatch, type Watching } from "./watch-methods.js";
-import { assertUserExists, clock, lockUser } from "./user-service.js";
+import { assertUserExists, lockUser } from "./user-service.js";
 
 /** grey.wallet.v1.WalletService. */
 export function createWalletService(
@@ -98,7 +99,7 @@ export function createWalletService(
         if (paths.has("label")) wallet.label = request.label;
         if (paths.has("metadata")) wallet.metadata = request.metadata;
         wallet.revision += 1;
-        wallet.updateTime = await clock(transaction);
+        wallet.updateTime = await readDate(transaction.client);
         const { id, ...columns } = wallet;
         await transaction.manager.update(WalletEntity, { id }, columns);
         const account = await transaction.manager.findOneByOrFail(AccountEntity, { id });
@@ -147,7 +148,7 @@ const UPDATE_WALLET: OnceMethod<UpdateWalletRequest, UpdateWalletResponse> = {
 async function insertWallet(transaction: Transaction, request: CreateWalletRequest, userId: Uuid): Promise<Wallet> {
   const { manager } = transaction;
   const { currencyCode, label, metadata } = request;
-  const now = await clock(transaction);
+  const now = await readDate(transaction.client);
   const limits = await openingLimits(transaction, currencyCode);
   const wallet: Wallet = {
     id: newId(),

@@ -11,6 +11,7 @@ import {
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { fail, type Failure } from "../base/failure.js";
 import { parseId } from "../base/ids.js";
+import { readDate } from "../db/clock.js";
 import type { Database } from "../db/database.js";
 import type { Transaction } from "../db/transaction.js";
 import { ACCOUNT_STATE, AccountEntity, type Account, type AccountState } from "../entities/account.js";
@@ -20,7 +21,7 @@ import { WalletEntity } from "../entities/wallet.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { presentWallet } from "./present.js";
-import { clock, lockUser } from "./user-service.js";
+import { lockUser } from "./user-service.js";
 
 type StateMethods = Pick<
   Methods<typeof WalletServiceService>,
@@ -131,7 +132,7 @@ async function changeState(
   account.state = to;
   wallet.stateReason = reason;
   wallet.revision += 1;
-  wallet.updateTime = await clock(transaction);
+  wallet.updateTime = await readDate(transaction.client);
   await manager.update(AccountEntity, { id }, { state: to, revision: () => "revision + 1" });
   await manager.update(WalletEntity, { id }, wallet);
   return {

@@ -8,7 +8,7 @@ import {
 import { EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
 import { HoldRequest, PostTransactionRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
-import { connect, refusal, type Clients } from "../support/client.js";
+import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, withdrawRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
@@ -204,6 +204,14 @@ describe("a balance alert", () => {
       grey.alerts.createAlert({ ...request, requestId: newId(), direction: AlertDirection.UNSPECIFIED }),
     );
     expect([...unset.violations.keys()]).to.deep.equal(["direction"]);
+  });
+
+  it("is one of at most a hundred of its wallet, also when more are made at the same time", async () => {
+    const made = await Promise.allSettled(Array.from({ length: 130 }, (_, index) => watch(BigInt(index + 1))));
+    const refused = made.filter((one) => one.status === "rejected");
+    expect(refused.map(({ reason }) => (reason as CallError).reason)).to.deep.equal(Array(30).fill("TOO_MANY_ALERTS"));
+    const { alerts } = await grey.alerts.listAlerts({ walletId, pageSize: 1_000, pageToken: "" });
+    expect(alerts).to.have.lengthOf(100);
   });
 
   it("leaves books that add up", async () => {

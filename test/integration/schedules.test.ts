@@ -10,7 +10,7 @@ import { afterPause } from "../../src/ledger/schedule-rules.js";
 import { runDue, startScheduler } from "../../src/ledger/scheduler.js";
 import type { Schedule } from "../../src/ledger/schedule.js";
 import { insertSchedule, withholdRun, writeProgress } from "../../src/ledger/write-schedules.js";
-import { readClock } from "../../src/ledger/posting.js";
+import { readClock } from "../../src/db/clock.js";
 import { openEngineBooks, WAIT_MS_MAX, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.js";
 import { assertBooksAddUp, deposit, PATIENT } from "../support/ledger.js";

@@ -233,6 +233,16 @@ describe("users", () => {
     expect((await getByEmail(made.email)).user).to.deep.equal(again);
   });
 
+  it("that are deleted leave closed wallets without the reason of an earlier state", async () => {
+    const { id } = await makeUser(clients);
+    const { wallet } = await clients.wallets.createWallet(walletRequest({ userId: id }));
+    const walletId = wallet!.id;
+    await clients.wallets.freezeWallet({ requestId: newId(), walletId, reason: "Ada is being looked at" });
+    await remove(id);
+    const after = (await clients.wallets.getWallet({ id: walletId })).wallet!;
+    expect(after).to.deep.include({ state: WalletState.CLOSED, stateReason: "" });
+  });
+
   it("that are deleted cannot be changed, deleted again or given a wallet", async () => {
     const { id } = await makeUser(clients);
     await remove(id);

@@ -150,7 +150,7 @@ export interface Wallet {
   updateTime:
     | Timestamp
     | undefined;
-  /** Why it was frozen, unfrozen, closed or reopened last; empty when it never was. */
+  /** Why it was frozen, unfrozen, closed or reopened last; empty when it never was, and when it was closed because its user was deleted. */
   stateReason: string;
 }
 

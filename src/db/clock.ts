@@ -1,0 +1,23 @@
+import { present } from "../base/assert.js";
+import type { Micros } from "../base/time.js";
+import type { Queryable } from "./database.js";
+
+/**
+ * The ledger's clock, as an SQL expression: the later of the database's clock and the time of the journal's last record. It
+ * never goes back, whatever a failover or NTP does to the database's clock, so that what was recorded is never ahead of now.
+ */
+export const CLOCK = "(SELECT greatest(clock_timestamp(), last_time) FROM journal_head)";
+
+/** Reads the ledger's clock: no record before has a later time, and none after it an earlier one. */
+export async function readClock(client: Queryable): Promise<Micros> {
+  const { rows } = await client.query<{ now: Micros }>({
+    name: "clock",
+    text: `SELECT (extract(epoch FROM ${CLOCK}) * 1000000)::bigint AS now`,
+  });
+  return present(rows[0], "the time").now;
+}
+
+/** Reads the ledger's clock to the millisecond, the precision of a Date; finer parts are cut off. */
+export async function readDate(client: Queryable): Promise<Date> {
+  return new Date(Number((await readClock(client)) / 1_000n));
+}
