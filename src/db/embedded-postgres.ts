@@ -1,10 +1,12 @@
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { SettingError } from "../config/config.js";
+import { ensureDatabase } from "./embedded/admin.js";
 import { type Binaries, findBinaries } from "./embedded/binaries.js";
 import { ensureCluster, readPassword } from "./embedded/cluster.js";
 import { isSystemError } from "./embedded/files.js";
-import { clearFormerRun, takeOwnership } from "./embedded/owner.js";
+import { clearFormerRun } from "./embedded/former-run.js";
+import { lockDataDir } from "./embedded/lock.js";
 import { findPlace, type Place } from "./embedded/place.js";
 import { endPostmaster, startPostmaster, type NotStarted, type Postmaster } from "./embedded/postmaster.js";
 
@@ -46,10 +48,16 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
   try {
     const place = await findPlace(dataDir, onProgress);
     const binaries = await findBinaries(place.user, onProgress);
-    await ensureCluster(place, binaries, onProgress, signal);
-    const launch: Launch = { place, binaries, onProgress };
-    const started = await launchOnPort(launch, port, signal);
-    return await own(launch, started, signal);
+    const unlock = await lockDataDir(place.dir);
+    try {
+      await ensureCluster(place, binaries, onProgress, signal);
+      const launch: Launch = { place, binaries, onProgress };
+      const started = await launchOnPort(launch, port, signal);
+      return await own(launch, started, signal, unlock);
+    } catch (error) {
+      await unlock();
+      throw error;
+    }
   } catch (error) {
     if (isSystemError(error) && error.path !== undefined) throw new SettingError(`GREY_DATA_DIR: ${error.message}`);
     throw error;
@@ -107,16 +115,16 @@ async function own(
   launch: Launch,
   { postmaster: first, port }: Started,
   signal: AbortSignal,
+  unlock: () => Promise<void>,
 ): Promise<EmbeddedPostgres> {
   const { place } = launch;
   const ending = new AbortController();
   let postmaster = first;
   let password: string;
-  let released: Promise<void>;
   try {
     signal.throwIfAborted();
     password = await readPassword(place);
-    ({ released } = await takeOwnership(place, port, ending.signal));
+    await ensureDatabase(place, port);
   } catch (error) {
     await endPostmaster(postmaster, "fast");
     if (signal.aborted || error instanceof SettingError || !(error instanceof Error)) throw error;
@@ -148,7 +156,8 @@ async function own(
     },
     async stop({ immediate = false } = {}) {
       ending.abort();
-      await Promise.all([endPostmaster(postmaster, immediate ? "immediate" : "fast"), watching, released]);
+      await Promise.all([endPostmaster(postmaster, immediate ? "immediate" : "fast"), watching]);
+      await unlock();
     },
   };
 }

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
@@ -25,7 +25,7 @@ const OTHER_GREY = `
   try {
     const postgres = await startEmbeddedPostgres({ dataDir: process.argv[2], port: 0 });
     console.log(JSON.stringify({ pid: postgres.pid, port: postgres.port }));
-    process.stdin.resume();
+    process.argv[3] === "" ? process.stdin.resume() : setImmediate(() => eval(process.argv[3]));
   } catch (error) {
     console.log(JSON.stringify({ name: error.name, message: error.message }));
   }
@@ -108,9 +108,10 @@ describe("the embedded PostgreSQL", function () {
     return postgres;
   }
 
-  function startOther(): ChildProcess {
-    const args = ["--input-type=module", "-e", OTHER_GREY, MODULE_URL, dataDir];
-    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+  /** @param end what it does once PostgreSQL is there; nothing: it lives until it is killed */
+  function startOther(end = ""): ChildProcess {
+    const args = ["--input-type=module", "-e", OTHER_GREY, MODULE_URL, dataDir, end];
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", end === "" ? "inherit" : "ignore"] });
     others.push(child);
     return child;
   }
@@ -181,7 +182,7 @@ describe("the embedded PostgreSQL", function () {
     );
     const passwordFile = await stat(join(dataDir, "postgres", "grey.password"));
     expect(passwordFile.mode & 0o777).to.equal(0o600);
-    expect(await readdir(dataDir)).to.have.members(["postgres", "postgres.log"]);
+    expect(await readdir(dataDir)).to.have.members(["grey.lock", "postgres", "postgres.log"]);
   });
 
   it("keeps what was committed over a stop, and a stop leaves no process", async () => {
@@ -235,22 +236,27 @@ describe("the embedded PostgreSQL", function () {
     expect(await query(url, "SELECT 1 AS v")).to.eql([{ v: 1 }]);
   });
 
-  it("lets exactly one of two that start at the same time have the data", async () => {
-    for (const when of ["the first start", "a later start"]) {
-      const both = [startOther(), startOther()];
-      const outcomes = await Promise.all(both.map(outcomeOf));
-      const refused = outcomes.filter((outcome) => "name" in outcome);
-      expect(refused, when).to.have.length(1);
-      expect(refused[0], when).to.include({ name: "SettingError" });
-      expect(refused[0]?.message, when).to.match(/^GREY_DATA_DIR: another Grey \(pid \d+\)/);
-      for (const [index, child] of both.entries()) if ("pid" in (outcomes[index] ?? {})) await kill(child);
-      for (const outcome of outcomes) {
-        if (!("pid" in outcome)) continue;
-        expect(lives(outcome.pid), when).to.equal(true);
-        process.kill(outcome.pid, "SIGKILL");
-        await waitUntil("the postmaster is dead", () => !lives(outcome.pid));
-      }
+  it("lets exactly one of several that start at the same time have the data, on busy cores too, and the others name it", async function () {
+    this.timeout(600_000);
+    const busy = cpus().map(() => spawn(process.execPath, ["-e", "for (;;);"], { stdio: "ignore" }));
+    others.push(...busy);
+    for (let round = 0; round < 4; round += 1) {
+      // First a new folder, then one whose Grey and PostgreSQL were both killed, or only the Grey.
+      const all = [1, 2, 3, 4].map(() => startOther());
+      const outcomes = await Promise.all(all.map(outcomeOf));
+      const winner = outcomes.findIndex((outcome) => "pid" in outcome);
+      const pid = all[winner]?.pid;
+      const message = `GREY_DATA_DIR: another Grey (pid ${pid}) is using the database in ${dataDir}`;
+      const refused = outcomes.filter((_, index) => index !== winner);
+      expect(refused, `round ${round}`).to.deep.equal(refused.map(() => ({ name: "SettingError", message })));
+      const postmaster = (outcomes[winner] as { readonly pid: number }).pid;
+      expect(lives(postmaster), `round ${round}`).to.equal(true);
+      await kill(all[winner]!);
+      if (round % 2 === 1) continue;
+      process.kill(postmaster, "SIGKILL");
+      await waitUntil("the postmaster is dead", () => !lives(postmaster));
     }
+    for (const child of busy) await kill(child);
   });
 
   it("stops the PostgreSQL of a killed Grey and starts anew on its data", async () => {
@@ -322,17 +328,70 @@ describe("the embedded PostgreSQL", function () {
     expect(await query(again.ownerUrl, "SELECT 1 AS v")).to.eql([{ v: 1 }]);
   });
 
-  it("takes its lock again when the connection that holds it is ended", async () => {
-    const postgres = await start();
-    const holder = `SELECT pid AS v FROM pg_stat_activity WHERE application_name = 'grey:${process.pid}'`;
-    const [before] = await query<{ v: number }>(postgres.ownerUrl, holder);
+  it("takes a folder only that is new, empty or its own", async () => {
+    const foreign: readonly [string, (at: string) => Promise<unknown>][] = [
+      ["a file of others", (at) => writeFile(join(at, "notes.txt"), "")],
+      ["a folder of others", (at) => mkdir(join(at, "postgres"))],
+      [
+        "a cluster of others",
+        (at) => mkdir(join(at, "postgres")).then(() => writeFile(join(at, "postgres", "PG_VERSION"), "18\n")),
+      ],
+    ];
+    for (const [what, fill] of foreign) {
+      const at = join(root, what);
+      await mkdir(at);
+      await fill(at);
+      const before = await readdir(at);
+      expect((await failureOf(start(at))).message, what)
+        .to.match(/^GREY_DATA_DIR: .* must be a new folder, an empty one, or one that Grey has made$/)
+        .and.contain(at);
+      expect(await readdir(at), what).to.deep.equal(before);
+    }
+    for (const at of ["/etc", "/"])
+      expect((await failureOf(start(at))).message).to.match(/^GREY_DATA_DIR: .* must be a new/);
+    const mounted = join(root, "mounted");
+    await mkdir(join(mounted, "lost+found"), { recursive: true });
+    await (await start(mounted)).stop();
+    await writeFile(join(mounted, "notes.txt"), "kept beside the data");
+    await (await start(mounted)).stop();
+  });
+
+  it("says at once that a folder cannot be made, and names the rule", async () => {
+    await writeFile(join(root, "file"), "");
+    const impossible = [
+      join(root, "file"),
+      join(root, "file", "data"),
+      ...(process.platform === "linux" ? ["/proc/x", "/proc/x/y", "/sys/x"] : []),
+    ];
+    for (const at of impossible) {
+      expect((await failureOf(start(at))).message, at)
+        .to.match(/^GREY_DATA_DIR: the folder .* cannot be made \(E[A-Z]+\); it must be a new folder/)
+        .and.contain(at);
+    }
+  });
+
+  it("refuses data that a living Grey uses even when its lock was removed by hand", async () => {
     const other = startOther();
-    await query(postgres.ownerUrl, `SELECT pg_terminate_backend(${before?.v})`);
-    expect(await outcomeOf(other))
-      .to.have.property("message")
-      .that.contains(`pid ${process.pid}`);
-    const [after] = await query<{ v: number }>(postgres.ownerUrl, holder);
-    expect(after?.v).to.be.a("number").and.not.equal(before?.v);
+    const { pid } = await startedOther(other);
+    await rm(join(dataDir, "grey.lock"));
+    expect((await failureOf(start())).message).to.contain(`another Grey (pid ${other.pid})`);
+    expect(lives(pid)).to.equal(true);
+  });
+
+  it("ends with the process that started it, whichever way that ends by itself", async () => {
+    for (const end of [
+      "process.exit(3)",
+      "setTimeout(() => { throw new Error('fault') })",
+      "Promise.reject(new Error('fault'))",
+    ]) {
+      const child = startOther(end);
+      const { pid } = await startedOther(child);
+      if (child.exitCode === null) await once(child, "exit");
+      expect(child.exitCode, end).not.to.equal(0);
+      await waitUntil(`PostgreSQL has ended after ${end}`, () => !lives(pid));
+    }
+    const postgres = await start();
+    expect(await query(postgres.ownerUrl, "SELECT 1 AS v")).to.eql([{ v: 1 }]);
   });
 
   it("a kill in the middle of initdb leaves nothing that hinders the next start", async () => {
@@ -342,7 +401,7 @@ describe("the embedded PostgreSQL", function () {
     expect(existsSync(join(dataDir, "postgres"))).to.equal(false);
     const postgres = await start();
     expect(await query(postgres.ownerUrl, "SELECT 1 AS v")).to.eql([{ v: 1 }]);
-    expect(await readdir(dataDir)).to.have.members(["postgres", "postgres.log"]);
+    expect(await readdir(dataDir)).to.have.members(["grey.lock", "postgres", "postgres.log"]);
   });
 
   it("gives the first start up when the signal says so, and leaves no half-made cluster", async () => {

@@ -4,10 +4,8 @@ import { join } from "node:path";
 import { SettingError } from "../../config/config.js";
 import { type Binaries, withShellSafePath } from "./binaries.js";
 import { giveTo, makeFolderWhole, readIfThere, writeSecret } from "./files.js";
-import type { Place } from "./place.js";
+import { PASSWORD_FILE, type Place } from "./place.js";
 import { runAs } from "./user.js";
-
-const PASSWORD_FILE = "grey.password";
 
 /**
  * What initdb writes into postgresql.conf, where an operator may tune it. What the books depend on is given at each

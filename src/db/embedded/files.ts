@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isAlive, type OsUser } from "./user.js";
 
@@ -18,11 +18,28 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** Makes the folder and its parents; new ones can be entered by all, whatever the umask says. */
+/**
+ * Makes the folder and its parents; new ones can be entered by all, whatever the umask says. One by one: the platform's own way of making
+ * parents never ends where the operating system makes the folder's name up, as in /proc.
+ */
 export async function makeReachableFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
-  if (first === undefined) return;
-  for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755);
+  if (await makeFolder(path)) return;
+  await makeReachableFolder(dirname(path));
+  if (!(await makeFolder(path)))
+    throw Object.assign(new Error(`no such folder can be made: ${path}`), { code: "ENOENT", path, syscall: "mkdir" });
+}
+
+/** Whether the folder is there now; false when its parent is missing. */
+async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+    await chmod(path, 0o755);
+    return true;
+  } catch (error) {
+    if (isSystemError(error, "ENOENT")) return false;
+    if (!isSystemError(error, "EEXIST") || !(await stat(path)).isDirectory()) throw error;
+    return true;
+  }
 }
 
 /** Writes a file that only the user may read, and waits until it is on disk. */

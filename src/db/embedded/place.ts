@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { realpath, stat, writeFile } from "node:fs/promises";
+import { readdir, realpath, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { SettingError } from "../../config/config.js";
 import { isSystemError, makeReachableFolder, readIfThere } from "./files.js";
@@ -9,6 +9,9 @@ import { canEnter, IS_ROOT, postgresSystemUser, type OsUser } from "./user.js";
 export const SYSTEM_DIR = "/var/lib/grey";
 
 const POINTER = "postgres-is-elsewhere.txt";
+
+/** The file of the cluster that holds its password, and that no cluster of others has. */
+export const PASSWORD_FILE = "grey.password";
 
 /** Where the data is and who owns it. */
 export interface Place {
@@ -25,8 +28,7 @@ export interface Place {
  * @throws SettingError
  */
 export async function findPlace(dataDir: string, onProgress: (message: string) => void): Promise<Place> {
-  await makeReachableFolder(resolve(dataDir));
-  const dir = await realpath(dataDir);
+  const dir = await claimFolder(resolve(dataDir));
   if (!IS_ROOT) return placeOfOrdinaryUser(dir);
 
   const elsewhere = join(SYSTEM_DIR, elsewhereName(dir));
@@ -51,6 +53,38 @@ export async function findPlace(dataDir: string, onProgress: (message: string) =
   await makeReachableFolder(elsewhere);
   await writeFile(join(dir, POINTER), `${elsewhere}\n`);
   return place(elsewhere, user);
+}
+
+const RULE = "it must be a new folder, an empty one, or one that Grey has made";
+
+/** What Grey makes in the folder, at whatever point it was ended. */
+const OWN_NAMES = /^(postgres(\.log(\.1)?|\.new-\d+(\.password)?|-is-elsewhere\.txt)|grey\.lock.*)$/;
+
+/**
+ * Makes the folder unless it is there. Returns its real path.
+ * @throws SettingError when it cannot be made, or holds what is not Grey's
+ */
+async function claimFolder(path: string): Promise<string> {
+  try {
+    await makeReachableFolder(path);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new SettingError(`GREY_DATA_DIR: the folder ${path} cannot be made (${error.code}); ${RULE}`);
+  }
+  const dir = await realpath(path);
+  // A file system that is mounted there may bring its lost+found.
+  const names = (await readdir(dir)).filter((name) => name !== "lost+found");
+  const isOurs = names.every((name) => OWN_NAMES.test(name)) || names.includes(POINTER) || (await hasCluster(dir));
+  if (!isOurs) throw new SettingError(`GREY_DATA_DIR: ${dir} holds what is not Grey's; ${RULE}`);
+  return dir;
+}
+
+/** Whether there is a cluster that Grey made, or that this user may not look into. */
+async function hasCluster(dir: string): Promise<boolean> {
+  return stat(join(dir, "postgres", PASSWORD_FILE)).then(
+    () => true,
+    (error: unknown) => isSystemError(error, "EACCES"),
+  );
 }
 
 async function placeOfOrdinaryUser(dir: string): Promise<Place> {

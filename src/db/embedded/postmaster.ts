@@ -57,11 +57,15 @@ export async function startPostmaster(
   } finally {
     await log.close();
   }
+  // However this process ends, short of being killed, PostgreSQL does not stay behind.
+  const endAtExit = (): boolean => child.kill("SIGQUIT");
+  process.once("exit", endAtExit);
   const state = { hasEnded: false };
   const ended = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("exit", (code, killedBy) => resolve(killedBy ?? `exit status ${code}`));
   }).then((how) => {
+    process.off("exit", endAtExit);
     state.hasEnded = true;
     return how;
   });
@@ -102,7 +106,7 @@ function notStarted(how: string, log: string): NotStarted {
   if (bind !== undefined) return { reason: "PORT_TAKEN", detail: bind };
   const fatal = log.split("\n").filter((line) => /(FATAL|PANIC):|^postgres: /.test(line));
   const detail = (fatal.length > 0 ? fatal.join("; ") : log.trim()) || how;
-  const isInUse = /lock file ".*" already exists|pre-existing shared memory block/.test(log);
+  const isInUse = /lock file ".*" (already exists|is empty)|pre-existing shared memory block/.test(log);
   return { reason: isInUse ? "IN_USE" : "OTHER", detail };
 }
 

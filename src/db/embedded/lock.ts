@@ -1,0 +1,81 @@
+import { readlink, rename, rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { SettingError } from "../../config/config.js";
+import { isSystemError } from "./files.js";
+import { identifyProcess } from "./user.js";
+
+const POLL_MS = 20;
+
+/**
+ * Takes the data folder for this process, and returns how to give it back. The lock is a symbolic link whose target names its holder: it is
+ * made together with what it says, and only once. The first to make it has the folder, and everybody else learns from it who that is. A lock
+ * whose holder has died is taken over.
+ * @throws SettingError that names the living Grey which uses the folder
+ */
+export async function lockDataDir(dir: string): Promise<() => Promise<void>> {
+  const path = join(dir, "grey.lock");
+  const self = await identifyProcess(process.pid);
+  if (self === undefined) throw new Error("this process cannot find itself");
+  const holder = await take(path, self);
+  if (holder !== undefined) throw inUse(dir, holder);
+  return async () => {
+    if ((await holderOf(path)) === self) await rm(path, { force: true });
+  };
+}
+
+/** Says that a living Grey uses the data: `pid:start`, as its lock or its PostgreSQL names it. */
+export function inUse(dir: string, holder: string): SettingError {
+  const [pid] = holder.split(":");
+  return new SettingError(`GREY_DATA_DIR: another Grey (pid ${pid}) is using the database in ${dir}`);
+}
+
+/** Takes the lock. Returns the living process that has it already, which may be this one. */
+async function take(path: string, self: string): Promise<string | undefined> {
+  for (;;) {
+    if (await makeLink(self, path)) return undefined;
+    const holder = await holderOf(path);
+    if (holder === undefined) continue;
+    if (await isLiving(holder)) return holder;
+    // Of those who found it dead, the one that holds a second lock takes over, unless somebody did so before.
+    const heir = `${path}.heir`;
+    if ((await take(heir, self)) !== undefined) {
+      await delay(POLL_MS);
+      continue;
+    }
+    try {
+      if ((await holderOf(path)) !== holder) continue;
+      await rm(`${path}.new`, { force: true });
+      await symlink(self, `${path}.new`);
+      await rename(`${path}.new`, path);
+      return undefined;
+    } finally {
+      await rm(heir, { force: true });
+    }
+  }
+}
+
+async function makeLink(target: string, path: string): Promise<boolean> {
+  try {
+    await symlink(target, path);
+    return true;
+  } catch (error) {
+    if (isSystemError(error, "EEXIST")) return false;
+    throw error;
+  }
+}
+
+async function holderOf(path: string): Promise<string | undefined> {
+  try {
+    return await readlink(path);
+  } catch (error) {
+    if (isSystemError(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+/** Whether the process still lives that named itself so. */
+export async function isLiving(holder: string): Promise<boolean> {
+  const pid = Number.parseInt(holder, 10);
+  return pid > 0 && (await identifyProcess(pid)) === holder;
+}
