@@ -51,8 +51,8 @@ try {
   await cleanup.run();
 }
 
-/** Returns the exit code: 1 when a round does not count, whatever the numbers are. */
-async function main({ rows, rounds, window, isQuick, overloads, saves, profiles }: Options): Promise<number> {
+/** Returns the exit code: 1 when a round does not count or a required goal is missed. */
+async function main({ rows, rounds, window, isQuick, overloads, saves, profiles, otherUrl }: Options): Promise<number> {
   const progress = new Progress();
   const profileDir = profiles ? join(RESULTS_DIR, "profiles") : undefined;
   if (profileDir !== undefined) await rm(profileDir, { recursive: true, force: true });
@@ -63,10 +63,12 @@ async function main({ rows, rounds, window, isQuick, overloads, saves, profiles 
   const folder = await makeRunFolder(cleanup);
   progress.say("starting PostgreSQL");
   const cluster = await openCluster(cleanup, folder, readConfig().DATABASE_URL, interrupted.signal);
+  const other = otherUrl === undefined ? undefined : await openCluster(cleanup, folder, otherUrl, interrupted.signal);
   const environment = await prepare({
     cleanup,
     folder,
     cluster,
+    other,
     scale: needsDeepPage ? SCALE : SMALL_SCALE,
     names: new Set<BooksName>([...rows.map((row) => row.books), ...(overloads ? ["overload" as const] : [])]),
     needsDeepPage,
@@ -113,6 +115,7 @@ async function main({ rows, rounds, window, isQuick, overloads, saves, profiles 
   console.log(`\n${renderReport(report)}`);
   const isSound =
     results.every(({ runs }) => runs.every((run) => run.faults.length === 0)) &&
+    report.verdicts.every(({ goal, isMet }) => goal.isRequired !== true || isMet === true) &&
     (overload === undefined || (overload.refusedButPosted === 0 && overload.acknowledgedButLost === 0));
   return isSound ? 0 : 1;
 }

@@ -11,7 +11,7 @@ import { benchId, ID_SPACE } from "./bench-ids.js";
 import { createTypeormBaseline, typeormBaselineFaults } from "./typeorm-books.js";
 
 /** Books that rows are measured on, each in a database of its own. */
-export type BooksName = "fresh" | "quiet" | "engine" | "large" | "overload" | "function" | "typeorm";
+export type BooksName = "fresh" | "quiet" | "engine" | "large" | "overload" | "other" | "function" | "typeorm";
 
 /** What keeps books: where to find it, and how to prove that it kept them well. */
 export interface Books {
@@ -100,6 +100,8 @@ export interface EnvironmentOptions {
   readonly cleanup: Cleanup;
   readonly folder: string;
   readonly cluster: Cluster;
+  /** For the books "other". */
+  readonly other: Cluster | undefined;
   readonly scale: Scale;
   readonly names: ReadonlySet<BooksName>;
   readonly needsDeepPage: boolean;
@@ -109,7 +111,7 @@ export interface EnvironmentOptions {
 
 /** Makes the databases that are needed, fills them, and starts the servers on them. */
 export async function prepare(options: EnvironmentOptions): Promise<Environment> {
-  const { cleanup, folder, cluster, scale, names, onProgress } = options;
+  const { cleanup, folder, cluster, other, scale, names, onProgress } = options;
   const books = new Map<BooksName, Books>();
   const tokens = new Map<BooksName, string>();
   const statementsFrom = new Map<BooksName, string>();
@@ -148,6 +150,13 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
     await migrateUp(template);
     await populate(template, scale.fresh);
     for (const name of greyNames) await addGrey(name, await cluster.createDatabase(name, "template"));
+  }
+  if (names.has("other") && other !== undefined) {
+    onProgress(`making books on the other one (${other.about})`);
+    const url = await other.createDatabase("other");
+    await migrateUp(url);
+    await populate(url, { ...scale.fresh, deepTransfers: 0 });
+    await addGrey("other", url);
   }
   if (names.has("large")) {
     onProgress(`making books with ${scale.large.wallets} wallets, which takes a minute or two`);

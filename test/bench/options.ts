@@ -10,6 +10,8 @@ export interface Options {
   readonly overloads: boolean;
   readonly saves: boolean;
   readonly profiles: boolean;
+  /** URL of the PostgreSQL that the rows of the other one run on. */
+  readonly otherUrl: string | undefined;
 }
 
 /** The name by which `--rows` selects the measurement of overload and memory, which is no row of the table. */
@@ -32,6 +34,10 @@ export function readOptions(argv: readonly string[]): Options {
     )
     .option("--rounds <n>", "how many rounds", wholeNumber)
     .option("--seconds <n>", "how long each row is measured in a round", positiveNumber)
+    .option(
+      "--other <url>",
+      "also measure on this PostgreSQL, such as a distribution's with its defaults; fails when it has less than half the speed",
+    )
     .option("--save", "also write docs/bench.json and docs/bench.svg")
     .option("--profile", "run the servers with --cpu-prof and write where their time goes to bench-results/profile.txt")
     .addHelpText(
@@ -46,11 +52,13 @@ export function readOptions(argv: readonly string[]): Options {
     seconds?: number;
     save?: true;
     profile?: true;
+    other?: string;
   }>();
   const isQuick = given.quick === true;
   const defaults = isQuick ? QUICK : FULL;
-  const rows =
-    given.rows === undefined ? ROWS.filter((row) => !isQuick || row.isQuick) : selectRows(program, given.rows);
+  const rows = (
+    given.rows === undefined ? ROWS.filter((row) => !isQuick || row.isQuick) : selectRows(program, given.rows)
+  ).filter((row) => row.isOnOther !== true || given.other !== undefined);
   return {
     isQuick,
     rows,
@@ -62,6 +70,7 @@ export function readOptions(argv: readonly string[]): Options {
     overloads: given.rows === undefined ? !isQuick : given.rows.includes(OVERLOAD),
     saves: given.save === true,
     profiles: given.profile === true,
+    otherUrl: given.other,
   };
 }
 

@@ -50,6 +50,8 @@ export interface Row {
   /** Whether it is a point of the picture's curve. */
   readonly isOnCurve?: boolean;
   readonly needsDeepPage?: boolean;
+  /** Whether it runs on the other PostgreSQL, which `--other` names. */
+  readonly isOnOther?: true;
   run(environment: Environment, window: Window): Promise<Sample>;
 }
 
@@ -60,6 +62,8 @@ export interface Goal {
   readonly measure: "throughput" | "p50";
   readonly atLeast?: number;
   readonly atMost?: number;
+  /** Whether missing it fails the run. */
+  readonly isRequired?: true;
 }
 
 const DEADLINE_MS = 20_000;
@@ -114,6 +118,8 @@ export const ROWS: readonly Row[] = [
     title: "unary Transfer, 1M wallets, 10M entries",
     shape: "unary",
   },
+  onOther(transferRow("other-unary-512", "other", 512, false)),
+  onOther(batchRow("other-batch-100", "other", 100, false)),
   { ...batchRow("large-batch-100", "large", 100, false), title: "BatchTransfer of 100, 1M wallets, 10M entries" },
   ...(["fresh", "large"] as const).flatMap((books) => readRows(books)),
 ];
@@ -131,6 +137,8 @@ export const GOALS: readonly Goal[] = [
   { row: "engine", against: "function", measure: "throughput", atLeast: 5 },
   { row: "large-unary-512", against: "unary-512", measure: "throughput", atLeast: 0.85 },
   { row: "large-batch-100", against: "batch-100", measure: "throughput", atLeast: 0.85 },
+  { row: "other-unary-512", against: "unary-512", measure: "throughput", atLeast: 0.5, isRequired: true },
+  { row: "other-batch-100", against: "batch-100", measure: "throughput", atLeast: 0.5, isRequired: true },
   { row: "large-get-balance", against: "fresh-get-balance", measure: "p50", atMost: 1.2 },
   { row: "large-get-transaction", against: "fresh-get-transaction", measure: "p50", atMost: 1.2 },
   { row: "large-statement", against: "fresh-statement", measure: "p50", atMost: 1.2 },
@@ -247,6 +255,10 @@ function batchRow(id: string, books: BooksName, items: 100 | 1_000, isHot: boole
     items,
   });
   return { ...loadRow(id, title, books, inFlight, "transfers", work), shape: `batch-${items}` };
+}
+
+function onOther(row: Row): Row {
+  return { ...row, title: `${row.title}, on the other PostgreSQL`, isOnOther: true };
 }
 
 function streamRow(id: string, books: BooksName, isHot: boolean): Row {

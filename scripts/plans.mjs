@@ -1,0 +1,77 @@
+// Reads the log that PostgreSQL's auto_explain wrote during a test run, and fails when the service read a whole table where it must
+// find its rows by keys: those statements run with `enable_seqscan = off`, which the log shows (auto_explain.log_settings).
+//   node scripts/plans.mjs LOG
+// The log's settings: log_line_prefix = '%a|', auto_explain.log_format = json, log_settings = on, log_nested_statements = on.
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
+
+/** Tables of one row, or of few that never grow with use. */
+const SMALL = new Set(["journal_head", "installation", "currencies", "migrations"]);
+/** What stops the reading of a table long before its end. */
+const BOUNDED = new Set(["Limit"]);
+const QUERY_CHARS_MAX = 160;
+
+const [file] = process.argv.slice(2);
+if (file === undefined) {
+  console.error("usage: node scripts/plans.mjs LOG");
+  process.exit(2);
+}
+
+/** What was found, by application, table and statement, with how often. */
+const found = new Map();
+let planCount = 0;
+
+let application = "";
+let lines;
+for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Infinity })) {
+  if (line.startsWith("\t")) {
+    lines?.push(line);
+    continue;
+  }
+  take();
+  const [, name, isPlan] = /^([^|]*)\|LOG: {2}duration: .* ms {2}(plan:)$/.exec(line) ?? [];
+  lines = isPlan === undefined || !name.startsWith("grey") ? undefined : [];
+  application = name;
+}
+take();
+
+if (planCount === 0) {
+  console.error(`${file} holds no plan of the service's`);
+  process.exit(1);
+}
+for (const [what, count] of [...found].sort(([, a], [, b]) => b - a)) console.log(`${count} times  ${what}`);
+console.log(`${planCount} plans of statements that must find their rows by keys, ${found.size} of which do not`);
+process.exitCode = found.size === 0 ? 0 : 1;
+
+/** Takes up the plan whose lines are complete. */
+function take() {
+  if (lines === undefined || lines.length === 0) return;
+  const text = lines.join("\n");
+  lines = undefined;
+  // Cheaper than reading each as JSON; a statement that is meant to read everything says so.
+  if (!text.includes('"enable_seqscan": "off"')) return;
+  planCount += 1;
+  if (!text.includes('Scan"')) return;
+  const { "Query Text": query, Plan: plan } = JSON.parse(text);
+  walk(plan, false, (node) => {
+    const table = node["Relation Name"];
+    const what = `${application}: ${node["Node Type"]} of ${table}: ${query.replaceAll(/\s+/g, " ").trim().slice(0, QUERY_CHARS_MAX)}`;
+    found.set(what, (found.get(what) ?? 0) + 1);
+  });
+}
+
+function walk(node, isBounded, report) {
+  const type = node["Node Type"];
+  const bounded = isBounded || BOUNDED.has(type);
+  const table = node["Relation Name"] ?? "";
+  if (!SMALL.has(table) && !table.startsWith("pg_") && readsAll(node, bounded)) report(node);
+  // What is under a sort or an aggregate is read to its end, whatever is above.
+  const passes = type === "Sort" || type === "Aggregate" || type === "Hash" ? false : bounded;
+  for (const child of node.Plans ?? []) walk(child, passes, report);
+}
+
+function readsAll(node, isBounded) {
+  if (node["Node Type"] === "Seq Scan") return true;
+  const isIndex = node["Node Type"] === "Index Scan" || node["Node Type"] === "Index Only Scan";
+  return isIndex && node["Index Cond"] === undefined && !isBounded;
+}
