@@ -13,12 +13,14 @@ import { explainConnection, migrateUp } from "./db/migrate.js";
 import { isUnavailable } from "./db/sqlstate.js";
 import { watchDatabase } from "./db/watch.js";
 import { InstallationEntity } from "./entities/installation.js";
+import { createFindCurrency } from "./ledger/find-currency.js";
 import { createEngine, type Engine } from "./ledger/engine.js";
 import { startExpiry } from "./ledger/expiry.js";
 import { createPostingConnection } from "./ledger/posting-connection.js";
 import { createTail } from "./ledger/tail.js";
 import { startScheduler } from "./ledger/scheduler.js";
 import { startBalanceAlerts } from "./readers/balance-alerts.js";
+import type { FindCurrency } from "./rpc/amounts.js";
 import { loadDescriptors } from "./rpc/descriptors.js";
 import { bindMethods, type BoundService, type Methods } from "./rpc/methods.js";
 import { Admission } from "./rpc/admission.js";
@@ -181,6 +183,7 @@ interface Services {
   readonly ledger: Methods<typeof LedgerServiceService>;
   readonly schedule: Methods<typeof ScheduleServiceService>;
   readonly alert: Methods<typeof AlertServiceService>;
+  readonly findCurrency: FindCurrency;
 }
 
 const SERVICE_NAMES = [
@@ -211,6 +214,7 @@ function listen(
     retryAfterMs: config.GREY_RETRY_AFTER_MS,
     callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
     admission,
+    findCurrency: async (code) => services()?.findCurrency(code),
     watches: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
     metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
     draining,
@@ -231,10 +235,12 @@ async function createServices(database: Database, engine: Engine, config: Config
   const { secret } = await database.dataSource.manager.findOneByOrFail(InstallationEntity, { id: 1 });
   const tokens = createPageTokens(secret);
   const watching = { tail: createTail(database), progressMs: config.GREY_WATCH_PROGRESS_MS };
+  const findCurrency = await createFindCurrency(database);
   return {
+    findCurrency,
     user: createUserService(database, tokens),
     wallet: createWalletService(database, tokens, watching),
-    transaction: createTransactionService(database, engine, tokens, effectiveWindow(config), watching),
+    transaction: createTransactionService(database, engine, tokens, effectiveWindow(config), watching, findCurrency),
     ledger: createLedgerService(database, tokens, watching.progressMs),
     schedule: createScheduleService(database, tokens),
     alert: createAlertService(database, tokens),

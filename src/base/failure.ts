@@ -1,3 +1,5 @@
+import type { CurrencyUnit } from "./money.js";
+
 /** One field of a request that breaks its rule. */
 export interface FieldViolation {
   /** The field's path as in the contract, such as `amount.minor_units`. */
@@ -60,6 +62,7 @@ export type Failure =
   | {
       readonly reason: "VELOCITY_EXCEEDED";
       readonly walletId: string;
+      readonly currencyCode: string;
       readonly limit: string;
       readonly measure: "amount" | "count";
       readonly max: string;
@@ -111,6 +114,8 @@ export type Failure =
       readonly reason: "PRECONDITION_FAILED";
       readonly walletId: string;
       readonly precondition: string;
+      /** Where `expected` and `actual` are amounts. */
+      readonly currencyCode?: string;
       readonly expected: string;
       readonly actual: string;
     }
@@ -152,6 +157,8 @@ export interface FailureDetails {
   readonly journalIndex?: bigint;
   /** The users, two at the most, whose data the refused request holds. */
   readonly concerns?: readonly string[];
+  /** The currency of its amounts, which the message writes them in. */
+  readonly currency?: CurrencyUnit | undefined;
   /** The error that it stands for, for the log. */
   readonly cause?: unknown;
 }

@@ -37,10 +37,11 @@ function preconditionRefuses(before: Books, after: Books, precondition: Precondi
   const book = after.get(walletId);
   const version = before.get(walletId)?.sequence;
   if (book === undefined || version === undefined || !book.isWallet) return { reason: "WALLET_NOT_FOUND", walletId };
-  const refuse = (field: string, expected: bigint, actual: bigint): Failure => ({
+  const refuse = (field: string, expected: bigint, actual: bigint, currencyCode?: string): Failure => ({
     reason: "PRECONDITION_FAILED",
     walletId,
     precondition: field,
+    ...(currencyCode !== undefined && { currencyCode }),
     expected: expected.toString(),
     actual: actual.toString(),
   });
@@ -48,9 +49,9 @@ function preconditionRefuses(before: Books, after: Books, precondition: Precondi
     return refuse("expected_version", expectedVersion, version);
   const available = availableMinor(book);
   if (minBalanceAfter !== undefined && available < minBalanceAfter)
-    return refuse("min_balance_after", minBalanceAfter, available);
+    return refuse("min_balance_after", minBalanceAfter, available, book.currencyCode);
   const most = book.balanceMinor + incomingMinor(book);
   if (maxBalanceAfter !== undefined && most > maxBalanceAfter)
-    return refuse("max_balance_after", maxBalanceAfter, most);
+    return refuse("max_balance_after", maxBalanceAfter, most, book.currencyCode);
   return undefined;
 }

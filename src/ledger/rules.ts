@@ -142,8 +142,9 @@ export function fundsRefuse(book: Book, amountMinor: bigint, side: keyof typeof 
 }
 
 /** Why a limit by velocity refuses the use of the account. */
-export function useRefuses(books: Books, { id, velocity }: Book, use: Use): Failure | undefined {
-  return velocity === null ? undefined : velocityRefuses(id, velocity, use, books.now);
+export function useRefuses(books: Books, { id, velocity, currencyCode }: Book, use: Use): Failure | undefined {
+  const failure = velocity === null ? undefined : velocityRefuses(id, velocity, use, books.now);
+  return failure && { ...failure, currencyCode };
 }
 
 /** The account with the use counted. */

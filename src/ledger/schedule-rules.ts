@@ -16,16 +16,6 @@ export function nextTime(times: Times, after: Micros): Micros | null {
   return time === null || (endTime !== null && time >= endTime) ? null : time;
 }
 
-/** Whether the text is a cron expression of five fields. */
-export function isCron(cron: string): boolean {
-  try {
-    cronOf({ cron, timeZone: "UTC" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Whether there is such a time zone. */
 export function isTimeZone(timeZone: string): boolean {
   try {

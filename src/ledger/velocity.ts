@@ -61,13 +61,15 @@ export const COUNTED_KINDS: readonly TransactionKind[] = [
 
 const SLICES = 100n;
 
+type VelocityFailure = Extract<Failure, { reason: "VELOCITY_EXCEEDED" }>;
+
 /** Why the limits refuse the use at this time; the first that does answers. */
 export function velocityRefuses(
   walletId: string,
   limits: readonly VelocityLimit[],
   use: Use,
   now: Micros,
-): Failure | undefined {
+): Omit<VelocityFailure, "currencyCode"> | undefined {
   for (const limit of limits) {
     if (!counts(limit, use)) continue;
     const live = liveSlices(limit, now);
@@ -149,7 +151,7 @@ function breachOf(
   measure: Measure,
   max: bigint | null,
   required: bigint,
-): Omit<Extract<Failure, { reason: "VELOCITY_EXCEEDED" }>, "walletId"> | undefined {
+): Omit<VelocityFailure, "walletId" | "currencyCode"> | undefined {
   const total = sum(live, measure);
   if (max === null || required === 0n || total + required <= max) return undefined;
   const freesAt = freedAt(limit, live, measure, max - required);

@@ -11,7 +11,7 @@ import { fail, FailureError } from "../base/failure.js";
 import { deadlineOf, headerViolations, logCall, msSince, openCall, type CallState } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
 import { CODE, toGrpcError, trailersOf } from "./status.js";
-import { knownFailure, retryAfterOf, type Pipeline } from "./pipeline.js";
+import { knownFailure, retryAfterOf, withCurrency, type Pipeline } from "./pipeline.js";
 import { streamHandler, type ItemMethod } from "./streams.js";
 import { setTrailers } from "./trailers.js";
 import { watchHandler, type WatchMethod } from "./watches.js";
@@ -102,7 +102,7 @@ function unaryHandler(
   methodWhenReady: () => Method | undefined,
   pipeline: Pipeline,
 ): handleUnaryCall<Buffer, unknown> {
-  const { admission, logger } = pipeline;
+  const { admission, logger, findCurrency } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
   async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState, waited: Waited): Promise<object> {
@@ -139,12 +139,10 @@ function unaryHandler(
     const started = process.hrtime.bigint();
     const state = openCall(call.metadata);
     const waited: Waited = { ms: 0 };
-    const refuse = (error: unknown): FailureError => {
-      const known = knownFailure(error, logger, definition.path, state);
+    const refuse = (known: FailureError): void => {
       callback(toGrpcError(known, state, retryAfterOf(known, pipeline)));
       admission.leave();
       logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
-      return known;
     };
     admission.enter();
     if (!admission.admits()) {
@@ -158,9 +156,10 @@ function unaryHandler(
         admission.answered(msSince(started) - waited.ms, true);
         logCall(logger, definition.path, state, started, "OK");
       },
-      (error: unknown) => {
-        const { reason } = refuse(error).failure;
-        admission.answered(msSince(started) - waited.ms, reason !== "CALLER_GONE");
+      async (error: unknown) => {
+        const known = await withCurrency(knownFailure(error, logger, definition.path, state), findCurrency);
+        refuse(known);
+        admission.answered(msSince(started) - waited.ms, known.failure.reason !== "CALLER_GONE");
       },
     );
   };

@@ -1,5 +1,6 @@
 import { FailureError } from "../base/failure.js";
 import { describeError, type Logger } from "../telemetry/logger.js";
+import { currencyCodeOf, type FindCurrency } from "./amounts.js";
 import type { Admission } from "./admission.js";
 import type { CallState } from "./call.js";
 import type { Validate } from "./validate.js";
@@ -20,6 +21,7 @@ export interface Pipeline {
   /** Deadline of a call whose caller gave none, and the latest of all. */
   readonly callTimeoutMs: number;
   readonly admission: Admission;
+  readonly findCurrency: FindCurrency;
   readonly watches: Watches;
   readonly metadataBytesMax: number;
   /** Aborted when the server stops: streams take no more. */
@@ -32,6 +34,13 @@ export function knownFailure(error: unknown, logger: Logger, method: string, sta
   if (isKnown) return error;
   logger.error("fault", { method, ...state, ...describeError(error) });
   return new FailureError({ reason: "INTERNAL" });
+}
+
+/** Adds to the failure the currency that its message writes amounts in. */
+export async function withCurrency(error: FailureError, findCurrency: FindCurrency): Promise<FailureError> {
+  const code = currencyCodeOf(error.failure);
+  if (code === undefined) return error;
+  return new FailureError(error.failure, { ...error.details, currency: await findCurrency(code) });
 }
 
 /** What the caller of a failed call is told to wait, in ms; it matters where the failure passes. */

@@ -2,7 +2,9 @@ import { Metadata, status } from "@grpc/grpc-js";
 import type { Any } from "../../generated/google/protobuf/any.js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
 import { Status } from "../../generated/google/rpc/status.js";
+import { showAmounts } from "./amounts.js";
 import type { Failure, FailureError, Reason } from "../base/failure.js";
+import type { CurrencyUnit } from "../base/money.js";
 
 /** The gRPC code of each reason. A reason that is missing here does not compile. */
 export const CODE = {
@@ -199,11 +201,14 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
     const requestInfo = RequestInfo.encode({ requestId: ids.requestId, servingData: ids.traceId });
     packed.push(pack("RequestInfo", requestInfo.finish()));
   }
-  return { code: CODE[failure.reason], message: messageOf(failure), details: packed };
+  return { code: CODE[failure.reason], message: messageOf(failure, details.currency), details: packed };
 }
 
-function messageOf(failure: Failure): string {
-  if (failure.reason !== "INVALID_REQUEST") return MESSAGE[failure.reason];
+function messageOf(failure: Failure, currency: CurrencyUnit | undefined): string {
+  if (failure.reason !== "INVALID_REQUEST") {
+    const amounts = showAmounts(failure, currency);
+    return amounts === "" ? MESSAGE[failure.reason] : `${MESSAGE[failure.reason]}: ${amounts}`;
+  }
   const shown = failure.violations.slice(0, 3).map(({ field, rule }) => `${shortened(field)}: ${rule}`);
   const more = failure.violations.length - shown.length;
   return `${shown.join("; ")}${more > 0 ? `; and ${more} more` : ""}`;

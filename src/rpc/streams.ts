@@ -3,7 +3,7 @@ import { fail, FailureError } from "../base/failure.js";
 import type { Status } from "../../generated/google/rpc/status.js";
 import { deadlineOf, headerViolations, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
-import { knownFailure, retryAfterOf, type Pipeline } from "./pipeline.js";
+import { knownFailure, retryAfterOf, withCurrency, type Pipeline } from "./pipeline.js";
 import { CODE, toGrpcError, toStatus, trailersOf } from "./status.js";
 
 /** A bidirectional stream as Grey writes it: what answers one message, each with one message. */
@@ -77,7 +77,10 @@ export function streamHandler(
         respond(await method.answer(request, context));
       } catch (error) {
         counts.refused += 1;
-        const known = knownFailure(error, logger, definition.path, { ...ids });
+        const known = await withCurrency(
+          knownFailure(error, logger, definition.path, { ...ids }),
+          pipeline.findCurrency,
+        );
         respond(method.refuse(request, toStatus(known, ids, retryAfterOf(known, pipeline))));
       }
     };

@@ -12,6 +12,7 @@ import { createValidator, type Violation } from "@bufbuild/protovalidate";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { present } from "../base/assert.js";
 import type { FieldViolation } from "../base/failure.js";
+import { inWords } from "./patterns.js";
 import { proofOf } from "./proof.js";
 
 /** What came of the check of a request. */
@@ -152,7 +153,7 @@ const timeHolders = new Map<DescMessage, boolean>();
 function fieldViolation({ field, message }: Violation): FieldViolation {
   const named = /^([a-z_.]+): (.*)$/s.exec(message);
   const path = pathToString(field);
-  if (named === null) return { field: path, rule: message };
+  if (named === null) return { field: path, rule: inWords(message) };
   return { field: [path, named[1] ?? ""].filter((part) => part !== "").join("."), rule: named[2] ?? "" };
 }
 

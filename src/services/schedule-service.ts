@@ -30,16 +30,9 @@ import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
 import { listRuns, listSchedules, lockSchedules, readSchedule } from "../ledger/find-schedules.js";
+import { cronFault } from "../ledger/cron-rules.js";
 import { tryWork } from "../ledger/posting.js";
-import {
-  afterCancel,
-  afterPause,
-  afterResume,
-  isCron,
-  isLasting,
-  isTimeZone,
-  nextTime,
-} from "../ledger/schedule-rules.js";
+import { afterCancel, afterPause, afterResume, isLasting, isTimeZone, nextTime } from "../ledger/schedule-rules.js";
 import type { Progress, Schedule, ScheduledMovement, ScheduleRun, Times } from "../ledger/schedule.js";
 import type { MovementCommand } from "../ledger/transaction.js";
 import { endOf, insertSchedule, skipRun, withholdRun, writeProgress } from "../ledger/write-schedules.js";
@@ -266,7 +259,8 @@ function movementOf(command: MovementCommand): ScheduledMovement {
 function parseTimes(when: CreateScheduleRequest["when"]): { readonly times: Times; readonly maxRuns: number | null } {
   if (when?.$case === "once") return { times: { once: toMicros(when.value) }, maxRuns: null };
   const { cron, timeZone, startTime, endTime, maxRuns } = present(when, "when").value;
-  if (!isCron(cron)) invalid("recurring.cron", "must be a cron expression of five fields, such as 0 9 1 * *");
+  const fault = cronFault(cron);
+  if (fault !== undefined) invalid("recurring.cron", fault);
   if (!isTimeZone(timeZone)) invalid("recurring.time_zone", "must be an IANA time zone, such as Europe/Berlin");
   const [start, end] = [microsOrNull(startTime), microsOrNull(endTime)];
   if (start !== null && end !== null && end <= start) invalid("recurring.end_time", "must be later than start_time");

@@ -13,6 +13,7 @@ import type { EntityManager } from "typeorm";
 import { present } from "../base/assert.js";
 import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../base/failure.js";
 import { newId, parseId, type Uuid } from "../base/ids.js";
+import type { CurrencyUnit } from "../base/money.js";
 import { toMicros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading } from "../db/transaction.js";
@@ -31,6 +32,7 @@ import type { Engine } from "../ledger/engine.js";
 import type { Outcome } from "../ledger/work.js";
 import type { LedgerTransaction, MovementCommand, ReverseCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
+import { currencyCodeOf, type FindCurrency } from "../rpc/amounts.js";
 import { toStatus } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
@@ -52,6 +54,7 @@ export function createTransactionService(
   tokens: PageTokens,
   window: EffectiveWindow,
   watching: Watching,
+  findCurrency: FindCurrency,
 ): Methods<typeof TransactionServiceService> {
   const posting = { engine, database, window };
   const post = async (
@@ -78,7 +81,7 @@ export function createTransactionService(
         request.dryRun,
         (index) => `transfers[${index}].effective_time`,
       );
-      return presentBatch(outcomes);
+      return presentBatch(outcomes, findCurrency);
     },
 
     streamTransfers: {
@@ -195,12 +198,15 @@ function assertDistinct(transfers: readonly TransferRequest[]): void {
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 
-function presentBatch(outcomes: readonly Outcome[]): BatchTransferResponse {
+async function presentBatch(outcomes: readonly Outcome[], findCurrency: FindCurrency): Promise<BatchTransferResponse> {
   const balances = new Map<Uuid, Balance>();
+  const currencies = await currenciesOf(outcomes, findCurrency);
   const results = outcomes.map((outcome) => {
-    const error = (failure: Failure, details: FailureDetails) =>
+    const error = (failure: Failure, details: FailureDetails) => {
+      const currency = currencies.get(currencyCodeOf(failure));
       // Nothing in a result passes, so no delay is told; the ids are those of the whole call.
-      toStatus(new FailureError(failure, details), undefined, 0);
+      return toStatus(new FailureError(failure, { ...details, currency }), undefined, 0);
+    };
     if ("failure" in outcome) return { ...NO_TRANSACTION, error: error(outcome.failure, {}) };
     const { transaction, replayed } = outcome;
     const { id, failure, journalIndex } = transaction;
@@ -214,6 +220,19 @@ function presentBatch(outcomes: readonly Outcome[]): BatchTransferResponse {
     };
   });
   return { results, balances: [...balances.values()] };
+}
+
+/** The currencies that the refusals among the outcomes write their amounts in. */
+async function currenciesOf(outcomes: readonly Outcome[], findCurrency: FindCurrency) {
+  const codes = new Set<string>();
+  for (const outcome of outcomes) {
+    const failure = "failure" in outcome ? outcome.failure : outcome.transaction.failure;
+    const code = failure === null ? undefined : currencyCodeOf(failure);
+    if (code !== undefined) codes.add(code);
+  }
+  return new Map<string | undefined, CurrencyUnit | undefined>(
+    await Promise.all([...codes].map(async (code) => [code, await findCurrency(code)] as const)),
+  );
 }
 
 const NO_TRANSACTION = { transactionId: "", state: TransactionState.UNSPECIFIED, journalIndex: 0n, replayed: false };

@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
+import { BatchMode, BatchTransferRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { CreateScheduleRequest } from "../../generated/grey/schedule/v1/schedule_service.js";
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { credentials } from "@grpc/grpc-js";
+import { formatAmount } from "../../src/base/money.js";
 import { call, connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { eventually, wayTo } from "../support/process.js";
 import { depositRequest } from "../support/ledger.js";
@@ -295,6 +297,7 @@ describe("an error", () => {
       code: "FAILED_PRECONDITION",
       metadata: [
         "wallet_id",
+        "currency_code",
         "limit",
         "measure",
         "max",
@@ -515,8 +518,45 @@ describe("an error", () => {
       expect(error.violations.size > 0).to.equal(reason === "INVALID_REQUEST");
       expect(error.retryAfterMs).to.equal(undefined);
       expect(error.message).not.to.match(LEAKS);
+      for (const [name, value] of Object.entries(error.info))
+        if (name.endsWith("_minor_units"))
+          expect(error.message).to.include(formatAmount(BigInt(value), { code: "USD", exponent: 2 }));
     });
   }
+
+  it("writes amounts with their currency's decimals, also of a currency made just now, in replays and batches", async () => {
+    await grey.ledger.createCurrency({ requestId: randomUUID(), code: "GEMS", exponent: 4, name: "Gems" });
+    const [from, to] = [await createWallet("GEMS", userId, 7_026_600n), await createWallet("GEMS")];
+    const amount = { currencyCode: "GEMS", minorUnits: 10_000_001n };
+    const request = { ...transfer(1n), fromWalletId: from, toWalletId: to, amount };
+    const message = "the available balance is too low: 702.6600 GEMS available, 1000.0001 GEMS required";
+    const first = await refusal(grey.transactions.transfer(request));
+    expect(first.message).to.equal(message);
+    expect(first.info).to.include({ available_minor_units: "7026600", required_minor_units: "10000001" });
+    const again = await refusal(grey.transactions.transfer(request));
+    expect(again).to.include({ message });
+    expect(again.info.replayed).to.equal("true");
+    const transfers = [{ ...transfer(1n), ...request, requestId: randomUUID() }];
+    const batch = await grey.transactions.batchTransfer(
+      BatchTransferRequest.fromPartial({ mode: BatchMode.INDEPENDENT, transfers }),
+    );
+    expect(batch.results.map(({ error }) => error?.message)).to.deep.equal([message]);
+  });
+
+  it("names the field of a cron expression that is wrong, and its values", async () => {
+    const ask = schedule(0n);
+    for (const [cron, rule] of [
+      ["61 * * * *", /^the minute, 61, must be 0 to 59,/],
+      ["0 9 * FOO *", /^the month, FOO, must be 1 to 12, or JAN to DEC,/],
+      ["0 9 1 *", /^must have five fields \(minute, hour, .*\) with one blank between them, not 4;/],
+    ] as const) {
+      const recurring = { cron, timeZone: "UTC", startTime: undefined, endTime: undefined, maxRuns: 0 };
+      const error = await refusal(
+        grey.schedules.createSchedule({ ...ask, when: { $case: "recurring", value: recurring } }),
+      );
+      expect(error.violations.get("recurring.cron")).to.match(rule);
+    }
+  });
 
   it("carries the request_id of its message, in lower case, else the header's, else a new one", async () => {
     const requestId = randomUUID();

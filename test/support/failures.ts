@@ -72,6 +72,7 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
     {
       reason: "VELOCITY_EXCEEDED",
       walletId: "w1",
+      currencyCode: "USD",
       limit: "daily",
       measure: "amount",
       max: "100",
@@ -83,6 +84,7 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
     {
       reason: "VELOCITY_EXCEEDED",
       walletId: "w1",
+      currencyCode: "USD",
       limit: "hourly",
       measure: "count",
       max: "0",
@@ -135,6 +137,14 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
       precondition: "expected_version",
       expected: "3",
       actual: "4",
+    },
+    {
+      reason: "PRECONDITION_FAILED",
+      walletId: "w1",
+      precondition: "min_balance_after",
+      currencyCode: "USD",
+      expected: "300",
+      actual: "299",
     },
   ],
   NOT_REVERSIBLE: [{ reason: "NOT_REVERSIBLE", originalId: "t1" }],

@@ -104,7 +104,7 @@ export enum ErrorReason {
   REVERSAL_EXCEEDED = 53,
   /**
    * PRECONDITION_FAILED - The rules allow it, and a precondition of the request does not hold. Metadata: `wallet_id`, `precondition` (the field),
-   * `expected`, `actual` (what was or would have been), `transaction_id`, `journal_index`.
+   * `expected`, `actual` (what was or would have been; of amounts, in minor units of `currency_code`), `transaction_id`, `journal_index`.
    */
   PRECONDITION_FAILED = 54,
   /**
@@ -118,7 +118,7 @@ export enum ErrorReason {
    */
   MAX_BALANCE_EXCEEDED = 70,
   /**
-   * VELOCITY_EXCEEDED - A velocity limit of the wallet is used up. Metadata: `wallet_id`, `limit` (its name), `measure` (amount or count), `max`, `used`,
+   * VELOCITY_EXCEEDED - A velocity limit of the wallet is used up. Metadata: `wallet_id`, `currency_code`, `limit` (its name), `measure` (amount or count), `max`, `used`,
    * `required`, `window_seconds`, `transaction_id`, `journal_index`; `frees_time` (RFC 3339: when it would pass if nothing else moved; missing for never).
    */
   VELOCITY_EXCEEDED = 71,

@@ -1,0 +1,61 @@
+import type { Failure } from "../base/failure.js";
+import { formatAmount, type CurrencyUnit } from "../base/money.js";
+
+/** Finds a currency by its code; undefined when there is none, or the database does not answer. */
+export type FindCurrency = (code: string) => Promise<CurrencyUnit | undefined>;
+
+/** Names the currency of the failure's amounts; undefined when it has none. */
+export function currencyCodeOf(failure: Failure): string | undefined {
+  return "currencyCode" in failure && amountsIn(failure).length > 0 ? failure.currencyCode : undefined;
+}
+
+/**
+ * Writes the failure's amounts for people: `702.66 USD available, 1000.00 USD required`; empty when it has none.
+ * @param currency undefined where it could not be found: the amounts are told in minor units
+ */
+export function showAmounts(failure: Failure, currency: CurrencyUnit | undefined): string {
+  const code = currencyCodeOf(failure) ?? "";
+  const show = (amount: bigint): string =>
+    currency === undefined ? `${amount} minor units of ${code}` : formatAmount(amount, currency);
+  return amountsIn(failure)
+    .map(([name, amount]) => `${show(amount)} ${name}`)
+    .join(", ");
+}
+
+function amountsIn(failure: Failure): [name: string, amount: bigint][] {
+  if (failure.reason === "VELOCITY_EXCEEDED" && failure.measure === "amount") {
+    const { max, used, required } = failure;
+    return [
+      ["allowed", BigInt(max)],
+      ["used", BigInt(used)],
+      ["required", BigInt(required)],
+    ];
+  }
+  if (failure.reason === "PRECONDITION_FAILED" && failure.currencyCode !== undefined) {
+    return [
+      [
+        failure.precondition === "min_balance_after" ? "demanded at least" : "demanded at most",
+        BigInt(failure.expected),
+      ],
+      ["would be there", BigInt(failure.actual)],
+    ];
+  }
+  return Object.entries(failure).flatMap(([field, value]) =>
+    typeof value === "bigint" && field.endsWith(SUFFIX) ? [[wordsOf(field.slice(0, -SUFFIX.length)), value]] : [],
+  );
+}
+
+const SUFFIX = "MinorUnits";
+
+const WORDS: Readonly<Record<string, string>> = {
+  minBalance: "minimum",
+  maxBalance: "maximum",
+  remaining: "left",
+  room: "of room left",
+  pendingOutgoing: "pending out",
+  pendingIncoming: "pending in",
+};
+
+function wordsOf(field: string): string {
+  return WORDS[field] ?? field;
+}
