@@ -12,24 +12,35 @@ const buf = (...args) =>
 
 rmSync(join(root, "generated"), { recursive: true, force: true });
 buf("generate");
+/** What the plugin makes and should not: each of them is in what it makes, or the plugin has changed and this has to follow. */
 const REPLACED = [
-  // Messages of calls are written by one writer, see src/rpc/serialize.ts.
-  [/Buffer\.from\((\w+)\.encode\(value\)\.finish\(\)\)/g, "serialize($1, value)", "src/rpc/serialize.js"],
+  // Messages of calls are written by one writer.
+  {
+    made: /Buffer\.from\((\w+)\.encode\(value\)\.finish\(\)\)/g,
+    wanted: "serialize($1, value)",
+    from: "runtime/serialize.js",
+  },
   // JSON tells times to the microsecond, as the contract does; the plugin cuts them to milliseconds.
-  [/fromTimestamp\(([\w.]+)\)\.toISOString\(\)/g, "timeText($1)", "src/base/time.js"],
+  { made: /fromTimestamp\(([\w.]+)\)\.toISOString\(\)/g, wanted: "timeText($1)", from: "runtime/time-text.js" },
+  { made: /\nfunction fromTimestamp\(t: Timestamp\): Date \{[^}]*\}\n/g, wanted: "" },
 ];
 const grey = join(root, "generated/grey");
+const unseen = new Set(REPLACED);
 for (const name of readdirSync(grey, { recursive: true }).filter((one) => one.endsWith(".ts"))) {
   const file = join(grey, name);
   let text = readFileSync(file, "utf8");
-  for (const [made, wanted, module] of REPLACED) {
+  for (const replacement of REPLACED) {
+    const { made, wanted, from } = replacement;
     if (text.search(made) < 0) continue;
-    const path = relative(dirname(file), join(root, module)).replaceAll("\\", "/");
-    const what = wanted.slice(0, wanted.indexOf("("));
-    text = text.replaceAll(made, wanted).replace(/^import /m, `import { ${what} } from "${path}";\nimport `);
+    unseen.delete(replacement);
+    text = text.replaceAll(made, wanted);
+    if (from === undefined) continue;
+    const path = relative(dirname(file), join(root, from)).replaceAll("\\", "/");
+    text = text.replace(/^import /m, `import { ${wanted.slice(0, wanted.indexOf("("))} } from "${path}";\nimport `);
   }
-  writeFileSync(file, text.replace(/\nfunction fromTimestamp\(t: Timestamp\): Date \{[^}]*\}\n/, ""));
+  writeFileSync(file, text);
 }
+for (const { made } of unseen) throw new Error(`the plugin made nothing that is like ${made}`);
 // The annotations are read from the descriptors; nothing imports their TypeScript.
 rmSync(join(root, "generated/buf"), { recursive: true, force: true });
 buf("build", "--output", "generated/descriptors.binpb");

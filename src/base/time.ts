@@ -29,14 +29,6 @@ export function fromDate(date: Date): { seconds: bigint; nanos: number } {
   return fromMicros(microsOf(date));
 }
 
-/** The point in time in ISO 8601, to the microsecond; what no calendar has, in seconds since 1970. */
-export function timeText(time: TimestampParts): string {
-  const date = new Date(Number(time.seconds) * 1_000);
-  if (Number.isNaN(date.getTime())) return `${time.seconds} s`;
-  const micros = Math.floor(time.nanos / 1_000);
-  return `${date.toISOString().slice(0, -5)}${micros === 0 ? "" : `.${String(micros).padStart(6, "0")}`}Z`;
-}
-
 /** The point in time, from the year 1970 on, as PostgreSQL reads it: ISO 8601 in UTC with microseconds. */
 export function toIso(micros: Micros): string {
   const seconds = new Date(Number(micros / 1_000_000n) * 1_000).toISOString().slice(0, 19);

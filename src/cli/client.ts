@@ -1,5 +1,6 @@
 import { Client, credentials, Metadata, type MethodDefinition, type ServiceError } from "@grpc/grpc-js";
-import { CallError, decodeCallFailure } from "./failure.js";
+import { decodeCallFailure } from "../../sdk/typescript/src/failure.js";
+import { CallError } from "./failure.js";
 
 /** A method of one request, as the generated service definitions describe it. */
 export type UnaryMethod<Q, R> = Pick<MethodDefinition<Q, R>, "path" | "requestSerialize" | "responseDeserialize">;

@@ -1,25 +1,10 @@
-import { type ServiceError, status } from "@grpc/grpc-js";
-import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
-import { Status } from "../../generated/google/rpc/status.js";
+import { status } from "@grpc/grpc-js";
+import type { CallFailure } from "../../sdk/typescript/src/failure.js";
 import { printable } from "./text.js";
 
 /** A command that cannot be carried out as it was typed. The message is meant for who typed it. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
-}
-
-/** What a call failed with, as far as the server said. */
-export interface CallFailure {
-  readonly code: status;
-  readonly message: string;
-  /** The name in grey.error.v1.ErrorReason; undefined when the answer does not come from a Grey server. */
-  readonly reason: string | undefined;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly violations: readonly { readonly field: string; readonly rule: string }[];
-  readonly retryAfterMs: number | undefined;
-  /** The server's id of the call, and its trace, to be found in its log; empty when it sent none. */
-  readonly servedRequestId: string;
-  readonly traceId: string;
 }
 
 /** A call that failed, and what it was. */
@@ -37,48 +22,6 @@ export class CallError extends Error {
     options?: ErrorOptions,
   ) {
     super(failure.message, options);
-  }
-}
-
-const DETAILS_KEY = "grpc-status-details-bin";
-const TYPE_PREFIX = "type.googleapis.com/";
-
-/** What the error says, with the details of google.rpc.Status where there are any. */
-export function decodeCallFailure(error: ServiceError): CallFailure {
-  const details = errorDetails(error);
-  const info = details.get("ErrorInfo", (bytes) => ErrorInfo.decode(bytes));
-  const request = details.get("RequestInfo", (bytes) => RequestInfo.decode(bytes));
-  const retryDelay = details.get("RetryInfo", (bytes) => RetryInfo.decode(bytes))?.retryDelay;
-  const violations = details.get("BadRequest", (bytes) => BadRequest.decode(bytes))?.fieldViolations ?? [];
-  return {
-    code: error.code,
-    message: error.details,
-    reason: info?.reason,
-    metadata: info?.metadata ?? {},
-    violations: violations.map(({ field, description }) => ({ field, rule: description })),
-    retryAfterMs: retryDelay && Number(retryDelay.seconds) * 1_000 + Math.ceil(retryDelay.nanos / 1e6),
-    servedRequestId: request?.requestId ?? "",
-    traceId: request?.servingData ?? "",
-  };
-}
-
-/** The details that can be read; what is not what it claims to be counts as absent. */
-function errorDetails(error: ServiceError) {
-  const [bytes] = error.metadata.get(DETAILS_KEY);
-  const details = bytes instanceof Uint8Array ? (tryDecode(bytes, (all) => Status.decode(all))?.details ?? []) : [];
-  return {
-    get<T>(type: string, decode: (bytes: Uint8Array) => T): T | undefined {
-      const any = details.find(({ typeUrl }) => typeUrl === `${TYPE_PREFIX}google.rpc.${type}`);
-      return any && tryDecode(any.value, decode);
-    },
-  };
-}
-
-function tryDecode<T>(bytes: Uint8Array, decode: (bytes: Uint8Array) => T): T | undefined {
-  try {
-    return decode(bytes);
-  } catch {
-    return undefined;
   }
 }
 

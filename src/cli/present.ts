@@ -1,4 +1,3 @@
-import { timeText } from "../base/time.js";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import {
@@ -9,6 +8,7 @@ import {
   TransactionState,
 } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { timeText } from "../../runtime/time-text.js";
 import { systemAccountId } from "../base/ids.js";
 import { type Currencies, showMoney } from "./amount.js";
 import { renderFields, renderTable } from "./table.js";

@@ -2,7 +2,8 @@ import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
 import { Status } from "../../generated/google/rpc/status.js";
-import { CallError, decodeCallFailure, describeCallError } from "../../src/cli/failure.js";
+import { decodeCallFailure } from "../../sdk/typescript/src/failure.js";
+import { CallError, describeCallError } from "../../src/cli/failure.js";
 
 const REQUEST_ID = "01890a5d-ac96-774b-bcce-b302099a8057";
 

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { Money } from "../../generated/grey/type/v1/money.js";
-import { serialize } from "../../src/rpc/serialize.js";
+import { serialize } from "../../runtime/serialize.js";
 
 describe("writing messages", () => {
   it("gives the bytes of each, whatever was written before it, or could not be", () => {

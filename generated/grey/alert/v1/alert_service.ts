@@ -5,8 +5,8 @@
 // source: grey/alert/v1/alert_service.proto
 
 /* eslint-disable */
-import { timeText } from "../../../../src/base/time.js";
-import { serialize } from "../../../../src/rpc/serialize.js";
+import { timeText } from "../../../../runtime/time-text.js";
+import { serialize } from "../../../../runtime/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1810,6 +1810,70 @@ export const ListAlertEventsResponse: MessageFns<ListAlertEventsResponse> = {
     return message;
   },
 };
+
+/**
+ * AlertService notes when balances cross thresholds. Each crossing is recorded once, shortly after the transaction that brought it about,
+ * also when the service was down meanwhile; posting does not wait for it.
+ */
+export type AlertServiceDefinition = typeof AlertServiceDefinition;
+export const AlertServiceDefinition = {
+  name: "AlertService",
+  fullName: "grey.alert.v1.AlertService",
+  methods: {
+    /**
+     * Makes an alert; a wallet has up to 100. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS,
+     * OUTCOME_UNKNOWN.
+     */
+    createAlert: {
+      name: "CreateAlert",
+      requestType: CreateAlertRequest as typeof CreateAlertRequest,
+      requestStream: false,
+      responseType: CreateAlertResponse as typeof CreateAlertResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns one alert, also a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
+    getAlert: {
+      name: "GetAlert",
+      requestType: GetAlertRequest as typeof GetAlertRequest,
+      requestStream: false,
+      responseType: GetAlertResponse as typeof GetAlertResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lists the alerts of a wallet that are not deleted, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+     * WALLET_NOT_FOUND.
+     */
+    listAlerts: {
+      name: "ListAlerts",
+      requestType: ListAlertsRequest as typeof ListAlertsRequest,
+      requestStream: false,
+      responseType: ListAlertsResponse as typeof ListAlertsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Ends an alert; what it noted stays. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
+    deleteAlert: {
+      name: "DeleteAlert",
+      requestType: DeleteAlertRequest as typeof DeleteAlertRequest,
+      requestStream: false,
+      responseType: DeleteAlertResponse as typeof DeleteAlertResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Lists the crossings that an alert noted, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
+    listAlertEvents: {
+      name: "ListAlertEvents",
+      requestType: ListAlertEventsRequest as typeof ListAlertEventsRequest,
+      requestStream: false,
+      responseType: ListAlertEventsResponse as typeof ListAlertEventsResponse,
+      responseStream: false,
+      options: {},
+    },
+  },
+} as const;
 
 /**
  * AlertService notes when balances cross thresholds. Each crossing is recorded once, shortly after the transaction that brought it about,

@@ -5,8 +5,8 @@
 // source: grey/ledger/v1/ledger_service.proto
 
 /* eslint-disable */
-import { timeText } from "../../../../src/base/time.js";
-import { serialize } from "../../../../src/rpc/serialize.js";
+import { timeText } from "../../../../runtime/time-text.js";
+import { serialize } from "../../../../runtime/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -6363,6 +6363,188 @@ export const ListRatesResponse: MessageFns<ListRatesResponse> = {
     return message;
   },
 };
+
+/** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
+export type LedgerServiceDefinition = typeof LedgerServiceDefinition;
+export const LedgerServiceDefinition = {
+  name: "LedgerService",
+  fullName: "grey.ledger.v1.LedgerService",
+  methods: {
+    /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
+    listCurrencies: {
+      name: "ListCurrencies",
+      requestType: ListCurrenciesRequest as typeof ListCurrenciesRequest,
+      requestStream: false,
+      responseType: ListCurrenciesResponse as typeof ListCurrenciesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Registers a custom currency and opens its system accounts. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_EXISTS. */
+    createCurrency: {
+      name: "CreateCurrency",
+      requestType: CreateCurrencyRequest as typeof CreateCurrencyRequest,
+      requestStream: false,
+      responseType: CreateCurrencyResponse as typeof CreateCurrencyResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Opens a system account of the operator's own in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * CURRENCY_NOT_FOUND, ACCOUNT_EXISTS.
+     */
+    createAccount: {
+      name: "CreateAccount",
+      requestType: CreateAccountRequest as typeof CreateAccountRequest,
+      requestStream: false,
+      responseType: CreateAccountResponse as typeof CreateAccountResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Sets all limits of a wallet or a system account; what is posted from then on obeys them. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
+     */
+    setLimits: {
+      name: "SetLimits",
+      requestType: SetLimitsRequest as typeof SetLimitsRequest,
+      requestStream: false,
+      responseType: SetLimitsResponse as typeof SetLimitsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+     * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+     */
+    getLimits: {
+      name: "GetLimits",
+      requestType: GetLimitsRequest as typeof GetLimitsRequest,
+      requestStream: false,
+      responseType: GetLimitsResponse as typeof GetLimitsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Sets the limits that wallets of a currency get that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
+     */
+    setDefaultLimits: {
+      name: "SetDefaultLimits",
+      requestType: SetDefaultLimitsRequest as typeof SetDefaultLimitsRequest,
+      requestStream: false,
+      responseType: SetDefaultLimitsResponse as typeof SetDefaultLimitsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
+    getDefaultLimits: {
+      name: "GetDefaultLimits",
+      requestType: GetDefaultLimitsRequest as typeof GetDefaultLimitsRequest,
+      requestStream: false,
+      responseType: GetDefaultLimitsResponse as typeof GetDefaultLimitsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+     * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+     */
+    listLimitChanges: {
+      name: "ListLimitChanges",
+      requestType: ListLimitChangesRequest as typeof ListLimitChangesRequest,
+      requestStream: false,
+      responseType: ListLimitChangesResponse as typeof ListLimitChangesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Sets the rate between two currencies, from now or a later time on. Rates are never changed: the history stays. Errors:
+     * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
+     */
+    setRate: {
+      name: "SetRate",
+      requestType: SetRateRequest as typeof SetRateRequest,
+      requestStream: false,
+      responseType: SetRateResponse as typeof SetRateResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
+    getRate: {
+      name: "GetRate",
+      requestType: GetRateRequest as typeof GetRateRequest,
+      requestStream: false,
+      responseType: GetRateResponse as typeof GetRateResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+     * PAGE_TOKEN_INVALID.
+     */
+    listRates: {
+      name: "ListRates",
+      requestType: ListRatesRequest as typeof ListRatesRequest,
+      requestStream: false,
+      responseType: ListRatesResponse as typeof ListRatesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
+    getAccount: {
+      name: "GetAccount",
+      requestType: GetAccountRequest as typeof GetAccountRequest,
+      requestStream: false,
+      responseType: GetAccountResponse as typeof GetAccountResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
+    listAccounts: {
+      name: "ListAccounts",
+      requestType: ListAccountsRequest as typeof ListAccountsRequest,
+      requestStream: false,
+      responseType: ListAccountsResponse as typeof ListAccountsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+    getTrialBalance: {
+      name: "GetTrialBalance",
+      requestType: GetTrialBalanceRequest as typeof GetTrialBalanceRequest,
+      requestStream: false,
+      responseType: GetTrialBalanceResponse as typeof GetTrialBalanceResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
+     * StreamIntegrityCheck serves any size. Errors: INVALID_REQUEST.
+     */
+    checkIntegrity: {
+      name: "CheckIntegrity",
+      requestType: CheckIntegrityRequest as typeof CheckIntegrityRequest,
+      requestStream: false,
+      responseType: CheckIntegrityResponse as typeof CheckIntegrityResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Checks all books, or what was appended to the journal from a place on, at one moment, and tells how far it is: at once, after each
+     * law, and at least every few seconds. The last message is the only one with a report. The check is given up as soon as its client
+     * leaves. Of each kind, full and not, a server does one at a time; the others wait for their turn. Errors: INVALID_REQUEST,
+     * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+     */
+    streamIntegrityCheck: {
+      name: "StreamIntegrityCheck",
+      requestType: StreamIntegrityCheckRequest as typeof StreamIntegrityCheckRequest,
+      requestStream: false,
+      responseType: StreamIntegrityCheckResponse as typeof StreamIntegrityCheckResponse,
+      responseStream: true,
+      options: {},
+    },
+  },
+} as const;
 
 /** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
 export type LedgerServiceService = typeof LedgerServiceService;

@@ -5,8 +5,8 @@
 // source: grey/schedule/v1/schedule_service.proto
 
 /* eslint-disable */
-import { timeText } from "../../../../src/base/time.js";
-import { serialize } from "../../../../src/rpc/serialize.js";
+import { timeText } from "../../../../runtime/time-text.js";
+import { serialize } from "../../../../runtime/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -3738,6 +3738,99 @@ export const ListRunsResponse: MessageFns<ListRunsResponse> = {
     return message;
   },
 };
+
+/**
+ * ScheduleService moves money at times that are set before: once, or again and again. Each run is posted once, by whichever server comes
+ * to it first, and never before its time by the database's clock. Runs that were missed while no server ran are made afterwards, each
+ * once and in their order. Once PauseSchedule or CancelSchedule has answered, nothing more is moved.
+ */
+export type ScheduleServiceDefinition = typeof ScheduleServiceDefinition;
+export const ScheduleServiceDefinition = {
+  name: "ScheduleService",
+  fullName: "grey.schedule.v1.ScheduleService",
+  methods: {
+    /**
+     * Makes a schedule. Whether the movement could ever be made is asked at once; whether there is enough money only at its time. Errors:
+     * INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
+     * WALLET_CLOSED, OUTCOME_UNKNOWN.
+     */
+    createSchedule: {
+      name: "CreateSchedule",
+      requestType: CreateScheduleRequest as typeof CreateScheduleRequest,
+      requestStream: false,
+      responseType: CreateScheduleResponse as typeof CreateScheduleResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns one schedule. Errors: INVALID_REQUEST, JOURNAL_BEHIND, SCHEDULE_NOT_FOUND. */
+    getSchedule: {
+      name: "GetSchedule",
+      requestType: GetScheduleRequest as typeof GetScheduleRequest,
+      requestStream: false,
+      responseType: GetScheduleResponse as typeof GetScheduleResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Lists schedules, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
+    listSchedules: {
+      name: "ListSchedules",
+      requestType: ListSchedulesRequest as typeof ListSchedulesRequest,
+      requestStream: false,
+      responseType: ListSchedulesResponse as typeof ListSchedulesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Keeps a schedule from its runs until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
+     * SCHEDULE_NOT_ACTIVE, OUTCOME_UNKNOWN.
+     */
+    pauseSchedule: {
+      name: "PauseSchedule",
+      requestType: PauseScheduleRequest as typeof PauseScheduleRequest,
+      requestStream: false,
+      responseType: PauseScheduleResponse as typeof PauseScheduleResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lets a paused schedule run again. Recurring runs whose time passed meanwhile are not made; a single one is, at once, and so is one
+     * that was being retried. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED,
+     * OUTCOME_UNKNOWN.
+     */
+    resumeSchedule: {
+      name: "ResumeSchedule",
+      requestType: ResumeScheduleRequest as typeof ResumeScheduleRequest,
+      requestStream: false,
+      responseType: ResumeScheduleResponse as typeof ResumeScheduleResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Ends a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
+     * SCHEDULE_ENDED, OUTCOME_UNKNOWN.
+     */
+    cancelSchedule: {
+      name: "CancelSchedule",
+      requestType: CancelScheduleRequest as typeof CancelScheduleRequest,
+      requestStream: false,
+      responseType: CancelScheduleResponse as typeof CancelScheduleResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lists the runs that a schedule made so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+     * SCHEDULE_NOT_FOUND.
+     */
+    listRuns: {
+      name: "ListRuns",
+      requestType: ListRunsRequest as typeof ListRunsRequest,
+      requestStream: false,
+      responseType: ListRunsResponse as typeof ListRunsResponse,
+      responseStream: false,
+      options: {},
+    },
+  },
+} as const;
 
 /**
  * ScheduleService moves money at times that are set before: once, or again and again. Each run is posted once, by whichever server comes

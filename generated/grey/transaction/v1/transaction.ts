@@ -5,7 +5,7 @@
 // source: grey/transaction/v1/transaction.proto
 
 /* eslint-disable */
-import { timeText } from "../../../../src/base/time.js";
+import { timeText } from "../../../../runtime/time-text.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
 import { ErrorReason, errorReasonFromJSON, errorReasonToJSON } from "../../error/v1/error_reason.js";

@@ -5,8 +5,8 @@
 // source: grey/transaction/v1/transaction_service.proto
 
 /* eslint-disable */
-import { timeText } from "../../../../src/base/time.js";
-import { serialize } from "../../../../src/rpc/serialize.js";
+import { timeText } from "../../../../runtime/time-text.js";
+import { serialize } from "../../../../runtime/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -9875,6 +9875,273 @@ export const WatchTransactionsResponse: MessageFns<WatchTransactionsResponse> = 
     return message;
   },
 };
+
+/**
+ * TransactionService moves money, as double-entry transactions, and finds what was moved. A refusal by a rule of business is an error
+ * and is kept as a REJECTED transaction without entries, named by `transaction_id` in the error's metadata.
+ */
+export type TransactionServiceDefinition = typeof TransactionServiceDefinition;
+export const TransactionServiceDefinition = {
+  name: "TransactionService",
+  fullName: "grey.transaction.v1.TransactionService",
+  methods: {
+    /**
+     * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED,
+     * BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+     */
+    deposit: {
+      name: "Deposit",
+      requestType: DepositRequest as typeof DepositRequest,
+      requestStream: false,
+      responseType: DepositResponse as typeof DepositResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Takes money out of a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
+     * INSUFFICIENT_FUNDS.
+     */
+    withdraw: {
+      name: "Withdraw",
+      requestType: WithdrawRequest as typeof WithdrawRequest,
+      requestStream: false,
+      responseType: WithdrawResponse as typeof WithdrawResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Moves money from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
+    transfer: {
+      name: "Transfer",
+      requestType: TransferRequest as typeof TransferRequest,
+      requestStream: false,
+      responseType: TransferResponse as typeof TransferResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
+     * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
+     * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN.
+     */
+    batchTransfer: {
+      name: "BatchTransfer",
+      requestType: BatchTransferRequest as typeof BatchTransferRequest,
+      requestStream: false,
+      responseType: BatchTransferResponse as typeof BatchTransferResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Makes the transfers that the client sends, in the order in which they are sent, and answers each with one result; results may
+     * come in another order. The service reads no faster than the client takes results: at most 1,024 transfers of a stream are
+     * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
+     */
+    streamTransfers: {
+      name: "StreamTransfers",
+      requestType: StreamTransfersRequest as typeof StreamTransfersRequest,
+      requestStream: true,
+      responseType: StreamTransfersResponse as typeof StreamTransfersResponse,
+      responseStream: true,
+      options: {},
+    },
+    /**
+     * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
+     * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
+     * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+     */
+    hold: {
+      name: "Hold",
+      requestType: HoldRequest as typeof HoldRequest,
+      requestStream: false,
+      responseType: HoldResponse as typeof HoldResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Holds more money under the same hold, by the same rules. Errors: those of Hold but SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED,
+     * HOLD_EXPIRED.
+     */
+    increaseHold: {
+      name: "IncreaseHold",
+      requestType: IncreaseHoldRequest as typeof IncreaseHoldRequest,
+      requestStream: false,
+      responseType: IncreaseHoldResponse as typeof IncreaseHoldResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Puts off the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
+     * WALLET_FROZEN, WALLET_CLOSED, OVERLOADED, OUTCOME_UNKNOWN.
+     */
+    extendHold: {
+      name: "ExtendHold",
+      requestType: ExtendHoldRequest as typeof ExtendHoldRequest,
+      requestStream: false,
+      responseType: ExtendHoldResponse as typeof ExtendHoldResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
+     * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
+     * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+     */
+    captureHold: {
+      name: "CaptureHold",
+      requestType: CaptureHoldRequest as typeof CaptureHoldRequest,
+      requestStream: false,
+      responseType: CaptureHoldResponse as typeof CaptureHoldResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Gives free what is left of a hold, and ends it; also when a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
+     */
+    releaseHold: {
+      name: "ReleaseHold",
+      requestType: ReleaseHoldRequest as typeof ReleaseHoldRequest,
+      requestStream: false,
+      responseType: ReleaseHoldResponse as typeof ReleaseHoldResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns one hold. Errors: INVALID_REQUEST, JOURNAL_BEHIND, HOLD_NOT_FOUND. */
+    getHold: {
+      name: "GetHold",
+      requestType: GetHoldRequest as typeof GetHoldRequest,
+      requestStream: false,
+      responseType: GetHoldResponse as typeof GetHoldResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
+    listHolds: {
+      name: "ListHolds",
+      requestType: ListHoldsRequest as typeof ListHoldsRequest,
+      requestStream: false,
+      responseType: ListHoldsResponse as typeof ListHoldsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
+     * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
+     * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
+     * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+     * OUTCOME_UNKNOWN.
+     */
+    reverse: {
+      name: "Reverse",
+      requestType: ReverseRequest as typeof ReverseRequest,
+      requestStream: false,
+      responseType: ReverseResponse as typeof ReverseResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Posts a transaction of 2 to 1,000 debits and credits at once, in one or several currencies, each of which sums to zero: a payment with
+     * its fee, a payout to many, a correction. All of it or nothing. Limits are asked of what all legs of an account come to. Errors:
+     * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED,
+     * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+     */
+    postTransaction: {
+      name: "PostTransaction",
+      requestType: PostTransactionRequest as typeof PostTransactionRequest,
+      requestStream: false,
+      responseType: PostTransactionResponse as typeof PostTransactionResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Takes money out of a wallet in one currency and brings its worth into a wallet in another, through the system account `fx` of both.
+     * Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
+     * EXCHANGE_AMOUNT_INVALID.
+     */
+    exchange: {
+      name: "Exchange",
+      requestType: ExchangeRequest as typeof ExchangeRequest,
+      requestStream: false,
+      responseType: ExchangeResponse as typeof ExchangeResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
+     * JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+     */
+    getQuote: {
+      name: "GetQuote",
+      requestType: GetQuoteRequest as typeof GetQuoteRequest,
+      requestStream: false,
+      responseType: GetQuoteResponse as typeof GetQuoteResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
+    getTransaction: {
+      name: "GetTransaction",
+      requestType: GetTransactionRequest as typeof GetTransactionRequest,
+      requestStream: false,
+      responseType: GetTransactionResponse as typeof GetTransactionResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
+     * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+     * USER_NOT_FOUND, WALLET_NOT_FOUND.
+     */
+    listTransactions: {
+      name: "ListTransactions",
+      requestType: ListTransactionsRequest as typeof ListTransactionsRequest,
+      requestStream: false,
+      responseType: ListTransactionsResponse as typeof ListTransactionsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Sets and removes pairs of a transaction's metadata, posted or rejected. From then on GetTransaction and ListTransactions tell and find
+     * the new ones; the request that made the transaction goes on being answered with the metadata that it gave. Errors: INVALID_REQUEST,
+     * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
+     */
+    setTransactionMetadata: {
+      name: "SetTransactionMetadata",
+      requestType: SetTransactionMetadataRequest as typeof SetTransactionMetadataRequest,
+      requestStream: false,
+      responseType: SetTransactionMetadataResponse as typeof SetTransactionMetadataResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lists the changes of a transaction's metadata, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
+     * TRANSACTION_NOT_FOUND.
+     */
+    listMetadataChanges: {
+      name: "ListMetadataChanges",
+      requestType: ListMetadataChangesRequest as typeof ListMetadataChangesRequest,
+      requestStream: false,
+      responseType: ListMetadataChangesResponse as typeof ListMetadataChangesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
+     * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
+     * a gap, at this server or another, however long ago that was. Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND,
+     * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+     */
+    watchTransactions: {
+      name: "WatchTransactions",
+      requestType: WatchTransactionsRequest as typeof WatchTransactionsRequest,
+      requestStream: false,
+      responseType: WatchTransactionsResponse as typeof WatchTransactionsResponse,
+      responseStream: true,
+      options: {},
+    },
+  },
+} as const;
 
 /**
  * TransactionService moves money, as double-entry transactions, and finds what was moved. A refusal by a rule of business is an error

@@ -5,8 +5,8 @@
 // source: grey/user/v1/user_service.proto
 
 /* eslint-disable */
-import { timeText } from "../../../../src/base/time.js";
-import { serialize } from "../../../../src/rpc/serialize.js";
+import { timeText } from "../../../../runtime/time-text.js";
+import { serialize } from "../../../../runtime/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1879,6 +1879,66 @@ export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
     return message;
   },
 };
+
+/** UserService keeps the people and companies that wallets belong to. */
+export type UserServiceDefinition = typeof UserServiceDefinition;
+export const UserServiceDefinition = {
+  name: "UserService",
+  fullName: "grey.user.v1.UserService",
+  methods: {
+    /** Makes a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
+    createUser: {
+      name: "CreateUser",
+      requestType: CreateUserRequest as typeof CreateUserRequest,
+      requestStream: false,
+      responseType: CreateUserResponse as typeof CreateUserResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns one user by id or by email. Errors: INVALID_REQUEST, JOURNAL_BEHIND, USER_NOT_FOUND (also for a deleted user's former email). */
+    getUser: {
+      name: "GetUser",
+      requestType: GetUserRequest as typeof GetUserRequest,
+      requestStream: false,
+      responseType: GetUserResponse as typeof GetUserResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Lists the users that are not deleted, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
+    listUsers: {
+      name: "ListUsers",
+      requestType: ListUsersRequest as typeof ListUsersRequest,
+      requestStream: false,
+      responseType: ListUsersResponse as typeof ListUsersResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Changes the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
+     * ETAG_MISMATCH.
+     */
+    updateUser: {
+      name: "UpdateUser",
+      requestType: UpdateUserRequest as typeof UpdateUserRequest,
+      requestStream: false,
+      responseType: UpdateUserResponse as typeof UpdateUserResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Erases a user's name, email and metadata for good and closes their wallets, which must be empty. The books stay. Errors:
+     * INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
+     */
+    deleteUser: {
+      name: "DeleteUser",
+      requestType: DeleteUserRequest as typeof DeleteUserRequest,
+      requestStream: false,
+      responseType: DeleteUserResponse as typeof DeleteUserResponse,
+      responseStream: false,
+      options: {},
+    },
+  },
+} as const;
 
 /** UserService keeps the people and companies that wallets belong to. */
 export type UserServiceService = typeof UserServiceService;

@@ -5,8 +5,8 @@
 // source: grey/wallet/v1/wallet_service.proto
 
 /* eslint-disable */
-import { timeText } from "../../../../src/base/time.js";
-import { serialize } from "../../../../src/rpc/serialize.js";
+import { timeText } from "../../../../runtime/time-text.js";
+import { serialize } from "../../../../runtime/serialize.js";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -5126,6 +5126,170 @@ export const WatchWalletResponse: MessageFns<WatchWalletResponse> = {
     return message;
   },
 };
+
+/** WalletService keeps the wallets of users. A wallet holds one currency; its balance only changes by transactions. */
+export type WalletServiceDefinition = typeof WalletServiceDefinition;
+export const WalletServiceDefinition = {
+  name: "WalletService",
+  fullName: "grey.wallet.v1.WalletService",
+  methods: {
+    /**
+     * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database
+     * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW,
+     * MAX_BALANCE_EXCEEDED (of the limits that the currency's new wallets get).
+     */
+    createWallet: {
+      name: "CreateWallet",
+      requestType: CreateWalletRequest as typeof CreateWalletRequest,
+      requestStream: false,
+      responseType: CreateWalletResponse as typeof CreateWalletResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Returns one wallet with its balance. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND. */
+    getWallet: {
+      name: "GetWallet",
+      requestType: GetWalletRequest as typeof GetWalletRequest,
+      requestStream: false,
+      responseType: GetWalletResponse as typeof GetWalletResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (names
+     * the first that is missing).
+     */
+    batchGetWallets: {
+      name: "BatchGetWallets",
+      requestType: BatchGetWalletsRequest as typeof BatchGetWalletsRequest,
+      requestStream: false,
+      responseType: BatchGetWalletsResponse as typeof BatchGetWalletsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
+    listWallets: {
+      name: "ListWallets",
+      requestType: ListWalletsRequest as typeof ListWalletsRequest,
+      requestStream: false,
+      responseType: ListWalletsResponse as typeof ListWalletsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Changes the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
+    updateWallet: {
+      name: "UpdateWallet",
+      requestType: UpdateWalletRequest as typeof UpdateWalletRequest,
+      requestStream: false,
+      responseType: UpdateWalletResponse as typeof UpdateWalletResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Keeps a wallet from every movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
+     * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED.
+     */
+    freezeWallet: {
+      name: "FreezeWallet",
+      requestType: FreezeWalletRequest as typeof FreezeWalletRequest,
+      requestStream: false,
+      responseType: FreezeWalletResponse as typeof FreezeWalletResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lets a frozen wallet take part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
+     * WALLET_CLOSED.
+     */
+    unfreezeWallet: {
+      name: "UnfreezeWallet",
+      requestType: UnfreezeWalletRequest as typeof UnfreezeWalletRequest,
+      requestStream: false,
+      responseType: UnfreezeWalletResponse as typeof UnfreezeWalletResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Ends the use of an empty wallet. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_FROZEN,
+     * WALLET_CLOSED.
+     */
+    closeWallet: {
+      name: "CloseWallet",
+      requestType: CloseWalletRequest as typeof CloseWalletRequest,
+      requestStream: false,
+      responseType: CloseWalletResponse as typeof CloseWalletResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Lets a closed wallet take part in movements again, unless its user was deleted. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
+     */
+    reopenWallet: {
+      name: "ReopenWallet",
+      requestType: ReopenWalletRequest as typeof ReopenWalletRequest,
+      requestStream: false,
+      responseType: ReopenWalletResponse as typeof ReopenWalletResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
+     * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+     * WALLET_NOT_FOUND.
+     */
+    getBalance: {
+      name: "GetBalance",
+      requestType: GetBalanceRequest as typeof GetBalanceRequest,
+      requestStream: false,
+      responseType: GetBalanceResponse as typeof GetBalanceResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
+     * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
+     * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
+     */
+    getStatement: {
+      name: "GetStatement",
+      requestType: GetStatementRequest as typeof GetStatementRequest,
+      requestStream: false,
+      responseType: GetStatementResponse as typeof GetStatementResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Sends the statement of a period however long it is: first the balance right before it, then its lines, oldest first, in messages of
+     * many lines, and at last its sums and the balance at its end. It is as GetStatement would tell it at the moment of the first message:
+     * what is posted meanwhile is not in it. It goes no faster than its client takes it. The server checks that each line's balance follows
+     * from the one before, and that opening + credits - debits = closing; a statement without its last message is not whole. Whoever was
+     * cut off gives the account_sequence of the last line that was taken as after_account_sequence. Errors: INVALID_REQUEST,
+     * JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+     */
+    streamStatement: {
+      name: "StreamStatement",
+      requestType: StreamStatementRequest as typeof StreamStatementRequest,
+      requestStream: false,
+      responseType: StreamStatementResponse as typeof StreamStatementResponse,
+      responseStream: true,
+      options: {},
+    },
+    /**
+     * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
+     * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
+     * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+     */
+    watchWallet: {
+      name: "WatchWallet",
+      requestType: WatchWalletRequest as typeof WatchWalletRequest,
+      requestStream: false,
+      responseType: WatchWalletResponse as typeof WatchWalletResponse,
+      responseStream: true,
+      options: {},
+    },
+  },
+} as const;
 
 /** WalletService keeps the wallets of users. A wallet holds one currency; its balance only changes by transactions. */
 export type WalletServiceService = typeof WalletServiceService;

@@ -1,0 +1,10 @@
+/** What the programs in examples/ print, each in its own words for true and false. */
+export const STORY_TOLD: readonly string[] = [
+  "before: Ada 100000, Bob 50000",
+  "after: Ada 90000, Bob 60000, replayed False",
+  "again: the same transaction True, replayed True",
+  "too much: FAILED_PRECONDITION INSUFFICIENT_FUNDS, available 90000",
+  "Ada's list shows the lunch: True",
+  "Bob's list shows the lunch: True",
+  "the books add up: True",
+];
