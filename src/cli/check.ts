@@ -11,6 +11,7 @@ import { present } from "../base/assert.js";
 import { type Currencies, showAmount } from "./amount.js";
 import { examples, wholeNumber } from "./options.js";
 import { showEnum } from "./present.js";
+import { collect } from "./paging.js";
 import { startGauge } from "./progress.js";
 import { print, printJson, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
@@ -42,10 +43,7 @@ export function addCheckCommand(program: Command): void {
     )
     .action((options: CheckOptions, command: Command) =>
       withSession(command, async (session) => {
-        const [last, trialBalance] = await Promise.all([
-          checkBooks(session, options),
-          session.call(LedgerServiceService.getTrialBalance, { currencyCode: "" }),
-        ]);
+        const [last, trialBalance] = await Promise.all([checkBooks(session, options), readTrialBalance(session)]);
         const integrity = present(last.report, "the report");
         if (last.fromJournalIndex > 0n)
           console.error(`checked what is new from journal index ${last.fromJournalIndex} on, and what it touches`);
@@ -66,6 +64,14 @@ export function addCheckCommand(program: Command): void {
         );
       }),
     );
+}
+
+async function readTrialBalance(session: Session): Promise<GetTrialBalanceResponse> {
+  const { items: currencies, nextPageToken } = await collect(Number.POSITIVE_INFINITY, async ({ pageToken }) => {
+    const page = await session.call(LedgerServiceService.getTrialBalance, { currencyCode: "", pageToken });
+    return { items: page.currencies, nextPageToken: page.nextPageToken };
+  });
+  return { currencies, nextPageToken };
 }
 
 /** The last message of the check, which has the report; the others move a bar. */

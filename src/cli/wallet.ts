@@ -17,7 +17,7 @@ import {
   WalletState,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
-import { type Currencies, readMoney, showMoney } from "./amount.js";
+import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";
 import {
   ABOUT_REQUEST_ID,
   type ChangeOptions,
@@ -190,7 +190,10 @@ export function addBalanceCommand(program: Command): void {
           ...(options.minIndex !== undefined && { minJournalIndex: BigInt(options.minIndex) }),
         });
         if (session.json) return printJson(GetBalanceResponse.toJSON(reply));
-        print(renderBalances([present(reply.balance, "balance")], await session.currencies()));
+        const balance = present(reply.balance, "balance");
+        // By effective time it may exceed what Money holds.
+        if (balance.posted === undefined) return print(`${walletId}: ${reply.postedMinorUnits} minor units posted`);
+        print(renderBalances([balance], await session.currencies()));
       }),
     );
 }
@@ -218,13 +221,14 @@ export function addStatementCommand(program: Command): void {
         const request = { walletId, from: options.from, before: options.before, afterAccountSequence: 0n };
         if (options.csv === true && !session.json) {
           if (options.effective === true) {
-            const { lines } = await collectStatement(walletId, options, session);
-            console.log([CSV_TITLES, ...lines.map(csvLine)].join("\n"));
+            const statement = await collectStatement(walletId, options, session);
+            console.log([CSV_TITLES, ...withBalances(statement).map(csvLine)].join("\n"));
             return;
           }
           await readStatement(session, request, {
             begin: () => console.log(CSV_TITLES),
-            take: (lines) => console.log(lines.map(csvLine).join("\n")),
+            take: (lines) =>
+              console.log(lines.map((line) => csvLine([line, line.balanceAfter?.minorUnits ?? 0n])).join("\n")),
           });
           return;
         }
@@ -250,8 +254,11 @@ function renderStatement(
   { effective }: StatementOptions,
   currencies: Currencies,
 ): string {
+  // Where there are more credits than Money holds, there are lines.
+  const { currencyCode } = present(statement.credits ?? statement.lines[0]?.amount, "an amount");
+  const show = (minorUnits: string) => showAmount(BigInt(minorUnits), currencyCode, currencies);
   return [
-    renderFields([["opening", showMoney(statement.opening, currencies)]]),
+    renderFields([["opening", show(statement.openingMinorUnits)]]),
     renderTable(
       [
         { title: "time" },
@@ -260,20 +267,26 @@ function renderStatement(
         { title: "transaction" },
         { title: "description" },
       ],
-      statement.lines.map((line) => [
+      withBalances(statement).map(([line, balanceAfter]) => [
         showTime(effective === true ? line.effectiveTime : line.createTime),
         showMoney(line.amount, currencies),
-        showMoney(line.balanceAfter, currencies),
+        showAmount(balanceAfter, currencyCode, currencies),
         line.transactionId,
         line.description,
       ]),
     ),
     renderFields([
-      ["credits", showMoney(statement.credits, currencies)],
-      ["debits", showMoney(statement.debits, currencies)],
-      ["closing", showMoney(statement.closing, currencies)],
+      ["credits", show(statement.creditMinorUnits)],
+      ["debits", show(statement.debitMinorUnits)],
+      ["closing", show(statement.closingMinorUnits)],
     ]),
   ].join("\n\n");
+}
+
+/** The lines, each with the balance after it, in minor units: by effective time it may exceed what Money holds. */
+function withBalances({ openingMinorUnits, lines }: GetStatementResponse): (readonly [StatementLine, bigint])[] {
+  let balance = BigInt(openingMinorUnits);
+  return lines.map((line) => [line, (balance += line.amount?.minorUnits ?? 0n)] as const);
 }
 
 /** The whole statement in the order of effective times, which is read by pages. */
@@ -307,7 +320,7 @@ async function readStatement(
   session: Session,
   request: StreamStatementRequest,
   { begin, take }: { readonly begin?: () => void; readonly take: (lines: readonly StatementLine[]) => void },
-): Promise<Pick<GetStatementResponse, "opening" | "credits" | "debits" | "closing">> {
+): Promise<Omit<GetStatementResponse, "lines" | "nextPageToken">> {
   let opening: StatementOpening | undefined;
   let closing: StatementClosing | undefined;
   await session.stream(WalletServiceService.streamStatement, request, ({ part }) => {
@@ -318,20 +331,26 @@ async function readStatement(
     if (part?.$case === "lines") take(part.value.lines);
     if (part?.$case === "closing") closing = part.value;
   });
-  const { credits, debits, closing: balance } = present(closing, "the statement's end");
-  return { opening: present(opening, "the statement's beginning").opening, credits, debits, closing: balance };
+  const { lineCount: _, ...end } = present(closing, "the statement's end");
+  const beginning = present(opening, "the statement's beginning").opening;
+  return {
+    ...end,
+    opening: beginning,
+    openingMinorUnits: String(beginning?.minorUnits ?? 0n),
+    closingMinorUnits: String(end.closing?.minorUnits ?? 0n),
+  };
 }
 
 const CSV_TITLES =
   "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description,effective_time";
 
 /** RFC 4180; a cell that a spreadsheet would run as a formula begins with an apostrophe. */
-function csvLine(line: StatementLine): string {
+function csvLine([line, balanceAfter]: readonly [StatementLine, bigint]): string {
   const safe = /^[=+\-@\t]/.test(line.description) ? `'${line.description}` : line.description;
   return [
     showTime(line.createTime),
     String(line.amount?.minorUnits ?? 0n),
-    String(line.balanceAfter?.minorUnits ?? 0n),
+    String(balanceAfter),
     line.amount?.currencyCode ?? "",
     line.transactionId,
     String(line.journalIndex),

@@ -4,7 +4,7 @@ import { HOLD_STATE } from "../entities/hold.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { RUN_STATE } from "../entities/schedule.js";
 import { TRANSACTION_KIND, TRANSACTION_STATE } from "../entities/transaction.js";
-import { MOVED, velocityOf, WATCHED, type Law } from "./integrity.js";
+import { IS_SUMMED, MOVED, velocityOf, WATCHED, type Law } from "./integrity.js";
 
 /** The beginning of a check of what is new. */
 export interface Since {
@@ -294,7 +294,7 @@ const LAWS_SINCE: Readonly<Partial<Record<Law, (since: Since) => string>>> = {
     SELECT l.account_id::text AS subject, format('limit %s: %s and %s transactions are counted, the books have %s to %s and %s to %s',
       l.name, l.amount, l.count, l.least_amount, l.most_amount, l.least_count, l.most_count) AS detail
     FROM (${VELOCITY_SINCE}) l
-    WHERE (l.max_amount IS NOT NULL AND l.amount NOT BETWEEN l.least_amount AND l.most_amount)
+    WHERE (${IS_SUMMED} AND l.amount NOT BETWEEN l.least_amount AND l.most_amount)
       OR l.count NOT BETWEEN l.least_count AND l.most_count
     UNION ALL
     SELECT book.id::text, format('usage of a limit %s that it does not have', u.name)

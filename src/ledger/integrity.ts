@@ -1,4 +1,5 @@
 import { LEDGER_CALLER } from "../base/ids.js";
+import { AMOUNT_MAX } from "../base/money.js";
 import { ALERT_BALANCE, ALERT_DIRECTION } from "../entities/alert.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
@@ -63,6 +64,9 @@ export const velocityOf = ({ accounts, entries, transactions }: Counted): string
         OR l.kinds @> to_jsonb((CASE t.kind WHEN ${TRANSACTION_KIND.HOLD_INCREASE} THEN ${TRANSACTION_KIND.HOLD} ELSE t.kind END)::int))
   ) m ON true
   GROUP BY l.account_id, l.name, l.max_amount, u.amount, u.count`;
+
+/** Whether the amounts that a limit counts are an exact sum: without a maximum, what exceeds int64 is counted as its highest number. */
+export const IS_SUMMED = `l.max_amount IS NOT NULL AND l.amount < ${AMOUNT_MAX}`;
 
 const VELOCITY = velocityOf({
   accounts: "accounts a",
@@ -257,7 +261,7 @@ export const LAWS = {
     SELECT l.account_id::text AS subject, format('limit %s: %s and %s transactions are counted, the books have %s to %s and %s to %s',
       l.name, l.amount, l.count, l.least_amount, l.most_amount, l.least_count, l.most_count) AS detail
     FROM (${VELOCITY}) l
-    WHERE (l.max_amount IS NOT NULL AND l.amount NOT BETWEEN l.least_amount AND l.most_amount)
+    WHERE (${IS_SUMMED} AND l.amount NOT BETWEEN l.least_amount AND l.most_amount)
       OR l.count NOT BETWEEN l.least_count AND l.most_count
     UNION ALL
     SELECT u.account_id::text, format('usage of a limit %s that it does not have', u.name)

@@ -1,5 +1,6 @@
 import { present } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
+import { ANSWER_BYTES_MAX } from "../base/room.js";
 import { toIso, type Micros } from "../base/time.js";
 import { uuidArray } from "../db/binary-array.js";
 import type { Queryable } from "../db/database.js";
@@ -21,16 +22,16 @@ const INDEX_FROM_TIME = "SELECT journal_index_from_time($1::timestamptz) AS inde
 /** How many transactions one call looks at before it answers with a page that is not full: 20 for each asked for, or 1,000. */
 const LOOKED_AT_MAX = 20;
 const LOOKED_AT_LEAST = 1_000;
-/** How many are looked at together, at least, where most may not pass. */
-const STRETCH_LEAST = 200;
-/** A page ends early before it has more entries than this: clients take messages of 4 MiB. */
-const PAGE_ENTRIES_MAX = 10_000;
+/** How many are looked at together: more than asked for where most may not pass, and no more than are held in memory with all their metadata. */
+const STRETCH = 200;
+/** An entry in an answer takes less than this. */
+const ENTRY_BYTES_MAX = 112;
 const LAST_INDEX = 2n ** 63n - 1n;
 
 /**
  * Lists the transactions that pass the filter, newest first.
  * @param below only those whose journal index is less; undefined for the first page
- * @param pageSize how many at the most, more than 0
+ * @param pageSize how many at the most, more than 0; fewer are returned where they take some ANSWER_BYTES_MAX
  */
 export async function listTransactions(
   client: Queryable,
@@ -61,11 +62,11 @@ async function findIds(
   const ids: Uuid[] = [];
   const lookedAtMax = Math.max(LOOKED_AT_MAX * pageSize, LOOKED_AT_LEAST);
   let next = below;
-  let entries = 0;
+  let bytes = 0;
   // One more than the page tells whether there is another.
-  let length = pageSize + 1;
+  let length = Math.min(pageSize + 1, STRETCH);
   for (let lookedAt = 0; lookedAt < lookedAtMax; lookedAt += length) {
-    if (lookedAt > 0) length = Math.max(length, STRETCH_LEAST);
+    if (lookedAt > 0) length = STRETCH;
     const walked = await walkFurthest(client, filter, { below: next, from, length });
     const places = walked.filter(({ id }, index) => id === null || id !== walked[index - 1]?.id);
     const candidates = await findCandidates(
@@ -76,8 +77,8 @@ async function findIds(
       const candidate = id === null ? undefined : candidates.get(id);
       if (id === null || candidate === undefined || !passes(filter, candidate)) continue;
       // The rest of what was looked at belongs to the next page.
-      entries += candidate.accountIds.length;
-      if (ids.length === pageSize || (ids.length > 0 && entries > PAGE_ENTRIES_MAX)) return { ids, nextBelow: next };
+      bytes += bytesOf(candidate);
+      if (ids.length === pageSize || (ids.length > 0 && bytes > ANSWER_BYTES_MAX)) return { ids, nextBelow: next };
       ids.push(id);
       next = index;
     }
@@ -86,6 +87,13 @@ async function findIds(
     next = last.journal_index;
   }
   return { ids, nextBelow: next };
+}
+
+/** About what the transaction takes in an answer. */
+function bytesOf({ accountIds, metadata, description }: Candidate): number {
+  return (
+    accountIds.length * ENTRY_BYTES_MAX + Buffer.byteLength(JSON.stringify(metadata)) + Buffer.byteLength(description)
+  );
 }
 
 // By their primary key; the latest change of the metadata, if there is one, by its own.

@@ -26,20 +26,23 @@ SELECT currency_code, coalesce(system_account, '${ALL_WALLETS}') AS name, count(
   coalesce(-sum(debit) FILTER (WHERE debit < 0), 0)::text AS credits
 FROM (
   SELECT currency_code, system_account, balance::numeric * CASE WHEN normal_side = 1 THEN 1 ELSE -1 END AS debit
-  FROM accounts WHERE sequence > 0 AND ($1 = '' OR currency_code = $1)
+  FROM accounts WHERE sequence > 0 AND ($1 = '' OR currency_code = $1) AND currency_code > $2
 ) balances
 GROUP BY currency_code, coalesce(system_account, '${ALL_WALLETS}')
 ORDER BY currency_code, name`;
 
-/** The trial balance of one currency, or with '' of every currency that has an entry. */
-export async function readTrialBalance(client: Queryable, currencyCode: string): Promise<TrialBalance[]> {
+/**
+ * The trial balance of one currency, or with '' of every currency that has an entry.
+ * @param after only those of currencies whose code comes later
+ */
+export async function readTrialBalance(client: Queryable, currencyCode: string, after = ""): Promise<TrialBalance[]> {
   const { rows } = await client.query<{
     currency_code: string;
     name: string;
     accounts: bigint;
     debits: string;
     credits: string;
-  }>({ name: "trial-balance", text: TRIAL_BALANCE, values: [currencyCode] });
+  }>({ name: "trial-balance", text: TRIAL_BALANCE, values: [currencyCode, after] });
   const byCurrency = new Map<string, typeof rows>();
   for (const row of rows) byCurrency.set(row.currency_code, [...(byCurrency.get(row.currency_code) ?? []), row]);
   return [...byCurrency].map(([code, group]) => ({

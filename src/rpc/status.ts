@@ -204,6 +204,15 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
   return { code: CODE[failure.reason], message: messageOf(failure, details.currency), details: packed };
 }
 
+/** The status with a reason alone: at the least of bytes. */
+export function withoutMetadata({ code, message, details }: Status): Status {
+  const bare = details.map((detail) => {
+    if (detail.typeUrl !== ERROR_INFO) return detail;
+    return pack("ErrorInfo", ErrorInfo.encode({ ...ErrorInfo.decode(detail.value), metadata: {} }).finish());
+  });
+  return { code, message, details: bare };
+}
+
 function messageOf(failure: Failure, currency: CurrencyUnit | undefined): string {
   if (failure.reason !== "INVALID_REQUEST") {
     const amounts = showAmounts(failure, currency);
@@ -231,6 +240,9 @@ function metadataOf(failure: Failure): Record<string, string> {
   return metadata;
 }
 
+const TYPES = "type.googleapis.com/google.rpc.";
+const ERROR_INFO = `${TYPES}ErrorInfo`;
+
 function pack(type: string, value: Uint8Array): Any {
-  return { typeUrl: `type.googleapis.com/google.rpc.${type}`, value: Buffer.from(value) };
+  return { typeUrl: `${TYPES}${type}`, value: Buffer.from(value) };
 }

@@ -5,8 +5,8 @@ import {
   CreateAlertResponse,
   DeleteAlertRequest,
   DeleteAlertResponse,
-  type Alert,
-  type AlertEvent,
+  Alert,
+  AlertEvent,
   type AlertServiceService,
 } from "../../generated/grey/alert/v1/alert_service.js";
 import { present } from "../base/assert.js";
@@ -31,7 +31,7 @@ import { WalletEntity } from "../entities/wallet.js";
 import { appendRecords } from "../journal/append.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { openPage, type PageTokens } from "./paging.js";
 import { money } from "./present.js";
 
 /** Each entry of a wallet is compared with all its alerts. */
@@ -87,20 +87,21 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
     listAlerts: async (request, context) => {
       const walletId = parseId(request.walletId);
       const scope = ["ListAlerts", context.caller, walletId];
-      const below = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
+      const page = openPage(tokens, scope, request);
       return reading(database, context, async ({ manager }) => {
         if (!(await manager.existsBy(WalletEntity, { id: walletId }))) fail({ reason: "WALLET_NOT_FOUND", walletId });
-        const found = await manager.find(BalanceAlertEntity, {
-          where: { accountId: walletId, deleteTime: IsNull(), ...(below !== undefined && { id: LessThan(below) }) },
-          order: { id: "DESC" },
-          take: pageSize + 1,
+        const { items: alerts, nextPageToken } = await page.read({
+          read: (below, take) =>
+            manager.find(BalanceAlertEntity, {
+              where: { accountId: walletId, deleteTime: IsNull(), ...(below !== undefined && { id: LessThan(below) }) },
+              order: { id: "DESC" },
+              take,
+            }),
+          present: (found) => found.map(presentAlert),
+          codec: Alert,
+          cursorOf: (alert) => alert.id,
         });
-        const { page, nextCursor } = pageOf(found, pageSize, (alert) => alert.id);
-        return {
-          alerts: page.map(presentAlert),
-          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-        };
+        return { alerts, nextPageToken };
       });
     },
 
@@ -123,21 +124,22 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
     listAlertEvents: async (request, context) => {
       const alertId = parseId(request.alertId);
       const scope = ["ListAlertEvents", context.caller, alertId];
-      const cursor = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
+      const page = openPage(tokens, scope, request);
       return reading(database, context, async ({ manager }) => {
         const alert = await manager.findOneBy(BalanceAlertEntity, { id: alertId });
         if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId });
-        const found = await manager.find(BalanceAlertEventEntity, {
-          where: { alertId, ...(cursor !== undefined && { sequence: LessThan(BigInt(cursor)) }) },
-          order: { sequence: "DESC" },
-          take: pageSize + 1,
+        const { items: events, nextPageToken } = await page.read({
+          read: (below, take) =>
+            manager.find(BalanceAlertEventEntity, {
+              where: { alertId, ...(below !== undefined && { sequence: LessThan(BigInt(below)) }) },
+              order: { sequence: "DESC" },
+              take,
+            }),
+          present: (found) => found.map((event) => presentEvent(event, alert)),
+          codec: AlertEvent,
+          cursorOf: (event) => event.sequence.toString(),
         });
-        const { page, nextCursor } = pageOf(found, pageSize, (event) => event.sequence.toString());
-        return {
-          events: page.map((event) => presentEvent(event, alert)),
-          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-        };
+        return { events, nextPageToken };
       });
     },
   };

@@ -1,4 +1,4 @@
-import type { Hold as HoldMessage } from "../../generated/grey/transaction/v1/transaction.js";
+import { Hold as HoldMessage } from "../../generated/grey/transaction/v1/transaction.js";
 import type {
   CaptureHoldRequest,
   ExtendHoldRequest,
@@ -19,7 +19,7 @@ import { remainingMinor, type Hold } from "../ledger/hold.js";
 import type { Expiry, HoldCommand, HoldStepCommand, Terms } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { openPage, type PageTokens } from "./paging.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { postOne, type Posting } from "./posting.js";
 import { money } from "./present.js";
@@ -81,17 +81,16 @@ export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMet
     listHolds: async (request, context) => {
       const walletId = parseId(request.walletId);
       const scope = ["ListHolds", context.caller, walletId, request.activeOnly];
-      const below = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
+      const page = openPage(tokens, scope, request);
       return reading(database, context, async ({ manager, client }) => {
         if (!(await manager.existsBy(WalletEntity, { id: walletId }))) fail({ reason: "WALLET_NOT_FOUND", walletId });
-        const limit = pageSize + 1;
-        const found = await listHolds(client, walletId, { activeOnly: request.activeOnly, below, limit });
-        const { page, nextCursor } = pageOf(found, pageSize, (hold) => hold.id);
-        return {
-          holds: page.map(presentHold),
-          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-        };
+        const { items: holds, nextPageToken } = await page.read({
+          read: (below, limit) => listHolds(client, walletId, { activeOnly: request.activeOnly, below, limit }),
+          present: (found) => found.map(presentHold),
+          codec: HoldMessage,
+          cursorOf: (hold) => hold.id,
+        });
+        return { holds, nextPageToken };
       });
     },
   };

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  IntegrityFault,
   IntegrityLaw,
   type CheckIntegrityResponse,
   type LedgerServiceService,
@@ -7,6 +8,7 @@ import {
   type StreamIntegrityCheckResponse,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { limit } from "../base/limit.js";
+import { createRoom } from "../base/room.js";
 import type { Database } from "../db/database.js";
 import { reading, translating } from "../db/transaction.js";
 import {
@@ -131,12 +133,13 @@ function presentProgress(fromJournalIndex: bigint, progress: IntegrityProgress):
 }
 
 function presentReport(report: IntegrityReport, maxFaults: number): CheckIntegrityResponse {
+  const faults = report.faults
+    .slice(0, maxFaults === 0 ? FAULTS_DEFAULT : maxFaults)
+    .map((fault) => ({ ...fault, law: lawOf(fault.law) }));
   return {
     ...report,
     ok: report.faultCount === 0n,
-    faults: report.faults
-      .slice(0, maxFaults === 0 ? FAULTS_DEFAULT : maxFaults)
-      .map((fault) => ({ ...fault, law: lawOf(fault.law) })),
+    faults: [...createRoom(IntegrityFault).take(faults)],
   };
 }
 

@@ -4,13 +4,15 @@ import {
   CreateAccountResponse,
   CreateCurrencyRequest,
   CreateCurrencyResponse,
-  type Account as AccountMessage,
+  Account as AccountMessage,
+  Currency as CurrencyMessage,
   type LedgerServiceService,
-  type TrialBalance as TrialBalanceMessage,
+  TrialBalance as TrialBalanceMessage,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
 import { parseId, systemAccountId } from "../base/ids.js";
+import { createRoom } from "../base/room.js";
 import type { Database } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js";
@@ -23,7 +25,7 @@ import { createIntegrityMethods } from "./integrity-methods.js";
 import { createLimitMethods } from "./limit-methods.js";
 import { createRateMethods } from "./rate-methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { openPage, type PageTokens } from "./paging.js";
 import { money } from "./present.js";
 
 /** grey.ledger.v1.LedgerService. @param progressMs a check of the books says how far it is after this */
@@ -35,20 +37,21 @@ export function createLedgerService(
   return {
     listCurrencies: async (request, context) => {
       const scope = ["ListCurrencies", context.caller];
-      const after = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
-      const currencies = await reading(database, context, ({ manager }) =>
-        manager.find(CurrencyEntity, {
-          where: { ...(after !== undefined && { code: MoreThan(after) }) },
-          order: { code: "ASC" },
-          take: pageSize + 1,
+      const page = openPage(tokens, scope, request);
+      const { items: currencies, nextPageToken } = await reading(database, context, ({ manager }) =>
+        page.read({
+          read: (after, take) =>
+            manager.find(CurrencyEntity, {
+              where: { ...(after !== undefined && { code: MoreThan(after) }) },
+              order: { code: "ASC" },
+              take,
+            }),
+          present: (found) => found,
+          codec: CurrencyMessage,
+          cursorOf: (currency) => currency.code,
         }),
       );
-      const { page, nextCursor } = pageOf(currencies, pageSize, (currency) => currency.code);
-      return {
-        currencies: [...page],
-        nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-      };
+      return { currencies, nextPageToken };
     },
 
     createCurrency: (request, context) =>
@@ -98,29 +101,35 @@ export function createLedgerService(
     listAccounts: async (request, context) => {
       const { currencyCode, systemOnly } = request;
       const scope = ["ListAccounts", context.caller, currencyCode, systemOnly];
-      const after = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
-      const accounts = await reading(database, context, ({ manager }) =>
-        manager.find(AccountEntity, {
-          where: {
-            ...(currencyCode !== "" && { currencyCode }),
-            ...(systemOnly && { systemAccount: Not(IsNull()) }),
-            ...(after !== undefined && { id: MoreThan(after) }),
-          },
-          order: { id: "ASC" },
-          take: pageSize + 1,
+      const page = openPage(tokens, scope, request);
+      const { items: accounts, nextPageToken } = await reading(database, context, ({ manager }) =>
+        page.read({
+          read: (after, take) =>
+            manager.find(AccountEntity, {
+              where: {
+                ...(currencyCode !== "" && { currencyCode }),
+                ...(systemOnly && { systemAccount: Not(IsNull()) }),
+                ...(after !== undefined && { id: MoreThan(after) }),
+              },
+              order: { id: "ASC" },
+              take,
+            }),
+          present: (found) => found.map(presentAccount),
+          codec: AccountMessage,
+          cursorOf: (account) => account.id,
         }),
       );
-      const { page, nextCursor } = pageOf(accounts, pageSize, (account) => account.id);
-      return {
-        accounts: page.map(presentAccount),
-        nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-      };
+      return { accounts, nextPageToken };
     },
 
-    getTrialBalance: async ({ currencyCode }, context) => {
-      const balances = await reading(database, context, ({ client }) => readTrialBalance(client, currencyCode));
-      return { currencies: balances.map(presentTrialBalance) };
+    getTrialBalance: async ({ currencyCode, pageToken }, context) => {
+      const scope = ["GetTrialBalance", context.caller, currencyCode];
+      const after = tokens.open(scope, pageToken);
+      const balances = await reading(database, context, ({ client }) => readTrialBalance(client, currencyCode, after));
+      const presented = balances.map(presentTrialBalance);
+      const currencies = [...createRoom(TrialBalanceMessage).take(presented)];
+      const last = currencies.length < presented.length ? currencies.at(-1) : undefined;
+      return { currencies, nextPageToken: last === undefined ? "" : tokens.seal(scope, last.currencyCode) };
     },
   };
 }
@@ -158,6 +167,9 @@ async function createAccount({ manager, client }: Transaction, request: CreateAc
   };
 }
 
+/** So many lines of a currency, and that of all wallets, fit into an answer. */
+const TRIAL_BALANCE_LINES_MAX = 10_000;
+
 /** The accounts that each currency has from the start; those of ISO 4217's are made by the first migration. */
 const SYSTEM_ACCOUNTS = [
   { systemAccount: "cash", normalSide: NORMAL_SIDE.DEBIT },
@@ -187,10 +199,12 @@ function presentTrialBalance(balance: TrialBalance): TrialBalanceMessage {
     creditMinorUnits: balance.creditMinor.toString(),
     differenceMinorUnits: (balance.debitMinor - balance.creditMinor).toString(),
     accountCount: balance.accountCount,
-    lines: balance.lines.map((line) => ({
-      name: line.name,
-      debitMinorUnits: line.debitMinor.toString(),
-      creditMinorUnits: line.creditMinor.toString(),
-    })),
+    lines: balance.lines
+      .filter(({ name }, index) => index < TRIAL_BALANCE_LINES_MAX || name === ALL_WALLETS)
+      .map((line) => ({
+        name: line.name,
+        debitMinorUnits: line.debitMinor.toString(),
+        creditMinorUnits: line.creditMinor.toString(),
+      })),
   };
 }

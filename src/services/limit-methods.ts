@@ -7,7 +7,7 @@ import {
   VelocityDirection,
   type GetLimitsRequest,
   type LedgerServiceService,
-  type LimitChange as LimitChangeMessage,
+  LimitChange as LimitChangeMessage,
   type Limits as LimitsMessage,
   type ListLimitChangesRequest,
   type VelocityLimit as VelocityMessage,
@@ -39,7 +39,7 @@ import { usageOf, type VelocityTerms } from "../ledger/velocity.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { openPage, type PageTokens } from "./paging.js";
 
 type LimitMethods = Pick<
   Methods<typeof LedgerServiceService>,
@@ -96,20 +96,21 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
       const of = present(request.of, "what the limits are of");
       const subjectId = subjectOf(of);
       const scope = ["ListLimitChanges", context.caller, subjectId];
-      const below = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
+      const page = openPage(tokens, scope, request);
       return reading(database, context, async ({ manager }) => {
         if (!(await subjectExists(manager, of))) fail(notFound(of));
-        const changes = await manager.find(LimitChangeEntity, {
-          where: { subjectId, ...(below !== undefined && { id: LessThan(below) }) },
-          order: { id: "DESC" },
-          take: pageSize + 1,
+        const { items: changes, nextPageToken } = await page.read({
+          read: (below, take) =>
+            manager.find(LimitChangeEntity, {
+              where: { subjectId, ...(below !== undefined && { id: LessThan(below) }) },
+              order: { id: "DESC" },
+              take,
+            }),
+          present: (found) => found.map(presentChange),
+          codec: LimitChangeMessage,
+          cursorOf: (change) => change.id,
         });
-        const { page, nextCursor } = pageOf(changes, pageSize, (change) => change.id);
-        return {
-          changes: page.map(presentChange),
-          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-        };
+        return { changes, nextPageToken };
       });
     },
   };

@@ -1,7 +1,7 @@
 import {
   SetTransactionMetadataRequest,
   SetTransactionMetadataResponse,
-  type MetadataChange,
+  MetadataChange,
   type TransactionServiceService,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { LessThan } from "typeorm";
@@ -19,7 +19,7 @@ import { findTransactions } from "../ledger/find.js";
 import { changeMetadata, PAIRS_MAX } from "../ledger/metadata.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { openPage, type PageTokens } from "./paging.js";
 import { presentTransaction } from "./present.js";
 
 type MetadataMethods = Pick<
@@ -56,21 +56,22 @@ export function createMetadataMethods(database: Database, tokens: PageTokens): M
     listMetadataChanges: async (request, context) => {
       const transactionId = parseId(request.transactionId);
       const scope = ["ListMetadataChanges", context.caller, transactionId];
-      const below = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
+      const page = openPage(tokens, scope, request);
       return reading(database, context, async ({ manager }) => {
         if (!(await manager.existsBy(TransactionEntity, { id: transactionId })))
           fail({ reason: "TRANSACTION_NOT_FOUND", transactionId });
-        const changes = await manager.find(MetadataChangeEntity, {
-          where: { transactionId, ...(below !== undefined && { revision: LessThan(Number(below)) }) },
-          order: { revision: "DESC" },
-          take: pageSize + 1,
+        const { items: changes, nextPageToken } = await page.read({
+          read: (below, take) =>
+            manager.find(MetadataChangeEntity, {
+              where: { transactionId, ...(below !== undefined && { revision: LessThan(Number(below)) }) },
+              order: { revision: "DESC" },
+              take,
+            }),
+          present: (found) => found.map(presentChange),
+          codec: MetadataChange,
+          cursorOf: (change) => change.revision.toString(),
         });
-        const { page, nextCursor } = pageOf(changes, pageSize, (change) => change.revision.toString());
-        return {
-          changes: page.map(presentChange),
-          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-        };
+        return { changes, nextPageToken };
       });
     },
   };

@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { fail } from "../base/failure.js";
+import { createRoom, type Codec } from "../base/room.js";
 
 const PAGE_SIZE_DEFAULT = 50;
 const MAC_BYTES = 16;
@@ -51,16 +52,56 @@ function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) => (typeof part === "bigint" ? `${part}n` : part));
 }
 
+/** How many rows are read at once: of the largest, some 28 MB. */
+export const ROWS_AT_ONCE = 200;
+
+/** What makes a page of a list. */
+interface Listing<Row, Item> {
+  /** Reads the next rows in the order of the list. @param after the cursor of the row before them; undefined at the beginning */
+  readonly read: (after: string | undefined, limit: number) => Promise<readonly Row[]>;
+  readonly present: (rows: readonly Row[]) => readonly Item[] | Promise<readonly Item[]>;
+  readonly codec: Codec<Item>;
+  /** Names the place of a row in the order. */
+  readonly cursorOf: (row: Row) => string;
+}
+
+/** The items of a page, and the token of the page after it; "" on the last. */
+interface ListedPage<Item> {
+  readonly items: Item[];
+  readonly nextPageToken: string;
+}
+
 /**
- * A page of what was read one more than asked for: the extra one only says that there is a next page.
- * @param cursorOf what names a thing's place in the order
+ * Reads the page that a request asks for. It ends before it has more items than asked for, or takes more bytes than an answer may.
+ * Fails at once: PAGE_TOKEN_INVALID.
+ * @param scope what the list is of, see PageTokens
  */
-export function pageOf<T>(
-  things: readonly T[],
-  pageSize: number,
-  cursorOf: (last: T) => string,
-): { readonly page: readonly T[]; readonly nextCursor: string | undefined } {
-  const page = things.slice(0, pageSize);
-  const last = page.at(-1);
-  return { page, nextCursor: things.length > pageSize && last !== undefined ? cursorOf(last) : undefined };
+export function openPage(
+  tokens: PageTokens,
+  scope: readonly unknown[],
+  request: { readonly pageSize: number; readonly pageToken: string },
+): { read<Row, Item>(listing: Listing<Row, Item>): Promise<ListedPage<Item>> } {
+  const opened = tokens.open(scope, request.pageToken);
+  const pageSize = pageSizeOf(request);
+  return {
+    read: async ({ read, present, codec, cursorOf }) => {
+      const room = createRoom(codec);
+      let cursor = opened;
+      const items = [];
+      for (;;) {
+        const limit = Math.min(pageSize - items.length, ROWS_AT_ONCE);
+        // One more than needed tells whether there is another.
+        const rows = await read(cursor, limit + 1);
+        const slice = rows.slice(0, limit);
+        const presented = await present(slice);
+        const fitting = room.take(presented);
+        items.push(...fitting);
+        const last = slice[fitting.length - 1];
+        if (last !== undefined) cursor = cursorOf(last);
+        if (fitting.length === rows.length) return { items, nextPageToken: "" };
+        if (fitting.length < slice.length || items.length === pageSize)
+          return { items, nextPageToken: tokens.seal(scope, cursor ?? "") };
+      }
+    },
+  };
 }

@@ -10,6 +10,7 @@ import type { Money } from "../../generated/grey/type/v1/money.js";
 import type { Balance, Wallet as WalletMessage } from "../../generated/grey/wallet/v1/wallet_service.js";
 import type { Reason } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
+import { isInt64 } from "../base/money.js";
 import { fromDate, fromMicros } from "../base/time.js";
 import { NORMAL_SIDE, type Account } from "../entities/account.js";
 import type { PastAccount } from "../ledger/history.js";
@@ -20,6 +21,11 @@ import type { Entry, LedgerTransaction, Reversed, Terms } from "../ledger/transa
 
 export function money(currencyCode: string, minorUnits: bigint): Money {
   return { currencyCode, minorUnits };
+}
+
+/** The sum as Money, or nothing where it exceeds int64: no rule of the books bounds what a period turns over. */
+export function fitting(currencyCode: string, minorUnits: bigint): Money | undefined {
+  return isInt64(minorUnits) ? money(currencyCode, minorUnits) : undefined;
 }
 
 /** A wallet's balance, from its account. */

@@ -3,7 +3,7 @@ import {
   SetRateRequest,
   SetRateResponse,
   type LedgerServiceService,
-  type Rate as RateMessage,
+  Rate as RateMessage,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { fail, invalid } from "../base/failure.js";
 import { newId } from "../base/ids.js";
@@ -18,7 +18,7 @@ import { findRate, listRates, type Rate, type RatePlace } from "../ledger/find-r
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { openPage, type PageTokens } from "./paging.js";
 
 type RateMethods = Pick<Methods<typeof LedgerServiceService>, "setRate" | "getRate" | "listRates">;
 
@@ -42,17 +42,23 @@ export function createRateMethods(database: Database, tokens: PageTokens): RateM
     listRates: async (request, context) => {
       const { sourceCurrencyCode, targetCurrencyCode } = request;
       const scope = ["ListRates", context.caller, sourceCurrencyCode, targetCurrencyCode];
-      const cursor = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
-      const after = cursor === undefined ? undefined : placeOf(cursor);
-      const found = await reading(database, context, ({ client }) =>
-        listRates(client, sourceCurrencyCode, targetCurrencyCode, after, pageSize + 1),
+      const page = openPage(tokens, scope, request);
+      const { items: rates, nextPageToken } = await reading(database, context, ({ client }) =>
+        page.read({
+          read: (after, limit) =>
+            listRates(
+              client,
+              sourceCurrencyCode,
+              targetCurrencyCode,
+              after === undefined ? undefined : placeOf(after),
+              limit,
+            ),
+          present: (found) => found.map(presentRate),
+          codec: RateMessage,
+          cursorOf: (rate) => `${rate.validFrom}/${rate.id}`,
+        }),
       );
-      const { page, nextCursor } = pageOf(found, pageSize, (rate) => `${rate.validFrom}/${rate.id}`);
-      return {
-        rates: page.map(presentRate),
-        nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-      };
+      return { rates, nextPageToken };
     },
   };
 }

@@ -11,8 +11,8 @@ import {
   PauseScheduleResponse,
   ResumeScheduleRequest,
   ResumeScheduleResponse,
-  type Run,
-  type Schedule as ScheduleMessage,
+  Run,
+  Schedule as ScheduleMessage,
   type ScheduleServiceService,
 } from "../../generated/grey/schedule/v1/schedule_service.js";
 import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
@@ -40,7 +40,7 @@ import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
 import { answerOnce, type OnceMethod } from "./once.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { openPage, type PageTokens } from "./paging.js";
 import { money, reasonOf } from "./present.js";
 
 /** A first run may be planned so far ahead: 10 years of 366 days. */
@@ -94,17 +94,17 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
       const walletId = request.walletId === "" ? undefined : parseId(request.walletId);
       const states = request.states as number[] as ScheduleState[];
       const scope = ["ListSchedules", context.caller, walletId ?? "", states];
-      const below = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
+      const page = openPage(tokens, scope, request);
       return reading(database, context, async ({ manager, client }) => {
         if (walletId !== undefined && !(await manager.existsBy(WalletEntity, { id: walletId })))
           fail({ reason: "WALLET_NOT_FOUND", walletId });
-        const found = await listSchedules(client, walletId, { states, below, limit: pageSize + 1 });
-        const { page, nextCursor } = pageOf(found, pageSize, (schedule) => schedule.id);
-        return {
-          schedules: page.map(presentSchedule),
-          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-        };
+        const { items: schedules, nextPageToken } = await page.read({
+          read: (below, limit) => listSchedules(client, walletId, { states, below, limit }),
+          present: (found) => found.map(presentSchedule),
+          codec: ScheduleMessage,
+          cursorOf: (schedule) => schedule.id,
+        });
+        return { schedules, nextPageToken };
       });
     },
 
@@ -118,17 +118,17 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
     listRuns: async (request, context) => {
       const scheduleId = parseId(request.scheduleId);
       const scope = ["ListRuns", context.caller, scheduleId];
-      const cursor = tokens.open(scope, request.pageToken);
-      const before = cursor === undefined ? undefined : BigInt(cursor);
-      const pageSize = pageSizeOf(request);
+      const page = openPage(tokens, scope, request);
       return reading(database, context, async ({ client }) => {
         if ((await readSchedule(client, scheduleId)) === undefined) fail({ reason: "SCHEDULE_NOT_FOUND", scheduleId });
-        const found = await listRuns(client, scheduleId, { before, limit: pageSize + 1 });
-        const { page, nextCursor } = pageOf(found, pageSize, (run) => run.plannedTime.toString());
-        return {
-          runs: page.map(presentRun),
-          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-        };
+        const { items: runs, nextPageToken } = await page.read({
+          read: (cursor, limit) =>
+            listRuns(client, scheduleId, { before: cursor === undefined ? undefined : BigInt(cursor), limit }),
+          present: (found) => found.map(presentRun),
+          codec: Run,
+          cursorOf: (run) => run.plannedTime.toString(),
+        });
+        return { runs, nextPageToken };
       });
     },
   };

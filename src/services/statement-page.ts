@@ -16,9 +16,9 @@ import {
   type StatementSummary,
 } from "../ledger/statement.js";
 import type { CallContext } from "../rpc/context.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
-import { money } from "./present.js";
-import { assertFit, parsePeriod, presentLine } from "./statement-stream.js";
+import { pageSizeOf, type PageTokens } from "./paging.js";
+import { fitting } from "./present.js";
+import { parsePeriod, presentLine } from "./statement-stream.js";
 
 /**
  * A page of a statement. What the period comes to is found once, for the first page; the token carries it on to the others, with the
@@ -50,22 +50,26 @@ export async function presentStatement(
   const lines = isEffective
     ? await readEffectiveLines(client, account, { after: place, before: period.before, last, limit })
     : await readLines(client, account, { after: place.sequence, last, limit });
-  const { page, nextCursor } = pageOf(lines, pageSize, (line) => encode({ summary, place: line }));
+  const page = lines.slice(0, pageSize);
+  const next = lines.length > pageSize ? page.at(-1) : undefined;
   let balanceMinor = place.balanceAfterMinor;
   for (const { amountMinor, balanceAfterMinor } of page) {
     balanceMinor += amountMinor;
     assert(balanceMinor === balanceAfterMinor, "a line of a statement does not follow from the one before");
   }
-  if (nextCursor === undefined)
+  if (next === undefined)
     assert(balanceMinor === closingMinor, "the lines of a statement do not end at its closing balance");
-  assertFit([openingMinor, raisedMinor, loweredMinor, closingMinor, ...page.map((line) => line.balanceAfterMinor)]);
   return {
-    opening: money(currencyCode, openingMinor),
+    opening: fitting(currencyCode, openingMinor),
     lines: page.map((line) => presentLine(line, currencyCode)),
-    credits: money(currencyCode, raisedMinor),
-    debits: money(currencyCode, loweredMinor),
-    closing: money(currencyCode, closingMinor),
-    nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
+    credits: fitting(currencyCode, raisedMinor),
+    debits: fitting(currencyCode, loweredMinor),
+    closing: fitting(currencyCode, closingMinor),
+    nextPageToken: next === undefined ? "" : tokens.seal(scope, encode({ summary, place: next })),
+    openingMinorUnits: openingMinor.toString(),
+    creditMinorUnits: raisedMinor.toString(),
+    debitMinorUnits: loweredMinor.toString(),
+    closingMinorUnits: closingMinor.toString(),
   };
 }
 

@@ -9,7 +9,6 @@ import { assert, present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
 import { parseId } from "../base/ids.js";
 import { limit } from "../base/limit.js";
-import { isInt64 } from "../base/money.js";
 import { fromMicros, toMicros } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
@@ -22,7 +21,7 @@ import {
 } from "../ledger/statement.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
-import { money } from "./present.js";
+import { fitting, money } from "./present.js";
 
 /** The lines of one message: with the longest descriptions some 1 MiB, of the 4 MiB that clients take unless they say otherwise. */
 const LINES_MAX = 500;
@@ -63,12 +62,13 @@ export function createStatementStream(
           if (messages.length > 0) yield { part: { $case: "lines", value: { lines: messages } } };
         }
         assert(balanceMinor === closingMinor, "a statement does not add up");
-        assertFit([sums.raisedMinor, sums.loweredMinor]);
         const closing = {
-          credits: money(currencyCode, sums.raisedMinor),
-          debits: money(currencyCode, sums.loweredMinor),
+          credits: fitting(currencyCode, sums.raisedMinor),
+          debits: fitting(currencyCode, sums.loweredMinor),
           closing: money(currencyCode, closingMinor),
           lineCount,
+          creditMinorUnits: sums.raisedMinor.toString(),
+          debitMinorUnits: sums.loweredMinor.toString(),
         };
         yield { part: { $case: "closing", value: closing } };
       },
@@ -112,17 +112,11 @@ export function parsePeriod(request: {
   return period;
 }
 
-/** No rule of the books keeps what a period comes to within int64. */
-export function assertFit(amounts: readonly bigint[]): void {
-  if (!amounts.every(isInt64))
-    invalid("before", "must end a period whose credits and debits each stay within int64 minor units");
-}
-
 export function presentLine(line: StatementLine, currencyCode: string): StatementLineMessage {
   return {
     transactionId: line.transactionId,
     amount: money(currencyCode, line.amountMinor),
-    balanceAfter: money(currencyCode, line.balanceAfterMinor),
+    balanceAfter: fitting(currencyCode, line.balanceAfterMinor),
     accountSequence: line.sequence,
     createTime: fromMicros(line.createTime),
     effectiveTime: fromMicros(line.effectiveTime),

@@ -1,7 +1,7 @@
-import { TransactionState, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import { Transaction, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import {
   BatchMode,
-  type BatchTransferResponse,
+  BatchTransferResponse,
   type ListTransactionsRequest,
   type MetadataFilter,
   type ReverseRequest,
@@ -14,6 +14,7 @@ import { present } from "../base/assert.js";
 import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../base/failure.js";
 import { newId, parseId, type Uuid } from "../base/ids.js";
 import type { CurrencyUnit } from "../base/money.js";
+import { createRoom, MESSAGE_BYTES_MAX } from "../base/room.js";
 import { toMicros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading } from "../db/transaction.js";
@@ -33,7 +34,7 @@ import type { Outcome } from "../ledger/work.js";
 import type { LedgerTransaction, MovementCommand, ReverseCommand } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import { currencyCodeOf, type FindCurrency } from "../rpc/amounts.js";
-import { toStatus } from "../rpc/status.js";
+import { toStatus, withoutMetadata } from "../rpc/status.js";
 import type { Methods } from "../rpc/methods.js";
 import { pageSizeOf, type PageTokens } from "./paging.js";
 import { createCompoundMethods } from "./compound-methods.js";
@@ -136,9 +137,12 @@ export function createTransactionService(
           page.transactions.map(({ id }) => id),
           LISTED_REVERSALS_MAX,
         );
+        const found = page.transactions.map((one) => presentTransaction(one, reversed.get(one.id)));
+        const transactions = [...createRoom(Transaction).take(found)];
+        const nextBelow = transactions.length < found.length ? transactions.at(-1)?.journalIndex : page.nextBelow;
         return {
-          transactions: page.transactions.map((one) => presentTransaction(one, reversed.get(one.id))),
-          nextPageToken: page.nextBelow === undefined ? "" : tokens.seal(scope, page.nextBelow.toString()),
+          transactions,
+          nextPageToken: nextBelow === undefined ? "" : tokens.seal(scope, nextBelow.toString()),
         };
       });
     },
@@ -198,7 +202,26 @@ function assertDistinct(transfers: readonly TransferRequest[]): void {
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 
+/** A result and its two balances take no more than this, whatever the result is. */
+const BATCH_ITEM_BYTES_MAX = 1_024;
+
+/** The answer to a batch, which clients take whatever it is: if need be, the metadata of its errors is left out. */
 async function presentBatch(outcomes: readonly Outcome[], findCurrency: FindCurrency): Promise<BatchTransferResponse> {
+  const answer = await presentOutcomes(outcomes, findCurrency);
+  const fits =
+    outcomes.length * BATCH_ITEM_BYTES_MAX <= MESSAGE_BYTES_MAX ||
+    BatchTransferResponse.encode(answer).finish().length <= MESSAGE_BYTES_MAX;
+  if (fits) return answer;
+  return {
+    ...answer,
+    results: answer.results.map((result) => ({ ...result, error: result.error && withoutMetadata(result.error) })),
+  };
+}
+
+async function presentOutcomes(
+  outcomes: readonly Outcome[],
+  findCurrency: FindCurrency,
+): Promise<BatchTransferResponse> {
   const balances = new Map<Uuid, Balance>();
   const currencies = await currenciesOf(outcomes, findCurrency);
   const results = outcomes.map((outcome) => {

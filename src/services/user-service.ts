@@ -5,7 +5,7 @@ import {
   DeleteUserResponse,
   UpdateUserRequest,
   UpdateUserResponse,
-  type User as UserMessage,
+  User as UserMessage,
   type UserServiceService,
 } from "../../generated/grey/user/v1/user_service.js";
 import { IsNull, MoreThan, Not, type EntityManager } from "typeorm";
@@ -23,7 +23,7 @@ import { UserEntity, type User } from "../entities/user.js";
 import type { JournalRecord } from "../journal/append.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
+import { openPage, type PageTokens } from "./paging.js";
 import { etagOf } from "./present.js";
 
 /** grey.user.v1.UserService. */
@@ -65,20 +65,21 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
 
     listUsers: async (request, context) => {
       const scope = ["ListUsers", context.caller];
-      const after = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
-      const users = await reading(database, context, ({ manager }) =>
-        manager.find(UserEntity, {
-          where: { deleteTime: IsNull(), ...(after !== undefined && { id: MoreThan(after) }) },
-          order: { id: "ASC" },
-          take: pageSize + 1,
+      const page = openPage(tokens, scope, request);
+      const { items: users, nextPageToken } = await reading(database, context, ({ manager }) =>
+        page.read({
+          read: (after, take) =>
+            manager.find(UserEntity, {
+              where: { deleteTime: IsNull(), ...(after !== undefined && { id: MoreThan(after) }) },
+              order: { id: "ASC" },
+              take,
+            }),
+          present: (found) => found.map(presentUser),
+          codec: UserMessage,
+          cursorOf: (user) => user.id,
         }),
       );
-      const { page, nextCursor } = pageOf(users, pageSize, (user) => user.id);
-      return {
-        users: page.map(presentUser),
-        nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-      };
+      return { users, nextPageToken };
     },
 
     updateUser: (request, context) =>

@@ -6,13 +6,13 @@ import {
   UpdateWalletResponse,
   type GetBalanceRequest,
   type GetBalanceResponse,
-  type GetWalletResponse,
+  GetWalletResponse,
   type WalletServiceService,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
-import { fail, invalid } from "../base/failure.js";
-import { isInt64 } from "../base/money.js";
+import { fail } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
+import { createRoom } from "../base/room.js";
 import { toMicros, type Micros } from "../base/time.js";
 import { readClock, readDate } from "../db/clock.js";
 import type { Database, Queryable } from "../db/database.js";
@@ -32,8 +32,8 @@ import type { LedgerTransaction, MovementCommand } from "../ledger/transaction.j
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
-import { pageOf, pageSizeOf, type PageTokens } from "./paging.js";
-import { etagOf, money, presentBalance, presentWallet } from "./present.js";
+import { openPage, ROWS_AT_ONCE, type PageTokens } from "./paging.js";
+import { etagOf, fitting, presentBalance, presentWallet } from "./present.js";
 import { presentStatement } from "./statement-page.js";
 import { createStatementStream } from "./statement-stream.js";
 import { createStateMethods } from "./wallet-states.js";
@@ -68,27 +68,37 @@ export function createWalletService(
 
     batchGetWallets: async (request, context) => {
       const ids = request.ids.map(parseId);
-      const found = await reading(database, context, ({ manager }) => findWallets(manager, ids));
-      return { wallets: ids.map((walletId) => found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId })) };
+      return reading(database, context, async ({ manager }) => {
+        const wallets: GetWalletResponse[] = [];
+        const room = createRoom(GetWalletResponse);
+        for (let end = 0; end < ids.length && wallets.length === end;) {
+          const some = ids.slice(end, (end += ROWS_AT_ONCE));
+          const found = await findWallets(manager, some);
+          const asked = some.map((walletId) => found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId }));
+          wallets.push(...room.take(asked));
+        }
+        return { wallets, unreadIds: ids.slice(wallets.length) };
+      });
     },
 
     listWallets: async (request, context) => {
       const userId = parseId(request.userId);
       const scope = ["ListWallets", context.caller, userId];
-      const after = tokens.open(scope, request.pageToken);
-      const pageSize = pageSizeOf(request);
+      const page = openPage(tokens, scope, request);
       return reading(database, context, async ({ manager }) => {
         await assertUserExists(manager, userId, { evenDeleted: true });
-        const wallets = await manager.find(WalletEntity, {
-          where: { userId, ...(after !== undefined && { id: MoreThan(after) }) },
-          order: { id: "ASC" },
-          take: pageSize + 1,
+        const { items: wallets, nextPageToken } = await page.read({
+          read: (after, take) =>
+            manager.find(WalletEntity, {
+              where: { userId, ...(after !== undefined && { id: MoreThan(after) }) },
+              order: { id: "ASC" },
+              take,
+            }),
+          present: (found) => withAccounts(manager, found),
+          codec: GetWalletResponse,
+          cursorOf: (wallet) => wallet.id,
         });
-        const { page, nextCursor } = pageOf(wallets, pageSize, (wallet) => wallet.id);
-        return {
-          wallets: await withAccounts(manager, page),
-          nextPageToken: nextCursor === undefined ? "" : tokens.seal(scope, nextCursor),
-        };
+        return { wallets, nextPageToken };
       });
     },
 
@@ -129,7 +139,7 @@ export function createWalletService(
       );
       if (account === null || account === undefined || account.systemAccount !== null)
         return fail({ reason: "WALLET_NOT_FOUND", walletId });
-      return { balance: presentBalance(account) };
+      return { balance: presentBalance(account), postedMinorUnits: "" };
     },
   };
 }
@@ -232,10 +242,11 @@ async function effectiveBalance(client: Queryable, walletId: Uuid, time: Micros)
   const found = await findEffectiveBalance(client, walletId, time);
   if (found === undefined || found.systemAccount !== null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
   const { currencyCode, balanceMinor } = found;
-  if (!isInt64(balanceMinor))
-    invalid("effective_time", "must be a time at which the balance is within int64 minor units");
   const none = { available: undefined, pendingOutgoing: undefined, pendingIncoming: undefined, version: 0n };
-  return { balance: { walletId, posted: money(currencyCode, balanceMinor), ...none } };
+  return {
+    balance: { walletId, posted: fitting(currencyCode, balanceMinor), ...none },
+    postedMinorUnits: balanceMinor.toString(),
+  };
 }
 
 /** A moment by the record. */

@@ -2,6 +2,9 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
+import { newId } from "../../src/base/ids.js";
+import { connect } from "../support/client.js";
+import { depositRequest, makeWallet, money, withdrawRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 
@@ -364,6 +367,30 @@ describe("the command `grey` against a server", function () {
     const none = await grey("statement", "01890a5d-ac96-774b-bcce-b302099a8057", ...period, "--csv");
     expect(none).to.include({ code: 1, out: "" });
     expect(none.err).to.include("WALLET_NOT_FOUND");
+  });
+
+  it("shows a statement and a balance by effective time whose sums exceed int64", async () => {
+    const clients = connect(server.address);
+    await clients.ledger.createCurrency({ requestId: newId(), code: "WEI", exponent: 18, name: "Wei" });
+    const wallet = await makeWallet(clients, { currencyCode: "WEI" });
+    const nine = money(9n * 10n ** 18n, "WEI");
+    const effectiveTime = { seconds: BigInt(Math.floor(Date.now() / 1_000) - 86_400), nanos: 0 };
+    const deposit = () => clients.transactions.deposit(depositRequest(wallet.id, 1n, { amount: nine, effectiveTime }));
+    await deposit();
+    await clients.transactions.withdraw(withdrawRequest(wallet.id, 1n, { amount: nine }));
+    await deposit();
+    clients.close();
+    const period = ["--from", "1970-01-01T00:00:00Z", "--before", "9999-12-31T23:59:59Z"];
+    for (const order of [[], ["--effective"]]) {
+      const table = (await grey("statement", wallet.id, ...period, ...order)).out;
+      expect(table).to.match(/^credits +18\.0{18} WEI$/m);
+      expect(table).to.match(/^closing +9\.0{18} WEI$/m);
+      expect(table.includes("  18.000000000000000000 WEI  ")).to.equal(order.length > 0);
+    }
+    const csv = (await grey("statement", wallet.id, ...period, "--effective", "--csv")).out.split("\n");
+    expect(csv[2]).to.include(",9000000000000000000,18000000000000000000,WEI,");
+    const asOf = ["--effective", new Date(Date.now() - 3_600_000).toISOString()];
+    expect((await grey("balance", wallet.id, ...asOf)).out).to.include("18000000000000000000 minor units");
   });
 
   it("says which address has no server, and how to try again", async () => {

@@ -95,6 +95,7 @@ const LEFT_OUT = {
   descriptionPrefix: "",
   metadataFilters: [],
   order: 0,
+  pageToken: "",
 };
 type LeftOut = keyof typeof LEFT_OUT;
 type Asked<Request> = Omit<Request, LeftOut> & Partial<Pick<Request, Extract<keyof Request, LeftOut>>>;

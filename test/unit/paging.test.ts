@@ -1,8 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { expect } from "chai";
 import * as fc from "fast-check";
+import { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import { StatementLine } from "../../generated/grey/wallet/v1/wallet_service.js";
 import type { FailureError } from "../../src/base/failure.js";
-import { createPageTokens, pageOf, pageSizeOf } from "../../src/services/paging.js";
+import { ANSWER_BYTES_MAX, mostBytesOf } from "../../src/base/room.js";
+import { createPageTokens, openPage, pageSizeOf, ROWS_AT_ONCE } from "../../src/services/paging.js";
 
 const tokens = createPageTokens(Buffer.alloc(32, 7));
 const SCOPE = ["ListTransactions", "caller-1", { walletId: "w1", kinds: [1, 2], from: 5n }] as const;
@@ -87,22 +90,97 @@ describe("a page token", () => {
   });
 });
 
-describe("a page", () => {
-  const things = ["a", "b", "c", "d"];
-  const pages = [
-    { read: 0, size: 2, page: [], next: undefined },
-    { read: 1, size: 2, page: ["a"], next: undefined },
-    { read: 2, size: 2, page: ["a", "b"], next: undefined },
-    { read: 3, size: 2, page: ["a", "b"], next: "b" },
-    { read: 2, size: 1, page: ["a"], next: "a" },
-  ];
-  for (const { read, size, page, next } of pages) {
-    it(`of ${size} holds ${page.length} of ${read} things that were read${next === undefined ? "" : " and names the next"}`, () => {
-      expect(pageOf(things.slice(0, read), size, (thing) => thing)).to.deep.equal({ page, nextCursor: next });
-    });
-  }
+describe("the pages of a list", () => {
+  const KIB = 1_024;
+  const lengths = fc.oneof(
+    fc.nat({ max: 40 }),
+    fc.nat({ max: 70 * KIB }),
+    fc.constantFrom(ANSWER_BYTES_MAX - 100, ANSWER_BYTES_MAX, 4 * KIB * KIB),
+  );
+  // More than are read at once; most are small, so that there is something to page through.
+  const listed = fc.oneof(
+    fc.array(lengths, { maxLength: 60 }),
+    fc.array(fc.nat({ max: 40 }), { maxLength: 5 * ROWS_AT_ONCE }),
+    fc.array(fc.constant(60 * KIB), { maxLength: 2 * ROWS_AT_ONCE }),
+  );
 
-  it("has 50 things unless the caller says how many", () => {
+  it("hold every item once and in order, none more than asked for, and end before 3 MiB unless one item has more", async () => {
+    let short = 0;
+    await fc.assert(
+      fc.asyncProperty(listed, fc.integer({ min: 1, max: 1_000 }), async (rows, pageSize) => {
+        const text = "x".repeat(4 * KIB * KIB);
+        const all: StatementLine[] = rows.map((length, index) =>
+          StatementLine.fromPartial({ accountSequence: BigInt(index), description: text.slice(0, length) }),
+        );
+        const read: StatementLine[] = [];
+        let pageToken = "";
+        do {
+          const { items, nextPageToken } = await openPage(tokens, SCOPE, { pageSize, pageToken }).read({
+            read: async (after, limit) => {
+              expect(limit).to.be.at.most(ROWS_AT_ONCE + 1);
+              const start = after === undefined ? 0 : Number(after) + 1;
+              return all.slice(start, start + limit);
+            },
+            present: (found) => found,
+            codec: StatementLine,
+            cursorOf: (line) => line.accountSequence.toString(),
+          });
+          const bytes = items.reduce((sum, one) => sum + StatementLine.encode(one).finish().length, 0);
+          expect(items.length).to.be.at.most(pageSize);
+          if (all.length > 0) expect(items).to.have.length.above(0);
+          if (items.length > 1) expect(bytes).to.be.at.most(ANSWER_BYTES_MAX);
+          if (nextPageToken !== "" && items.length < pageSize) {
+            short += 1;
+            const next = all[read.length + items.length]!;
+            expect(bytes + StatementLine.encode(next).finish().length).to.be.above(ANSWER_BYTES_MAX / 3);
+          }
+          read.push(...items);
+          pageToken = nextPageToken;
+        } while (pageToken !== "");
+        expect(read.map((line) => line.accountSequence)).to.deep.equal(all.map((line) => line.accountSequence));
+      }),
+      { numRuns: 60 },
+    );
+    expect(short).to.be.above(0);
+  });
+
+  it("do not begin for a token of another list", () => {
+    const token = tokens.seal(SCOPE, CURSOR);
+    expect(() => openPage(tokens, ["ListUsers"], { pageSize: 1, pageToken: token })).to.throw("PAGE_TOKEN_INVALID");
+  });
+
+  it("have 50 items unless the caller says how many", () => {
     expect([0, 1, 1_000].map((pageSize) => pageSizeOf({ pageSize }))).to.deep.equal([50, 1, 1_000]);
+  });
+});
+
+describe("the quick measure of a message", () => {
+  it("is never less than what the message takes", () => {
+    const text = fc.string({ unit: "grapheme", maxLength: 40 });
+    const int64 = fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n);
+    const money = fc.option(fc.record({ currencyCode: text, minorUnits: int64 }), { nil: undefined });
+    const entry = fc.record({
+      accountId: text,
+      side: fc.nat(),
+      amount: money,
+      balanceAfter: money,
+      accountSequence: int64,
+    });
+    const transaction = fc.record({
+      requestId: text,
+      kind: fc.integer(),
+      entries: fc.array(entry),
+      metadata: fc.dictionary(text, text),
+      journalIndex: int64,
+      createTime: fc.record({ seconds: int64, nanos: fc.integer() }),
+      reversalIds: fc.array(text),
+      exchange: fc.option(fc.record({ sourceAmount: money, rate: text }), { nil: undefined }),
+    });
+    fc.assert(
+      fc.property(transaction, (partial) => {
+        const message = Transaction.fromPartial(partial);
+        expect(mostBytesOf(message)).to.be.at.least(Transaction.encode(message).finish().length);
+      }),
+    );
   });
 });

@@ -228,7 +228,7 @@ export interface ListAlertsRequest {
 export interface ListAlertsResponse {
   /** The alerts, newest first. */
   alerts: Alert[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -268,7 +268,7 @@ export interface ListAlertEventsRequest {
 export interface ListAlertEventsResponse {
   /** The crossings, latest first. */
   events: AlertEvent[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 

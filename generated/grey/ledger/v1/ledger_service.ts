@@ -344,7 +344,7 @@ export interface ListCurrenciesRequest {
 export interface ListCurrenciesResponse {
   /** The currencies, by code. */
   currencies: Currency[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -419,7 +419,7 @@ export interface ListAccountsRequest {
 export interface ListAccountsResponse {
   /** The accounts, by id. */
   accounts: Account[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -427,14 +427,18 @@ export interface ListAccountsResponse {
 export interface GetTrialBalanceRequest {
   /** Only this currency; empty means every currency that has an entry. */
   currencyCode: string;
+  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  pageToken: string;
   /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
   minJournalIndex?: bigint | undefined;
 }
 
 /** GetTrialBalanceResponse holds the trial balance. */
 export interface GetTrialBalanceResponse {
-  /** One row for each currency, by code. */
+  /** One row for each currency, by code: as many as fit into an answer of 3 MiB. */
   currencies: TrialBalance[];
+  /** Names the page with the currencies that did not fit, thousands of them; empty on the last. */
+  nextPageToken: string;
 }
 
 /** TrialBalance is the trial balance of one currency. Its sums may exceed int64, so they are decimal strings. */
@@ -449,7 +453,10 @@ export interface TrialBalance {
   differenceMinorUnits: string;
   /** How many accounts have an entry. */
   accountCount: bigint;
-  /** The system accounts, and the sum of all wallets, that make up the sums. */
+  /**
+   * The system accounts, and the sum of all wallets, that make up the sums. Of more than 10,000 system accounts the first by name are told;
+   * ListAccounts has all.
+   */
   lines: TrialBalanceLine[];
 }
 
@@ -483,7 +490,7 @@ export interface CheckIntegrityResponse {
   recordCount: bigint;
   /** How many faults were found. */
   faultCount: bigint;
-  /** The faults, at most max_faults of them. */
+  /** The faults, at most max_faults of them, and no more than fit into an answer of 3 MiB. */
   faults: IntegrityFault[];
 }
 
@@ -689,7 +696,7 @@ export interface GetLimitsResponse {
 export interface VelocityUsage {
   /** The limit's name. */
   name: string;
-  /** What counts in the window that ends now, in minor units. */
+  /** What counts in the window that ends now, in minor units. Where nothing limits it, 9223372036854775807 stands for as much or more. */
   amount: bigint;
   /** How many transactions count in it. */
   count: bigint;
@@ -761,7 +768,7 @@ export interface ListLimitChangesRequest {
 export interface ListLimitChangesResponse {
   /** The changes, newest first. */
   changes: LimitChange[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -877,7 +884,7 @@ export interface ListRatesRequest {
 export interface ListRatesResponse {
   /** The rates, the one that becomes valid last first. */
   rates: Rate[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -2199,13 +2206,16 @@ export const ListAccountsResponse: MessageFns<ListAccountsResponse> = {
 };
 
 function createBaseGetTrialBalanceRequest(): GetTrialBalanceRequest {
-  return { currencyCode: "", minJournalIndex: undefined };
+  return { currencyCode: "", pageToken: "", minJournalIndex: undefined };
 }
 
 export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
   encode(message: GetTrialBalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
     }
     if (message.minJournalIndex !== undefined) {
       if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
@@ -2237,6 +2247,14 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
             message.currencyCode = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
           case 15: {
             if (tag !== 120) {
               break;
@@ -2264,6 +2282,11 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
         : isSet(object.currency_code)
         ? globalThis.String(object.currency_code)
         : "",
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
       minJournalIndex: isSet(object.minJournalIndex)
         ? BigInt(object.minJournalIndex)
         : isSet(object.min_journal_index)
@@ -2277,6 +2300,9 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
     if (message.currencyCode !== "") {
       obj.currencyCode = message.currencyCode;
     }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     if (message.minJournalIndex !== undefined) {
       obj.minJournalIndex = message.minJournalIndex.toString();
     }
@@ -2289,6 +2315,7 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetTrialBalanceRequest>, I>>(object: I): GetTrialBalanceRequest {
     const message = createBaseGetTrialBalanceRequest();
     message.currencyCode = object.currencyCode ?? "";
+    message.pageToken = object.pageToken ?? "";
     message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
       ? BigInt(object.minJournalIndex)
       : undefined;
@@ -2297,13 +2324,16 @@ export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
 };
 
 function createBaseGetTrialBalanceResponse(): GetTrialBalanceResponse {
-  return { currencies: [] };
+  return { currencies: [], nextPageToken: "" };
 }
 
 export const GetTrialBalanceResponse: MessageFns<GetTrialBalanceResponse> = {
   encode(message: GetTrialBalanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.currencies) {
       TrialBalance.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -2329,6 +2359,14 @@ export const GetTrialBalanceResponse: MessageFns<GetTrialBalanceResponse> = {
             message.currencies.push(TrialBalance.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2346,6 +2384,11 @@ export const GetTrialBalanceResponse: MessageFns<GetTrialBalanceResponse> = {
       currencies: globalThis.Array.isArray(object?.currencies)
         ? object.currencies.map((e: any) => TrialBalance.fromJSON(e))
         : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -2353,6 +2396,9 @@ export const GetTrialBalanceResponse: MessageFns<GetTrialBalanceResponse> = {
     const obj: any = {};
     if (message.currencies?.length) {
       obj.currencies = message.currencies.map((e) => TrialBalance.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -2363,6 +2409,7 @@ export const GetTrialBalanceResponse: MessageFns<GetTrialBalanceResponse> = {
   fromPartial<I extends Exact<DeepPartial<GetTrialBalanceResponse>, I>>(object: I): GetTrialBalanceResponse {
     const message = createBaseGetTrialBalanceResponse();
     message.currencies = object.currencies?.map((e) => TrialBalance.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -6508,7 +6555,10 @@ export const LedgerServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+    /**
+     * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+     * PAGE_TOKEN_INVALID.
+     */
     getTrialBalance: {
       name: "GetTrialBalance",
       requestType: GetTrialBalanceRequest as typeof GetTrialBalanceRequest,
@@ -6712,7 +6762,10 @@ export const LedgerServiceService = {
       serialize(ListAccountsResponse, value),
     responseDeserialize: (value: Buffer): ListAccountsResponse => ListAccountsResponse.decode(value),
   },
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  /**
+   * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   getTrialBalance: {
     path: "/grey.ledger.v1.LedgerService/GetTrialBalance" as const,
     requestStream: false as const,
@@ -6806,7 +6859,10 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
   getAccount: handleUnaryCall<GetAccountRequest, GetAccountResponse>;
   /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: handleUnaryCall<ListAccountsRequest, ListAccountsResponse>;
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  /**
+   * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   getTrialBalance: handleUnaryCall<GetTrialBalanceRequest, GetTrialBalanceResponse>;
   /**
    * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
@@ -7052,7 +7108,10 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
   ): ClientUnaryCall;
-  /** Sums the balances of all accounts per currency, at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  /**
+   * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * PAGE_TOKEN_INVALID.
+   */
   getTrialBalance(
     request: GetTrialBalanceRequest,
     callback: (error: ServiceError | null, response: GetTrialBalanceResponse) => void,

@@ -458,7 +458,7 @@ export interface ListSchedulesRequest {
 export interface ListSchedulesResponse {
   /** The schedules, newest first. */
   schedules: Schedule[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -538,7 +538,7 @@ export interface ListRunsRequest {
 export interface ListRunsResponse {
   /** The runs, latest first. */
   runs: Run[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 

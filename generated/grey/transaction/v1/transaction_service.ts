@@ -291,7 +291,10 @@ export interface BatchTransferResult {
   state: TransactionState;
   /** The index of its record in the journal. */
   journalIndex: bigint;
-  /** Why it was refused, as the call Transfer would have said; unset when it was posted. */
+  /**
+   * Why it was refused, as the call Transfer would have said; unset when it was posted. Where the answer would take more than 4 MiB, as it may
+   * with more than 4,000 transfers, no error of it has metadata: their ErrorInfo gives the reason alone.
+   */
   error:
     | Status
     | undefined;
@@ -432,7 +435,7 @@ export interface MetadataRange {
 export interface ListTransactionsResponse {
   /**
    * The transactions with their entries, newest first. A page of filtered transactions may hold fewer than page_size, even none, and
-   * still have a next one.
+   * still have a next one; so does one that would take more than 3 MiB.
    */
   transactions: Transaction[];
   /** Names the next page; empty on the last. */
@@ -788,7 +791,7 @@ export interface ListHoldsRequest {
 export interface ListHoldsResponse {
   /** The holds, newest first. */
   holds: Hold[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -1004,7 +1007,7 @@ export interface ListMetadataChangesRequest {
 export interface ListMetadataChangesResponse {
   /** The changes, newest first. */
   changes: MetadataChange[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -9922,7 +9925,8 @@ export const TransactionServiceDefinition = {
     /**
      * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
      * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
-     * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN.
+     * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The answer takes no more than the 4 MiB that clients take unless
+     * told otherwise.
      */
     batchTransfer: {
       name: "BatchTransfer",
@@ -10189,7 +10193,8 @@ export const TransactionServiceService = {
   /**
    * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
    * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
-   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN.
+   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The answer takes no more than the 4 MiB that clients take unless
+   * told otherwise.
    */
   batchTransfer: {
     path: "/grey.transaction.v1.TransactionService/BatchTransfer" as const,
@@ -10461,7 +10466,8 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
    * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
    * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
-   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN.
+   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The answer takes no more than the 4 MiB that clients take unless
+   * told otherwise.
    */
   batchTransfer: handleUnaryCall<BatchTransferRequest, BatchTransferResponse>;
   /**
@@ -10614,7 +10620,8 @@ export interface TransactionServiceClient extends Client {
   /**
    * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
    * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
-   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN.
+   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The answer takes no more than the 4 MiB that clients take unless
+   * told otherwise.
    */
   batchTransfer(
     request: BatchTransferRequest,

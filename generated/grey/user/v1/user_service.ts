@@ -123,7 +123,7 @@ export interface ListUsersRequest {
 export interface ListUsersResponse {
   /** The users, oldest first. */
   users: User[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 

@@ -253,8 +253,13 @@ export interface BatchGetWalletsRequest {
 
 /** BatchGetWalletsResponse holds the wallets. */
 export interface BatchGetWalletsResponse {
-  /** One for each id, in the order of the request. */
+  /** One for each id that was read, in the order of the request. */
   wallets: GetWalletResponse[];
+  /**
+   * The ids whose wallets did not fit into the answer, which takes some 3 MiB at the most: ask for these in another call. There are none unless
+   * wallets have much metadata; 40 always fit.
+   */
+  unreadIds: string[];
 }
 
 /** ListWalletsRequest asks for a page of a user's wallets. */
@@ -273,7 +278,7 @@ export interface ListWalletsRequest {
 export interface ListWalletsResponse {
   /** The wallets with their balances, oldest first. */
   wallets: GetWalletResponse[];
-  /** Names the next page; empty on the last. */
+  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
 }
 
@@ -338,8 +343,15 @@ export interface GetBalanceRequest {
 
 /** GetBalanceResponse holds the balance. */
 export interface GetBalanceResponse {
-  /** The wallet's balance at the moment that was asked for. */
-  balance: Balance | undefined;
+  /**
+   * The wallet's balance at the moment that was asked for. By effective_time, `posted` is unset where it exceeds int64: what had taken effect
+   * by then need never have been a balance of the record.
+   */
+  balance:
+    | Balance
+    | undefined;
+  /** By effective_time, what is posted then, in minor units, as a decimal integer, which may exceed int64; else empty. */
+  postedMinorUnits: string;
 }
 
 /** FreezeWalletRequest asks to freeze a wallet. */
@@ -454,29 +466,38 @@ export interface GetStatementRequest {
 
 /**
  * GetStatementResponse holds a page of a statement. All its pages tell the same balances and totals, and nothing that was recorded after the
- * first of them was read; only that one sums up the period, the others cost what their own lines do.
+ * first of them was read; only that one sums up the period, the others cost what their own lines do. Sums may exceed int64; then they are
+ * told as decimal integers only.
  */
 export interface GetStatementResponse {
-  /** The posted balance right before the period. */
+  /** The posted balance right before the period; unset where it exceeds int64, as it may by effective time. */
   opening:
     | Money
     | undefined;
   /** What was posted, oldest first. */
   lines: StatementLine[];
-  /** The sum of the period's credits, of all pages. */
+  /** The sum of the period's credits, of all pages; unset where it exceeds int64. */
   credits:
     | Money
     | undefined;
-  /** The sum of the period's debits, of all pages. */
+  /** The sum of the period's debits, of all pages; unset where it exceeds int64. */
   debits:
     | Money
     | undefined;
-  /** The posted balance at the end of the period; opening + credits - debits. */
+  /** The posted balance at the end of the period, opening + credits - debits; unset where it exceeds int64, as it may by effective time. */
   closing:
     | Money
     | undefined;
   /** Names the next page; empty on the last. */
   nextPageToken: string;
+  /** As opening, in minor units, as a decimal integer of any size. */
+  openingMinorUnits: string;
+  /** As credits, in minor units, as a decimal integer of any size. */
+  creditMinorUnits: string;
+  /** As debits, in minor units, as a decimal integer of any size. */
+  debitMinorUnits: string;
+  /** As closing, in minor units, as a decimal integer of any size. */
+  closingMinorUnits: string;
 }
 
 /** StreamStatementRequest asks for a wallet's statement. */
@@ -541,11 +562,11 @@ export interface StatementLines {
 
 /** StatementClosing is how a statement ends. */
 export interface StatementClosing {
-  /** The sum of the credits of all its lines. */
+  /** The sum of the credits of all its lines; unset where it exceeds int64. */
   credits:
     | Money
     | undefined;
-  /** The sum of the debits of all its lines. */
+  /** The sum of the debits of all its lines; unset where it exceeds int64. */
   debits:
     | Money
     | undefined;
@@ -555,6 +576,10 @@ export interface StatementClosing {
     | undefined;
   /** How many lines there were. */
   lineCount: bigint;
+  /** As credits, in minor units, as a decimal integer of any size. */
+  creditMinorUnits: string;
+  /** As debits, in minor units, as a decimal integer of any size. */
+  debitMinorUnits: string;
 }
 
 /** StatementLine is one entry of a wallet. */
@@ -565,7 +590,10 @@ export interface StatementLine {
   amount:
     | Money
     | undefined;
-  /** The posted balance right after it, in the order of the statement. */
+  /**
+   * The posted balance right after it, in the order of the statement; unset where it exceeds int64, as it may by effective time: it is that of
+   * the line before, or the opening, and the amount.
+   */
   balanceAfter:
     | Money
     | undefined;
@@ -1853,13 +1881,16 @@ export const BatchGetWalletsRequest: MessageFns<BatchGetWalletsRequest> = {
 };
 
 function createBaseBatchGetWalletsResponse(): BatchGetWalletsResponse {
-  return { wallets: [] };
+  return { wallets: [], unreadIds: [] };
 }
 
 export const BatchGetWalletsResponse: MessageFns<BatchGetWalletsResponse> = {
   encode(message: BatchGetWalletsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.wallets) {
       GetWalletResponse.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.unreadIds) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -1885,6 +1916,14 @@ export const BatchGetWalletsResponse: MessageFns<BatchGetWalletsResponse> = {
             message.wallets.push(GetWalletResponse.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unreadIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1902,6 +1941,11 @@ export const BatchGetWalletsResponse: MessageFns<BatchGetWalletsResponse> = {
       wallets: globalThis.Array.isArray(object?.wallets)
         ? object.wallets.map((e: any) => GetWalletResponse.fromJSON(e))
         : [],
+      unreadIds: globalThis.Array.isArray(object?.unreadIds)
+        ? object.unreadIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.unread_ids)
+        ? object.unread_ids.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1909,6 +1953,9 @@ export const BatchGetWalletsResponse: MessageFns<BatchGetWalletsResponse> = {
     const obj: any = {};
     if (message.wallets?.length) {
       obj.wallets = message.wallets.map((e) => GetWalletResponse.toJSON(e));
+    }
+    if (message.unreadIds?.length) {
+      obj.unreadIds = message.unreadIds;
     }
     return obj;
   },
@@ -1919,6 +1966,7 @@ export const BatchGetWalletsResponse: MessageFns<BatchGetWalletsResponse> = {
   fromPartial<I extends Exact<DeepPartial<BatchGetWalletsResponse>, I>>(object: I): BatchGetWalletsResponse {
     const message = createBaseBatchGetWalletsResponse();
     message.wallets = object.wallets?.map((e) => GetWalletResponse.fromPartial(e)) || [];
+    message.unreadIds = object.unreadIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -2721,13 +2769,16 @@ export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
 };
 
 function createBaseGetBalanceResponse(): GetBalanceResponse {
-  return { balance: undefined };
+  return { balance: undefined, postedMinorUnits: "" };
 }
 
 export const GetBalanceResponse: MessageFns<GetBalanceResponse> = {
   encode(message: GetBalanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.balance !== undefined) {
       Balance.encode(message.balance, writer.uint32(10).fork()).join();
+    }
+    if (message.postedMinorUnits !== "") {
+      writer.uint32(18).string(message.postedMinorUnits);
     }
     return writer;
   },
@@ -2753,6 +2804,14 @@ export const GetBalanceResponse: MessageFns<GetBalanceResponse> = {
             message.balance = Balance.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.postedMinorUnits = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2766,13 +2825,23 @@ export const GetBalanceResponse: MessageFns<GetBalanceResponse> = {
   },
 
   fromJSON(object: any): GetBalanceResponse {
-    return { balance: isSet(object.balance) ? Balance.fromJSON(object.balance) : undefined };
+    return {
+      balance: isSet(object.balance) ? Balance.fromJSON(object.balance) : undefined,
+      postedMinorUnits: isSet(object.postedMinorUnits)
+        ? globalThis.String(object.postedMinorUnits)
+        : isSet(object.posted_minor_units)
+        ? globalThis.String(object.posted_minor_units)
+        : "",
+    };
   },
 
   toJSON(message: GetBalanceResponse): unknown {
     const obj: any = {};
     if (message.balance !== undefined) {
       obj.balance = Balance.toJSON(message.balance);
+    }
+    if (message.postedMinorUnits !== "") {
+      obj.postedMinorUnits = message.postedMinorUnits;
     }
     return obj;
   },
@@ -2785,6 +2854,7 @@ export const GetBalanceResponse: MessageFns<GetBalanceResponse> = {
     message.balance = (object.balance !== undefined && object.balance !== null)
       ? Balance.fromPartial(object.balance)
       : undefined;
+    message.postedMinorUnits = object.postedMinorUnits ?? "";
     return message;
   },
 };
@@ -3877,6 +3947,10 @@ function createBaseGetStatementResponse(): GetStatementResponse {
     debits: undefined,
     closing: undefined,
     nextPageToken: "",
+    openingMinorUnits: "",
+    creditMinorUnits: "",
+    debitMinorUnits: "",
+    closingMinorUnits: "",
   };
 }
 
@@ -3899,6 +3973,18 @@ export const GetStatementResponse: MessageFns<GetStatementResponse> = {
     }
     if (message.nextPageToken !== "") {
       writer.uint32(50).string(message.nextPageToken);
+    }
+    if (message.openingMinorUnits !== "") {
+      writer.uint32(58).string(message.openingMinorUnits);
+    }
+    if (message.creditMinorUnits !== "") {
+      writer.uint32(66).string(message.creditMinorUnits);
+    }
+    if (message.debitMinorUnits !== "") {
+      writer.uint32(74).string(message.debitMinorUnits);
+    }
+    if (message.closingMinorUnits !== "") {
+      writer.uint32(82).string(message.closingMinorUnits);
     }
     return writer;
   },
@@ -3964,6 +4050,38 @@ export const GetStatementResponse: MessageFns<GetStatementResponse> = {
             message.nextPageToken = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.openingMinorUnits = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.creditMinorUnits = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.debitMinorUnits = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.closingMinorUnits = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3988,6 +4106,26 @@ export const GetStatementResponse: MessageFns<GetStatementResponse> = {
         : isSet(object.next_page_token)
         ? globalThis.String(object.next_page_token)
         : "",
+      openingMinorUnits: isSet(object.openingMinorUnits)
+        ? globalThis.String(object.openingMinorUnits)
+        : isSet(object.opening_minor_units)
+        ? globalThis.String(object.opening_minor_units)
+        : "",
+      creditMinorUnits: isSet(object.creditMinorUnits)
+        ? globalThis.String(object.creditMinorUnits)
+        : isSet(object.credit_minor_units)
+        ? globalThis.String(object.credit_minor_units)
+        : "",
+      debitMinorUnits: isSet(object.debitMinorUnits)
+        ? globalThis.String(object.debitMinorUnits)
+        : isSet(object.debit_minor_units)
+        ? globalThis.String(object.debit_minor_units)
+        : "",
+      closingMinorUnits: isSet(object.closingMinorUnits)
+        ? globalThis.String(object.closingMinorUnits)
+        : isSet(object.closing_minor_units)
+        ? globalThis.String(object.closing_minor_units)
+        : "",
     };
   },
 
@@ -4011,6 +4149,18 @@ export const GetStatementResponse: MessageFns<GetStatementResponse> = {
     if (message.nextPageToken !== "") {
       obj.nextPageToken = message.nextPageToken;
     }
+    if (message.openingMinorUnits !== "") {
+      obj.openingMinorUnits = message.openingMinorUnits;
+    }
+    if (message.creditMinorUnits !== "") {
+      obj.creditMinorUnits = message.creditMinorUnits;
+    }
+    if (message.debitMinorUnits !== "") {
+      obj.debitMinorUnits = message.debitMinorUnits;
+    }
+    if (message.closingMinorUnits !== "") {
+      obj.closingMinorUnits = message.closingMinorUnits;
+    }
     return obj;
   },
 
@@ -4033,6 +4183,10 @@ export const GetStatementResponse: MessageFns<GetStatementResponse> = {
       ? Money.fromPartial(object.closing)
       : undefined;
     message.nextPageToken = object.nextPageToken ?? "";
+    message.openingMinorUnits = object.openingMinorUnits ?? "";
+    message.creditMinorUnits = object.creditMinorUnits ?? "";
+    message.debitMinorUnits = object.debitMinorUnits ?? "";
+    message.closingMinorUnits = object.closingMinorUnits ?? "";
     return message;
   },
 };
@@ -4536,7 +4690,14 @@ export const StatementLines: MessageFns<StatementLines> = {
 };
 
 function createBaseStatementClosing(): StatementClosing {
-  return { credits: undefined, debits: undefined, closing: undefined, lineCount: 0n };
+  return {
+    credits: undefined,
+    debits: undefined,
+    closing: undefined,
+    lineCount: 0n,
+    creditMinorUnits: "",
+    debitMinorUnits: "",
+  };
 }
 
 export const StatementClosing: MessageFns<StatementClosing> = {
@@ -4555,6 +4716,12 @@ export const StatementClosing: MessageFns<StatementClosing> = {
         throw new globalThis.Error("value provided for field message.lineCount of type int64 too large");
       }
       writer.uint32(32).int64(message.lineCount);
+    }
+    if (message.creditMinorUnits !== "") {
+      writer.uint32(42).string(message.creditMinorUnits);
+    }
+    if (message.debitMinorUnits !== "") {
+      writer.uint32(50).string(message.debitMinorUnits);
     }
     return writer;
   },
@@ -4604,6 +4771,22 @@ export const StatementClosing: MessageFns<StatementClosing> = {
             message.lineCount = reader.int64() as bigint;
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.creditMinorUnits = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.debitMinorUnits = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4626,6 +4809,16 @@ export const StatementClosing: MessageFns<StatementClosing> = {
         : isSet(object.line_count)
         ? BigInt(object.line_count)
         : 0n,
+      creditMinorUnits: isSet(object.creditMinorUnits)
+        ? globalThis.String(object.creditMinorUnits)
+        : isSet(object.credit_minor_units)
+        ? globalThis.String(object.credit_minor_units)
+        : "",
+      debitMinorUnits: isSet(object.debitMinorUnits)
+        ? globalThis.String(object.debitMinorUnits)
+        : isSet(object.debit_minor_units)
+        ? globalThis.String(object.debit_minor_units)
+        : "",
     };
   },
 
@@ -4642,6 +4835,12 @@ export const StatementClosing: MessageFns<StatementClosing> = {
     }
     if (message.lineCount !== 0n) {
       obj.lineCount = message.lineCount.toString();
+    }
+    if (message.creditMinorUnits !== "") {
+      obj.creditMinorUnits = message.creditMinorUnits;
+    }
+    if (message.debitMinorUnits !== "") {
+      obj.debitMinorUnits = message.debitMinorUnits;
     }
     return obj;
   },
@@ -4661,6 +4860,8 @@ export const StatementClosing: MessageFns<StatementClosing> = {
       ? Money.fromPartial(object.closing)
       : undefined;
     message.lineCount = (object.lineCount !== undefined && object.lineCount !== null) ? BigInt(object.lineCount) : 0n;
+    message.creditMinorUnits = object.creditMinorUnits ?? "";
+    message.debitMinorUnits = object.debitMinorUnits ?? "";
     return message;
   },
 };
@@ -5156,8 +5357,8 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (names
-     * the first that is missing).
+     * Returns many wallets with their balances, in the order asked for: as many as fit into an answer of 3 MiB. Errors: INVALID_REQUEST,
+     * JOURNAL_BEHIND, WALLET_NOT_FOUND (names the first that is missing).
      */
     batchGetWallets: {
       name: "BatchGetWallets",
@@ -5320,8 +5521,8 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): GetWalletResponse => GetWalletResponse.decode(value),
   },
   /**
-   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (names
-   * the first that is missing).
+   * Returns many wallets with their balances, in the order asked for: as many as fit into an answer of 3 MiB. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, WALLET_NOT_FOUND (names the first that is missing).
    */
   batchGetWallets: {
     path: "/grey.wallet.v1.WalletService/BatchGetWallets" as const,
@@ -5485,8 +5686,8 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
   /** Returns one wallet with its balance. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND. */
   getWallet: handleUnaryCall<GetWalletRequest, GetWalletResponse>;
   /**
-   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (names
-   * the first that is missing).
+   * Returns many wallets with their balances, in the order asked for: as many as fit into an answer of 3 MiB. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, WALLET_NOT_FOUND (names the first that is missing).
    */
   batchGetWallets: handleUnaryCall<BatchGetWalletsRequest, BatchGetWalletsResponse>;
   /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
@@ -5580,8 +5781,8 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns many wallets with their balances, in the order asked for. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (names
-   * the first that is missing).
+   * Returns many wallets with their balances, in the order asked for: as many as fit into an answer of 3 MiB. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, WALLET_NOT_FOUND (names the first that is missing).
    */
   batchGetWallets(
     request: BatchGetWalletsRequest,
