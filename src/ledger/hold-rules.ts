@@ -107,7 +107,9 @@ export function decideHoldStep(books: Books, command: HoldStepCommand): Decision
     case TRANSACTION_KIND.HOLD_EXTENSION: {
       const expiry = command.expiry ?? { inMicros: 0n };
       const failure =
-        accountRefuses(wallet, hold.currencyCode) ?? expiryRefuses(books.now, expiry, endOf(hold, books.now));
+        accountRefuses(wallet, hold.currencyCode) ??
+        (to === null ? undefined : accountRefuses(to, hold.currencyCode)) ??
+        expiryRefuses(books.now, expiry, endOf(hold, books.now));
       if (failure !== undefined) return refuse(failure);
       return post(books, movement, { ...hold, ...expiryOf(expiry) }, [[wallet, {}]]);
     }

@@ -432,7 +432,9 @@ export function increase(books: Books, index: number, amount: bigint): Transacti
 
 export function extend(books: Books, index: number, expires: Micros): Transaction {
   const held = activeHold(books, index);
-  const wallet = partOf(books, held.walletId, accountOf(books, held.walletId).currency);
+  const { currency } = accountOf(books, held.walletId);
+  const wallet = partOf(books, held.walletId, currency);
+  if (held.toId !== undefined) partOf(books, held.toId, currency);
   if (expires <= held.expires!) refuse("EXPIRY_INVALID");
   held.expires = expires;
   wallet.version += 1n;

@@ -1,6 +1,6 @@
 import type { Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
-import type { Book, Books } from "../../src/ledger/books.js";
+import type { Book, Books, Original } from "../../src/ledger/books.js";
 import type { Hold } from "../../src/ledger/hold.js";
 
 /** Books in memory, for the pure rules to be asked by themselves. */
@@ -12,7 +12,7 @@ export class ModelBooks extends Map<Uuid, Book> implements Books {
     return this.holds.get(id);
   }
 
-  original(): undefined {
+  original(): Original | undefined {
     return undefined;
   }
 

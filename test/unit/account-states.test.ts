@@ -1,0 +1,185 @@
+import { expect } from "chai";
+import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/entities/account.js";
+import { HOLD_STATE } from "../../src/entities/hold.js";
+import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import type { Book, Original } from "../../src/ledger/books.js";
+import { decide } from "../../src/ledger/decide.js";
+import { expiryOf } from "../../src/ledger/expiry.js";
+import type { Hold } from "../../src/ledger/hold.js";
+import type { Command, CompoundCommand, Leg, ReverseCommand } from "../../src/ledger/transaction.js";
+import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
+import { deposit, transfer, withdrawal } from "../support/ledger.js";
+import { ModelBooks } from "../support/model-books.js";
+
+const [PAYER, PAYEE, CASH, HOLD, ORIGINAL] = ["payer", "payee", deposit("", 1n).debitAccountId, "hold", "original"];
+const LEGS: readonly Leg[] = [
+  { accountId: PAYER, currencyCode: "USD", amountMinor: 5n },
+  { accountId: PAYEE, currencyCode: "USD", amountMinor: -5n },
+];
+
+/** Books in which a payer and a payee have money, the payer's is held, and a transaction between them can be reversed. */
+class StateBooks extends ModelBooks {
+  originalLegs: readonly Leg[] | null = null;
+
+  override original(): Original | undefined {
+    const { kind, ...movement } = transfer(PAYER, PAYEE, 5n);
+    const recorded = { journalIndex: 0n, createTime: 0n, entries: [], failure: null, holdId: null, hold: null };
+    const legs = this.originalLegs;
+    return {
+      transaction: { ...movement, kind, ...recorded, id: ORIGINAL, reversesId: null, legs },
+      reversedMinor: 0n,
+      reversalCount: 0,
+      reversedLegs: legs === null ? [] : legs.map(() => 0n),
+    };
+  }
+
+  override setOriginal(): void {
+    // Nothing reads it again.
+  }
+}
+
+function account(id: string, over: Partial<Book>): Book {
+  return {
+    id,
+    isWallet: true,
+    currencyCode: "USD",
+    normalSide: NORMAL_SIDE.CREDIT,
+    state: ACCOUNT_STATE.OPEN,
+    balanceMinor: 1_000n,
+    pendingDebitsMinor: 0n,
+    pendingCreditsMinor: 0n,
+    minBalanceMinor: 0n,
+    maxBalanceMinor: null,
+    velocity: null,
+    sequence: 1n,
+    ...over,
+  };
+}
+
+const NOW = 1_000_000n;
+
+/** @param held what is held of the payer's money: for the payee, for nobody in particular, or until now */
+function booksWith(states: Readonly<Record<string, AccountState>>, held: "FOR_PAYEE" | "FOR_NOBODY" | "EXPIRED") {
+  const isForPayee = held !== "FOR_NOBODY";
+  const books = new StateBooks([
+    [PAYER, account(PAYER, { state: states[PAYER] ?? ACCOUNT_STATE.OPEN, pendingDebitsMinor: 10n })],
+    [PAYEE, account(PAYEE, { state: states[PAYEE] ?? ACCOUNT_STATE.OPEN, pendingCreditsMinor: isForPayee ? 10n : 0n })],
+    [CASH, account(CASH, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null })],
+  ]);
+  const reserved: Hold = {
+    id: HOLD,
+    accountId: PAYER,
+    toAccountId: isForPayee ? PAYEE : null,
+    currencyCode: "USD",
+    amountMinor: 10n,
+    capturedMinor: 0n,
+    state: HOLD_STATE.ACTIVE,
+    expireTime: held === "EXPIRED" ? NOW : NOW + 1_000_000n,
+    expiresInMicros: null,
+    createTime: 0n,
+    updateTime: 0n,
+  };
+  books.setHold(reserved);
+  books.now = NOW;
+  return books;
+}
+
+const compound = (kind: CompoundCommand["kind"]): CompoundCommand => {
+  const { isUpTo: _, kind: __, ...asked } = transfer(PAYER, PAYEE, 5n);
+  return { ...asked, kind, legs: LEGS, system: new Map(), refusal: null, validUntil: null };
+};
+const reversal = (): ReverseCommand => ({
+  ...release(HOLD),
+  kind: TRANSACTION_KIND.REVERSAL,
+  originalId: ORIGINAL,
+  amount: null,
+  atEffectiveTimeOfOriginal: false,
+});
+
+interface Operation {
+  readonly command: Command;
+  /** The wallets that take part in it. */
+  readonly wallets: readonly string[];
+  /** Sets money free, which no state of a wallet is in the way of. */
+  readonly isFreeing?: true;
+  readonly held?: Parameters<typeof booksWith>[1];
+  readonly originalLegs?: readonly Leg[];
+}
+
+const BOTH = [PAYER, PAYEE];
+const toPayee = { to: { walletId: PAYEE } };
+const OPERATIONS: Readonly<Record<keyof typeof TRANSACTION_KIND, readonly Operation[]>> = {
+  OPENING: [{ command: { ...deposit(PAYEE, 5n), kind: TRANSACTION_KIND.OPENING }, wallets: [PAYEE] }],
+  DEPOSIT: [{ command: deposit(PAYEE, 5n), wallets: [PAYEE] }],
+  WITHDRAWAL: [{ command: withdrawal(PAYER, 5n), wallets: [PAYER] }],
+  TRANSFER: [
+    { command: transfer(PAYER, PAYEE, 5n), wallets: BOTH },
+    { command: transfer(PAYER, PAYEE, 5n, { isUpTo: true }), wallets: BOTH },
+  ],
+  COMPOUND: [{ command: compound(TRANSACTION_KIND.COMPOUND), wallets: BOTH }],
+  EXCHANGE: [{ command: compound(TRANSACTION_KIND.EXCHANGE), wallets: BOTH }],
+  HOLD: [
+    { command: hold(PAYER, 5n, { toWalletId: PAYEE }), wallets: BOTH },
+    { command: hold(PAYER, 5n), wallets: [PAYER] },
+  ],
+  HOLD_INCREASE: [
+    { command: increase(HOLD, 5n), wallets: BOTH },
+    { command: increase(HOLD, 5n), wallets: [PAYER], held: "FOR_NOBODY" },
+  ],
+  HOLD_EXTENSION: [
+    { command: extend(HOLD, hours(2n)), wallets: BOTH },
+    { command: extend(HOLD, hours(2n)), wallets: [PAYER], held: "FOR_NOBODY" },
+  ],
+  HOLD_CAPTURE: [
+    { command: capture(HOLD, 5n), wallets: BOTH },
+    { command: capture(HOLD, null), wallets: BOTH },
+    { command: capture(HOLD, 0n, { isFinal: true }), wallets: BOTH },
+    { command: capture(HOLD, 5n), wallets: [PAYER], held: "FOR_NOBODY" },
+    { command: capture(HOLD, 5n, toPayee), wallets: BOTH, held: "FOR_NOBODY" },
+    { command: capture(HOLD, 0n, { ...toPayee, isFinal: true }), wallets: BOTH, held: "FOR_NOBODY" },
+  ],
+  HOLD_RELEASE: [{ command: release(HOLD), wallets: BOTH, isFreeing: true }],
+  HOLD_EXPIRY: [{ command: expiryOf(HOLD), wallets: BOTH, isFreeing: true, held: "EXPIRED" }],
+  REVERSAL: [
+    { command: reversal(), wallets: BOTH },
+    { command: reversal(), wallets: BOTH, originalLegs: LEGS },
+  ],
+};
+
+const REFUSALS = { FROZEN: "WALLET_FROZEN", CLOSED: "WALLET_CLOSED" } as const;
+
+describe("a wallet that is frozen or closed", () => {
+  const reasonFor = (
+    { command, held = "FOR_PAYEE", originalLegs }: Operation,
+    states: Readonly<Record<string, AccountState>>,
+  ) => {
+    const books = booksWith(states, held);
+    books.originalLegs = originalLegs ?? null;
+    const before = new Map(books);
+    const decision = decide(books, command);
+    if ("unkept" in decision) return decision.unkept;
+    if (!("failure" in decision)) return "POSTED";
+    expect(new Map(books)).to.deep.equal(before);
+    expect(books.hold(HOLD)).to.deep.equal(booksWith(states, held).hold(HOLD));
+    return decision.failure;
+  };
+
+  for (const [kind, operations] of Object.entries(OPERATIONS)) {
+    for (const [index, operation] of operations.entries()) {
+      const { wallets, isFreeing = false } = operation;
+      it(`${isFreeing ? "is not in the way of" : "refuses"} ${kind} ${index + 1}, whichever side it is on`, () => {
+        expect(reasonFor(operation, {})).to.equal("POSTED");
+        for (const state of ["FROZEN", "CLOSED"] as const) {
+          for (const walletId of wallets) {
+            const outcome = reasonFor(operation, { [walletId]: ACCOUNT_STATE[state] });
+            if (isFreeing) expect(outcome, `${state} ${walletId}`).to.equal("POSTED");
+            else expect(outcome, `${state} ${walletId}`).to.deep.equal({ reason: REFUSALS[state], walletId });
+          }
+          // A wallet that has nothing to do with it is in nobody's way.
+          for (const walletId of BOTH.filter((id) => !wallets.includes(id)))
+            expect(reasonFor(operation, { [walletId]: ACCOUNT_STATE[state] }), walletId).to.equal("POSTED");
+        }
+      });
+    }
+  }
+});
