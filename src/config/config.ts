@@ -88,12 +88,12 @@ export const SETTINGS = {
   GREY_POSTING_QUEUE_MAX: setting(
     whole(1, 10_000_000),
     "20000",
-    "movements that may wait to be posted; more get OVERLOADED",
+    "movements that may wait to be posted, unless one call alone brings more; others get OVERLOADED",
   ),
   GREY_POSTING_QUEUE_BYTES_MAX: setting(
     whole(65_536, 4_294_967_296),
     "67108864",
-    "memory that waiting movements may take, in bytes",
+    "memory that waiting movements may take, unless those of one call take more, in bytes",
   ),
   GREY_POSTING_BATCH_MAX: setting(
     whole(1, 100_000),

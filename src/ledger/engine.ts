@@ -135,12 +135,11 @@ export function createEngine(database: Database, connection: PostingConnection, 
 
   function enqueue(work: Work, patience: Patience, keys: readonly string[]): Promise<Outcome[]> {
     const size = measure(work);
-    if (
+    const isFull =
       depth + work.commands.length > config.GREY_POSTING_QUEUE_MAX ||
-      bytes + size.bytes > config.GREY_POSTING_QUEUE_BYTES_MAX
-    ) {
-      throw new FailureError({ reason: "OVERLOADED" });
-    }
+      bytes + size.bytes > config.GREY_POSTING_QUEUE_BYTES_MAX;
+    // An empty queue takes any work: to one that is larger than the queue, no other moment would be better.
+    if (isFull && queue.length > 0) throw new FailureError({ reason: "OVERLOADED" });
     depth += work.commands.length;
     bytes += size.bytes;
     const { promise: done, resolve, reject } = promised<Outcome[]>();

@@ -8,13 +8,21 @@ export interface AdmissionOptions {
   readonly retryAfterMs: number;
 }
 
+/** What a call has seen: since when it is worked on, and how many answers there had been by then. */
+export interface Stay {
+  sinceMs: number;
+  answersBefore: number;
+}
+
 const WINDOW_MS = 100;
 /** Fewer calls say nothing about the rate. */
 const CALLS_MIN = 20;
 /** However slow the server is, so many calls are taken on. */
 const LIMIT_MIN = 64;
-/** The part of a new measurement in the rate: about the last second counts. */
-const WEIGHT = 0.2;
+/** The part of a new measurement in the rate when that falls: a moment in which the server stood still is no reason. */
+const WEIGHT_DOWN = 0.2;
+/** The part of a new measurement in the rate when that rises: a server has done what was measured. */
+const WEIGHT_UP = 0.5;
 /** Refusing costs about as much as answering: refused callers are to come back at this part of the rate. */
 const RETURN_SHARE = 0.1;
 /** Nobody is told to wait longer. */
@@ -22,7 +30,9 @@ const RETRY_AFTER_MAX_MS = 20_000;
 /** Answers a ms, until something is known. */
 const RATE_ASSUMED = 5;
 /** By how much the limit grows in a window in which it stood in nobody's way. */
-const GROWTH = 1.05;
+const GROWTH = 1.5;
+/** Answers come in lumps: what a call sees in less time is taken to have come in so much. */
+const STAY_MS_MIN = 10;
 
 /**
  * Counts the calls that are worked on, and takes on as many as are answered in time.
@@ -30,6 +40,10 @@ const GROWTH = 1.05;
  * A queue that is longer than callers wait for only makes the server work for those who have gone. So once answers take
  * longer than wanted, or calls were refused, the limit is what is answered within the wanted time at the present rate
  * (Little's law). While nobody is refused it grows again.
+ *
+ * The rate is what calls see: how many answers are given in a window of time while a call is worked on. Time in which nothing
+ * is asked is in no call, so that an idle server is not taken for a slow one; time in which the server stood still is in one
+ * window; and the median of the calls is not misled by one that takes long.
  */
 export class Admission {
   readonly #options: AdmissionOptions;
@@ -42,9 +56,12 @@ export class Admission {
   #limit: number;
   /** Useful answers a ms, while there is too much to do. */
   #ratePerMs: number | undefined;
+  /** Useful answers so far. */
+  #answers = 0;
   #windowStart: number;
+  #answersAtWindowStart = 0;
   #durations: number[] = [];
-  #useful = 0;
+  #rates: number[] = [];
   #wasFull = false;
   /** When the caller that was refused last is to come back. */
   #nextReturn = 0;
@@ -73,9 +90,10 @@ export class Admission {
     return this.#count <= this.#options.callsInFlightMax;
   }
 
-  enter(): void {
+  enter(): Stay {
     this.#calls += 1;
     this.enterItem();
+    return { sinceMs: this.#now(), answersBefore: this.#answers };
   }
 
   leave(): void {
@@ -88,8 +106,11 @@ export class Admission {
     this.#calls -= 1;
   }
 
-  stepBack(): void {
+  /** What came before says nothing of how long the call is worked on. */
+  stepBack(stay: Stay): void {
     this.#calls += 1;
+    stay.sinceMs = this.#now();
+    stay.answersBefore = this.#answers;
   }
 
   /** A message of a stream: it counts, and does not take the place of calls. */
@@ -113,29 +134,30 @@ export class Admission {
   }
 
   /**
-   * A call that was taken on is over after so many ms.
+   * A call that was taken on is over.
    * @param isUseful false when nobody waited for its answer any more
    */
-  answered(durationMs: number, isUseful: boolean): void {
-    this.#durations.push(durationMs);
-    if (isUseful) this.#useful += 1;
-    if (this.#durations.length < CALLS_MIN) return;
+  answered({ sinceMs, answersBefore }: Stay, isUseful: boolean): void {
     const now = this.#now();
-    const elapsedMs = now - this.#windowStart;
-    if (elapsedMs < WINDOW_MS) return;
-    this.#adjust(this.#useful / elapsedMs, medianOf(this.#durations));
+    if (isUseful) this.#answers += 1;
+    this.#durations.push(now - sinceMs);
+    const seen = this.#answers - Math.max(answersBefore, this.#answersAtWindowStart);
+    this.#rates.push(seen / Math.max(now - Math.max(sinceMs, this.#windowStart), STAY_MS_MIN));
+    if (this.#durations.length < CALLS_MIN || now - this.#windowStart < WINDOW_MS) return;
+    this.#adjust(medianOf(this.#rates), medianOf(this.#durations));
     this.#windowStart = now;
+    this.#answersAtWindowStart = this.#answers;
     this.#durations = [];
-    this.#useful = 0;
+    this.#rates = [];
     this.#wasFull = false;
   }
 
   #adjust(ratePerMs: number, medianMs: number): void {
     const { callsInFlightMax, callWaitMs } = this.#options;
-    let limit = this.#limit * GROWTH;
+    let limit = Math.max(this.#limit * GROWTH, ratePerMs * callWaitMs);
     if (this.#wasFull || medianMs > callWaitMs) {
       const before = this.#ratePerMs ?? ratePerMs;
-      this.#ratePerMs = before + WEIGHT * (ratePerMs - before);
+      this.#ratePerMs = before + (ratePerMs > before ? WEIGHT_UP : WEIGHT_DOWN) * (ratePerMs - before);
       limit = this.#ratePerMs * callWaitMs;
     } else {
       this.#ratePerMs = undefined;
@@ -149,7 +171,7 @@ export class Admission {
   }
 }
 
-function medianOf(durations: readonly number[]): number {
-  const sorted = durations.toSorted((a, b) => a - b);
+function medianOf(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b);
   return sorted[sorted.length >> 1] ?? 0;
 }

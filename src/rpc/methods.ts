@@ -8,7 +8,8 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { fail, FailureError } from "../base/failure.js";
-import { deadlineOf, headerViolations, logCall, msSince, openCall, type CallState } from "./call.js";
+import type { Stay } from "./admission.js";
+import { deadlineOf, headerViolations, logCall, openCall, type CallState } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
 import { CODE, toGrpcError, trailersOf } from "./status.js";
 import { knownFailure, retryAfterOf, withCurrency, type Pipeline } from "./pipeline.js";
@@ -92,11 +93,6 @@ type Handler =
   | handleServerStreamingCall<Buffer, object>;
 type Method = (request: object, context: CallContext) => Promise<object>;
 
-/** How long a call has waited for what is not the server's work. */
-interface Waited {
-  ms: number;
-}
-
 function unaryHandler(
   definition: UnaryDefinition<object, object>,
   methodWhenReady: () => Method | undefined,
@@ -105,7 +101,7 @@ function unaryHandler(
   const { admission, logger, findCurrency } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
-  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState, waited: Waited): Promise<object> {
+  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState, stay: Stay): Promise<object> {
     const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
     const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
     if (wrongHeaders.length > 0) fail({ reason: "INVALID_REQUEST", violations: wrongHeaders });
@@ -117,20 +113,18 @@ function unaryHandler(
     const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), state);
     context.assertWaiting();
     if ("minJournalIndex" in request && typeof request.minJournalIndex === "bigint")
-      return method(request, { ...context, minJournalIndex: request.minJournalIndex, aside: asideOf(waited) });
+      return method(request, { ...context, minJournalIndex: request.minJournalIndex, aside: asideOf(stay) });
     return method(request, context);
   }
 
   /** What a read that waits for the journal waits in. */
-  function asideOf(waited: Waited) {
+  function asideOf(stay: Stay) {
     return async <T>(wait: Promise<T>): Promise<T> => {
-      const since = process.hrtime.bigint();
       admission.stepAside();
       try {
         return await wait;
       } finally {
-        admission.stepBack();
-        waited.ms += msSince(since);
+        admission.stepBack(stay);
       }
     };
   }
@@ -138,28 +132,27 @@ function unaryHandler(
   return (call, callback) => {
     const started = process.hrtime.bigint();
     const state = openCall(call.metadata);
-    const waited: Waited = { ms: 0 };
+    const stay = admission.enter();
     const refuse = (known: FailureError): void => {
       callback(toGrpcError(known, state, retryAfterOf(known, pipeline)));
       admission.leave();
       logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
     };
-    admission.enter();
     if (!admission.admits()) {
       refuse(new FailureError({ reason: "OVERLOADED" }));
       return;
     }
-    answer(call, state, waited).then(
+    answer(call, state, stay).then(
       (response) => {
         callback(null, response, setTrailers(call.metadata, trailersOf(state)));
         admission.leave();
-        admission.answered(msSince(started) - waited.ms, true);
+        admission.answered(stay, true);
         logCall(logger, definition.path, state, started, "OK");
       },
       async (error: unknown) => {
         const known = await withCurrency(knownFailure(error, logger, definition.path, state), findCurrency);
         refuse(known);
-        admission.answered(msSince(started) - waited.ms, known.failure.reason !== "CALLER_GONE");
+        admission.answered(stay, known.failure.reason !== "CALLER_GONE");
       },
     );
   };

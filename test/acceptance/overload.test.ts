@@ -8,6 +8,7 @@ import {
   type StreamTransfersResponse,
   type TransferRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { lockAccount, waitsForLock, WAIT_MS_MAX, type RowLock } from "../support/engine.js";
@@ -137,10 +138,15 @@ describe("a server with more to post than the database takes", function () {
     expect(results.map((result) => result.replayed)).to.deep.equal([false, false]);
   });
 
-  it("refuses a batch that is larger than its queue, and never posts part of it", async () => {
-    const transfers = Array.from({ length: QUEUE_MAX + 1 }, one);
-    assertOverloaded(await refusal(grey.transactions.batchTransfer({ mode: BatchMode.INDEPENDENT, transfers })));
+  it("takes a batch that is larger than its queue when nothing waits, as a whole, and refuses it behind others", async () => {
+    const transfers = Array.from({ length: 3 * QUEUE_MAX }, one);
+    const { done } = await fill();
+    assertOverloaded(await refusal(grey.transactions.batchTransfer({ mode: BatchMode.ATOMIC, transfers })));
+    await release();
+    await done;
     expect(await recorded(transfers)).to.deep.equal(new Set());
+    const { results } = await grey.transactions.batchTransfer({ mode: BatchMode.ATOMIC, transfers });
+    expect(results.map(({ state }) => state)).to.deep.equal(transfers.map(() => TransactionState.POSTED));
   });
 
   it("tells each transfer of a stream that it does not take so, and the stream goes on", async () => {

@@ -490,6 +490,30 @@ describe("the posting engine", function () {
       posted(await engine.postOne(refused));
     });
 
+    for (const bound of ["GREY_POSTING_QUEUE_MAX", "GREY_POSTING_QUEUE_BYTES_MAX"]) {
+      it(`takes a piece of work larger than ${bound} when nothing waits, and then nothing more`, async () => {
+        const engine = await books.startEngine({ [bound]: bound.includes("BYTES") ? "65536" : "5" });
+        const wallets = await walletsOf(engine, 2, 1_000n);
+        const many = (): MovementCommand[] =>
+          Array.from({ length: 200 }, () => transfer(wallets[0]!, wallets[1]!, 1n, { metadata: { a: "x" } }));
+        engine.batches.close();
+        const taken = [engine.post(many())];
+        await eventually("a batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);
+        taken.push(engine.post(many()));
+        await eventually("a batch", () => engine.batches.waiting === 2, WAIT_MS_MAX);
+        // Two batches are under way, and nothing waits.
+        taken.push(engine.post(many(), "ATOMIC"));
+        const [refused, alone] = [many(), transfer(wallets[0]!, wallets[1]!, 1n)];
+        expect(reasonOf(await failing(engine.post(refused)))).to.equal("OVERLOADED");
+        expect(reasonOf(await failing(engine.postOne(alone)))).to.equal("OVERLOADED");
+        engine.batches.open();
+        for (const outcomes of await Promise.all(taken)) for (const outcome of outcomes) posted(outcome);
+        expect(await postedFor([...refused, alone])).to.deep.equal([]);
+        expect(await balances(wallets)).to.deep.equal([400n, 600n]);
+        for (const outcome of await engine.post(refused)) posted(outcome);
+      });
+    }
+
     it("drops calls whose caller left before the database was asked, and posts those of callers who left later", async () => {
       const engine = await books.startEngine();
       const wallets = await walletsOf(engine, 2, 100n);

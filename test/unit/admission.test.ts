@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { Admission } from "../../src/rpc/admission.js";
+import { Admission, type Stay } from "../../src/rpc/admission.js";
 
 const MAX = 10_000;
 const WAIT_MS = 1_000;
@@ -13,7 +13,9 @@ class Simulation {
     { callsInFlightMax: MAX, callWaitMs: WAIT_MS, retryAfterMs: RETRY_AFTER_MS },
     () => this.now,
   );
-  readonly #queue: number[] = [];
+  readonly #queue: Stay[] = [];
+  /** Parts of answers that are due. */
+  #turns = 0;
   /** Calls that were answered in time in the latest run. */
   good = 0;
 
@@ -24,10 +26,9 @@ class Simulation {
   run(ms: number, arrivingPerSecond: number, perSecond: number, deadlineMs = 2_000): void {
     this.good = 0;
     let arrivals = 0;
-    let turns = 0;
     for (const end = this.now + ms; this.now < end; this.now += 1) {
       for (arrivals += arrivingPerSecond / 1_000; arrivals >= 1; arrivals -= 1) this.#arrive();
-      for (turns += perSecond / 1_000; turns >= 1; turns -= 1) this.#answerOne(deadlineMs);
+      for (this.#turns += perSecond / 1_000; this.#turns >= 1; this.#turns -= 1) this.#answerOne(deadlineMs);
     }
   }
 
@@ -35,18 +36,26 @@ class Simulation {
     return this.#queue.length;
   }
 
+  /** Lets so many calls come at once, and answers those that are taken on. @returns how many those are */
+  burst(calls: number, perSecond: number): number {
+    const before = this.waiting;
+    for (let call = 0; call < calls; call += 1) this.#arrive();
+    const taken = this.waiting - before;
+    while (this.waiting > 0) this.run(1, 0, perSecond, Infinity);
+    return taken;
+  }
+
   #arrive(): void {
-    this.admission.enter();
-    if (this.admission.admits()) this.#queue.push(this.now);
+    const stay = this.admission.enter();
+    if (this.admission.admits()) this.#queue.push(stay);
     else this.admission.leave();
   }
 
   #answerOne(deadlineMs: number): void {
-    for (let since = this.#queue.shift(); since !== undefined; since = this.#queue.shift()) {
-      const durationMs = this.now - since;
-      const isUseful = durationMs < deadlineMs;
+    for (let stay = this.#queue.shift(); stay !== undefined; stay = this.#queue.shift()) {
+      const isUseful = this.now - stay.sinceMs < deadlineMs;
       this.admission.leave();
-      this.admission.answered(durationMs, isUseful);
+      this.admission.answered(stay, isUseful);
       if (!isUseful) continue;
       this.good += 1;
       return;
@@ -101,6 +110,63 @@ describe("admission", () => {
     }
   });
 
+  /** Calls that are answered in time at this rate. */
+  const inTime = (perSecond: number, part: number): number =>
+    Math.min(MAX - 1, Math.max(20, Math.floor((part * perSecond * WAIT_MS) / 1_000)));
+  const perSecondOf = fc.integer({ min: 100, max: 20_000 });
+  const pauses = fc.array(fc.integer({ min: 0, max: 60_000 }), { minLength: 1, maxLength: 12 });
+
+  it("refuses nobody in bursts that are answered in time, however long nobody asks between them", () => {
+    fc.assert(
+      fc.property(perSecondOf, pauses, fc.double({ min: 0.05, max: 0.8, noNaN: true }), (perSecond, all, part) => {
+        const simulation = new Simulation();
+        const calls = inTime(perSecond, part);
+        for (const pauseMs of all) {
+          expect(simulation.burst(calls, perSecond)).to.equal(calls);
+          simulation.now += pauseMs;
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  const event = fc.oneof(
+    fc.record({ stallMs: fc.integer({ min: 1, max: 10_000 }), calls: fc.integer({ min: 1, max: 3_000 }) }),
+    fc.record({ pauseMs: fc.integer({ min: 1, max: 60_000 }) }),
+    fc.record({ calls: fc.integer({ min: 1, max: 3_000 }) }),
+    fc.record({ loadMs: fc.integer({ min: 1, max: 3_000 }), load: fc.double({ min: 0.1, max: 5, noNaN: true }) }),
+  );
+
+  it("takes on what is answered in time after a second of work, whatever stalls, pauses and bursts came before", () => {
+    fc.assert(
+      fc.property(
+        perSecondOf,
+        fc.array(event, { maxLength: 12 }),
+        pauses,
+        fc.boolean(),
+        (perSecond, events, all, isWatched) => {
+          const simulation = new Simulation();
+          // One call that is worked on all the time says nothing about the others.
+          if (isWatched) simulation.admission.enter();
+          for (const one of events) {
+            if ("loadMs" in one) simulation.run(one.loadMs, one.load * perSecond, perSecond);
+            if ("pauseMs" in one) simulation.now += one.pauseMs;
+            if ("stallMs" in one) simulation.run(one.stallMs, (1_000 * one.calls) / one.stallMs, 0);
+            if ("calls" in one) simulation.burst(one.calls, perSecond);
+          }
+          simulation.burst(0, perSecond);
+          const calls = inTime(perSecond, 0.8);
+          for (let [work, turn] = [0, 0]; work < perSecond; turn += 1) {
+            work += simulation.burst(calls, perSecond);
+            simulation.now += all[turn % all.length]!;
+          }
+          expect(simulation.burst(calls, perSecond)).to.equal(calls);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
   it("tells refused callers to come back one by one, at a tenth of the rate, and after 20 s at the latest", () => {
     const simulation = new Simulation();
     simulation.run(5_000, 10_000, 1_000);
@@ -142,7 +208,7 @@ describe("admission", () => {
     admission.enter();
     expect(admission.admits()).to.equal(true);
     admission.leave();
-    for (let index = 0; index < taken; index += 1) admission.stepBack();
+    for (let index = 0; index < taken; index += 1) admission.stepBack({ sinceMs: 0, answersBefore: 0 });
     admission.enter();
     expect(admission.admits()).to.equal(false);
     // They are still under way.
