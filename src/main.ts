@@ -6,7 +6,9 @@ import { ScheduleServiceService } from "../generated/grey/schedule/v1/schedule_s
 import { TransactionServiceService } from "../generated/grey/transaction/v1/transaction_service.js";
 import { UserServiceService } from "../generated/grey/user/v1/user_service.js";
 import { WalletServiceService } from "../generated/grey/wallet/v1/wallet_service.js";
-import type { Config } from "./config/config.js";
+import { type Config, DEFAULT_ADDRESS } from "./config/config.js";
+import { reachableAddress } from "./config/address.js";
+import { describeDatabase } from "./config/database-url.js";
 import { connectDatabase, type Database } from "./db/database.js";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "./db/embedded-postgres.js";
 import { explainConnection, migrateUp } from "./db/migrate.js";
@@ -120,7 +122,7 @@ export async function startGrey(
     server.setServing(true);
     return {
       address: server.address,
-      dataPlace: embedded === undefined ? placeOf(url) : embedded.dataDir,
+      dataPlace: embedded === undefined ? describeDatabase(url) : embedded.dataDir,
       stop: async () => {
         isStopping = true;
         server.setServing(false);
@@ -287,29 +289,29 @@ async function connectWhenThere(url: string, config: Config, logger: Logger, sig
       return await connectDatabase(url, config).catch(explainConnection);
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      logger.warn("the database cannot be reached yet", { at: placeOf(url) });
+      logger.warn("the database cannot be reached yet", { at: describeDatabase(url) });
       await delay(CONNECT_EVERY_MS, undefined, { signal });
     }
   }
 }
 
-function placeOf(url: string): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `PostgreSQL at ${hostname}:${port === "" ? "5432" : port}${pathname}`;
-}
-
+/** What to do next, as commands that work as they stand in a terminal without settings. */
 function banner({ address, dataPlace }: Grey): string {
+  const reachable = reachableAddress(address);
+  const grey = reachable === DEFAULT_ADDRESS ? "npx grey" : `npx grey --address ${reachable}`;
+  // Nobody of an earlier start has this address.
+  const email = `ada.${Date.now().toString(36)}@example.com`;
   return `
   Grey serves on ${address}
   Data:  ${dataPlace}
   Stop:  Ctrl-C
 
   Next, in another terminal:
-    npx grey user create --name Ada --email ada@example.com
-    npx grey wallet create ada@example.com USD --initial "1000.00 USD"
-    npx grey --help
+    ${grey} user create --name Ada --email ${email}
+    ${grey} wallet create ${email} USD --initial "1000.00 USD"
+    ${grey} --help
   or, with grpcurl:
-    grpcurl -plaintext ${address} list
+    grpcurl -plaintext ${reachable} list
 
 `;
 }

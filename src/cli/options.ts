@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
-import { SETTINGS } from "../config/config.js";
+import { readAddress } from "../config/address.js";
 
 /** The options of every command. */
 export interface GlobalOptions {
@@ -48,9 +48,9 @@ function choicesOf(values: Readonly<Record<string, string | number>>): Map<strin
 
 /** Reads a server's address. */
 export function hostAndPort(text: string): string {
-  const result = SETTINGS.GREY_ADDRESS.rule.safeParse(text);
-  if (!result.success) throw new InvalidArgumentError("It must be host:port.");
-  return result.data;
+  const address = readAddress(text);
+  if (address === undefined) throw new InvalidArgumentError("It must be host:port.");
+  return address;
 }
 
 /** Adds one `key=value` to those before it. */

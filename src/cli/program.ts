@@ -30,9 +30,10 @@ export function createProgram(): Command {
     .version(readVersion(), "--version", "print the version")
     .helpOption("-h, --help", "print this help")
     .addOption(
-      new Option("--address <host:port>", "the server to call (default: GREY_ADDRESS, else 127.0.0.1:50051)").argParser(
-        hostAndPort,
-      ),
+      new Option(
+        "--address <host:port>",
+        "the server to call (default: GREY_ADDRESS, else GREY_HOST and GREY_PORT)",
+      ).argParser(hostAndPort),
     )
     .option("--json", "print the reply as JSON: amounts are minor units in strings, zero and false are left out")
     .addOption(

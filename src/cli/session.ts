@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { type Currency, LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { newId } from "../base/ids.js";
-import { readConfig } from "../config/config.js";
+import { clientAddress, readConfig } from "../config/config.js";
 import type { Currencies } from "./amount.js";
 import { GreyClient, type UnaryMethod } from "./client.js";
 import { retryLine } from "./failure.js";
@@ -44,7 +44,7 @@ export async function withSession(
   timeoutMs: number = TIMEOUT_MS,
 ): Promise<void> {
   const options = command.optsWithGlobals<GlobalOptions>();
-  const client = new GreyClient(options.address ?? readConfig().GREY_ADDRESS, options.timeout ?? timeoutMs);
+  const client = new GreyClient(options.address ?? clientAddress(readConfig()), options.timeout ?? timeoutMs);
   const json = options.json === true;
   let currencies: Promise<Currencies> | undefined;
   try {

@@ -1,5 +1,7 @@
 import { join, resolve } from "node:path";
 import { z } from "zod";
+import { formatAddress, isLoopback, reachableAddress, readAddress, readHost } from "./address.js";
+import { maskDatabaseUrl, readDatabaseUrl } from "./database-url.js";
 
 /** A setting that is wrong. The message names it and says what it must be; it is meant for the operator. */
 export class SettingError extends Error {
@@ -12,7 +14,29 @@ export const PROJECT_DIR = resolve(import.meta.dirname, "../../..");
 const port = z.coerce.number().int().min(0).max(65_535);
 const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
-const databaseUrl = z.string().regex(/^postgres(ql)?:\/\//, "must be a postgres:// URL");
+
+/** A rule for text that is read as a whole; what `read` throws says what is wrong, and shows nothing of a secret. */
+function readBy(read: (text: string) => string) {
+  return z.string().transform((text, context) => {
+    try {
+      return read(text);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: (error as Error).message });
+      return z.NEVER;
+    }
+  });
+}
+
+/** A rule for text that is read as a whole, and that must be what the message says. */
+function readOr(read: (text: string) => string | undefined, message: string) {
+  return readBy((text) => {
+    const value = read(text);
+    if (value === undefined) throw new Error(message);
+    return value;
+  });
+}
+
+const databaseUrl = readBy(readDatabaseUrl);
 
 /** A setting: its rule, its default as it would be written in the environment, and what it is for. */
 interface Setting<T> {
@@ -54,10 +78,10 @@ export const SETTINGS = {
       .min(1)
       .transform((text) => resolve(text)),
     join(PROJECT_DIR, "data"),
-    "folder of the embedded PostgreSQL",
+    "folder of the embedded PostgreSQL: a new or an empty one, or one that Grey has made",
   ),
   GREY_EMBEDDED_PORT: setting(port, "0", "TCP port of the embedded PostgreSQL on 127.0.0.1; 0: any free one"),
-  GREY_HOST: setting(z.string().min(1), "127.0.0.1", "address to serve gRPC on"),
+  GREY_HOST: setting(readOr(readHost, "must be a host name or an IP address"), "127.0.0.1", "address to serve gRPC on"),
   GREY_PORT: setting(port, "50051", "TCP port to serve gRPC on; 0: any free one"),
   GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: setting(
     flag,
@@ -173,13 +197,16 @@ export const SETTINGS = {
     "json, pretty, or auto: pretty on a terminal and json elsewhere",
   ),
   GREY_ADDRESS: setting(
-    z.string().regex(/^[^\s/]+:\d{1,5}$/, "must be host:port"),
-    "127.0.0.1:50051",
-    "server that the client commands of `grey` call, as host:port",
+    readOr(readAddress, "must be host:port, such as 127.0.0.1:50051 or [::1]:50051").optional(),
+    undefined,
+    "server that the client commands of `grey` call, as host:port; unset: the one of GREY_HOST and GREY_PORT",
   ),
 } as const satisfies Record<string, Setting<unknown>>;
 
 export type SettingName = keyof typeof SETTINGS;
+
+/** The server that client commands call when nothing is set. */
+export const DEFAULT_ADDRESS = `${SETTINGS.GREY_HOST.default}:${SETTINGS.GREY_PORT.default}`;
 
 /** The settings, checked; each under the name of its environment variable. */
 export type Config = { readonly [N in SettingName]: z.output<(typeof SETTINGS)[N]["rule"]> };
@@ -199,6 +226,11 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   for (const name of Object.keys(environment)) {
     if (name.startsWith("GREY_") && !(name in SETTINGS)) wrong.push(`${name}: there is no such setting`);
   }
+  for (const [name, value] of Object.entries(environment)) {
+    if (/^OTEL_EXPORTER_OTLP_(\w+_)?ENDPOINT$/.test(name) && value && !isWebUrl(value)) {
+      wrong.push(`${name}: must be an http:// or https:// URL`);
+    }
+  }
   const checked = config as Config;
   if (wrong.length === 0 && !isLoopback(checked.GREY_HOST) && !checked.GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION) {
     wrong.push(
@@ -210,24 +242,26 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   return checked;
 }
 
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+function isWebUrl(text: string): boolean {
+  return /^https?:\/\//i.test(text) && URL.canParse(text);
+}
+
+/**
+ * The server that a client on this machine calls: GREY_ADDRESS, else the one that these settings would start.
+ * @throws SettingError when nobody can know its port
+ */
+export function clientAddress({ GREY_ADDRESS, GREY_HOST, GREY_PORT }: Config): string {
+  if (GREY_ADDRESS !== undefined) return GREY_ADDRESS;
+  if (GREY_PORT === 0) {
+    throw new SettingError("GREY_ADDRESS: unset, and GREY_PORT=0 lets the server choose; set it, or give --address");
+  }
+  return reachableAddress(formatAddress(GREY_HOST, GREY_PORT));
 }
 
 /** The setting's value for people: secrets are masked, also inside URLs. */
 export function displaySetting(name: SettingName, config: Config): string {
   const value: string | number | boolean | undefined = config[name];
   if (value === undefined) return "(unset)";
-  const isSecret = (SETTINGS[name] as Setting<unknown>).secret === true;
   const text = typeof value === "string" ? value : JSON.stringify(value);
-  return isSecret ? maskUrl(text) : text;
-}
-
-/** The URL without its password and query, which may hold one too. */
-function maskUrl(text: string): string {
-  if (!URL.canParse(text)) return "(set)";
-  const url = new URL(text);
-  if (url.password !== "") url.password = "***";
-  if (url.search !== "") url.search = "?***";
-  return url.href;
+  return (SETTINGS[name] as Setting<unknown>).secret === true ? maskDatabaseUrl(text) : text;
 }

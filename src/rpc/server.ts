@@ -1,5 +1,6 @@
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
+import { formatAddress } from "../config/address.js";
 import { SettingError, type Config } from "../config/config.js";
 import type { BoundService } from "./methods.js";
 import { isTelemetryOn } from "../telemetry/stop.js";
@@ -46,10 +47,9 @@ export async function startRpcServer(
   const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, "NOT_SERVING"])));
   health.addToServer(server);
   const port = await bind(server, config);
-  const host = config.GREY_HOST.includes(":") ? `[${config.GREY_HOST}]` : config.GREY_HOST;
   let isServing = false;
   return {
-    address: `${host}:${port}`,
+    address: formatAddress(config.GREY_HOST, port),
     setServing: (next) => {
       if (next === isServing) return;
       isServing = next;
@@ -70,11 +70,11 @@ export async function startRpcServer(
 }
 
 function bind(server: Server, config: Config): Promise<number> {
-  const host = config.GREY_HOST.includes(":") ? `[${config.GREY_HOST}]` : config.GREY_HOST;
+  const address = formatAddress(config.GREY_HOST, config.GREY_PORT);
   return new Promise((resolve, reject) => {
-    server.bindAsync(`${host}:${config.GREY_PORT}`, ServerCredentials.createInsecure(), (error, port) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
       if (error === null) resolve(port);
-      else reject(new SettingError(`GREY_PORT: cannot listen on ${host}:${config.GREY_PORT} (${bindProblem(error)})`));
+      else reject(new SettingError(`GREY_PORT: cannot listen on ${address} (${bindProblem(error)})`));
     });
   });
 }

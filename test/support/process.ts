@@ -23,6 +23,8 @@ export interface GreyProcess {
   /** Its log lines so far, parsed. */
   readonly logs: readonly Record<string, unknown>[];
   readonly ended: Promise<Ending>;
+  /** What it has printed on standard output so far. */
+  text(): string;
   signal(signal: NodeJS.Signals): void;
   /** The first log line with this message, once it is there; rejects when the process ends before. */
   line(message: string): Promise<Record<string, unknown>>;
@@ -46,6 +48,7 @@ export function spawnGrey(settings: Readonly<Record<string, string>>): GreyProce
     out += text;
     const lines = (rest + text).split("\n");
     rest = lines.pop() ?? "";
+    if (settings.GREY_LOG_FORMAT === "pretty") return;
     for (const line of lines) if (line !== "") logs.push(JSON.parse(line) as Record<string, unknown>);
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
@@ -59,6 +62,7 @@ export function spawnGrey(settings: Readonly<Record<string, string>>): GreyProce
     pid: child.pid!,
     logs,
     ended,
+    text: () => out,
     signal: (signal) => child.kill(signal),
     line: async (message) => {
       let found: Record<string, unknown> | undefined;

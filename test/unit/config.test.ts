@@ -1,5 +1,12 @@
 import { expect } from "chai";
-import { displaySetting, readConfig, SettingError, SETTINGS, type SettingName } from "../../src/config/config.js";
+import {
+  clientAddress,
+  displaySetting,
+  readConfig,
+  SettingError,
+  SETTINGS,
+  type SettingName,
+} from "../../src/config/config.js";
 
 function refusalOf(environment: NodeJS.ProcessEnv): string {
   try {
@@ -88,38 +95,112 @@ describe("the settings", () => {
 });
 
 describe("the address to serve on", () => {
-  for (const host of ["127.0.0.1", "127.1.2.3", "localhost", "::1"]) {
-    it(`may be ${host}`, () => expect(readConfig({ GREY_HOST: host }).GREY_HOST).to.equal(host));
+  const loopback: readonly (readonly [string, string])[] = [
+    ["127.0.0.1", "127.0.0.1"],
+    ["127.1.2.3", "127.1.2.3"],
+    ["127.1", "127.0.0.1"],
+    ["localhost", "localhost"],
+    ["LOCALHOST", "localhost"],
+    ["localhost.", "localhost."],
+    ["::1", "::1"],
+    ["[::1]", "::1"],
+    ["0:0:0:0:0:0:0:1", "::1"],
+    ["[0000::0001]", "::1"],
+    ["::ffff:127.0.0.1", "::ffff:7f00:1"],
+  ];
+  for (const [host, read] of loopback) {
+    it(`may be ${host}`, () => expect(readConfig({ GREY_HOST: host }).GREY_HOST).to.equal(read));
+  }
+
+  for (const [host, read] of [
+    ["0.0.0.0", "0.0.0.0"],
+    ["::", "::"],
+    ["[::]", "::"],
+    ["::ffff:0.0.0.0", "::ffff:0:0"],
+    ["10.0.0.1", "10.0.0.1"],
+    ["192.168.1.5", "192.168.1.5"],
+    ["2001:DB8::1", "2001:db8::1"],
+    ["127.0.0.1.example.com", "127.0.0.1.example.com"],
+    ["example.com", "example.com"],
+  ] as const) {
+    it(`may not be ${host}, unless the setting named for its danger says so`, () => {
+      expect(refusalOf({ GREY_HOST: host })).to.match(/^GREY_HOST: /);
+      expect(refusalOf({ GREY_HOST: host, GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "false" })).to.match(
+        /^GREY_HOST: .* is not loopback/,
+      );
+      const config = readConfig({ GREY_HOST: host, GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "true" });
+      expect(config.GREY_HOST).to.equal(read);
+    });
   }
 
   for (const host of [
-    "0.0.0.0",
-    "::",
-    "10.0.0.1",
-    "192.168.1.5",
-    "127.0.0.1.example.com",
-    "example.com",
     "*",
     "127.0.0.1\n0.0.0.0",
+    "127.0.0.1:50051",
+    "[127.0.0.1]",
+    "[::1",
+    "::1]",
+    "a b",
+    "user@host",
+    "300.1.1.1",
   ]) {
-    it(`may not be ${JSON.stringify(host)}, unless the setting named for its danger says so`, () => {
-      expect(refusalOf({ GREY_HOST: host })).to.match(/^GREY_HOST: /);
-      expect(refusalOf({ GREY_HOST: host, GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "false" })).to.match(
-        /^GREY_HOST: /,
-      );
-      const config = readConfig({ GREY_HOST: host, GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "true" });
-      expect(config.GREY_HOST).to.equal(host);
-    });
+    it(`is never ${JSON.stringify(host)}, which is no host`, () =>
+      expect(refusalOf({ GREY_HOST: host, GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "true" })).to.equal(
+        "GREY_HOST: must be a host name or an IP address",
+      ));
   }
+});
+
+describe("the server that client commands call", () => {
+  const called: readonly (readonly [NodeJS.ProcessEnv, string])[] = [
+    [{}, "127.0.0.1:50051"],
+    [{ GREY_PORT: "50152" }, "127.0.0.1:50152"],
+    [{ GREY_HOST: "[::1]", GREY_PORT: "50152" }, "[::1]:50152"],
+    [{ GREY_HOST: "0.0.0.0", GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "true" }, "127.0.0.1:50051"],
+    [{ GREY_HOST: "::", GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "true" }, "[::1]:50051"],
+    [{ GREY_PORT: "50152", GREY_ADDRESS: "Example.COM:1" }, "example.com:1"],
+    [{ GREY_PORT: "0", GREY_ADDRESS: "[0::1]:1" }, "[::1]:1"],
+  ];
+  for (const [environment, address] of called) {
+    it(`is ${address} with ${JSON.stringify(environment)}`, () =>
+      expect(clientAddress(readConfig(environment))).to.equal(address));
+  }
+
+  it("is not guessed when the server chooses its port", () => {
+    expect(() => clientAddress(readConfig({ GREY_PORT: "0" }))).to.throw(SettingError, /^GREY_ADDRESS: .*--address/);
+  });
+
+  for (const text of [
+    "localhost",
+    "localhost:",
+    "localhost:0",
+    "localhost:65536",
+    "::1:50051",
+    "http://a:1",
+    "user:pw@host:1",
+    ":1",
+  ]) {
+    it(`is never ${text}`, () =>
+      expect(refusalOf({ GREY_ADDRESS: text })).to.match(/^GREY_ADDRESS: must be host:port/));
+  }
+});
+
+describe("the endpoints of telemetry", () => {
+  it("are web URLs or refused by name, and not shown", () => {
+    for (const name of ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]) {
+      expect(readConfig({ [name]: "https://user:pw@collector:4318/x" })).to.deep.equal(readConfig({}));
+      for (const value of ["collector:4317", "http://user:canary@[::1", "ftp://canary"]) {
+        expect(refusalOf({ [name]: value })).to.equal(`${name}: must be an http:// or https:// URL`);
+      }
+    }
+  });
 });
 
 describe("a setting for people", () => {
   const masked = [
     { url: "postgres://grey:hunter2@db.example.com:5432/grey", shown: "postgres://grey:***@db.example.com:5432/grey" },
-    { url: "postgresql://grey@db/grey", shown: "postgresql://grey@db/grey" },
-    { url: "postgres://db/grey?user=grey&password=hunter2", shown: "postgres://db/grey?***" },
-    { url: "postgres://grey:hunter2@[::1/grey", shown: "(set)" },
-    { url: "postgres://grey:hunter2@a:5432,b:5432/grey", shown: "(set)" },
+    { url: "postgresql://grey@db/grey", shown: "postgres://grey@db:5432/grey" },
+    { url: "postgres://db/grey?user=grey&password=hunter2", shown: "postgres://grey:***@db:5432/grey" },
   ];
   for (const name of NAMES.filter((one) => "secret" in SETTINGS[one])) {
     for (const { url, shown } of masked) {

@@ -1,0 +1,41 @@
+import { BlockList, isIP, isIPv6 } from "node:net";
+
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
+LOOPBACK.addAddress("::1", "ipv6");
+
+/**
+ * Reads a host name or an IP address, IPv6 with or without square brackets. Returns the one spelling that each has: lower case, IPv4 as four
+ * decimal numbers, IPv6 in its shortest form without brackets. Undefined if it is neither.
+ */
+export function readHost(text: string): string | undefined {
+  const bare = text.replace(/^\[(.*)\]$/, "$1");
+  if (!isIPv6(bare) && !/^[\w.-]+$/.test(text)) return undefined;
+  const written = isIPv6(bare) ? `[${bare}]` : text;
+  if (!URL.canParse(`http://${written}`)) return undefined;
+  return new URL(`http://${written}`).hostname.replace(/^\[(.*)\]$/, "$1");
+}
+
+/** Whether only this machine reaches the host; of one that `readHost` has read. */
+export function isLoopback(host: string): boolean {
+  if (isIP(host) === 0) return /^localhost\.?$/.test(host);
+  return LOOPBACK.check(host, isIPv6(host) ? "ipv6" : "ipv4");
+}
+
+/** host:port, IPv6 in square brackets. */
+export function formatAddress(host: string, port: number): string {
+  return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+/** Reads host:port. Undefined if it is not. */
+export function readAddress(text: string): string | undefined {
+  const [, written = "", digits = ""] = /^(\[.*\]|[^:]*):(\d{1,5})$/.exec(text) ?? [];
+  const host = readHost(written);
+  const port = Number(digits);
+  return host === undefined || port < 1 || port > 65_535 ? undefined : formatAddress(host, port);
+}
+
+/** The address at which a client on this machine reaches a server that listens there. */
+export function reachableAddress(address: string): string {
+  return address.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
+}
