@@ -149,7 +149,7 @@ function sweepOptions(config: Config, everyMs: number) {
 
 const LINGER_MS_MAX = 1_000;
 
-/** The command `grey serve`: starts, says what to do next, and stops on SIGINT or SIGTERM. A second one does not wait. */
+/** The command `grey serve`: starts, says what to do next, and stops on SIGINT, SIGTERM or SIGHUP. A second one does not wait. */
 export async function serve(config: Config): Promise<void> {
   const logger = createServerLogger(config);
   const ending = new AbortController();
@@ -160,7 +160,7 @@ export async function serve(config: Config): Promise<void> {
       .catch(() => undefined)
       .finally(() => process.exit(1));
   };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal).on("SIGHUP", onSignal);
   logUnhandledRejections(logger);
   try {
     grey = await startGrey(config, logger, ending.signal);

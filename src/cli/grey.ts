@@ -8,11 +8,13 @@ import { printable } from "./text.js";
 const FAILED = 1;
 const WRONGLY_USED = 2;
 
-// A reader that has seen enough, such as `head`, closes the pipe: nothing is wrong.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit();
-});
+// A reader that has seen enough, such as `head`, closes the pipe: nothing is wrong. A server goes on (serve.ts).
+for (const output of [process.stdout, process.stderr]) {
+  output.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit();
+  });
+}
 
 try {
   await createProgram().parseAsync();

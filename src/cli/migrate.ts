@@ -7,6 +7,9 @@ interface MigrateOptions {
   readonly check?: boolean;
 }
 
+/** What shells give a process that the signal ended. */
+const STATUS_OF_SIGNAL = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+
 export function addMigrateCommand(program: Command): void {
   program
     .command("migrate")
@@ -24,6 +27,8 @@ PostgreSQL in GREY_DATA_DIR.
     )
     .action(async ({ revert = false, check = false }: MigrateOptions) => {
       const config = readConfig();
+      // PostgreSQL ends at the exit of this process; without a handler there is no exit that could tell it.
+      for (const [signal, status] of Object.entries(STATUS_OF_SIGNAL)) process.once(signal, () => process.exit(status));
       const { migrate } = await import("../db/migrate.js");
       await migrate(config, { revert, check, onProgress: (line) => console.log(line) });
     });
