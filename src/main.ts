@@ -12,6 +12,7 @@ import { describeDatabase } from "./config/database-url.js";
 import { connectDatabase, type Database } from "./db/database.js";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "./db/embedded-postgres.js";
 import { explainConnection, migrateUp } from "./db/migrate.js";
+import { findDangers } from "./db/session.js";
 import { isUnavailable } from "./db/sqlstate.js";
 import { watchDatabase } from "./db/watch.js";
 import { InstallationEntity } from "./entities/installation.js";
@@ -84,6 +85,7 @@ export async function startGrey(
     const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
     const database = await connectWhenThere(url, config, logger, signal);
     stops.splice(1, 0, () => disconnect(database, config));
+    for (const danger of await findDangers(database.pool)) logger.warn(danger);
     // Posting has connections of its own: whatever fills the other pool does not keep money from moving.
     const books = await connectDatabase(url, { ...config, GREY_DATABASE_POOL_SIZE: POSTING_POOL_SIZE });
     stops.splice(1, 0, () => disconnect(books, config));

@@ -6,7 +6,7 @@ import type { Queryable } from "./database.js";
  * The ledger's clock, as an SQL expression: the later of the database's clock and the time of the journal's last record. It
  * never goes back, whatever a failover or NTP does to the database's clock, so that what was recorded is never ahead of now.
  */
-export const CLOCK = "(SELECT greatest(clock_timestamp(), last_time) FROM journal_head)";
+export const CLOCK = "(SELECT greatest(clock_timestamp(), last_time) FROM journal_head WHERE id = 1)";
 
 /** Reads the ledger's clock: no record before has a later time, and none after it an earlier one. */
 export async function readClock(client: Queryable): Promise<Micros> {

@@ -20,6 +20,7 @@ import { ScheduleEntity, ScheduleRunEntity } from "../entities/schedule.js";
 import { UserEntity } from "../entities/user.js";
 import { WalletEntity } from "../entities/wallet.js";
 import { pollJournalSize, type JournalSize } from "./journal-size.js";
+import { assertOwnBackends, openSession, servicePlan } from "./session.js";
 
 export const ENTITIES = [
   InstallationEntity,
@@ -62,14 +63,12 @@ export interface Database {
   breakConnections(): void;
 }
 
-/** The role that the service takes on in each connection. The first migration makes it and says what it may do. */
-const SERVICE_ROLE = "grey_service";
-
 /** Connects as the service. Fails when the database cannot be reached. */
 export async function connectDatabase(url: string, config: Config): Promise<Database> {
+  const plan = servicePlan(config);
   const dataSource = new DataSource({
     type: "postgres",
-    url: sessionUrl(url, config),
+    url,
     applicationName: "grey",
     entities: ENTITIES,
     synchronize: false,
@@ -83,10 +82,15 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
       types: { getTypeParser: parserOf },
       keepAlive: true,
       query_timeout: readTimeoutMs(config),
+      onConnect: (client: pg.Client) => openSession(client, plan),
     },
   });
   await dataSource.initialize();
   const { master: pool } = dataSource.driver as unknown as { master: pg.Pool };
+  await assertOwnBackends(pool).catch(async (error: unknown) => {
+    await dataSource.destroy();
+    throw error;
+  });
   const clients = new Set<pg.PoolClient>();
   pool.on("acquire", (client) => clients.add(client)).on("remove", (client) => clients.delete(client));
   return {
@@ -109,31 +113,6 @@ export function breakConnection(client: pg.ClientBase): void {
 /** After this an answer is overdue: PostgreSQL gives a statement up earlier. */
 export function readTimeoutMs(config: Config): number {
   return config.GREY_DATABASE_STATEMENT_TIMEOUT_MS + 2_000;
-}
-
-/**
- * The URL with what each session of the service is set to. They go into the URL because the driver lets a URL's own
- * `options` win over any that are given beside it.
- */
-export function sessionUrl(text: string, config: Config): string {
-  const url = new URL(text);
-  const timeoutMs = config.GREY_DATABASE_STATEMENT_TIMEOUT_MS;
-  const options = [
-    url.searchParams.get("options") ?? "",
-    `-c role=${SERVICE_ROLE}`,
-    // The ledger's statements are named and take arrays: planning them anew for each call gains nothing.
-    "-c plan_cache_mode=force_generic_plan",
-    `-c statement_timeout=${timeoutMs}`,
-    `-c lock_timeout=${timeoutMs}`,
-    `-c idle_in_transaction_session_timeout=${timeoutMs}`,
-    // PostgreSQL gives up on a server that the network has swallowed, and frees the locks of its transactions.
-    `-c tcp_user_timeout=${timeoutMs}`,
-    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
-    // A commit that may be lost in a failover says so in a warning.
-    "-c client_min_messages=warning",
-  ];
-  url.searchParams.set("options", options.join(" ").trim());
-  return url.href;
 }
 
 /** int8 as bigint for this pool only; everything else as the driver does it. */

@@ -27,7 +27,7 @@ export function pollJournalSize(pool: Queryable, everyMs: number): JournalSize {
 export async function readJournalSize(client: Queryable): Promise<bigint> {
   const { rows } = await client.query<{ size: bigint }>({
     name: "journal-size",
-    text: "SELECT size FROM journal_head",
+    text: "SELECT size FROM journal_head WHERE id = 1",
   });
   return present(rows[0], "the journal's head").size;
 }

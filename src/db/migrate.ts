@@ -1,14 +1,18 @@
 import { join } from "node:path";
+import type pg from "pg";
 import { DataSource } from "typeorm";
 import { SettingError, type Config } from "../config/config.js";
 import { ENTITIES } from "./database.js";
 import { startEmbeddedPostgres } from "./embedded-postgres.js";
+import { openSession, ownerPlan, SessionError } from "./session.js";
 import { sqlState, SQLSTATE } from "./sqlstate.js";
 
 const MIGRATIONS = join(import.meta.dirname, "../../migrations/[0-9]*.js");
 
 /** Any number: the key of the advisory lock that lets one process at a time migrate. */
 const MIGRATION_LOCK = 7_239_472_601;
+
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Brings the schema of the database up to date, one process at a time. Returns the names of what it ran. */
 export async function migrateUp(ownerUrl: string): Promise<string[]> {
@@ -78,6 +82,7 @@ async function migrateAt(
 }
 
 async function asOwner<T>(url: string, work: (dataSource: DataSource) => Promise<T>): Promise<T> {
+  const plan = ownerPlan(CONNECT_TIMEOUT_MS);
   const dataSource = new DataSource({
     type: "postgres",
     url,
@@ -88,10 +93,9 @@ async function asOwner<T>(url: string, work: (dataSource: DataSource) => Promise
     installExtensions: false,
     // Two: TypeORM's own, and the one that holds the lock.
     poolSize: 2,
-    connectTimeoutMS: 10_000,
+    connectTimeoutMS: CONNECT_TIMEOUT_MS,
     poolErrorHandler: () => undefined,
-    // A migration that cannot have a table soon must not make the postings queue behind it.
-    extra: { options: "-c lock_timeout=5000" },
+    extra: { onConnect: (client: pg.Client) => openSession(client, plan) },
   });
   await dataSource.initialize().catch(explainConnection);
   const lock = dataSource.createQueryRunner();
@@ -109,6 +113,9 @@ async function asOwner<T>(url: string, work: (dataSource: DataSource) => Promise
 /** Turns what only the operator can mend into a SettingError; the URL's password stays out of it. */
 export function explainConnection(error: unknown): never {
   const state = sqlState(error);
+  if (error instanceof SessionError && state === SQLSTATE.CONNECTION_REJECTED) {
+    throw new SettingError(`DATABASE_URL: ${error.message}`);
+  }
   if (state !== undefined && OPERATOR_ERRORS.includes(state)) {
     throw new SettingError(`DATABASE_URL: PostgreSQL says: ${(error as Error).message}`);
   }
@@ -120,6 +127,4 @@ const OPERATOR_ERRORS: readonly string[] = [
   SQLSTATE.INVALID_AUTHORIZATION,
   SQLSTATE.INVALID_CATALOG_NAME,
   SQLSTATE.INSUFFICIENT_PRIVILEGE,
-  // The role grey_service is missing, or the user may not take it on.
-  SQLSTATE.INVALID_PARAMETER_VALUE,
 ];

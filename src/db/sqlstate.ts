@@ -9,6 +9,8 @@ export const SQLSTATE = {
   INSUFFICIENT_PRIVILEGE: "42501",
   INVALID_PARAMETER_VALUE: "22023",
   UNDEFINED_TABLE: "42P01",
+  READ_ONLY: "25006",
+  CONNECTION_REJECTED: "08004",
 } as const;
 
 /** The SQLSTATE of an error that PostgreSQL sent, at whatever depth a driver wrapped it; undefined for other errors. */
@@ -39,7 +41,7 @@ export function isUnavailable(error: unknown): boolean {
   if (state !== undefined) {
     // 08 connection, 53 resources (disk full, too many connections), 57 operator intervention (shutdown, cancel), 58
     // system error, 25006 read-only (a former primary), 55P03 lock not available.
-    return /^(08|53|57|58)/.test(state) || state === "25006" || state === "55P03";
+    return /^(08|53|57|58)/.test(state) || state === SQLSTATE.READ_ONLY || state === "55P03";
   }
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (typeof code === "string" && /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_)/.test(code)) return true;

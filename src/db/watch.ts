@@ -1,6 +1,7 @@
 import pg from "pg";
 import type { Config } from "../config/config.js";
 import { breakConnection } from "./database.js";
+import { openSession, servicePlan } from "./session.js";
 
 /** Watches over the database through a connection of its own. */
 export interface DatabaseWatch {
@@ -23,6 +24,7 @@ const RECONNECT_EVERY_MS = 250;
  * falls silent. A connection of the pool would be no measure: it may be waited for because there is much to do.
  */
 export function watchDatabase(url: string, config: Config, { onChange, onSilence }: WatchListener): DatabaseWatch {
+  const plan = servicePlan(config);
   let isStopped = false;
   let wasThere = true;
   let client: pg.Client | undefined;
@@ -72,10 +74,13 @@ export function watchDatabase(url: string, config: Config, { onChange, onSilence
     client = connecting;
     connecting.on("error", () => lost(connecting));
     connecting.on("end", () => lost(connecting));
-    connecting.connect().then(
-      () => probe(connecting),
-      () => lost(connecting),
-    );
+    connecting
+      .connect()
+      .then(() => openSession(connecting, plan))
+      .then(
+        () => probe(connecting),
+        () => lost(connecting),
+      );
   };
 
   connect();

@@ -15,6 +15,7 @@ export interface JournalRecord {
 const APPEND_RECORDS = `
 WITH head AS (
   UPDATE journal_head SET size = size + cardinality($1::uuid[]), last_time = greatest(last_time, clock_timestamp())
+  WHERE id = 1
   RETURNING size - cardinality($1::uuid[]) AS first_index, size - 1 AS last_index, last_time AS now
 ), batch AS (
   INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)

@@ -1,5 +1,6 @@
 import pg from "pg";
-import { breakConnection, parserOf, readTimeoutMs, sessionUrl } from "../db/database.js";
+import { breakConnection, parserOf, readTimeoutMs } from "../db/database.js";
+import { openSession, servicePlan } from "../db/session.js";
 import { isWarning } from "../db/sqlstate.js";
 import { FailureError } from "../base/failure.js";
 import type { Config } from "../config/config.js";
@@ -27,12 +28,13 @@ export interface PostingConnection {
 }
 
 export function createPostingConnection(url: string, config: Config): PostingConnection {
+  const plan = servicePlan(config);
   let current: Promise<pg.Client> | undefined;
   let warnings = 0;
 
   const connect = (): Promise<pg.Client> => {
     const client = new pg.Client({
-      connectionString: sessionUrl(url, config),
+      connectionString: url,
       application_name: "grey-posting",
       connectionTimeoutMillis: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
       keepAlive: true,
@@ -41,7 +43,7 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       pipeline: true,
       types: { getTypeParser: parserOf as typeof pg.types.getTypeParser },
     });
-    const connected = client.connect().then(() => client);
+    const connected = open(client);
     const forget = (): void => {
       if (current === connected) current = undefined;
     };
@@ -53,6 +55,17 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       if (isWarning(notice)) warnings += 1;
     });
     return connected;
+  };
+
+  const open = async (client: pg.Client): Promise<pg.Client> => {
+    try {
+      await client.connect();
+      await openSession(client, plan);
+      return client;
+    } catch (error) {
+      breakConnection(client);
+      throw error;
+    }
   };
 
   return {

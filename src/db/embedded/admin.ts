@@ -1,4 +1,5 @@
 import { Client } from "pg";
+import { openSession, ownerPlan } from "../session.js";
 import { readPassword } from "./cluster.js";
 import type { Place } from "./place.js";
 
@@ -22,6 +23,7 @@ export async function connectAsAdmin(place: Place, port: number): Promise<Client
   // Without a listener, a connection that breaks between two queries would end the process.
   client.on("error", () => undefined);
   await client.connect();
+  await openSession(client, ownerPlan(QUERY_MS_MAX));
   return client;
 }
 
