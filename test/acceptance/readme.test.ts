@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
+import { blockOf } from "../support/pages.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const README = readFileSync(join(PROJECT_DIR, "README.md"), "utf8");
@@ -19,13 +20,6 @@ grpcurl() {
   fi
 }`;
 
-/** The commands of the fenced block after the mark. */
-function blockOf(name: string): string {
-  const block = README.split(`<!-- run: ${name} -->\n\`\`\`sh\n`)[1]?.split("\n```\n")[0];
-  if (block === undefined) throw new Error(`README.md has no block ${name}`);
-  return block;
-}
-
 /**
  * Types the blocks into one shell, in the clone, against the server.
  * @returns what each printed, errors too
@@ -33,7 +27,7 @@ function blockOf(name: string): string {
 function type(address: string, names: readonly string[]): Promise<Map<string, string>> {
   const script = [
     ...(HAS_GRPCURL ? [] : [GRPCURL_BY_BUF]),
-    ...names.map((name) => `printf '\\n@@ %s\\n' ${name}\n${blockOf(name).replaceAll(HERE, address)}`),
+    ...names.map((name) => `printf '\\n@@ %s\\n' ${name}\n${blockOf("README.md", name).replaceAll(HERE, address)}`),
   ].join("\n");
   // npx may not ask a registry: what the README calls has come with npm ci.
   const env = {
