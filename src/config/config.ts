@@ -89,7 +89,11 @@ export const SETTINGS = {
     "allow a GREY_HOST that is not loopback: everyone who reaches it can move all money",
   ),
   GREY_REQUEST_BYTES_MAX: setting(whole(1_024, 67_108_864), "4194304", "largest request message, in bytes"),
-  GREY_METADATA_BYTES_MAX: setting(whole(1_024, 1_048_576), "16384", "largest set of request headers, in bytes"),
+  GREY_METADATA_BYTES_MAX: setting(
+    whole(1_024, 65_536),
+    "16384",
+    "largest set of request headers, in bytes, 32 more for each; more get INVALID_REQUEST, and beyond 131072 bytes or 2048 headers the transport resets the call, or ends the connection",
+  ),
   GREY_CONNECTION_STREAMS_MAX: setting(whole(1, 100_000), "1024", "concurrent calls on one connection"),
   GREY_CONNECTION_IDLE_MS: setting(
     whole(1_000, 86_400_000),

@@ -4,6 +4,7 @@ import { newId } from "../base/ids.js";
 import type { Deadline } from "./context.js";
 import type { Logger } from "../telemetry/logger.js";
 import { traceIdOf } from "../telemetry/trace.js";
+import { MALFORMED_TIMEOUT } from "./transport.js";
 
 /**
  * The ids of a call, from its headers; the request id of its message takes the place of the header's. One is made only for
@@ -39,16 +40,22 @@ export function deadlineOf(call: { getDeadline(): Date | number }, callTimeoutMs
 const HEADER_OVERHEAD_BYTES = 32;
 
 /**
- * What is wrong with the headers of a call: that they are too many or too long. The transport only refuses those beyond
- * 64 KiB.
+ * What is wrong with the headers of a call: that they take too many bytes, or name a deadline that cannot be read. The
+ * transport only refuses what is far beyond.
  */
 export function headerViolations(headers: Metadata, bytesMax: number): FieldViolation[] {
   let bytes = 0;
   for (const [name, values] of Object.entries(headers.toJSON())) {
+    if (name === MALFORMED_TIMEOUT) return [TIMEOUT_VIOLATION];
     for (const value of values) bytes += name.length + value.length + HEADER_OVERHEAD_BYTES;
   }
   return bytes <= bytesMax ? [] : [{ field: "", rule: `headers must take no more than ${bytesMax} bytes` }];
 }
+
+const TIMEOUT_VIOLATION: FieldViolation = {
+  field: "",
+  rule: "the header grpc-timeout must be up to 8 digits and one of the units H, M, S, m, u, n",
+};
 
 /** A header as text that may be logged and sent back: at most 128 visible ASCII characters, else it is not taken. */
 function headerText(metadata: Metadata, name: string): string | undefined {

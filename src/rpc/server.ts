@@ -6,6 +6,7 @@ import type { BoundService } from "./methods.js";
 import { isTelemetryOn } from "../telemetry/stop.js";
 import type { Admission } from "./admission.js";
 import { keepTrailers } from "./trailers.js";
+import { setTransportOptions, tidyCalls } from "./transport.js";
 
 /** A gRPC server that listens. */
 export interface RpcServer {
@@ -31,7 +32,6 @@ export async function startRpcServer(
   setLogVerbosity(logVerbosity.NONE);
   const server = new Server({
     interceptors: isTelemetryOn() ? [keepTrailers] : [],
-    "grpc.max_concurrent_streams": config.GREY_CONNECTION_STREAMS_MAX,
     "grpc.max_receive_message_length": config.GREY_REQUEST_BYTES_MAX,
     "grpc.max_connection_idle_ms": config.GREY_CONNECTION_IDLE_MS,
     "grpc.max_connection_age_ms": config.GREY_CONNECTION_AGE_MS,
@@ -42,11 +42,13 @@ export async function startRpcServer(
     // Megabytes that a connection's HTTP/2 session may use.
     "grpc-node.max_session_memory": 50,
   });
+  setTransportOptions(server, config);
   for (const { definition, implementation } of services) server.addService(definition, implementation);
   const names = ["", ...serviceNames];
   const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, "NOT_SERVING"])));
   health.addToServer(server);
   const port = await bind(server, config);
+  tidyCalls(server);
   let isServing = false;
   return {
     address: formatAddress(config.GREY_HOST, port),
