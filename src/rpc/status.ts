@@ -2,9 +2,10 @@ import { Metadata, status } from "@grpc/grpc-js";
 import type { Any } from "../../generated/google/protobuf/any.js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
 import { Status } from "../../generated/google/rpc/status.js";
-import { showAmounts } from "./amounts.js";
-import type { Failure, FailureError, Reason } from "../base/failure.js";
+import type { Failure, FailureError, FieldViolation, Reason } from "../base/failure.js";
 import type { CurrencyUnit } from "../base/money.js";
+import { showAmounts } from "./amounts.js";
+import { cut, percentEncodedBytes } from "./cut.js";
 
 /** The gRPC code of each reason. A reason that is missing here does not compile. */
 export const CODE = {
@@ -155,9 +156,15 @@ const BINARY_KEY = "grpc-status-details-bin";
 const PUSHBACK_KEY = "grpc-retry-pushback-ms";
 const DOMAIN = "grey";
 
-// Details travel in a header, and some clients take no more than 8 KiB of headers.
+// What tells of a failure travels in trailers, of which some clients take less than 8,192 bytes, counted as HTTP/2 does: base64 takes
+// a third more, and the message is there twice. These parts leave room for the ids and all else.
 const VIOLATIONS_MAX = 20;
-const FIELD_LENGTH_MAX = 100;
+const VIOLATIONS_BYTES_MAX = 3_200;
+const FIELD_BYTES_MAX = 200;
+const RULE_BYTES_MAX = 300;
+const METADATA_BYTES_MAX = 2_048;
+/** As grpc-message has it. */
+const MESSAGE_BYTES_MAX = 1_024;
 
 /** The trailers of every answer. */
 export function trailersOf({ requestId, traceId }: CallIds): Metadata {
@@ -182,16 +189,10 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
   if (details.replayed === true) extra.replayed = "true";
   if (details.transactionId !== undefined) extra.transaction_id = details.transactionId;
   if (details.journalIndex !== undefined) extra.journal_index = details.journalIndex.toString();
-  const info = { reason: failure.reason, domain: DOMAIN, metadata: { ...metadataOf(failure), ...extra } };
+  const info = { reason: failure.reason, domain: DOMAIN, metadata: fitting({ ...metadataOf(failure), ...extra }) };
   const packed: Any[] = [pack("ErrorInfo", ErrorInfo.encode(info).finish())];
   if (failure.reason === "INVALID_REQUEST") {
-    const fieldViolations = failure.violations.slice(0, VIOLATIONS_MAX).map(({ field, rule }) => ({
-      field: shortened(field),
-      description: rule,
-      reason: "",
-      localizedMessage: undefined,
-    }));
-    packed.push(pack("BadRequest", BadRequest.encode({ fieldViolations }).finish()));
+    packed.push(pack("BadRequest", encodeViolations(failure.violations)));
   }
   if (RETRIED.includes(failure.reason)) {
     const retryDelay = { seconds: BigInt(Math.floor(retryAfterMs / 1_000)), nanos: (retryAfterMs % 1_000) * 1_000_000 };
@@ -201,7 +202,13 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
     const requestInfo = RequestInfo.encode({ requestId: ids.requestId, servingData: ids.traceId });
     packed.push(pack("RequestInfo", requestInfo.finish()));
   }
-  return { code: CODE[failure.reason], message: messageOf(failure, details.currency), details: packed };
+  // Half of a character cannot be percent-encoded.
+  const message = messageOf(failure, details.currency).replace(/\p{Surrogate}/gu, "\ufffd");
+  return {
+    code: CODE[failure.reason],
+    message: cut(message, MESSAGE_BYTES_MAX, percentEncodedBytes),
+    details: packed,
+  };
 }
 
 /** The status with a reason alone: at the least of bytes. */
@@ -218,16 +225,39 @@ function messageOf(failure: Failure, currency: CurrencyUnit | undefined): string
     const amounts = showAmounts(failure, currency);
     return amounts === "" ? MESSAGE[failure.reason] : `${MESSAGE[failure.reason]}: ${amounts}`;
   }
-  const shown = failure.violations.slice(0, 3).map(({ field, rule }) => `${shortened(field)}: ${rule}`);
+  const shown = failure.violations.slice(0, 3).map(({ field, rule }) => `${cut(field, FIELD_BYTES_MAX)}: ${rule}`);
   const more = failure.violations.length - shown.length;
   return `${shown.join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
 }
 
-/** The path of a field may hold a key that the caller chose. */
-function shortened(path: string): string {
-  if (path.length <= FIELD_LENGTH_MAX) return path;
-  // Half of a character beyond the basic plane would not be text any more.
-  return `${path.slice(0, FIELD_LENGTH_MAX - 1).replace(/[\ud800-\udbff]$/, "")}…`;
+/** The first violations, as many as there is room for, as a google.rpc.BadRequest. */
+function encodeViolations(violations: readonly FieldViolation[]): Uint8Array {
+  const encoded: Uint8Array[] = [];
+  let left = VIOLATIONS_BYTES_MAX;
+  for (const { field, rule } of violations.slice(0, VIOLATIONS_MAX)) {
+    const violation = {
+      field: cut(field, FIELD_BYTES_MAX),
+      description: cut(rule, RULE_BYTES_MAX),
+      reason: "",
+      localizedMessage: undefined,
+    };
+    const bytes = BadRequest.encode({ fieldViolations: [violation] }).finish();
+    left -= bytes.length;
+    if (left < 0) break;
+    encoded.push(bytes);
+  }
+  // Messages of one kind that stand one after the other are one message.
+  return Buffer.concat(encoded);
+}
+
+/** The metadata with its longest values cut, where all together take too much. */
+function fitting(metadata: Record<string, string>): Record<string, string> {
+  const entries = Object.entries(metadata);
+  const sizeOf = (valueBytesMax: number): number =>
+    entries.reduce((sum, [name, value]) => sum + name.length + Math.min(valueBytesMax, Buffer.byteLength(value)), 0);
+  let valueBytesMax = METADATA_BYTES_MAX;
+  while (sizeOf(valueBytesMax) > METADATA_BYTES_MAX) valueBytesMax /= 2;
+  return Object.fromEntries(entries.map(([name, value]) => [name, cut(value, valueBytesMax)]));
 }
 
 /** The failure's fields as ErrorInfo's metadata: snake_case names, amounts as decimal strings, lists with commas. */

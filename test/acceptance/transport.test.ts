@@ -6,7 +6,7 @@ import { CreateUserRequest } from "../../generated/grey/user/v1/user_service.js"
 import { HealthCheckRequest } from "../../generated/grpc/health/v1/health.js";
 import { ServerReflectionRequest } from "../../generated/grpc/reflection/v1/reflection.js";
 import { registry } from "../support/corpus.js";
-import { connectRaw, frame } from "../support/raw-call.js";
+import { connectRaw, frame, postBare } from "../support/raw-call.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const HEALTH = "/grpc.health.v1.Health/Check";
@@ -175,6 +175,20 @@ describe("the transport", function () {
     it("have their bound in the settings of the connection, for clients that obey it", () => {
       expect(session.remoteSettings).to.include({ maxHeaderListSize: 131_072, maxConcurrentStreams: 1_024 });
     });
+  });
+
+  it("an error's trailers take less than 8,192 bytes on the wire, whatever the request's texts are", async () => {
+    const metadata = Object.fromEntries(Array.from({ length: 25 }, (_, index) => [`${index}${"あ".repeat(90)}`, "x"]));
+    const message = CreateUserRequest.encode({
+      requestId: randomUUID(),
+      name: "Ada",
+      email: "a@b.c",
+      metadata,
+    }).finish();
+    const ending = await postBare(server.address, CREATE_USER, frame(message), { "x-request-id": "r".repeat(128) });
+    expect(ending?.["grpc-status"]).to.equal(INVALID_ARGUMENT);
+    const bytes = Object.entries(ending!).map(([name, value]) => name.length + Buffer.byteLength(String(value)) + 32);
+    expect(bytes.reduce((sum, one) => sum + one)).to.be.below(8_192);
   });
 
   it("a connection outlives the cancellation of all that is open on it", async () => {

@@ -1,5 +1,6 @@
 import { status } from "@grpc/grpc-js";
 import { expect } from "chai";
+import fc from "fast-check";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { Status } from "../../generated/google/rpc/status.js";
 import { FailureError, type Failure, type Reason } from "../../src/base/failure.js";
@@ -15,6 +16,12 @@ function received(failure: Failure, details: ConstructorParameters<typeof Failur
   const { code, details: message, metadata } = toGrpcError(new FailureError(failure, details), IDS, RETRY_AFTER_MS);
   return new CallError(Object.assign(new Error(message), { code, details: message, metadata }));
 }
+
+/** Texts of one to four bytes a character, of lone halves of characters, and of what percent-encoding makes three times as long. */
+const longText = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 2_000 }),
+  fc.string({ unit: fc.constantFrom("a", " ", "%", '"', "é", "あ", "😀", "\ud83d", "\udc00"), maxLength: 2_000 }),
+);
 
 /** The reasons as the contract has them. */
 const REASONS = Object.keys(ErrorReason).filter(
@@ -83,6 +90,78 @@ describe("the gRPC status of a failure", () => {
     const error = received({ reason: "INVALID_REQUEST", violations });
     expect([...error.violations]).to.deep.equal(violations.map(({ field, rule }) => [field, rule]));
     expect(error.message).to.equal("a: rule of a; b.c: rule of b.c; d[3]: rule of d[3]; and 2 more");
+  });
+
+  describe("takes less than 8,192 bytes in trailers, with valid UTF-8 and percent-encoding", () => {
+    it("for any violations", () => {
+      const violation = fc.record({ field: longText, rule: longText });
+      fc.assert(
+        fc.property(fc.array(violation, { maxLength: 60 }), (violations) => {
+          assertFits({ reason: "INVALID_REQUEST", violations });
+        }),
+        { numRuns: 500 },
+      );
+    });
+
+    it("for any failure, whatever the caller's texts in it are", () => {
+      fc.assert(
+        fc.property(
+          fc.constantFrom(...FAILURES),
+          fc.array(longText, { minLength: 1, maxLength: 12 }),
+          (failure, texts) => {
+            const entries = Object.entries(failure).map(([name, value], index) => {
+              const text = texts[index % texts.length]!;
+              // Enumerated words and numbers are not the caller's texts.
+              if (["reason", "violations", "measure", "precondition"].includes(name) || /^-?\d+$/.test(`${value}`))
+                return [name, value];
+              return [name, typeof value === "string" ? text : Array.isArray(value) ? texts : value];
+            });
+            assertFits(Object.fromEntries(entries) as Failure);
+          },
+        ),
+        { numRuns: 500 },
+      );
+    });
+
+    /** With the longest ids that there are, and all else that a call's answer can have. */
+    function assertFits(failure: Failure): void {
+      const ids = { requestId: "r".repeat(128), traceId: IDS.traceId };
+      const details = { replayed: true, transactionId: IDS.requestId, journalIndex: 2n ** 63n - 1n };
+      const error = toGrpcError(new FailureError(failure, details), ids, 20_000);
+      const trailers = {
+        ":status": "200",
+        "content-type": "application/grpc+proto",
+        date: new Date().toUTCString(),
+        "grpc-status": `${error.code}`,
+        "grpc-message": encodeURI(error.details),
+        ...error.metadata.toHttp2Headers(),
+      };
+      const bytes = Object.entries(trailers).flatMap(([name, value]) =>
+        [value].flat().map((one) => name.length + Buffer.byteLength(`${one}`) + 32),
+      );
+      expect(bytes.reduce((sum, one) => sum + one)).to.be.below(8_192);
+      const received = new CallError(
+        Object.assign(new Error(error.details), { code: error.code, details: error.details, metadata: error.metadata }),
+      );
+      expect(received.reason).to.equal(failure.reason);
+      expect(decodeURI(trailers["grpc-message"])).to.equal(error.details);
+      const texts = [error.details, ...Object.values(received.info), ...received.violations.keys()];
+      for (const text of texts) expect(Buffer.from(text).toString()).to.equal(text);
+      if (failure.reason === "INVALID_REQUEST" && failure.violations.length > 0)
+        expect(received.violations.size).to.be.greaterThan(0);
+    }
+  });
+
+  it("names 20 ordinary violations, and cuts a long field between two characters", () => {
+    const violations = Array.from({ length: 25 }, (_, index) => ({
+      field: `transfers[${index}].preconditions[1].min_available_minor_units`,
+      rule: "value must be greater than or equal to 0 and less than 9223372036854775807",
+    }));
+    expect(received({ reason: "INVALID_REQUEST", violations }).violations.size).to.equal(20);
+    const [[field]] = [
+      ...received({ reason: "INVALID_REQUEST", violations: [{ field: "😀".repeat(90), rule: "" }] }).violations,
+    ] as [[string, string]];
+    expect(field).to.equal(`${"😀".repeat(49)}…`);
   });
 
   it("marks a stored answer and names the rejected transaction", () => {
