@@ -1,12 +1,13 @@
 import { execFile, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
 import { blockOf } from "../support/pages.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const README = readFileSync(join(PROJECT_DIR, "README.md"), "utf8");
+const TOUR = "docs/tour.md";
 const HERE = "localhost:50051";
 const HAS_GRPCURL = spawnSync("grpcurl", ["-version"]).status === 0;
 
@@ -21,13 +22,15 @@ grpcurl() {
 }`;
 
 /**
- * Types the blocks into one shell, in the clone, against the server.
- * @returns what each printed, errors too
+ * Types the page's blocks into one shell, in the clone, against the server.
+ * @returns what each printed, errors too; a block that is typed again goes by its name with an apostrophe
  */
-function type(address: string, names: readonly string[]): Promise<Map<string, string>> {
+function type(address: string, page: string, names: readonly string[]): Promise<Map<string, string>> {
   const script = [
     ...(HAS_GRPCURL ? [] : [GRPCURL_BY_BUF]),
-    ...names.map((name) => `printf '\\n@@ %s\\n' ${name}\n${blockOf("README.md", name).replaceAll(HERE, address)}`),
+    ...names.map(
+      (name) => `printf '\\n@@ %s\\n' "${name}"\n${blockOf(page, name.replace("'", "")).replaceAll(HERE, address)}`,
+    ),
   ].join("\n");
   // npx may not ask a registry: what the README calls has come with npm ci.
   const env = {
@@ -44,7 +47,7 @@ function type(address: string, names: readonly string[]): Promise<Map<string, st
   });
 }
 
-describe("the README", () => {
+describe("the README and the tour", () => {
   let server: TestServer;
   let printed: Map<string, string>;
 
@@ -52,14 +55,28 @@ describe("the README", () => {
     // Some twenty commands, each a process of its own.
     this.timeout(240_000);
     server = await startServer();
-    printed = await type(server.address, ["grpcurl", "again", "buf", "grey"]);
+    printed = new Map([
+      ...(await type(server.address, "README.md", ["story", "story'"])),
+      ...(await type(server.address, TOUR, ["grpcurl", "again", "buf", "grey"])),
+    ]);
   });
   after(() => server.stop());
 
   /** What the block printed. A test that fails on it shows it all. */
   const out = (name: string): string => printed.get(name) ?? "";
 
-  it(`moves 100.00 from Ada to Bob (typed with ${HAS_GRPCURL ? "grpcurl" : "buf curl, since grpcurl is not installed"})`, () => {
+  it("tell the story with the command `grey`, also a second time", () => {
+    for (const text of [out("story"), out("story'")]) {
+      expect(text)
+        .to.match(/^debit .* 100\.00 USD/m)
+        .and.to.match(/ 600\.00 USD/)
+        .and.to.match(/lunch$/m)
+        .and.to.include("All books add up.");
+      expect(text).not.to.include("grey: ");
+    }
+  });
+
+  it(`move 100.00 from Ada to Bob (typed with ${HAS_GRPCURL ? "grpcurl" : "buf curl, since grpcurl is not installed"})`, () => {
     const text = out("grpcurl");
     expect(text).to.include("grey.transaction.v1.TransactionService\n").and.to.include("grpc.health.v1.Health\n");
     expect(text).to.include('"state": "TRANSACTION_STATE_POSTED"');
@@ -69,7 +86,7 @@ describe("the README", () => {
     expect(text).not.to.match(/ERROR|"code": "/);
   });
 
-  it("gets the same answer again, and a refusal for another request under the id", () => {
+  it("get the same answer again, and a refusal for another request under the id", () => {
     const text = out("again");
     expect(text).to.include('"replayed": true');
     expect(text.match(/"replayed": true/g)).to.have.lengthOf(1);
@@ -79,16 +96,18 @@ describe("the README", () => {
     if (HAS_GRPCURL) expect(text).to.include('"REQUEST_ID_REUSED"').and.to.include('"differs": "amount.minor_units"');
   });
 
-  it("does the same with buf", () => {
+  it("do the same with buf", () => {
     const text = out("buf");
     expect(text).to.include("grey.ledger.v1.LedgerService\n");
     expect(text).to.match(/"available": {\s+"currencyCode": "USD",\s+"minorUnits": "60000"/);
     expect(text).to.include('"ok": true');
   });
 
-  it("does the same with the command `grey`", () => {
+  it("do the same with the command `grey`", () => {
     const text = out("grey");
-    expect(text).to.include("grace@example.com").and.to.include("250.00 USD");
+    expect(text)
+      .to.match(/grace-\d+@example\.com/)
+      .and.to.include("250.00 USD");
     expect(text)
       .to.match(/^debit .* 12\.34 USD/m)
       .and.to.match(/ 612\.34 USD/);
@@ -103,7 +122,7 @@ describe("the README", () => {
     expect(text).not.to.include("grey: ");
   });
 
-  it("tells two commands that the project has", () => {
+  it("tell two commands that the project has", () => {
     const { scripts } = JSON.parse(readFileSync(join(PROJECT_DIR, "package.json"), "utf8")) as {
       scripts: Record<string, string>;
     };
@@ -111,9 +130,40 @@ describe("the README", () => {
     expect(scripts).to.include.keys("start", "test");
   });
 
-  it("links only to files that exist", () => {
-    const links = [...README.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = ""]) => path);
-    expect(links).not.to.have.lengthOf(0);
-    for (const path of links) expect(() => readFileSync(join(PROJECT_DIR, path)), path).not.to.throw(/ENOENT/);
+  it("link only to files and headings that exist, as every page in docs/ does", () => {
+    const pages = [
+      "README.md",
+      "CONTRIBUTING.md",
+      ...readdirSync(join(PROJECT_DIR, "docs")).map((name) => `docs/${name}`),
+    ];
+    const broken = pages.filter((page) => page.endsWith(".md")).flatMap((page) => brokenLinksOf(page));
+    expect(broken).to.deep.equal([]);
   });
 });
+
+/** The links on a page to what the project does not have. */
+function brokenLinksOf(page: string): string[] {
+  const read = (path: string): string => readFileSync(join(PROJECT_DIR, path), "utf8");
+  const links = [...read(page).matchAll(/\]\((?![a-z]+:)([^)\s]+)\)/g)].map(([, link = ""]) => link);
+  return links
+    .filter((link) => {
+      const [path = "", heading] = link.split("#");
+      const target = path === "" ? page : join(dirname(page), path);
+      if (!existsSync(join(PROJECT_DIR, target))) return true;
+      return heading !== undefined && !anchorsOf(read(target)).has(heading);
+    })
+    .map((link) => `${page}: ${link}`);
+}
+
+/** What a link to a heading calls it. */
+function anchorsOf(markdown: string): Set<string> {
+  const headings = [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
+  return new Set(
+    headings.map((text) =>
+      text
+        .toLowerCase()
+        .replace(/[^\p{L}\d _-]/gu, "")
+        .replaceAll(" ", "-"),
+    ),
+  );
+}
