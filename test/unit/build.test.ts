@@ -27,7 +27,10 @@ describe("the build", () => {
     symlinkSync(join(PROJECT_DIR, "node_modules"), join(folder, "node_modules"), "junction");
     const { compilerOptions } = JSON.parse(read(join(PROJECT_DIR, "tsconfig.json"))) as { compilerOptions: object };
     const files = {
-      "tsconfig.json": JSON.stringify({ compilerOptions, include: ["src", "generated"] }),
+      "tsconfig.json": JSON.stringify({
+        compilerOptions: { ...compilerOptions, types: [] },
+        include: ["src", "generated"],
+      }),
       "package.json": '{ "type": "module" }',
       "package-lock.json": "{}",
       "buf.yaml": "version: v2\nmodules:\n  - path: proto\n",
@@ -138,6 +141,14 @@ describe("the build", () => {
     write("src/one.ts", "export const one: number = 11;\n");
     expect((await build()).code).to.equal(0);
     expect(built("src/one.js")).to.include("one = 11");
+  });
+
+  it("is asked for by the command where nothing is built", async () => {
+    cpSync(join(PROJECT_DIR, "bin/grey.js"), join(folder, "bin/grey.js"));
+    expect(await run("bin/grey.js", "--help")).to.deep.equal({
+      code: 1,
+      said: "grey: nothing is built yet; `npm run build` does it, and so does `npm start`\n",
+    });
   });
 
   it("waits for another that is under way, and not for one that was killed", async () => {
