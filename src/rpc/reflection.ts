@@ -13,6 +13,7 @@ import {
   type ServerReflectionResponse,
 } from "../../generated/grpc/reflection/v1/reflection.js";
 import { ServerReflectionService as ServerReflectionAlphaService } from "../../generated/grpc/reflection/v1alpha/reflection.js";
+import { mostBytesOf } from "../base/room.js";
 import type { Descriptors } from "./descriptors.js";
 import type { BoundService } from "./methods.js";
 
@@ -38,6 +39,17 @@ export function reflectionServices(descriptors: Descriptors, serviceNames: reado
     implementation,
   }));
 }
+
+/** An answer repeats its request: more than any name takes would make it too long for the client. */
+const REQUEST_BYTES_MAX = 64 * 1024;
+const TOO_LONG: ServerReflectionResponse = {
+  validHost: "",
+  originalRequest: undefined,
+  messageResponse: {
+    $case: "errorResponse",
+    value: { errorCode: status.INVALID_ARGUMENT, errorMessage: "no name is as long as that of the request" },
+  },
+};
 
 type Answer = (request: ServerReflectionRequest) => ServerReflectionResponse;
 
@@ -66,11 +78,10 @@ function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): 
             ),
           },
         };
-  return (request) => ({
-    validHost: request.host,
-    originalRequest: request,
-    messageResponse: respond(request.messageRequest),
-  });
+  return (request) =>
+    mostBytesOf(request) > REQUEST_BYTES_MAX
+      ? TOO_LONG
+      : { validHost: request.host, originalRequest: request, messageResponse: respond(request.messageRequest) };
 
   function respond(asked: ServerReflectionRequest["messageRequest"]): ServerReflectionResponse["messageResponse"] {
     switch (asked?.$case) {

@@ -259,11 +259,11 @@ const LARGEST: Readonly<Record<string, Largest>> = {
   "grey.ledger.v1.LedgerService/GetTrialBalance": {
     ask: () => ({}),
     atLeast: PAGE_LEAST,
-    list: { field: "currencies", items: 6 },
+    list: { field: "currencies", items: 8 },
     sql: {
       before: `INSERT INTO accounts (id, system_account, currency_code, normal_side, balance, sequence)
         SELECT gen_random_uuid(), 'trial' || lpad(n::text, 27, '0'), 'QQQQQQQ' || lpad(c::text, 5, '0'), 1, ${MOST}, 1
-        FROM generate_series(1, 6) AS c, generate_series(1, 10100) AS n`,
+        FROM generate_series(1, 8) AS c, generate_series(1, 10100) AS n`,
       after: "DELETE FROM accounts WHERE system_account LIKE 'trial%'",
     },
   },
@@ -398,6 +398,15 @@ describe("the largest answer of every RPC reaches a client that takes 4 MiB, as 
       const [bytes] = await batch(world.refusedBatch, { mode: "BATCH_MODE_ATOMIC" });
       expect(BatchTransferResponse.decode(bytes!).results).to.have.lengthOf(10_000);
     });
+  });
+
+  it("of reflection, whatever name it is asked for", async () => {
+    for (const { name, parent } of METHODS.filter((one) => one.name === "ServerReflectionInfo")) {
+      const method = parent.methods.find((one) => one.name === name)!;
+      const long = { host: "h".repeat(2_000 * KIB), file_containing_symbol: "s".repeat(2_000 * KIB) };
+      const [bytes] = await ask(client, method, long);
+      expect(JSON.stringify(toJson(method.output, fromBinary(method.output, bytes!)))).to.include("errorResponse");
+    }
   });
 
   /** All items of a list as bytes, and the bytes of each page. */
