@@ -9,9 +9,6 @@ export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 /** What the items of one answer may take, beside which others of its fields have room. */
 export const ANSWER_BYTES_MAX = 3 * 1024 * 1024;
 
-/** A thousand of no more than this fit into an answer whatever they are: they are not measured exactly. */
-const SMALL_BYTES_MAX = ANSWER_BYTES_MAX / 1_000;
-
 /** The room that an answer has for items. */
 export interface Room<Item> {
   /** The first of these items that still fit, in their order. The first item of an answer always does. */
@@ -19,25 +16,29 @@ export interface Room<Item> {
 }
 
 export function createRoom<Item>(codec: Codec<Item>): Room<Item> {
-  let bytes = 0;
-  let isEmpty = true;
+  const taken: Item[] = [];
+  let most = 0;
+  let exact: number | undefined;
+  const bytesOf = (item: Item): number => codec.encode(item).finish().length + LENGTH_BYTES_MAX;
   return {
     take: (items) => {
-      const end = items.findIndex((item) => {
-        bytes += bytesOf(codec, item);
-        const isFull = !isEmpty && bytes > ANSWER_BYTES_MAX;
-        isEmpty = false;
-        return isFull;
-      });
-      return end === -1 ? items : items.slice(0, end);
+      for (const item of items) most += mostBytesOf(item);
+      // Nearly always that is little enough, and nothing is written to be measured.
+      let end = items.length;
+      if (most > ANSWER_BYTES_MAX) {
+        let bytes = exact ?? taken.reduce((sum, item) => sum + bytesOf(item), 0);
+        const full = items.findIndex((item, index) => {
+          bytes += bytesOf(item);
+          return bytes > ANSWER_BYTES_MAX && taken.length + index > 0;
+        });
+        exact = bytes;
+        if (full !== -1) end = full;
+      }
+      const fitting = items.slice(0, end);
+      taken.push(...fitting);
+      return fitting;
     },
   };
-}
-
-/** The bytes that the message takes in a list; for a small one, at the most. */
-function bytesOf<Item>(codec: Codec<Item>, message: Item): number {
-  const most = mostBytesOf(message);
-  return most <= SMALL_BYTES_MAX ? most : codec.encode(message).finish().length + LENGTH_BYTES_MAX;
 }
 
 /** The tag of a field and the length of what it holds. */
@@ -51,8 +52,13 @@ export function mostBytesOf(value: unknown): number {
   if (typeof value === "string") return value.length * 3 + LENGTH_BYTES_MAX;
   if (typeof value !== "object" || value === null) return NUMBER_BYTES_MAX;
   if (ArrayBuffer.isView(value)) return value.byteLength + LENGTH_BYTES_MAX;
-  // Names count, since those of a map are written; of any other message they are not.
   let bytes = LENGTH_BYTES_MAX;
-  for (const [name, one] of Object.entries(value)) bytes += name.length * 3 + LENGTH_BYTES_MAX + mostBytesOf(one);
+  if (Array.isArray(value)) {
+    for (const one of value) bytes += mostBytesOf(one);
+    return bytes;
+  }
+  const message = value as Readonly<Record<string, unknown>>;
+  // Names count, since those of a map are written; of any other message they are not.
+  for (const name in message) bytes += name.length * 3 + LENGTH_BYTES_MAX + mostBytesOf(message[name]);
   return bytes;
 }
