@@ -28,12 +28,14 @@ export function formatAmount(amountMinor: bigint, currency: CurrencyUnit): strin
  * @returns the amount, or what is wrong with the text
  */
 export function parseAmount(text: string, currency: CurrencyUnit): bigint | { readonly rule: string } {
-  const match = /^(-?)(\d{1,19})(?:\.(\d{1,18}))?$/.exec(text);
+  const match = /^(-?)(\d{1,50})(?:\.(\d{1,50}))?$/.exec(text);
   if (match === null) return { rule: "must be a decimal number such as 12.34" };
   const [, sign = "", whole = "", fraction = ""] = match;
   if (fraction.length > currency.exponent) {
     return { rule: `${currency.code} has ${currency.exponent} decimal places, not ${fraction.length}` };
   }
   const amountMinor = BigInt(`${sign}${whole}${fraction.padEnd(currency.exponent, "0")}`);
-  return isInt64(amountMinor) ? amountMinor : { rule: "must fit into 64 bits of minor units" };
+  if (amountMinor > AMOUNT_MAX) return { rule: `is too large: at most ${formatAmount(AMOUNT_MAX, currency)}` };
+  if (amountMinor < AMOUNT_MIN) return { rule: `is too far below 0: at least ${formatAmount(AMOUNT_MIN, currency)}` };
+  return amountMinor;
 }

@@ -1,17 +1,11 @@
 import { Option, type Command } from "commander";
-import {
-  CreateAccountResponse,
-  LedgerServiceService,
-  ListAccountsResponse,
-  NormalSide,
-  type Account,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { LedgerServiceService, NormalSide, type Account } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { present } from "../base/assert.js";
 import { type Currencies, readMinorUnits, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
 import { requestFields, showEnum } from "./present.js";
-import { print, printJson, withSession } from "./session.js";
+import { print, printReply, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 
 interface CreateOptions {
@@ -54,7 +48,7 @@ export function addAccountCommands(program: Command): void {
           minBalance: amountOf(options.min),
           maxBalance: amountOf(options.max),
         });
-        if (session.json) return printJson(CreateAccountResponse.toJSON(reply));
+        if (session.json) return printReply(LedgerServiceService.createAccount, reply);
         const made = present(reply.account, "account");
         print(
           renderFields([
@@ -88,7 +82,10 @@ export function addAccountCommands(program: Command): void {
           return { items: reply.accounts, nextPageToken: reply.nextPageToken };
         });
         if (session.json)
-          return printJson(ListAccountsResponse.toJSON({ accounts: page.items, nextPageToken: page.nextPageToken }));
+          return printReply(LedgerServiceService.listAccounts, {
+            accounts: page.items,
+            nextPageToken: page.nextPageToken,
+          });
         print(renderAccounts(page.items, await session.currencies()), moreLine(page, "--limit shows more"));
       }),
     );
@@ -99,10 +96,10 @@ function renderAccounts(accounts: readonly Account[], currencies: Currencies): s
     [
       { title: "name" },
       { title: "balance", align: "right" },
-      { title: "side" },
+      { title: "side", drop: 2 },
       { title: "min", align: "right" },
       { title: "max", align: "right" },
-      { title: "account" },
+      { title: "account", kind: "id", drop: 1 },
     ],
     accounts.map((one) => [
       one.systemAccount,

@@ -5,18 +5,17 @@ import {
   AlertDirection,
   type AlertEvent,
   AlertServiceService,
-  CreateAlertResponse,
-  DeleteAlertResponse,
-  GetAlertResponse,
-  ListAlertEventsResponse,
-  ListAlertsResponse,
 } from "../../generated/grey/alert/v1/alert_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { present } from "../base/assert.js";
 import { type Currencies, readMoney, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, type ChangeOptions, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum, showTime } from "./present.js";
-import { print, printJson, withSession } from "./session.js";
+import { requestFields, showEnum } from "./present.js";
+import { nameAccounts } from "./names.js";
+import { resolveId, resolveWallet } from "./resolve.js";
+import { showTime, timeCell } from "./time.js";
+import { print, printReply, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 
 const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -45,8 +44,9 @@ export function addAlertCommands(program: Command): void {
     .addOption(new Option("--of <balance>", "which balance").choices(Object.keys(BALANCES)).default("available"))
     .addOption(requestIdOption())
     .addHelpText("after", examples(`alert create ${WALLET} 50.00 USD --direction down`) + ABOUT_REQUEST_ID)
-    .action((walletId: string, threshold: string[], options: CreateOptions, command: Command) =>
+    .action((wallet: string, threshold: string[], options: CreateOptions, command: Command) =>
       withSession(command, async (session) => {
+        const walletId = await resolveWallet(wallet, session);
         const currencies = await session.currencies();
         const requestId = session.requestId(options.requestId);
         const reply = await session.call(AlertServiceService.createAlert, {
@@ -56,8 +56,8 @@ export function addAlertCommands(program: Command): void {
           direction: DIRECTIONS[options.direction],
           balance: BALANCES[options.of],
         });
-        if (session.json) return printJson(CreateAlertResponse.toJSON(reply));
-        print(renderAlert(present(reply.alert, "alert"), currencies, requestFields(requestId, reply.replayed)));
+        if (session.json) return printReply(AlertServiceService.createAlert, reply);
+        print(await showAlert(present(reply.alert, "alert"), session, requestFields(requestId, reply.replayed)));
       }),
     );
 
@@ -65,11 +65,12 @@ export function addAlertCommands(program: Command): void {
     .command("get <alert>")
     .description("show an alert")
     .addHelpText("after", examples(`alert get ${ALERT}`))
-    .action((id: string, _options: object, command: Command) =>
+    .action((name: string, _options: object, command: Command) =>
       withSession(command, async (session) => {
+        const id = await resolveId(IdKind.ALERT, name, session);
         const reply = await session.call(AlertServiceService.getAlert, { id });
-        if (session.json) return printJson(GetAlertResponse.toJSON(reply));
-        print(renderAlert(present(reply.alert, "alert"), await session.currencies()));
+        if (session.json) return printReply(AlertServiceService.getAlert, reply);
+        print(await showAlert(present(reply.alert, "alert"), session));
       }),
     );
 
@@ -78,14 +79,15 @@ export function addAlertCommands(program: Command): void {
     .description("list the alerts of a wallet, newest first")
     .addOption(limitOption())
     .addHelpText("after", examples(`alert list ${WALLET}`))
-    .action((walletId: string, options: { limit: number }, command: Command) =>
+    .action((wallet: string, options: { limit: number }, command: Command) =>
       withSession(command, async (session) => {
+        const walletId = await resolveWallet(wallet, session);
         const found = await collect<Alert>(options.limit, async (page) => {
           const reply = await session.call(AlertServiceService.listAlerts, { walletId, ...page });
           return { items: reply.alerts, nextPageToken: reply.nextPageToken };
         });
         const { items: alerts, nextPageToken } = found;
-        if (session.json) printJson(ListAlertsResponse.toJSON({ alerts, nextPageToken }));
+        if (session.json) printReply(AlertServiceService.listAlerts, { alerts, nextPageToken });
         else print(renderAlerts(alerts, await session.currencies()), moreLine(found, "raise --limit"));
       }),
     );
@@ -95,13 +97,14 @@ export function addAlertCommands(program: Command): void {
     .description("end an alert; what it noted stays")
     .addOption(requestIdOption())
     .addHelpText("after", examples(`alert delete ${ALERT}`) + ABOUT_REQUEST_ID)
-    .action((alertId: string, options: ChangeOptions, command: Command) =>
+    .action((alert: string, options: ChangeOptions, command: Command) =>
       withSession(command, async (session) => {
+        const alertId = await resolveId(IdKind.ALERT, alert, session);
         const requestId = session.requestId(options.requestId);
         const reply = await session.call(AlertServiceService.deleteAlert, { requestId, alertId });
-        if (session.json) return printJson(DeleteAlertResponse.toJSON(reply));
+        if (session.json) return printReply(AlertServiceService.deleteAlert, reply);
         const fields = requestFields(requestId, reply.replayed);
-        print(renderAlert(present(reply.alert, "alert"), await session.currencies(), fields));
+        print(await showAlert(present(reply.alert, "alert"), session, fields));
       }),
     );
 
@@ -110,24 +113,31 @@ export function addAlertCommands(program: Command): void {
     .description("list the crossings that an alert noted, latest first")
     .addOption(limitOption())
     .addHelpText("after", examples(`alert events ${ALERT}`))
-    .action((alertId: string, options: { limit: number }, command: Command) =>
+    .action((alert: string, options: { limit: number }, command: Command) =>
       withSession(command, async (session) => {
+        const alertId = await resolveId(IdKind.ALERT, alert, session);
         const found = await collect<AlertEvent>(options.limit, async (page) => {
           const reply = await session.call(AlertServiceService.listAlertEvents, { alertId, ...page });
           return { items: reply.events, nextPageToken: reply.nextPageToken };
         });
         const { items: events, nextPageToken } = found;
-        if (session.json) printJson(ListAlertEventsResponse.toJSON({ events, nextPageToken }));
+        if (session.json) printReply(AlertServiceService.listAlertEvents, { events, nextPageToken });
         else print(renderEvents(events, await session.currencies()), moreLine(found, "raise --limit"));
       }),
     );
 }
 
-function renderAlert(alert: Alert, currencies: Currencies, more: readonly (readonly [string, string])[] = []): string {
+async function showAlert(
+  alert: Alert,
+  session: Session,
+  more: readonly (readonly [string, string])[] = [],
+): Promise<string> {
+  const currencies = await session.currencies();
+  const names = await nameAccounts([alert.walletId], session);
   return renderFields([
     ["alert", alert.id],
     ...more,
-    ["wallet", alert.walletId],
+    ["wallet", names.fullNameOf(alert.walletId)],
     ["threshold", showMoney(alert.threshold, currencies)],
     ["direction", showEnum(AlertDirection, alert.direction)],
     ["balance", showEnum(AlertBalance, alert.balance)],
@@ -140,18 +150,18 @@ function renderAlerts(alerts: readonly Alert[], currencies: Currencies): string 
   if (alerts.length === 0) return "The wallet has no alerts.";
   return renderTable(
     [
-      { title: "alert" },
+      { title: "alert", kind: "id" },
       { title: "threshold", align: "right" },
       { title: "direction" },
       { title: "balance" },
-      { title: "created" },
+      { title: "created", drop: 1 },
     ],
     alerts.map((alert) => [
       alert.id,
       showMoney(alert.threshold, currencies),
       showEnum(AlertDirection, alert.direction),
       showEnum(AlertBalance, alert.balance),
-      showTime(alert.createTime),
+      timeCell(alert.createTime),
     ]),
   );
 }
@@ -164,10 +174,10 @@ function renderEvents(events: readonly AlertEvent[], currencies: Currencies): st
       { title: "direction" },
       { title: "before", align: "right" },
       { title: "after", align: "right" },
-      { title: "transaction" },
+      { title: "transaction", kind: "id" },
     ],
     events.map((event) => [
-      showTime(event.createTime),
+      timeCell(event.createTime),
       showEnum(AlertDirection, event.direction),
       showMoney(event.balanceBefore, currencies),
       showMoney(event.balanceAfter, currencies),

@@ -1,6 +1,7 @@
 import { type CurrencyUnit, formatAmount, parseAmount } from "../base/money.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import { UsageError } from "./failure.js";
+import { NO_NEGATIVE } from "./options.js";
 
 /** The currencies of a server, by code. */
 export type Currencies = ReadonlyMap<string, CurrencyUnit>;
@@ -20,6 +21,17 @@ export function readMoney(text: string, currencies: Currencies, currencyCode?: s
   const minorUnits = parseAmount(number, currency);
   if (typeof minorUnits !== "bigint") throw new UsageError(`amount "${text}": ${minorUnits.rule}`);
   return { currencyCode: currency.code, minorUnits };
+}
+
+/**
+ * The amount to move that was typed, as readMoney() reads it.
+ * @throws UsageError also when it is not more than 0
+ */
+export function readMoved(text: string, currencies: Currencies): Money {
+  const money = readMoney(text, currencies);
+  if (money.minorUnits < 0n) throw new UsageError(`amount "${text}": is below 0. ${NO_NEGATIVE}`);
+  if (money.minorUnits === 0n) throw new UsageError(`amount "${text}": must be more than 0`);
+  return money;
 }
 
 /**

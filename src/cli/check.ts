@@ -1,7 +1,7 @@
 import { Option, type Command } from "commander";
 import {
-  CheckIntegrityResponse,
-  GetTrialBalanceResponse,
+  type CheckIntegrityResponse,
+  type GetTrialBalanceResponse,
   IntegrityLaw,
   LedgerServiceService,
   type StreamIntegrityCheckRequest,
@@ -11,6 +11,7 @@ import { present } from "../base/assert.js";
 import { type Currencies, showAmount } from "./amount.js";
 import { examples, wholeNumber } from "./options.js";
 import { showEnum } from "./present.js";
+import { replyToJson } from "./json.js";
 import { collect } from "./paging.js";
 import { startGauge } from "./progress.js";
 import { print, printJson, type Session, withSession } from "./session.js";
@@ -46,15 +47,16 @@ export function addCheckCommand(program: Command): void {
         const [last, trialBalance] = await Promise.all([checkBooks(session, options), readTrialBalance(session)]);
         const integrity = present(last.report, "the report");
         if (last.fromJournalIndex > 0n)
-          console.error(`checked what is new from journal index ${last.fromJournalIndex} on, and what it touches`);
+          session.note(`checked what is new from journal index ${last.fromJournalIndex} on, and what it touches`, {
+            checkedFromJournalIndex: last.fromJournalIndex.toString(),
+          });
         const ok = integrity.ok && trialBalance.currencies.every((row) => row.differenceMinorUnits === "0");
         if (!ok) process.exitCode = 1;
         if (session.json) {
           return printJson({
-            // Protobuf JSON leaves out what is false.
             ok,
-            integrity: CheckIntegrityResponse.toJSON(integrity),
-            trialBalance: GetTrialBalanceResponse.toJSON(trialBalance),
+            integrity: replyToJson(LedgerServiceService.checkIntegrity, integrity),
+            trialBalance: replyToJson(LedgerServiceService.getTrialBalance, trialBalance),
           });
         }
         print(
@@ -111,7 +113,7 @@ function renderIntegrity(reply: CheckIntegrityResponse): string {
   ]);
   if (reply.faults.length === 0) return counts;
   const faults = renderTable(
-    [{ title: "broken law" }, { title: "subject" }, { title: "found" }],
+    [{ title: "broken law" }, { title: "subject" }, { title: "found", kind: "text" }],
     reply.faults.map((fault) => [IntegrityLaw[fault.law] ?? String(fault.law), fault.subject, fault.detail]),
   );
   const hidden = reply.faultCount - BigInt(reply.faults.length);

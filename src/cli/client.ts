@@ -3,7 +3,10 @@ import { decodeCallFailure } from "../../sdk/typescript/src/failure.js";
 import { CallError } from "./failure.js";
 
 /** A method of one request, as the generated service definitions describe it. */
-export type UnaryMethod<Q, R> = Pick<MethodDefinition<Q, R>, "path" | "requestSerialize" | "responseDeserialize">;
+export type UnaryMethod<Q, R> = Pick<
+  MethodDefinition<Q, R>,
+  "path" | "requestSerialize" | "responseDeserialize" | "responseSerialize"
+>;
 
 /** A page of 1,000 transactions with as much metadata as they may have. */
 const REPLY_BYTES_MAX = 64 * 1024 * 1024;
@@ -54,7 +57,7 @@ export class GreyClient {
   async watch<Q extends object, R>(
     method: UnaryMethod<Q, R>,
     request: Q,
-    take: (message: R) => boolean,
+    take: (message: R) => boolean | Promise<boolean>,
     signal: AbortSignal,
     timeoutMs?: number,
   ): Promise<void> {
@@ -63,7 +66,7 @@ export class GreyClient {
     const stream = this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, options);
     signal.addEventListener("abort", () => stream.cancel());
     try {
-      for await (const message of stream as AsyncIterable<R>) if (!take(message)) return;
+      for await (const message of stream as AsyncIterable<R>) if (!(await take(message))) return;
     } catch (error) {
       if (signal.aborted) return;
       const call = { address: this.address, timeoutMs: timeoutMs ?? this.timeoutMs, requestId: undefined };

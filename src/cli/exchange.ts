@@ -1,26 +1,18 @@
 import type { Command } from "commander";
 import { type ExchangeTerms, Rounding } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  ExchangeResponse,
-  GetQuoteResponse,
-  TransactionServiceService,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import {
-  GetRateResponse,
-  LedgerServiceService,
-  ListRatesResponse,
-  SetRateResponse,
-  type Rate,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { LedgerServiceService, type Rate } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { present } from "../base/assert.js";
-import { type Currencies, readMoney, showMoney } from "./amount.js";
+import { type Currencies, readMoved, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
 import { addMovement, askedOf, help, type MovementOptions, printMovement } from "./movement.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, readTime, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum, showTime } from "./present.js";
-import { print, printJson, withSession } from "./session.js";
+import { requestFields, showEnum } from "./present.js";
+import { resolveWallet } from "./resolve.js";
+import { showTime, timeCell } from "./time.js";
+import { print, printReply, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 
@@ -43,17 +35,17 @@ export function addExchangeCommands(program: Command): void {
       "after",
       help(`exchange ${DOLLARS} ${EUROS} 100.00 USD --rate 0.92`, `exchange ${DOLLARS} ${EUROS} --receive "50.00 EUR"`),
     )
-    .action((fromWalletId: string, toWalletId: string, amount: string[], options: ExchangeOptions, command: Command) =>
+    .action((from: string, to: string, amount: string[], options: ExchangeOptions, command: Command) =>
       withSession(command, async (session) => {
         const { receive, rate, quote } = options;
         if (rate !== undefined && quote !== undefined) throw new UsageError("--quote has a rate of its own: no --rate");
         const currencies = await session.currencies();
         const reply = await session.call(TransactionServiceService.exchange, {
           ...askedOf(options, session),
-          fromWalletId,
-          toWalletId,
-          sourceAmount: amount.length === 0 ? undefined : readMoney(amount.join(" "), currencies),
-          targetAmount: receive === undefined ? undefined : readMoney(receive, currencies),
+          fromWalletId: await resolveWallet(from, session),
+          toWalletId: await resolveWallet(to, session),
+          sourceAmount: amount.length === 0 ? undefined : readMoved(amount.join(" "), currencies),
+          targetAmount: receive === undefined ? undefined : readMoved(receive, currencies),
           by:
             quote !== undefined
               ? { $case: "quote", value: quote }
@@ -64,7 +56,7 @@ export function addExchangeCommands(program: Command): void {
           effectiveTime: undefined,
           preconditions: [],
         });
-        if (session.json) return printJson(ExchangeResponse.toJSON(reply));
+        if (session.json) return printReply(TransactionServiceService.exchange, reply);
         await printMovement(reply, session);
         print(renderTerms(present(present(reply.transaction, "transaction").exchange, "terms"), currencies));
       }),
@@ -79,7 +71,7 @@ export function addExchangeCommands(program: Command): void {
     .action((amount: string[], options: { to: string; expiresIn?: bigint }, command: Command) =>
       withSession(command, async (session) => {
         const currencies = await session.currencies();
-        const source = readMoney(amount.join(" "), currencies);
+        const source = readMoved(amount.join(" "), currencies);
         const reply = await session.call(TransactionServiceService.getQuote, {
           sourceCurrencyCode: source.currencyCode,
           targetCurrencyCode: options.to.toUpperCase(),
@@ -87,7 +79,7 @@ export function addExchangeCommands(program: Command): void {
           expiresIn: options.expiresIn === undefined ? undefined : { seconds: options.expiresIn, nanos: 0 },
           rounding: Rounding.UNSPECIFIED,
         });
-        if (session.json) return printJson(GetQuoteResponse.toJSON(reply));
+        if (session.json) return printReply(TransactionServiceService.getQuote, reply);
         print(
           renderTerms(present(reply.terms, "terms"), currencies),
           renderFields([
@@ -125,7 +117,7 @@ function addRateCommands(rates: Command): void {
           validFrom: options.from,
           validUntil: options.until,
         });
-        if (session.json) return printJson(SetRateResponse.toJSON(reply));
+        if (session.json) return printReply(LedgerServiceService.setRate, reply);
         print(renderRate(present(reply.rate, "rate"), requestFields(requestId, reply.replayed)));
       }),
     );
@@ -141,7 +133,7 @@ function addRateCommands(rates: Command): void {
           ...pairOf(source, target),
           atTime: options.at,
         });
-        if (session.json) return printJson(GetRateResponse.toJSON(reply));
+        if (session.json) return printReply(LedgerServiceService.getRate, reply);
         print(renderRate(present(reply.rate, "rate"), []));
       }),
     );
@@ -158,10 +150,15 @@ function addRateCommands(rates: Command): void {
           return { items: reply.rates, nextPageToken: reply.nextPageToken };
         });
         if (session.json)
-          return printJson(ListRatesResponse.toJSON({ rates: page.items, nextPageToken: page.nextPageToken }));
+          return printReply(LedgerServiceService.listRates, { rates: page.items, nextPageToken: page.nextPageToken });
         const table = renderTable(
-          [{ title: "rate", align: "right" }, { title: "from" }, { title: "until" }, { title: "id" }],
-          page.items.map((one) => [one.rate, showTime(one.validFrom), showTime(one.validUntil), one.id]),
+          [
+            { title: "rate", align: "right" },
+            { title: "from" },
+            { title: "until" },
+            { title: "id", kind: "id", drop: 1 },
+          ],
+          page.items.map((one) => [one.rate, timeCell(one.validFrom), timeCell(one.validUntil), one.id]),
         );
         print(page.items.length === 0 ? "There are no rates." : table, moreLine(page, "--limit shows more"));
       }),

@@ -26,7 +26,7 @@ export class CallError extends Error {
 }
 
 /** After these the server has said no for good; after any other the same request may still be carried out. */
-const FINAL: ReadonlySet<status> = new Set([
+export const FINAL: ReadonlySet<status> = new Set([
   status.INVALID_ARGUMENT,
   status.NOT_FOUND,
   status.ALREADY_EXISTS,
@@ -36,6 +36,15 @@ const FINAL: ReadonlySet<status> = new Set([
   status.UNIMPLEMENTED,
   status.UNAUTHENTICATED,
 ]);
+
+/** Whether the call surely never reached a server. */
+export function isNotSent({ code, message, reason }: CallFailure): boolean {
+  return (
+    code === status.UNAVAILABLE &&
+    reason === undefined &&
+    /^(No connection established|Name resolution failed)/.test(message)
+  );
+}
 
 /** The error for people: one line, and a second one where a retry is safe only in a certain way. */
 export function describeCallError({ failure, call }: CallError): string {
@@ -57,7 +66,9 @@ function isFromGrey(failure: CallFailure): boolean {
 
 function describeAnswer(failure: CallFailure): string {
   const facts = [
-    ...Object.entries(failure.metadata).filter(([, value]) => !failure.message.includes(value)),
+    ...Object.entries(failure.metadata).filter(
+      ([name, value]) => !failure.message.includes(value) && !isAmount(name, failure),
+    ),
     ...(failure.servedRequestId === "" ? [] : [["request", failure.servedRequestId]]),
     ...(failure.traceId === "" ? [] : [["trace", failure.traceId]]),
   ];
@@ -71,6 +82,12 @@ function describeAnswer(failure: CallFailure): string {
     facts.length > 0 && `[${facts.map(([name, value]) => `${name} ${value}`).join(", ")}]`,
   ];
   return printable(parts.filter((part) => part !== false).join(" "));
+}
+
+/** Whether the message tells it as an amount for people. */
+function isAmount(name: string, { reason, metadata }: CallFailure): boolean {
+  const isOfLimit = reason === "VELOCITY_EXCEEDED" && metadata.measure === "amount";
+  return name.endsWith("_minor_units") || (isOfLimit && ["max", "used", "required"].includes(name));
 }
 
 function describeSilence(failure: CallFailure, call: CallError["call"]): string {

@@ -1,12 +1,11 @@
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { readConfig, SettingError } from "../config/config.js";
+import { errorToJson, EXIT, exitCodeOf } from "./exit.js";
 import { CallError, describeCallError, UsageError } from "./failure.js";
+import { describeWrongUse, type GlobalOptions } from "./options.js";
 import { createProgram } from "./program.js";
 import { printable } from "./text.js";
-
-const FAILED = 1;
-const WRONGLY_USED = 2;
 
 // A reader that has seen enough, such as `head`, closes the pipe: nothing is wrong. A server goes on (serve.ts).
 for (const output of [process.stdout, process.stderr]) {
@@ -16,22 +15,29 @@ for (const output of [process.stdout, process.stderr]) {
   });
 }
 
+const program = createProgram();
 try {
-  await createProgram().parseAsync();
+  await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
 }
 
 /** Says on standard error what went wrong. Returns the exit code. */
 function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONGLY_USED;
-  console.error(`grey: ${describe(error)}`);
+  const exitCode = exitCodeOf(error);
+  // Help and version are no errors, and help is its own answer to a command without its verb.
+  if (exitCode === EXIT.DONE || (error instanceof CommanderError && error.code === "commander.help")) return exitCode;
+  if (program.opts<GlobalOptions>().json === true)
+    console.error(printable(JSON.stringify(errorToJson(error, describe(error)))));
+  else console.error(`grey: ${describe(error)}`);
   if (isDebugging()) console.error(inspect(error).split("\n").map(printable).join("\n"));
-  return error instanceof UsageError || error instanceof SettingError ? WRONGLY_USED : FAILED;
+  return exitCode;
 }
 
 function describe(error: unknown): string {
   if (error instanceof CallError) return describeCallError(error);
+  if (error instanceof CommanderError) return describeWrongUse(error);
+  if (error instanceof UsageError) return error.message.split("\n").map(printable).join("\n");
   if (error instanceof SettingError) return error.message.split("\n").map(printable).join("\ngrey: ");
   if (error instanceof AggregateError && error.message === "") return error.errors.map(describe).join("; ");
   return printable(error instanceof Error ? error.message || error.name : String(error));

@@ -1,23 +1,18 @@
 import { InvalidArgumentError, type Command } from "commander";
+import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { HoldState, type Hold, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  CaptureHoldResponse,
-  ExtendHoldResponse,
-  GetHoldResponse,
-  HoldResponse,
-  IncreaseHoldResponse,
-  ListHoldsResponse,
-  ReleaseHoldResponse,
-  TransactionServiceService,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
-import { readMoney, showMoney, type Currencies } from "./amount.js";
+import { readMoved, showMoney, type Currencies } from "./amount.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, metadataOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { renderBalances, renderTransaction, showEnum, showTime } from "./present.js";
+import { renderTransaction, showBalances, showEnum } from "./present.js";
+import { nameAccounts } from "./names.js";
+import { ABOUT_WALLETS, resolveId, resolveWallet } from "./resolve.js";
+import { showTime, timeCell } from "./time.js";
 import { askedOf, type MovementOptions } from "./movement.js";
-import { print, printJson, withSession, type Session } from "./session.js";
+import { print, printReply, withSession, type Session } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 
 /** What every step of a hold answers. */
@@ -50,7 +45,7 @@ export function addHoldCommands(program: Command): void {
     .addHelpText("after", help(`hold create ${WALLET} 80.00 USD --expires-in 2d --description "room 12"`))
     .action(
       (
-        walletId: string,
+        wallet: string,
         amount: string[],
         options: MovementOptions & { to?: string; expiresIn?: bigint },
         command: Command,
@@ -58,16 +53,16 @@ export function addHoldCommands(program: Command): void {
         withSession(command, async (session) => {
           const reply = await session.call(TransactionServiceService.hold, {
             ...askedOf(options, session),
-            walletId,
-            toWalletId: options.to ?? "",
+            walletId: await resolveWallet(wallet, session),
+            toWalletId: options.to === undefined ? "" : await resolveWallet(options.to, session),
             preconditions: [],
-            amount: readMoney(amount.join(" "), await session.currencies()),
+            amount: readMoved(amount.join(" "), await session.currencies()),
             expiry:
               options.expiresIn === undefined
                 ? undefined
                 : { $case: "expiresIn", value: { seconds: options.expiresIn, nanos: 0 } },
           });
-          if (session.json) printJson(HoldResponse.toJSON(reply));
+          if (session.json) printReply(TransactionServiceService.hold, reply);
           else await printStep(reply, session);
         }),
     );
@@ -86,7 +81,7 @@ export function addHoldCommands(program: Command): void {
     )
     .action(
       (
-        holdId: string,
+        hold: string,
         amount: string[],
         options: MovementOptions & { final?: true; to?: string; toSystem?: string },
         command: Command,
@@ -94,46 +89,46 @@ export function addHoldCommands(program: Command): void {
         withSession(command, async (session) => {
           const reply = await session.call(TransactionServiceService.captureHold, {
             ...askedOf(options, session),
-            holdId,
-            amount: amount.length === 0 ? undefined : readMoney(amount.join(" "), await session.currencies()),
+            holdId: await resolveId(IdKind.HOLD, hold, session),
+            amount: amount.length === 0 ? undefined : readMoved(amount.join(" "), await session.currencies()),
             final: options.final ?? false,
             preconditions: [],
             to:
               options.to !== undefined
-                ? { $case: "toWalletId", value: options.to }
+                ? { $case: "toWalletId", value: await resolveWallet(options.to, session) }
                 : options.toSystem !== undefined
                   ? { $case: "toSystemAccount", value: options.toSystem }
                   : undefined,
           });
-          if (session.json) printJson(CaptureHoldResponse.toJSON(reply));
+          if (session.json) printReply(TransactionServiceService.captureHold, reply);
           else await printStep(reply, session);
         }),
     );
 
   addStep(hold, "release <hold>", "give free what is left of a hold")
     .addHelpText("after", help(`hold release ${HOLD}`))
-    .action((holdId: string, options: MovementOptions, command: Command) =>
+    .action((hold: string, options: MovementOptions, command: Command) =>
       withSession(command, async (session) => {
         const reply = await session.call(TransactionServiceService.releaseHold, {
           ...askedOf(options, session),
-          holdId,
+          holdId: await resolveId(IdKind.HOLD, hold, session),
         });
-        if (session.json) printJson(ReleaseHoldResponse.toJSON(reply));
+        if (session.json) printReply(TransactionServiceService.releaseHold, reply);
         else await printStep(reply, session);
       }),
     );
 
   addStep(hold, "increase <hold> <amount...>", "hold more")
     .addHelpText("after", help(`hold increase ${HOLD} 20.00 USD`))
-    .action((holdId: string, amount: string[], options: MovementOptions, command: Command) =>
+    .action((hold: string, amount: string[], options: MovementOptions, command: Command) =>
       withSession(command, async (session) => {
         const reply = await session.call(TransactionServiceService.increaseHold, {
           ...askedOf(options, session),
-          holdId,
+          holdId: await resolveId(IdKind.HOLD, hold, session),
           preconditions: [],
-          amount: readMoney(amount.join(" "), await session.currencies()),
+          amount: readMoved(amount.join(" "), await session.currencies()),
         });
-        if (session.json) printJson(IncreaseHoldResponse.toJSON(reply));
+        if (session.json) printReply(TransactionServiceService.increaseHold, reply);
         else await printStep(reply, session);
       }),
     );
@@ -144,14 +139,14 @@ export function addHoldCommands(program: Command): void {
     "put off when a hold expires: so long from now, such as 90s, 15m, 12h or 7d",
   )
     .addHelpText("after", help(`hold extend ${HOLD} 7d`))
-    .action((holdId: string, duration: string, options: MovementOptions, command: Command) =>
+    .action((hold: string, duration: string, options: MovementOptions, command: Command) =>
       withSession(command, async (session) => {
         const reply = await session.call(TransactionServiceService.extendHold, {
           ...askedOf(options, session),
-          holdId,
+          holdId: await resolveId(IdKind.HOLD, hold, session),
           expiry: { $case: "expiresIn", value: { seconds: readDuration(duration), nanos: 0 } },
         });
-        if (session.json) printJson(ExtendHoldResponse.toJSON(reply));
+        if (session.json) printReply(TransactionServiceService.extendHold, reply);
         else await printStep(reply, session);
       }),
     );
@@ -160,11 +155,12 @@ export function addHoldCommands(program: Command): void {
     .command("get <hold>")
     .description("show a hold")
     .addHelpText("after", examples(`hold get ${HOLD}`))
-    .action((id: string, _options: object, command: Command) =>
+    .action((name: string, _options: object, command: Command) =>
       withSession(command, async (session) => {
+        const id = await resolveId(IdKind.HOLD, name, session);
         const reply = await session.call(TransactionServiceService.getHold, { id });
-        if (session.json) printJson(GetHoldResponse.toJSON(reply));
-        else print(renderHold(present(reply.hold, "hold"), await session.currencies()));
+        if (session.json) printReply(TransactionServiceService.getHold, reply);
+        else print(await showHold(present(reply.hold, "hold"), session));
       }),
     );
 
@@ -174,15 +170,16 @@ export function addHoldCommands(program: Command): void {
     .option("--active", "only those that have not ended")
     .addOption(limitOption())
     .addHelpText("after", examples(`hold list ${WALLET} --active`))
-    .action((walletId: string, options: { active?: true; limit: number }, command: Command) =>
+    .action((wallet: string, options: { active?: true; limit: number }, command: Command) =>
       withSession(command, async (session) => {
+        const walletId = await resolveWallet(wallet, session);
         const request = { walletId, activeOnly: options.active ?? false };
         const found = await collect(options.limit, async (page) => {
           const reply = await session.call(TransactionServiceService.listHolds, { ...request, ...page });
           return { items: reply.holds, nextPageToken: reply.nextPageToken };
         });
         const { items: holds, nextPageToken } = found;
-        if (session.json) printJson(ListHoldsResponse.toJSON({ holds, nextPageToken }));
+        if (session.json) printReply(TransactionServiceService.listHolds, { holds, nextPageToken });
         else print(renderHolds(holds, await session.currencies()), moreLine(found, "raise --limit"));
       }),
     );
@@ -200,23 +197,26 @@ function addStep(hold: Command, usage: string, description: string): Command {
 }
 
 function help(...lines: readonly string[]): string {
-  return examples(...lines) + ABOUT_REQUEST_ID;
+  return examples(...lines) + ABOUT_WALLETS + ABOUT_REQUEST_ID;
 }
 
 async function printStep(reply: StepReply, session: Session): Promise<void> {
   const currencies = await session.currencies();
+  const { balances } = reply;
   print(
     renderTransaction(present(reply.transaction, "transaction"), reply.replayed, currencies),
-    renderHold(present(reply.hold, "hold"), currencies),
-    `Balances right after it:\n${renderBalances(reply.balances, currencies)}`,
+    await showHold(present(reply.hold, "hold"), session),
+    `Balances right after it:\n${await showBalances(balances, session)}`,
   );
 }
 
-function renderHold(hold: Hold, currencies: Currencies): string {
+async function showHold(hold: Hold, session: Session): Promise<string> {
+  const currencies = await session.currencies();
+  const names = await nameAccounts([hold.walletId, hold.toWalletId], session);
   return renderFields([
     ["hold", hold.id],
-    ["wallet", hold.walletId],
-    ["for", hold.toWalletId],
+    ["wallet", names.fullNameOf(hold.walletId)],
+    ["for", names.fullNameOf(hold.toWalletId)],
     ["hold state", showEnum(HoldState, hold.state)],
     ["held", showMoney(hold.amount, currencies)],
     ["captured", showMoney(hold.captured, currencies)],
@@ -228,10 +228,10 @@ function renderHold(hold: Hold, currencies: Currencies): string {
 function renderHolds(holds: readonly Hold[], currencies: Currencies): string {
   return renderTable(
     [
-      { title: "hold" },
-      { title: "state" },
+      { title: "hold", kind: "id" },
+      { title: "state", kind: "state" },
       { title: "held", align: "right" },
-      { title: "captured", align: "right" },
+      { title: "captured", align: "right", drop: 1 },
       { title: "remaining", align: "right" },
       { title: "expires" },
     ],
@@ -241,7 +241,7 @@ function renderHolds(holds: readonly Hold[], currencies: Currencies): string {
       showMoney(hold.amount, currencies),
       showMoney(hold.captured, currencies),
       showMoney(hold.remaining, currencies),
-      showTime(hold.expireTime),
+      timeCell(hold.expireTime),
     ]),
   );
 }

@@ -1,10 +1,6 @@
 import { InvalidArgumentError, type Command } from "commander";
 import {
-  GetLimitsResponse,
   LedgerServiceService,
-  ListLimitChangesResponse,
-  SetDefaultLimitsResponse,
-  SetLimitsResponse,
   VelocityDirection,
   type LimitChange,
   type Limits,
@@ -19,8 +15,10 @@ import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum, showTime } from "./present.js";
-import { print, printJson, type Session, withSession } from "./session.js";
+import { requestFields, showEnum } from "./present.js";
+import { resolveWallet } from "./resolve.js";
+import { showTime } from "./time.js";
+import { print, printReply, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 
 const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -50,10 +48,11 @@ export function addLimitsCommands(program: Command): void {
     .command("show <wallet>")
     .description("show the limits of a wallet, and what is used of them")
     .addHelpText("after", examples(`limits show ${WALLET}`))
-    .action((walletId: string, _options: object, command: Command) =>
+    .action((wallet: string, _options: object, command: Command) =>
       withSession(command, async (session) => {
+        const walletId = await resolveWallet(wallet, session);
         const reply = await session.call(LedgerServiceService.getLimits, { account: walletOf(walletId) });
-        if (session.json) return printJson(GetLimitsResponse.toJSON(reply));
+        if (session.json) return printReply(LedgerServiceService.getLimits, reply);
         const currencyCode = await currencyOf(walletId, session);
         print(renderLimits(present(reply.limits, "limits"), currencyCode, await session.currencies(), reply.usage));
       }),
@@ -70,8 +69,9 @@ export function addLimitsCommands(program: Command): void {
         ) +
         ABOUT_REQUEST_ID,
     )
-    .action((walletId: string, options: SetOptions, command: Command) =>
+    .action((wallet: string, options: SetOptions, command: Command) =>
       withSession(command, async (session) => {
+        const walletId = await resolveWallet(wallet, session);
         const requestId = session.requestId(options.requestId);
         const currencyCode = await currencyOf(walletId, session);
         const currencies = await session.currencies();
@@ -81,7 +81,7 @@ export function addLimitsCommands(program: Command): void {
           limits: readLimits(options, currencyCode, currencies),
           reason: options.reason,
         });
-        if (session.json) return printJson(SetLimitsResponse.toJSON(reply));
+        if (session.json) return printReply(LedgerServiceService.setLimits, reply);
         print(
           renderFields(requestFields(requestId, reply.replayed)),
           renderLimits(present(reply.limits, "limits"), currencyCode, currencies, []),
@@ -105,7 +105,7 @@ export function addLimitsCommands(program: Command): void {
           limits: readLimits(options, currencyCode, currencies),
           reason: options.reason,
         });
-        if (session.json) return printJson(SetDefaultLimitsResponse.toJSON(reply));
+        if (session.json) return printReply(LedgerServiceService.setDefaultLimits, reply);
         print(
           renderFields(requestFields(requestId, reply.replayed)),
           renderLimits(present(reply.limits, "limits"), currencyCode, currencies, []),
@@ -118,14 +118,18 @@ export function addLimitsCommands(program: Command): void {
     .description("list who set which limits of a wallet, when and why, newest first")
     .addOption(limitOption())
     .addHelpText("after", examples(`limits changes ${WALLET}`))
-    .action((walletId: string, options: { limit: number }, command: Command) =>
+    .action((wallet: string, options: { limit: number }, command: Command) =>
       withSession(command, async (session) => {
+        const walletId = await resolveWallet(wallet, session);
         const page = await collect<LimitChange>(options.limit, async (page) => {
           const reply = await session.call(LedgerServiceService.listLimitChanges, { of: walletOf(walletId), ...page });
           return { items: reply.changes, nextPageToken: reply.nextPageToken };
         });
         if (session.json)
-          return printJson(ListLimitChangesResponse.toJSON({ changes: page.items, nextPageToken: page.nextPageToken }));
+          return printReply(LedgerServiceService.listLimitChanges, {
+            changes: page.items,
+            nextPageToken: page.nextPageToken,
+          });
         const currencyCode = await currencyOf(walletId, session);
         const currencies = await session.currencies();
         const blocks = page.items.map((change) =>
@@ -222,7 +226,7 @@ function renderLimits(
     [
       { title: "limit" },
       { title: "direction" },
-      { title: "kinds" },
+      { title: "kinds", kind: "text" },
       { title: "window", align: "right" },
       { title: "amount", align: "right" },
       { title: "count", align: "right" },

@@ -1,18 +1,15 @@
 import type { Command } from "commander";
+import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { AmountMode, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  DepositResponse,
-  ReverseResponse,
-  TransactionServiceService,
-  TransferResponse,
-  WithdrawResponse,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
-import { readMoney } from "./amount.js";
+import { readMoved } from "./amount.js";
 import { ABOUT_REQUEST_ID, type ChangeOptions, examples, metadataOption, requestIdOption } from "./options.js";
+import { accountsOf, nameAccounts } from "./names.js";
+import { ABOUT_WALLETS, resolveId, resolveWallet } from "./resolve.js";
 import { renderBalances, renderEntries, renderTransaction } from "./present.js";
-import { print, printJson, type Session, withSession } from "./session.js";
+import { print, printReply, type Session, withSession } from "./session.js";
 
 export interface MovementOptions extends ChangeOptions {
   readonly description?: string;
@@ -39,15 +36,15 @@ export function addMovementCommands(program: Command): void {
   addMovement(program, "deposit <wallet> <amount...>", "bring money into a wallet, from a system account")
     .option("--from <system-account>", "the system account that the money comes from (default: cash)")
     .addHelpText("after", help(`deposit ${WALLET} 100.00 USD`, `deposit ${WALLET} "5 EUR" --description top-up`))
-    .action((walletId: string, amount: string[], options: MovementOptions & { from?: string }, command: Command) =>
+    .action((wallet: string, amount: string[], options: MovementOptions & { from?: string }, command: Command) =>
       withSession(command, async (session) => {
         const reply = await session.call(TransactionServiceService.deposit, {
           ...(await readMovement(amount, options, session)),
-          walletId,
+          walletId: await resolveWallet(wallet, session),
           preconditions: [],
           systemAccount: options.from ?? "",
         });
-        if (session.json) printJson(DepositResponse.toJSON(reply));
+        if (session.json) printReply(TransactionServiceService.deposit, reply);
         else await printMovement(reply, session);
       }),
     );
@@ -57,40 +54,40 @@ export function addMovementCommands(program: Command): void {
     .option("--up-to", UP_TO)
     .addHelpText("after", help(`withdraw ${WALLET} 20.00 USD --description "cash machine"`))
     .action(
-      (walletId: string, amount: string[], options: MovementOptions & { to?: string; upTo?: true }, command: Command) =>
+      (wallet: string, amount: string[], options: MovementOptions & { to?: string; upTo?: true }, command: Command) =>
         withSession(command, async (session) => {
           const reply = await session.call(TransactionServiceService.withdraw, {
             ...(await readMovement(amount, options, session)),
-            walletId,
+            walletId: await resolveWallet(wallet, session),
             preconditions: [],
             amountMode: modeOf(options),
             systemAccount: options.to ?? "",
           });
-          if (session.json) printJson(WithdrawResponse.toJSON(reply));
+          if (session.json) printReply(TransactionServiceService.withdraw, reply);
           else await printMovement(reply, session);
         }),
     );
 
   addMovement(program, "transfer <from> <to> <amount...>", "move money from one wallet to another of the same currency")
     .option("--up-to", UP_TO)
-    .addHelpText("after", help(`transfer ${WALLET} ${OTHER_WALLET} 12.34 USD --metadata invoice=2026-17`))
+    .addHelpText(
+      "after",
+      help(
+        `transfer ${WALLET} ${OTHER_WALLET} 12.34 USD --metadata invoice=2026-17`,
+        "transfer ada@example.com/USD bob@example.com/USD 12.34 USD",
+      ),
+    )
     .action(
-      (
-        fromWalletId: string,
-        toWalletId: string,
-        amount: string[],
-        options: MovementOptions & { upTo?: true },
-        command: Command,
-      ) =>
+      (from: string, to: string, amount: string[], options: MovementOptions & { upTo?: true }, command: Command) =>
         withSession(command, async (session) => {
           const reply = await session.call(TransactionServiceService.transfer, {
             ...(await readMovement(amount, options, session)),
-            fromWalletId,
-            toWalletId,
+            fromWalletId: await resolveWallet(from, session),
+            toWalletId: await resolveWallet(to, session),
             preconditions: [],
             amountMode: modeOf(options),
           });
-          if (session.json) printJson(TransferResponse.toJSON(reply));
+          if (session.json) printReply(TransactionServiceService.transfer, reply);
           else await printMovement(reply, session);
         }),
     );
@@ -113,7 +110,7 @@ export function addReverseCommand(program: Command): void {
     .addHelpText("after", help(`reverse ${TRANSACTION}`, `reverse ${TRANSACTION} 5.00 USD --description "one of two"`))
     .action(
       (
-        transactionId: string,
+        transaction: string,
         amount: string[],
         options: MovementOptions & { atEffectiveTime?: true },
         command: Command,
@@ -121,12 +118,12 @@ export function addReverseCommand(program: Command): void {
         withSession(command, async (session) => {
           const reply = await session.call(TransactionServiceService.reverse, {
             ...askedOf(options, session),
-            transactionId,
-            amount: amount.length === 0 ? undefined : readMoney(amount.join(" "), await session.currencies()),
+            transactionId: await resolveId(IdKind.TRANSACTION, transaction, session),
+            amount: amount.length === 0 ? undefined : readMoved(amount.join(" "), await session.currencies()),
             atEffectiveTimeOfOriginal: options.atEffectiveTime ?? false,
             preconditions: [],
           });
-          if (session.json) printJson(ReverseResponse.toJSON(reply));
+          if (session.json) printReply(TransactionServiceService.reverse, reply);
           else await printMovement(reply, session);
         }),
     );
@@ -144,13 +141,13 @@ export function addMovement(program: Command, usage: string, description: string
 }
 
 export function help(...lines: readonly string[]): string {
-  return ABOUT_AMOUNT + "\n" + examples(...lines) + ABOUT_REQUEST_ID;
+  return ABOUT_WALLETS + ABOUT_AMOUNT + "\n" + examples(...lines) + ABOUT_REQUEST_ID;
 }
 
 /** The fields that every request to move money has. */
 async function readMovement(amount: readonly string[], options: MovementOptions, session: Session) {
   return {
-    amount: readMoney(amount.join(" "), await session.currencies()),
+    amount: readMoved(amount.join(" "), await session.currencies()),
     ...askedOf(options, session),
     effectiveTime: undefined,
   };
@@ -170,9 +167,10 @@ export function askedOf(options: MovementOptions, session: Session) {
 export async function printMovement(reply: MovementReply, session: Session): Promise<void> {
   const currencies = await session.currencies();
   const transaction = present(reply.transaction, "transaction");
+  const names = await nameAccounts(accountsOf(transaction), session);
   print(
     renderTransaction(transaction, reply.replayed, currencies),
-    renderEntries(transaction.entries, currencies),
-    `Balances right after it:\n${renderBalances(reply.balances, currencies)}`,
+    renderEntries(transaction.entries, names, currencies),
+    `Balances right after it:\n${renderBalances(reply.balances, names, currencies)}`,
   );
 }

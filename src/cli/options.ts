@@ -1,12 +1,14 @@
-import { InvalidArgumentError, Option } from "commander";
+import { type CommanderError, InvalidArgumentError, Option } from "commander";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import { readAddress } from "../config/address.js";
+import { printable } from "./text.js";
 
 /** The options of every command. */
 export interface GlobalOptions {
   readonly address?: string;
   readonly json?: true;
+  readonly utc?: true;
   readonly timeout?: number;
 }
 
@@ -24,14 +26,21 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   };
 }
 
-/** Reads a time in ISO 8601 with its offset, to the microsecond. */
+/** A date, and maybe a time of day, and maybe its offset from UTC. */
+const TIME = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** Reads a time in ISO 8601, to the microsecond; without an offset it is in the zone of this process, a date alone is its beginning. */
 export function readTime(text: string): Timestamp {
-  const [, local = "", fraction = "", offset = ""] =
-    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)$/.exec(text) ?? [];
+  const [, date = "", clock = "00:00", second = "00", fraction = "", offset = ""] = TIME.exec(text) ?? [];
+  const local = `${date}T${clock}:${second}`;
+  // A text with a time of day and no offset is local to Date.parse().
   const seconds = Date.parse(`${local}${offset}`) / 1_000;
   // Date.parse() takes February 30 for March 2.
   const isOnCalendar = seconds >= 0 && new Date(`${local}Z`).toISOString().startsWith(local);
-  if (!isOnCalendar) throw new InvalidArgumentError("It must be a time such as 2026-11-22T20:00:00Z, from 1970 on.");
+  if (!isOnCalendar)
+    throw new InvalidArgumentError(
+      "It must be a date or a time from 1970 on, such as 2026-11-22 or 2026-11-22T20:00:00Z.",
+    );
   return { seconds: BigInt(seconds), nanos: Number(fraction.padEnd(6, "0")) * 1_000 };
 }
 
@@ -87,3 +96,23 @@ Idempotency:
 export function examples(...lines: readonly string[]): string {
   return `\nExamples:\n${lines.map((line) => `  $ grey ${line}`).join("\n")}\n`;
 }
+
+/** Says what is wrong with what was typed, and what to do. */
+export function describeWrongUse({ code, message }: CommanderError): string {
+  const [, typed = ""] = /unknown option '(-\d.*)'/.exec(message) ?? [];
+  if (code === "commander.unknownOption" && typed !== "") {
+    return (
+      `"${printable(typed)}" looks like an option. ${NO_NEGATIVE} ` +
+      `Where a balance may be below 0, type -- before it: -- "${printable(typed)}"`
+    );
+  }
+  const lines = message
+    .replace(/^error: /, "")
+    .trim()
+    .split("\n");
+  return `${lines.map(printable).join("\n")} (--help tells how)`;
+}
+
+/** What to do instead of moving a negative amount. */
+export const NO_NEGATIVE =
+  "An amount that moves is more than 0: to move money the other way, swap the wallets, or use withdraw, deposit or reverse.";

@@ -1,12 +1,10 @@
 import { InvalidArgumentError, type Command } from "commander";
 import { EntrySide, type Leg } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  PostTransactionResponse,
-  TransactionServiceService,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import { type Currencies, readMoney } from "./amount.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { type Currencies, readMoved } from "./amount.js";
 import { addMovement, askedOf, help, printMovement, type MovementOptions } from "./movement.js";
-import { printJson, withSession } from "./session.js";
+import { resolveWallet } from "./resolve.js";
+import { printReply, type Session, withSession } from "./session.js";
 
 const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
 const SHOP = "01890a5d-b1c7-7d2a-9f3e-5a1c0f6e7b21";
@@ -31,7 +29,7 @@ export function addPostCommand(program: Command): void {
     .addHelpText(
       "after",
       `
-An account is a wallet's id, or the name of a system account such as fees.
+An account is a wallet, or the name of a system account such as fees.
 ` + help(`post --debit "${WALLET}=10.30 USD" --credit "${SHOP}=10.00 USD" --credit "fees=0.30 USD"`),
     )
     .action((options: PostOptions, command: Command) =>
@@ -40,11 +38,11 @@ An account is a wallet's id, or the name of a system account such as fees.
         const typed = [...(options.debit ?? []), ...(options.credit ?? [])];
         const reply = await session.call(TransactionServiceService.postTransaction, {
           ...askedOf(options, session),
-          legs: typed.map((leg) => legOf(leg, currencies)),
+          legs: await Promise.all(typed.map((leg) => legOf(leg, currencies, session))),
           effectiveTime: undefined,
           preconditions: [],
         });
-        if (session.json) printJson(PostTransactionResponse.toJSON(reply));
+        if (session.json) printReply(TransactionServiceService.postTransaction, reply);
         else await printMovement(reply, session);
       }),
     );
@@ -58,11 +56,13 @@ function addLeg(side: EntrySide) {
   };
 }
 
-function legOf({ side, account, amount }: TypedLeg, currencies: Currencies): Leg {
+async function legOf({ side, account, amount }: TypedLeg, currencies: Currencies, session: Session): Promise<Leg> {
   const isName = /^[a-z][a-z0-9_]*$/.test(account);
   return {
-    account: isName ? { $case: "systemAccount", value: account } : { $case: "walletId", value: account },
+    account: isName
+      ? { $case: "systemAccount", value: account }
+      : { $case: "walletId", value: await resolveWallet(account, session) },
     side,
-    amount: readMoney(amount, currencies),
+    amount: readMoved(amount, currencies),
   };
 }

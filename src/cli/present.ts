@@ -1,4 +1,3 @@
-import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import {
   type Entry,
@@ -8,16 +7,11 @@ import {
   TransactionState,
 } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
-import { timeText } from "../../runtime/time-text.js";
-import { systemAccountId } from "../base/ids.js";
 import { type Currencies, showMoney } from "./amount.js";
+import { nameAccounts, type Names } from "./names.js";
+import type { Session } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
-
-/** The time in UTC as ISO 8601 to the millisecond, cut off; empty when there is none. */
-export function showTime(time: Timestamp | undefined): string {
-  if (time === undefined) return "";
-  return timeText(time);
-}
+import { showTime } from "./time.js";
 
 /** The enum value's name in lower case; a value that this client does not know, as its number. */
 export function showEnum(names: Readonly<Record<number, string>>, value: number): string {
@@ -41,13 +35,6 @@ export function requestFields(
     ["journal index", journalIndex === undefined ? "" : String(journalIndex)],
     ["replayed", replayed ? "yes: the stored answer to an earlier request with this id" : ""],
   ];
-}
-
-const SYSTEM_ACCOUNTS = ["cash", "fees", "fx", "opening"];
-
-/** The name of a system account; undefined for a wallet and for a system account of another name. */
-export function systemAccountName(accountId: string, currencyCode: string): string | undefined {
-  return SYSTEM_ACCOUNTS.find((name) => systemAccountId(currencyCode, name) === accountId);
 }
 
 /** What became of the transaction: `posted`, or why it was rejected. */
@@ -78,18 +65,18 @@ export function renderTransaction(transaction: Transaction, replayed: boolean, c
   ]);
 }
 
-export function renderEntries(entries: readonly Entry[], currencies: Currencies): string {
+export function renderEntries(entries: readonly Entry[], names: Names, currencies: Currencies): string {
   return renderTable(
     [
       { title: "entry" },
       { title: "account" },
       { title: "amount", align: "right" },
       { title: "balance after", align: "right" },
-      { title: "number", align: "right" },
+      { title: "number", align: "right", drop: 1 },
     ],
     entries.map((entry) => [
       showEnum(EntrySide, entry.side),
-      showAccount(entry.accountId, entry.amount?.currencyCode ?? ""),
+      names.cellOf(entry.accountId),
       showMoney(entry.amount, currencies),
       showMoney(entry.balanceAfter, currencies),
       String(entry.accountSequence),
@@ -97,23 +84,18 @@ export function renderEntries(entries: readonly Entry[], currencies: Currencies)
   );
 }
 
-function showAccount(accountId: string, currencyCode: string): string {
-  const name = systemAccountName(accountId, currencyCode);
-  return name === undefined ? accountId : `${accountId} (${name})`;
-}
-
-export function renderBalances(balances: readonly Balance[], currencies: Currencies): string {
+export function renderBalances(balances: readonly Balance[], names: Names, currencies: Currencies): string {
   return renderTable(
     [
       { title: "wallet" },
       { title: "posted", align: "right" },
       { title: "available", align: "right" },
-      { title: "pending out", align: "right" },
-      { title: "pending in", align: "right" },
-      { title: "version", align: "right" },
+      { title: "pending out", align: "right", drop: 3 },
+      { title: "pending in", align: "right", drop: 2 },
+      { title: "version", align: "right", drop: 1 },
     ],
     balances.map((balance) => [
-      balance.walletId,
+      names.cellOf(balance.walletId),
       showMoney(balance.posted, currencies),
       showMoney(balance.available, currencies),
       showMoney(balance.pendingOutgoing, currencies),
@@ -122,4 +104,13 @@ export function renderBalances(balances: readonly Balance[], currencies: Currenc
       balance.available === undefined ? "" : String(balance.version),
     ]),
   );
+}
+
+/** The balances of wallets, with their names asked for. */
+export async function showBalances(balances: readonly Balance[], session: Session): Promise<string> {
+  const names = await nameAccounts(
+    balances.map(({ walletId }) => walletId),
+    session,
+  );
+  return renderBalances(balances, names, await session.currencies());
 }

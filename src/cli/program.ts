@@ -6,8 +6,10 @@ import { PROJECT_DIR } from "../config/config.js";
 import { addAccountCommands } from "./account.js";
 import { addAlertCommands } from "./alert.js";
 import { addCheckCommand } from "./check.js";
+import { addCompletionCommand } from "./completion.js";
 import { addConfigCommand } from "./config.js";
 import { addMigrateCommand } from "./migrate.js";
+import { ABOUT_EXIT_CODES } from "./exit.js";
 import { addExchangeCommands } from "./exchange.js";
 import { addHoldCommands } from "./hold.js";
 import { addLimitsCommands } from "./limits.js";
@@ -17,6 +19,7 @@ import { addPostCommand } from "./post.js";
 import { addScheduleCommands } from "./schedule.js";
 import { addSeedCommand } from "./seed.js";
 import { addServeCommand } from "./serve.js";
+import { useUtc } from "./time.js";
 import { addTransactionsCommand } from "./transactions.js";
 import { addUserCommands } from "./user.js";
 import { addBalanceCommand, addStatementCommand, addWalletCommands } from "./wallet.js";
@@ -35,7 +38,9 @@ export function createProgram(): Command {
         "the server to call (default: GREY_ADDRESS, else GREY_HOST and GREY_PORT)",
       ).argParser(hostAndPort),
     )
-    .option("--json", "print the reply as JSON: amounts are minor units in strings, zero and false are left out")
+    .option("--json", "print the reply as JSON, and errors too; amounts are minor units in strings")
+    .option("--utc", "show times in UTC, not in the zone of this machine, and read them so")
+    .on("option:utc", useUtc)
     .addOption(
       new Option("--timeout <ms>", "how long to wait for an answer (default: 10000)").argParser(
         wholeNumber(1, 3_600_000),
@@ -54,12 +59,17 @@ export function createProgram(): Command {
         ABOUT_REQUEST_ID +
         `
 
-Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or set wrong.
+${ABOUT_EXIT_CODES}
+
+With --json, standard output has the reply and nothing else; on standard error each line is
+a JSON object: a remark, such as the request id, or the error at the end.
+Times are shown in the zone of this machine (TZ), --json has them in UTC.
+
 \`grey <command> --help\` tells more about a command.`,
     )
     .configureHelp({ showGlobalOptions: true, optionDescription: describeOption })
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "grey: ")) })
-    .showHelpAfterError("(--help tells how)")
+    // Errors are told in one place, as text or as JSON.
+    .configureOutput({ outputError: () => undefined })
     .exitOverride();
 
   addServeCommand(program);
@@ -81,6 +91,7 @@ Exit codes: 0 done; 1 refused or failed, or the books do not add up; 2 typed or 
   addScheduleCommands(program);
   addAlertCommands(program);
   addTransactionsCommand(program);
+  addCompletionCommand(program);
   return program;
 }
 

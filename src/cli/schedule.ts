@@ -3,12 +3,7 @@ import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import {
   type CreateScheduleRequest,
-  CreateScheduleResponse,
-  GetScheduleResponse,
   InsufficientFundsPolicy,
-  ListRunsResponse,
-  ListSchedulesResponse,
-  PauseScheduleResponse,
   type Run,
   RunState,
   type Schedule,
@@ -17,8 +12,9 @@ import {
 } from "../../generated/grey/schedule/v1/schedule_service.js";
 import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
+import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { present } from "../base/assert.js";
-import { type Currencies, readMoney, showMoney } from "./amount.js";
+import { type Currencies, readMoved, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
 import {
@@ -32,8 +28,11 @@ import {
   wholeNumber,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum, showMetadata, showTime } from "./present.js";
-import { print, printJson, withSession } from "./session.js";
+import { requestFields, showEnum, showMetadata } from "./present.js";
+import { nameAccounts, type Names } from "./names.js";
+import { resolveId, resolveWallet } from "./resolve.js";
+import { showTime, timeCell } from "./time.js";
+import { print, printReply, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 
 const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -105,7 +104,14 @@ export function addScheduleCommands(program: Command): void {
         if (options.ifShort !== "retry")
           onlyWith("--if-short retry", { "--retry-every": options.retryEvery, "--retry-max": options.retryMax });
         const currencies = await session.currencies();
-        const movement = movementOf(options, readMoney(amount.join(" "), currencies));
+        const movement = movementOf(
+          {
+            ...options,
+            ...(options.from !== undefined && { from: await resolveWallet(options.from, session) }),
+            ...(options.to !== undefined && { to: await resolveWallet(options.to, session) }),
+          },
+          readMoved(amount.join(" "), currencies),
+        );
         const requestId = session.requestId(options.requestId);
         const reply = await session.call(ScheduleServiceService.createSchedule, {
           requestId,
@@ -115,9 +121,9 @@ export function addScheduleCommands(program: Command): void {
           retryInterval: options.retryEvery === undefined ? undefined : { seconds: options.retryEvery, nanos: 0 },
           retryMax: options.retryMax ?? 0,
         });
-        if (session.json) return printJson(CreateScheduleResponse.toJSON(reply));
+        if (session.json) return printReply(ScheduleServiceService.createSchedule, reply);
         print(
-          renderSchedule(present(reply.schedule, "schedule"), currencies, requestFields(requestId, reply.replayed)),
+          await showSchedule(present(reply.schedule, "schedule"), session, requestFields(requestId, reply.replayed)),
         );
       }),
     );
@@ -126,11 +132,12 @@ export function addScheduleCommands(program: Command): void {
     .command("get <schedule>")
     .description("show a schedule")
     .addHelpText("after", examples(`schedule get ${SCHEDULE}`))
-    .action((id: string, _options: object, command: Command) =>
+    .action((name: string, _options: object, command: Command) =>
       withSession(command, async (session) => {
+        const id = await resolveId(IdKind.SCHEDULE, name, session);
         const reply = await session.call(ScheduleServiceService.getSchedule, { id });
-        if (session.json) return printJson(GetScheduleResponse.toJSON(reply));
-        print(renderSchedule(present(reply.schedule, "schedule"), await session.currencies()));
+        if (session.json) return printReply(ScheduleServiceService.getSchedule, reply);
+        print(await showSchedule(present(reply.schedule, "schedule"), session));
       }),
     );
 
@@ -154,16 +161,17 @@ export function addScheduleCommands(program: Command): void {
         const states = (options.state ?? []).map(
           (name) => ScheduleState[name.toUpperCase() as keyof typeof ScheduleState],
         );
+        const walletId = options.wallet === undefined ? "" : await resolveWallet(options.wallet, session);
         const found = await collect<Schedule>(options.limit, async (page) => {
           const reply = await session.call(ScheduleServiceService.listSchedules, {
-            walletId: options.wallet ?? "",
+            walletId,
             states,
             ...page,
           });
           return { items: reply.schedules, nextPageToken: reply.nextPageToken };
         });
         const { items: schedules, nextPageToken } = found;
-        if (session.json) printJson(ListSchedulesResponse.toJSON({ schedules, nextPageToken }));
+        if (session.json) printReply(ScheduleServiceService.listSchedules, { schedules, nextPageToken });
         else print(renderSchedules(schedules, await session.currencies()), moreLine(found, "raise --limit"));
       }),
     );
@@ -174,13 +182,14 @@ export function addScheduleCommands(program: Command): void {
       .description(description)
       .addOption(requestIdOption())
       .addHelpText("after", examples(`schedule ${verb} ${SCHEDULE}`) + ABOUT_REQUEST_ID)
-      .action((scheduleId: string, options: ChangeOptions, command: Command) =>
+      .action((schedule: string, options: ChangeOptions, command: Command) =>
         withSession(command, async (session) => {
+          const scheduleId = await resolveId(IdKind.SCHEDULE, schedule, session);
           const requestId = session.requestId(options.requestId);
           const reply = await session.call(method, { requestId, scheduleId });
-          if (session.json) return printJson(PauseScheduleResponse.toJSON(reply));
+          if (session.json) return printReply(ScheduleServiceService.pauseSchedule, reply);
           const fields = requestFields(requestId, reply.replayed);
-          print(renderSchedule(present(reply.schedule, "schedule"), await session.currencies(), fields));
+          print(await showSchedule(present(reply.schedule, "schedule"), session, fields));
         }),
       );
   }
@@ -190,14 +199,15 @@ export function addScheduleCommands(program: Command): void {
     .description("list the runs that a schedule made, latest first")
     .addOption(limitOption())
     .addHelpText("after", examples(`schedule runs ${SCHEDULE}`))
-    .action((scheduleId: string, options: { limit: number }, command: Command) =>
+    .action((schedule: string, options: { limit: number }, command: Command) =>
       withSession(command, async (session) => {
+        const scheduleId = await resolveId(IdKind.SCHEDULE, schedule, session);
         const found = await collect<Run>(options.limit, async (page) => {
           const reply = await session.call(ScheduleServiceService.listRuns, { scheduleId, ...page });
           return { items: reply.runs, nextPageToken: reply.nextPageToken };
         });
         const { items: runs, nextPageToken } = found;
-        if (session.json) printJson(ListRunsResponse.toJSON({ runs, nextPageToken }));
+        if (session.json) printReply(ScheduleServiceService.listRuns, { runs, nextPageToken });
         else print(renderRuns(runs), moreLine(found, "raise --limit"));
       }),
     );
@@ -244,17 +254,19 @@ function movementOf(options: CreateOptions, amount: Money): CreateScheduleReques
   return { $case: "deposit", value: { ...moved, walletId: to, systemAccount } };
 }
 
-function renderSchedule(
+async function showSchedule(
   schedule: Schedule,
-  currencies: Currencies,
+  session: Session,
   more: readonly (readonly [string, string])[] = [],
-): string {
+): Promise<string> {
+  const currencies = await session.currencies();
+  const names = await nameAccounts(walletsOf(schedule), session);
   const { movement, reason } = schedule;
   return renderFields([
     ["schedule", schedule.id],
     ...more,
     ["state", showEnum(ScheduleState, schedule.state)],
-    ["moves", showMovement(schedule, currencies)],
+    ["moves", showMovement(schedule, names, currencies)],
     ["when", showWhen(schedule)],
     ["next run", showTime(schedule.nextRunTime)],
     ["runs so far", String(schedule.runCount)],
@@ -267,15 +279,22 @@ function renderSchedule(
   ]);
 }
 
-function showMovement({ movement }: Schedule, currencies: Currencies): string {
+function walletsOf({ movement }: Schedule): string[] {
+  if (movement === undefined) return [];
+  return movement.$case === "transfer"
+    ? [movement.value.fromWalletId, movement.value.toWalletId]
+    : [movement.value.walletId];
+}
+
+function showMovement({ movement }: Schedule, names: Names, currencies: Currencies): string {
   const amount = showMoney(movement?.value.amount, currencies);
   switch (movement?.$case) {
     case "deposit":
-      return `${amount} from ${movement.value.systemAccount} to ${movement.value.walletId}`;
+      return `${amount} from ${movement.value.systemAccount} to ${names.fullNameOf(movement.value.walletId)}`;
     case "withdrawal":
-      return `${amount} from ${movement.value.walletId} to ${movement.value.systemAccount}`;
+      return `${amount} from ${names.fullNameOf(movement.value.walletId)} to ${movement.value.systemAccount}`;
     case "transfer":
-      return `${amount} from ${movement.value.fromWalletId} to ${movement.value.toWalletId}`;
+      return `${amount} from ${names.fullNameOf(movement.value.fromWalletId)} to ${names.fullNameOf(movement.value.toWalletId)}`;
     default:
       return "";
   }
@@ -303,13 +322,13 @@ function renderSchedules(schedules: readonly Schedule[], currencies: Currencies)
   if (schedules.length === 0) return "There are no such schedules.";
   return renderTable(
     [
-      { title: "schedule" },
-      { title: "state" },
-      { title: "kind" },
+      { title: "schedule", kind: "id" },
+      { title: "state", kind: "state" },
+      { title: "kind", drop: 2 },
       { title: "amount", align: "right" },
-      { title: "when" },
+      { title: "when", kind: "text" },
       { title: "next run" },
-      { title: "runs", align: "right" },
+      { title: "runs", align: "right", drop: 1 },
     ],
     schedules.map((schedule) => [
       schedule.id,
@@ -317,7 +336,7 @@ function renderSchedules(schedules: readonly Schedule[], currencies: Currencies)
       schedule.movement?.$case ?? "",
       showMoney(schedule.movement?.value.amount, currencies),
       showWhen(schedule),
-      showTime(schedule.nextRunTime),
+      timeCell(schedule.nextRunTime),
       String(schedule.runCount),
     ]),
   );
@@ -328,19 +347,19 @@ function renderRuns(runs: readonly Run[]): string {
   return renderTable(
     [
       { title: "planned" },
-      { title: "state" },
-      { title: "tries", align: "right" },
-      { title: "transaction" },
+      { title: "state", kind: "state" },
+      { title: "tries", align: "right", drop: 2 },
+      { title: "transaction", kind: "id" },
       { title: "reason" },
-      { title: "updated" },
+      { title: "updated", drop: 1 },
     ],
     runs.map((run) => [
-      showTime(run.plannedTime),
+      timeCell(run.plannedTime),
       showEnum(RunState, run.state),
       String(run.attempts),
       run.transactionId,
       run.reason === ErrorReason.UNSPECIFIED ? "" : (ErrorReason[run.reason] ?? String(run.reason)),
-      showTime(run.updateTime),
+      timeCell(run.updateTime),
     ]),
   );
 }

@@ -6,10 +6,11 @@ import { TransactionServiceService } from "../../generated/grey/transaction/v1/t
 import { UserServiceService } from "../../generated/grey/user/v1/user_service.js";
 import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
+import { clientAddress, DEFAULT_ADDRESS, readConfig } from "../config/config.js";
 import type { Currencies } from "./amount.js";
 import { CallError, UsageError } from "./failure.js";
 import { runInOrder } from "./in-order.js";
-import { examples, wholeNumber } from "./options.js";
+import { examples, type GlobalOptions, wholeNumber } from "./options.js";
 import { startProgress } from "./progress.js";
 import { type PlannedMovement, type PlannedWallet, planSeed, type SeedPlan } from "./seed-plan.js";
 import { print, printJson, type Session, withSession } from "./session.js";
@@ -49,7 +50,7 @@ from what is stored, and changes nothing. Another --seed makes other users.
         const outcome = await carryOut(plan, currencyCode, session);
         const seconds = ((performance.now() - begin) / 1_000).toFixed(1);
         if (session.json) printJson({ seed: options.seed, currencyCode, ...outcome });
-        else print(...summarise(plan, currencyCode, outcome, seconds));
+        else print(...summarise(plan, currencyCode, outcome, seconds, greyOf(command)));
       }),
     );
 }
@@ -198,17 +199,24 @@ function asOfSeed({ failure, call, cause }: CallError): CallError {
   return new CallError(failure, { ...call, requestId: undefined }, { cause });
 }
 
-function summarise(plan: SeedPlan, currencyCode: string, outcome: Outcome, seconds: string): string[] {
+/** The command for the same server, in a terminal without settings. */
+function greyOf(command: Command): string {
+  const address = command.optsWithGlobals<GlobalOptions>().address ?? clientAddress(readConfig());
+  return address === DEFAULT_ADDRESS ? "npx grey" : `npx grey --address ${address}`;
+}
+
+/** @param grey how the command is called for this server */
+function summarise(plan: SeedPlan, currencyCode: string, outcome: Outcome, seconds: string, grey: string): string[] {
   const { users, wallets, transactions } = outcome;
   const email = present(plan.users[0], "first user").email;
   const [from, to] = outcome.walletIds;
   const next = [
-    `grey user get ${email}`,
-    `grey wallet list ${email}`,
-    `grey transactions --user ${email} --limit 10`,
-    ...(to === undefined ? [] : [`grey transfer ${from} ${to} 1 ${currencyCode}`]),
-    "grey check",
-  ];
+    `user get ${email}`,
+    `balance ${email}`,
+    `transactions --user ${email} --limit 10`,
+    ...(to === undefined ? [] : [`transfer ${from} ${to} 1 ${currencyCode}`]),
+    "check",
+  ].map((line) => `${grey} ${line}`);
   return [
     renderFields([
       ["users", showTally(users)],

@@ -4,27 +4,32 @@ import { newId } from "../base/ids.js";
 import { clientAddress, readConfig } from "../config/config.js";
 import type { Currencies } from "./amount.js";
 import { GreyClient, type UnaryMethod } from "./client.js";
+import { EXIT } from "./exit.js";
 import { retryLine } from "./failure.js";
+import { replyToJson } from "./json.js";
 import type { GlobalOptions } from "./options.js";
 import { collect } from "./paging.js";
-import { printableJson } from "./text.js";
+import { printable, printableJson } from "./text.js";
 
 const TIMEOUT_MS = 10_000;
-
-/** The exit code that shells give a process that SIGINT ended. */
-const INTERRUPTED = 130;
 
 /** One run of a client command: a server, and how to print what it says. */
 export interface Session {
   readonly json: boolean;
   call<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q): Promise<R>;
   /** Hands over what the server goes on sending, until `take` returns false or Ctrl-C ends it. */
-  watch<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q, take: (message: R) => boolean): Promise<void>;
+  watch<Q extends object, R>(
+    method: UnaryMethod<Q, R>,
+    request: Q,
+    take: (message: R) => boolean | Promise<boolean>,
+  ): Promise<void>;
   /**
    * Hands over all that the server sends until it ends. Takes as long as that takes, unless --timeout says otherwise. Ctrl-C ends the
    * command, since a part is not what was asked for.
    */
   stream<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q, take: (message: R) => void): Promise<void>;
+  /** Prints a remark on standard error: the line or, with --json, the value. */
+  note(line: string, value: object): void;
   /**
    * The request id that was given, or a new one. It is printed with the reply (beside JSON, on standard error), and when
    * the command is interrupted before.
@@ -46,10 +51,12 @@ export async function withSession(
   const options = command.optsWithGlobals<GlobalOptions>();
   const client = new GreyClient(options.address ?? clientAddress(readConfig()), options.timeout ?? timeoutMs);
   const json = options.json === true;
+  const note = (line: string, value: object): void => console.error(json ? printable(JSON.stringify(value)) : line);
   let currencies: Promise<Currencies> | undefined;
   try {
     await work({
       json,
+      note,
       call: (method, request) => client.call(method, request),
       watch: (method, request, take) => {
         const ending = new AbortController();
@@ -58,8 +65,8 @@ export async function withSession(
       },
       stream: (method, request, take) => {
         process.once("SIGINT", () => {
-          console.error("grey: interrupted");
-          process.exit(INTERRUPTED);
+          note("grey: interrupted", { interrupted: true });
+          process.exit(EXIT.INTERRUPTED);
         });
         const takeAll = (message: Parameters<typeof take>[0]): boolean => {
           take(message);
@@ -69,10 +76,10 @@ export async function withSession(
       },
       requestId(given) {
         const requestId = given ?? newId();
-        if (json && given === undefined) console.error(`request id ${requestId}`);
+        if (json && given === undefined) note(`request id ${requestId}`, { requestId });
         process.once("SIGINT", () => {
-          console.error(`grey: interrupted\n${retryLine(requestId)}`);
-          process.exit(INTERRUPTED);
+          note(`grey: interrupted\n${retryLine(requestId)}`, { interrupted: true, requestId });
+          process.exit(EXIT.INTERRUPTED);
         });
         return requestId;
       },
@@ -99,4 +106,9 @@ export function print(...blocks: readonly string[]): void {
 /** Prints the value as JSON. */
 export function printJson(value: unknown): void {
   console.log(printableJson(value));
+}
+
+/** Prints the method's reply as JSON, zeros and false included. */
+export function printReply<Q, R>(method: UnaryMethod<Q, R>, reply: R): void {
+  printJson(replyToJson(method, reply));
 }

@@ -4,18 +4,17 @@ import type { Money } from "../../generated/grey/type/v1/money.js";
 import {
   type Transaction,
   TransactionKind,
+  TransactionState,
   type Entry,
   EntrySide,
 } from "../../generated/grey/transaction/v1/transaction.js";
 import {
-  ListMetadataChangesResponse,
-  ListTransactionsResponse,
   type ListTransactionsRequest,
   type MetadataChange,
   type MetadataFilter,
-  SetTransactionMetadataResponse,
   TransactionServiceService,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { present } from "../base/assert.js";
 import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
@@ -31,10 +30,13 @@ import {
   STATE_CHOICES,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { renderTransaction, requestFields, showEnum, showOutcome, showTime, systemAccountName } from "./present.js";
-import { print, printJson, type Session, withSession } from "./session.js";
-import { renderFields, renderTable } from "./table.js";
-import { resolveUser } from "./user.js";
+import { renderTransaction, requestFields, showEnum, showOutcome } from "./present.js";
+import { accountsOf, nameAccounts, type Names } from "./names.js";
+import { drawAccounts, sumsOf } from "./t-accounts.js";
+import { timeCell } from "./time.js";
+import { print, printReply, type Session, withSession } from "./session.js";
+import { type Cell, type Column, renderFields, renderTable } from "./table.js";
+import { ABOUT_WALLETS, resolveId, resolveUser, resolveWallet } from "./resolve.js";
 import { addTransactionsWatch } from "./watch.js";
 
 interface ListOptions {
@@ -90,7 +92,7 @@ export function addTransactionsCommand(program: Command): void {
         "transactions --user ada@example.com --state rejected --all --json",
         "transactions --reference invoice-17",
         "transactions --metadata order=4711 --min 10.00 USD --max 99.99 USD",
-      ),
+      ) + ABOUT_WALLETS,
     )
     .action((options: ListOptions, command: Command) =>
       withSession(command, async (session) => {
@@ -102,13 +104,14 @@ export function addTransactionsCommand(program: Command): void {
         });
         if (session.json) {
           const { items: transactions, nextPageToken } = page;
-          return printJson(ListTransactionsResponse.toJSON({ transactions, nextPageToken }));
+          return printReply(TransactionServiceService.listTransactions, { transactions, nextPageToken });
         }
         const currencies = await session.currencies();
+        const names = await nameAccounts(page.items.flatMap(accountsOf), session);
         const table =
           of?.$case === "walletId"
-            ? renderOfWallet(of.value, page.items, currencies)
-            : renderOfUser(page.items, currencies);
+            ? renderOfWallet(of.value, page.items, names, currencies)
+            : renderOfUser(page.items, names, currencies);
         print(
           page.items.length === 0 ? "There are no such transactions." : table,
           moreLine(page, "--limit or --all shows more"),
@@ -116,6 +119,7 @@ export function addTransactionsCommand(program: Command): void {
       }),
     );
 
+  addShowCommand(transactions);
   addChangesCommand(transactions);
 
   transactions
@@ -131,8 +135,9 @@ export function addTransactionsCommand(program: Command): void {
         `transactions set-metadata ${TRANSACTION} --set checked=yes by=ada`,
       ) + ABOUT_REQUEST_ID,
     )
-    .action((transactionId: string, options: SetMetadataOptions, command: Command) =>
+    .action((name: string, options: SetMetadataOptions, command: Command) =>
       withSession(command, async (session) => {
+        const transactionId = await resolveId(IdKind.TRANSACTION, name, session);
         const requestId = session.requestId(options.requestId);
         const reply = await session.call(TransactionServiceService.setTransactionMetadata, {
           requestId,
@@ -140,7 +145,7 @@ export function addTransactionsCommand(program: Command): void {
           set: options.set ?? {},
           remove: [...(options.remove ?? [])],
         });
-        if (session.json) return printJson(SetTransactionMetadataResponse.toJSON(reply));
+        if (session.json) return printReply(TransactionServiceService.setTransactionMetadata, reply);
         const transaction = present(reply.transaction, "transaction");
         print(
           renderFields(requestFields(requestId, reply.replayed, reply.journalIndex)),
@@ -151,6 +156,30 @@ export function addTransactionsCommand(program: Command): void {
   addTransactionsWatch(transactions);
 }
 
+/** `grey transactions show`. */
+function addShowCommand(transactions: Command): void {
+  transactions
+    .command("show <transaction>")
+    .description("show a transaction, with its debits and credits drawn as T-accounts")
+    .addHelpText("after", examples(`transactions show ${TRANSACTION}`, "transactions show 01890a5d-c0de-7"))
+    .action((name: string, _options: object, command: Command) =>
+      withSession(command, async (session) => {
+        const id = await resolveId(IdKind.TRANSACTION, name, session);
+        const reply = await session.call(TransactionServiceService.getTransaction, { by: { $case: "id", value: id } });
+        if (session.json) return printReply(TransactionServiceService.getTransaction, reply);
+        const transaction = present(reply.transaction, "transaction");
+        const { entries } = transaction;
+        const currencies = await session.currencies();
+        const names = await nameAccounts(accountsOf(transaction), session);
+        print(
+          renderTransaction(transaction, false, currencies),
+          entries.length === 0 ? "It has no entries: no money moved." : drawAccounts(entries, names, currencies),
+          sumsOf(entries, currencies),
+        );
+      }),
+    );
+}
+
 /** `grey transactions changes`. */
 function addChangesCommand(transactions: Command): void {
   transactions
@@ -158,19 +187,20 @@ function addChangesCommand(transactions: Command): void {
     .description("list the changes of your own data about a transaction, newest first")
     .addOption(limitOption())
     .addHelpText("after", examples(`transactions changes ${TRANSACTION}`))
-    .action((transactionId: string, { limit }: { readonly limit: number }, command: Command) =>
+    .action((name: string, { limit }: { readonly limit: number }, command: Command) =>
       withSession(command, async (session) => {
+        const transactionId = await resolveId(IdKind.TRANSACTION, name, session);
         const found = await collect<MetadataChange>(limit, async (page) => {
           const reply = await session.call(TransactionServiceService.listMetadataChanges, { transactionId, ...page });
           return { items: reply.changes, nextPageToken: reply.nextPageToken };
         });
         const { items: changes, nextPageToken } = found;
-        if (session.json) return printJson(ListMetadataChangesResponse.toJSON({ changes, nextPageToken }));
+        if (session.json) return printReply(TransactionServiceService.listMetadataChanges, { changes, nextPageToken });
         const table = renderTable(
-          [{ title: "change" }, { title: "time" }, { title: "set" }, { title: "removed" }],
+          [{ title: "change" }, { title: "time" }, { title: "set", kind: "text" }, { title: "removed", kind: "text" }],
           changes.map((change) => [
             String(change.revision),
-            showTime(change.createTime),
+            timeCell(change.createTime),
             Object.entries(change.set)
               .map(([key, value]) => `${key}=${value}`)
               .join(" "),
@@ -231,47 +261,52 @@ async function readBound(
 }
 
 async function readOwner(options: ListOptions, session: Session): Promise<ListTransactionsRequest["of"]> {
-  if (options.wallet !== undefined) return { $case: "walletId", value: options.wallet };
+  if (options.wallet !== undefined) return { $case: "walletId", value: await resolveWallet(options.wallet, session) };
   return options.user === undefined ? undefined : { $case: "userId", value: await resolveUser(options.user, session) };
 }
 
-function renderOfUser(transactions: readonly Transaction[], currencies: Currencies): string {
+function renderOfUser(transactions: readonly Transaction[], names: Names, currencies: Currencies): string {
   return renderTable(
     [
       { title: "time" },
-      { title: "kind" },
+      { title: "kind", drop: 3 },
       { title: "amount", align: "right" },
       { title: "debit" },
       { title: "credit" },
-      { title: "transaction" },
-      { title: "state" },
-      { title: "description" },
+      { title: "transaction", kind: "id", drop: 2 },
+      stateColumn(transactions),
+      { title: "description", kind: "text", drop: 4 },
     ],
     transactions.map((transaction) => [
-      showTime(transaction.createTime),
+      timeCell(transaction.createTime),
       showEnum(TransactionKind, transaction.kind),
       showMoney(transaction.amount, currencies),
-      accountOf(transaction, transaction.debitAccountId),
-      accountOf(transaction, transaction.creditAccountId),
+      names.cellOf(transaction.debitAccountId),
+      names.cellOf(transaction.creditAccountId),
       transaction.id,
-      showOutcome(transaction),
+      stateCell(transaction),
       transaction.description,
     ]),
   );
 }
 
 /** As the wallet's owner sees them: money that leaves it is negative. */
-function renderOfWallet(walletId: string, transactions: readonly Transaction[], currencies: Currencies): string {
+function renderOfWallet(
+  walletId: string,
+  transactions: readonly Transaction[],
+  names: Names,
+  currencies: Currencies,
+): string {
   return renderTable(
     [
       { title: "time" },
-      { title: "kind" },
+      { title: "kind", drop: 3 },
       { title: "amount", align: "right" },
       { title: "balance after", align: "right" },
       { title: "other account" },
-      { title: "transaction" },
-      { title: "state" },
-      { title: "description" },
+      { title: "transaction", kind: "id", drop: 2 },
+      stateColumn(transactions),
+      { title: "description", kind: "text", drop: 4 },
     ],
     transactions.map((transaction) => {
       const leaves = transaction.debitAccountId === walletId.toLowerCase();
@@ -281,7 +316,7 @@ function renderOfWallet(walletId: string, transactions: readonly Transaction[], 
       const own = transaction.entries.filter(({ accountId }) => accountId === walletId.toLowerCase());
       const last = own.at(-1);
       return [
-        showTime(transaction.createTime),
+        timeCell(transaction.createTime),
         showEnum(TransactionKind, transaction.kind),
         // What only changes what is pending neither leaves nor comes.
         last !== undefined
@@ -290,13 +325,23 @@ function renderOfWallet(walletId: string, transactions: readonly Transaction[], 
             ? showAmount(leaves ? -amount.minorUnits : amount.minorUnits, amount.currencyCode, currencies)
             : showMoney(amount, currencies),
         showMoney(last?.balanceAfter, currencies),
-        accountOf(transaction, leaves ? transaction.creditAccountId : transaction.debitAccountId),
+        names.cellOf(leaves ? transaction.creditAccountId : transaction.debitAccountId),
         transaction.id,
-        showOutcome(transaction),
+        stateCell(transaction),
         transaction.description,
       ];
     }),
   );
+}
+
+function stateCell(transaction: Transaction): Cell {
+  return { forms: [showOutcome(transaction), showEnum(TransactionState, transaction.state)] };
+}
+
+/** The state goes without saying only where every transaction is posted. */
+function stateColumn(transactions: readonly Transaction[]): Column {
+  const areAllPosted = transactions.every(({ state }) => state === TransactionState.POSTED);
+  return { title: "state", kind: "state", ...(areAllPosted && { drop: 1 }) };
 }
 
 /** What the entries of a wallet come to, in minor units. */
@@ -305,8 +350,4 @@ function changeOf(entries: readonly Entry[]): bigint {
     const minorUnits = amount?.minorUnits ?? 0n;
     return side === EntrySide.DEBIT ? sum - minorUnits : sum + minorUnits;
   }, 0n);
-}
-
-function accountOf(transaction: Transaction, accountId: string): string {
-  return systemAccountName(accountId, transaction.amount?.currencyCode ?? "") ?? accountId;
 }

@@ -1,12 +1,5 @@
 import type { Command } from "commander";
-import {
-  CreateUserResponse,
-  GetUserResponse,
-  type GetUserRequest,
-  ListUsersResponse,
-  type User,
-  UserServiceService,
-} from "../../generated/grey/user/v1/user_service.js";
+import { type GetUserRequest, type User, UserServiceService } from "../../generated/grey/user/v1/user_service.js";
 import { present } from "../base/assert.js";
 import {
   ABOUT_REQUEST_ID,
@@ -17,8 +10,10 @@ import {
   requestIdOption,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showMetadata, showTime } from "./present.js";
-import { print, printJson, type Session, withSession } from "./session.js";
+import { requestFields, showMetadata } from "./present.js";
+import { resolveUser } from "./resolve.js";
+import { showTime, timeCell } from "./time.js";
+import { print, printReply, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
 
 interface CreateOptions extends ChangeOptions {
@@ -48,7 +43,7 @@ export function addUserCommands(program: Command): void {
         const requestId = session.requestId(options.requestId);
         const { name, email, metadata = {} } = options;
         const reply = await session.call(UserServiceService.createUser, { requestId, name, email, metadata });
-        if (session.json) printJson(CreateUserResponse.toJSON(reply));
+        if (session.json) printReply(UserServiceService.createUser, reply);
         else
           print(renderUser(present(reply.user, "user"), requestFields(requestId, reply.replayed, reply.journalIndex)));
       }),
@@ -60,8 +55,8 @@ export function addUserCommands(program: Command): void {
     .addHelpText("after", examples("user get ada@example.com", "user get 01890a5d-ac96-774b-bcce-b302099a8057 --json"))
     .action((who: string, _options: object, command: Command) =>
       withSession(command, async (session) => {
-        const reply = await session.call(UserServiceService.getUser, userNamed(who));
-        if (session.json) printJson(GetUserResponse.toJSON(reply));
+        const reply = await session.call(UserServiceService.getUser, await userNamed(who, session));
+        if (session.json) printReply(UserServiceService.getUser, reply);
         else print(renderUser(present(reply.user, "user")));
       }),
     );
@@ -77,22 +72,16 @@ export function addUserCommands(program: Command): void {
           const reply = await session.call(UserServiceService.listUsers, page);
           return { items: reply.users, nextPageToken: reply.nextPageToken };
         });
-        if (session.json) printJson(ListUsersResponse.toJSON({ users: page.items, nextPageToken: page.nextPageToken }));
+        if (session.json)
+          printReply(UserServiceService.listUsers, { users: page.items, nextPageToken: page.nextPageToken });
         else print(renderUsers(page.items), moreLine(page, "--limit shows more"));
       }),
     );
 }
 
-/** The id of the user that was named by id or by email. */
-export async function resolveUser(who: string, session: Session): Promise<string> {
-  const request = userNamed(who);
-  if (request.by?.$case === "id") return who;
-  const reply = await session.call(UserServiceService.getUser, request);
-  return present(reply.user, "user").id;
-}
-
-function userNamed(who: string): GetUserRequest {
-  return { by: { $case: who.includes("@") ? "email" : "id", value: who } };
+async function userNamed(who: string, session: Session): Promise<GetUserRequest> {
+  if (who.includes("@")) return { by: { $case: "email", value: who } };
+  return { by: { $case: "id", value: await resolveUser(who, session) } };
 }
 
 function renderUser(user: User, more: readonly (readonly [string, string])[] = []): string {
@@ -113,7 +102,7 @@ function renderUser(user: User, more: readonly (readonly [string, string])[] = [
 function renderUsers(users: readonly User[]): string {
   if (users.length === 0) return "There are no users. `grey user create --help` tells how to make one.";
   return renderTable(
-    [{ title: "user" }, { title: "name" }, { title: "email" }, { title: "created" }],
-    users.map((user) => [user.id, user.name, user.email, showTime(user.createTime)]),
+    [{ title: "user", kind: "id" }, { title: "name", kind: "text" }, { title: "email" }, { title: "created", drop: 1 }],
+    users.map((user) => [user.id, user.name, user.email, timeCell(user.createTime)]),
   );
 }

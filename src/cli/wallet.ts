@@ -1,12 +1,8 @@
 import { Option, type Command } from "commander";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import {
-  CreateWalletResponse,
-  FreezeWalletResponse,
-  GetBalanceResponse,
-  GetStatementResponse,
-  GetWalletResponse,
-  ListWalletsResponse,
+  type GetStatementResponse,
+  type GetWalletResponse,
   StatementOrder,
   type StatementClosing,
   type StatementLine,
@@ -17,6 +13,7 @@ import {
   WalletState,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { present } from "../base/assert.js";
+import { timeText } from "../../runtime/time-text.js";
 import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";
 import {
   ABOUT_REQUEST_ID,
@@ -29,10 +26,12 @@ import {
   wholeNumber,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { renderBalances, requestFields, showEnum, showMetadata, showTime } from "./present.js";
-import { print, printJson, type Session, withSession } from "./session.js";
+import { requestFields, showBalances, showEnum, showMetadata } from "./present.js";
+import { showTime, timeCell } from "./time.js";
+import { replyToJson } from "./json.js";
+import { ABOUT_WALLETS, isOneWallet, resolveUser, resolveWallet, resolveWallets } from "./resolve.js";
+import { print, printJson, printReply, type Session, withSession } from "./session.js";
 import { renderFields, renderTable } from "./table.js";
-import { resolveUser } from "./user.js";
 import { addWalletWatch } from "./watch.js";
 
 interface CreateOptions extends ChangeOptions {
@@ -71,10 +70,10 @@ export function addWalletCommands(program: Command): void {
             options.initial === undefined ? undefined : readMoney(options.initial, currencies, currencyCode),
           metadata: options.metadata ?? {},
         });
-        if (session.json) return printJson(CreateWalletResponse.toJSON(reply));
+        if (session.json) return printReply(WalletServiceService.createWallet, reply);
         print(
           renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
-          renderBalances([present(reply.balance, "balance")], currencies),
+          await showBalances([present(reply.balance, "balance")], session),
         );
       }),
     );
@@ -82,13 +81,18 @@ export function addWalletCommands(program: Command): void {
   wallet
     .command("get <wallet>")
     .description("show a wallet and its balance")
-    .addHelpText("after", examples("wallet get 01890a5d-ac96-774b-bcce-b302099a8057"))
-    .action((id: string, _options: object, command: Command) =>
+    .addHelpText(
+      "after",
+      examples("wallet get 01890a5d-ac96-774b-bcce-b302099a8057", "wallet get ada@example.com/USD") + ABOUT_WALLETS,
+    )
+    .action((name: string, _options: object, command: Command) =>
       withSession(command, async (session) => {
-        const reply = await session.call(WalletServiceService.getWallet, { id });
-        if (session.json) return printJson(GetWalletResponse.toJSON(reply));
-        const balance = renderBalances([present(reply.balance, "balance")], await session.currencies());
-        print(renderWallet(present(reply.wallet, "wallet")), balance);
+        const reply = await session.call(WalletServiceService.getWallet, { id: await resolveWallet(name, session) });
+        if (session.json) return printReply(WalletServiceService.getWallet, reply);
+        print(
+          renderWallet(present(reply.wallet, "wallet")),
+          await showBalances([present(reply.balance, "balance")], session),
+        );
       }),
     );
 
@@ -105,7 +109,10 @@ export function addWalletCommands(program: Command): void {
           return { items: reply.wallets, nextPageToken: reply.nextPageToken };
         });
         if (session.json) {
-          return printJson(ListWalletsResponse.toJSON({ wallets: page.items, nextPageToken: page.nextPageToken }));
+          return printReply(WalletServiceService.listWallets, {
+            wallets: page.items,
+            nextPageToken: page.nextPageToken,
+          });
         }
         print(renderWallets(page.items, await session.currencies()), moreLine(page, "--limit shows more"));
       }),
@@ -131,13 +138,14 @@ function addStateCommands(wallet: Command): void {
       .addOption(requestIdOption())
       .addHelpText(
         "after",
-        examples(`wallet ${verb} 01890a5d-ac96-774b-bcce-b302099a8057 --reason "case 2026-17"`) + ABOUT_REQUEST_ID,
+        examples(`wallet ${verb} ada@example.com/USD --reason "case 2026-17"`) + ABOUT_WALLETS + ABOUT_REQUEST_ID,
       )
-      .action((walletId: string, options: { reason: string; requestId?: string }, command: Command) =>
+      .action((name: string, options: { reason: string; requestId?: string }, command: Command) =>
         withSession(command, async (session) => {
+          const walletId = await resolveWallet(name, session);
           const requestId = session.requestId(options.requestId);
           const reply = await session.call(method, { requestId, walletId, reason: options.reason });
-          if (session.json) return printJson(FreezeWalletResponse.toJSON(reply));
+          if (session.json) return printReply(WalletServiceService.freezeWallet, reply);
           print(
             renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
           );
@@ -155,8 +163,8 @@ interface BalanceOptions {
 
 export function addBalanceCommand(program: Command): void {
   program
-    .command("balance <wallet>")
-    .description("show what a wallet holds now, or held at any time")
+    .command("balance <wallet...>")
+    .description("show what wallets hold now, or held at any time; a user stands for all of theirs")
     .addOption(
       new Option("--at <time>", "at this time, such as 2026-11-22T20:00:00Z").argParser(readTime).conflicts("atIndex"),
     )
@@ -178,22 +186,39 @@ export function addBalanceCommand(program: Command): void {
     .addHelpText(
       "after",
       examples(
-        "balance 01890a5d-ac96-774b-bcce-b302099a8057",
+        "balance ada@example.com",
+        "balance ada@example.com/USD bob@example.com/savings",
         "balance 01890a5d-ac96-774b-bcce-b302099a8057 --at 2026-01-01T00:00:00Z",
-      ),
+      ) + ABOUT_WALLETS,
     )
-    .action((walletId: string, options: BalanceOptions, command: Command) =>
+    .action((names: string[], options: BalanceOptions, command: Command) =>
       withSession(command, async (session) => {
-        const reply = await session.call(WalletServiceService.getBalance, {
-          walletId,
-          asOf: asOfOf(options),
-          ...(options.minIndex !== undefined && { minJournalIndex: BigInt(options.minIndex) }),
-        });
-        if (session.json) return printJson(GetBalanceResponse.toJSON(reply));
-        const balance = present(reply.balance, "balance");
+        const walletIds = await resolveWallets(names, session);
+        const replies = await Promise.all(
+          walletIds.map((walletId) =>
+            session.call(WalletServiceService.getBalance, {
+              walletId,
+              asOf: asOfOf(options),
+              ...(options.minIndex !== undefined && { minJournalIndex: BigInt(options.minIndex) }),
+            }),
+          ),
+        );
+        if (session.json) {
+          const [first] = replies;
+          if (first !== undefined && isOneWallet(names)) return printReply(WalletServiceService.getBalance, first);
+          return printJson({ wallets: replies.map((reply) => replyToJson(WalletServiceService.getBalance, reply)) });
+        }
+        const balances = replies.map(({ balance }) => present(balance, "balance"));
         // By effective time it may exceed what Money holds.
-        if (balance.posted === undefined) return print(`${walletId}: ${reply.postedMinorUnits} minor units posted`);
-        print(renderBalances([balance], await session.currencies()));
+        const [shown, huge] = [
+          balances.filter(({ posted }) => posted),
+          replies.filter(({ balance }) => !balance?.posted),
+        ];
+        print(
+          balances.length === 0 ? "The user has no wallets." : "",
+          shown.length === 0 ? "" : await showBalances(shown, session),
+          huge.map((one) => `${one.balance?.walletId}: ${one.postedMinorUnits} minor units posted`).join("\n"),
+        );
       }),
     );
 }
@@ -216,8 +241,9 @@ export function addStatementCommand(program: Command): void {
         "statement 01890a5d-ac96-774b-bcce-b302099a8057 --from 2026-11-01T00:00:00Z --before 2026-12-01T00:00:00Z",
       ),
     )
-    .action((walletId: string, options: StatementOptions, command: Command) =>
+    .action((name: string, options: StatementOptions, command: Command) =>
       withSession(command, async (session) => {
+        const walletId = await resolveWallet(name, session);
         const request = { walletId, from: options.from, before: options.before, afterAccountSequence: 0n };
         if (options.csv === true && !session.json) {
           if (options.effective === true) {
@@ -236,7 +262,7 @@ export function addStatementCommand(program: Command): void {
           options.effective === true
             ? await collectStatement(walletId, options, session)
             : await gatherStatement(session, request);
-        if (session.json) return printJson(GetStatementResponse.toJSON(statement));
+        if (session.json) return printReply(WalletServiceService.getStatement, statement);
         print(renderStatement(statement, options, await session.currencies()));
       }),
     );
@@ -264,11 +290,11 @@ function renderStatement(
         { title: "time" },
         { title: "amount", align: "right" },
         { title: "balance after", align: "right" },
-        { title: "transaction" },
-        { title: "description" },
+        { title: "transaction", kind: "id", drop: 1 },
+        { title: "description", kind: "text" },
       ],
       withBalances(statement).map(([line, balanceAfter]) => [
-        showTime(effective === true ? line.effectiveTime : line.createTime),
+        timeCell(effective === true ? line.effectiveTime : line.createTime),
         showMoney(line.amount, currencies),
         showAmount(balanceAfter, currencyCode, currencies),
         line.transactionId,
@@ -348,15 +374,20 @@ const CSV_TITLES =
 function csvLine([line, balanceAfter]: readonly [StatementLine, bigint]): string {
   const safe = /^[=+\-@\t]/.test(line.description) ? `'${line.description}` : line.description;
   return [
-    showTime(line.createTime),
+    utc(line.createTime),
     String(line.amount?.minorUnits ?? 0n),
     String(balanceAfter),
     line.amount?.currencyCode ?? "",
     line.transactionId,
     String(line.journalIndex),
     /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe,
-    showTime(line.effectiveTime),
+    utc(line.effectiveTime),
   ].join(",");
+}
+
+/** Other programs read it: it does not depend on this machine's zone. */
+function utc(time: Timestamp | undefined): string {
+  return time === undefined ? "" : timeText(time);
 }
 
 interface AsOfOptions {
@@ -392,12 +423,12 @@ function renderWallets(wallets: readonly GetWalletResponse[], currencies: Curren
   if (wallets.length === 0) return "The user has no wallets. `grey wallet create --help` tells how to open one.";
   return renderTable(
     [
-      { title: "wallet" },
-      { title: "label" },
-      { title: "state" },
+      { title: "wallet", kind: "id" },
+      { title: "label", kind: "text" },
+      { title: "state", kind: "state" },
       { title: "posted", align: "right" },
       { title: "available", align: "right" },
-      { title: "created" },
+      { title: "created", drop: 1 },
     ],
     wallets.map(({ wallet, balance }) => [
       wallet?.id ?? "",
@@ -405,7 +436,7 @@ function renderWallets(wallets: readonly GetWalletResponse[], currencies: Curren
       wallet ? showEnum(WalletState, wallet.state) : "",
       showMoney(balance?.posted, currencies),
       showMoney(balance?.available, currencies),
-      showTime(wallet?.createTime),
+      timeCell(wallet?.createTime),
     ]),
   );
 }

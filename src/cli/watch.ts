@@ -1,21 +1,22 @@
 import { Option, type Command } from "commander";
 import { TransactionKind, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  TransactionServiceService,
-  WatchTransactionsResponse,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import {
   WalletServiceService,
   WalletState,
-  WatchWalletResponse,
+  type WatchWalletResponse,
   type Balance,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { type Currencies, showMoney } from "./amount.js";
 import { examples, KIND_CHOICES, STATE_CHOICES, wholeNumber } from "./options.js";
-import { showEnum, showOutcome, showTime, systemAccountName } from "./present.js";
+import { nameAccounts, namesFrom } from "./names.js";
+import { showEnum, showOutcome } from "./present.js";
+import { showTime } from "./time.js";
+import { replyToJson } from "./json.js";
 import { type Session, withSession } from "./session.js";
+import { screenOf, textOf } from "./table.js";
 import { printable } from "./text.js";
-import { resolveUser } from "./user.js";
+import { resolveUser, resolveWallet } from "./resolve.js";
 
 interface WatchOptions {
   readonly from?: number;
@@ -66,18 +67,18 @@ export function addTransactionsWatch(transactions: Command): void {
       withSession(command, async (session) => {
         const request = {
           ...startOf(options),
-          walletIds: [...(options.wallet ?? [])],
+          walletIds: await Promise.all((options.wallet ?? []).map((wallet) => resolveWallet(wallet, session))),
           userId: options.user === undefined ? "" : await resolveUser(options.user, session),
           kinds: (options.kind ?? []).map((kind) => KIND_CHOICES.get(kind) ?? 0),
           states: (options.state ?? []).map((state) => STATE_CHOICES.get(state) ?? 0),
         };
         const currencies = await session.currencies();
         await follow(session, options, (take) =>
-          session.watch(TransactionServiceService.watchTransactions, request, (message) =>
+          session.watch(TransactionServiceService.watchTransactions, request, async (message) =>
             take(
               message.journalIndex,
-              WatchTransactionsResponse.toJSON(message),
-              message.transaction && lineOf(message.transaction, currencies),
+              () => replyToJson(TransactionServiceService.watchTransactions, message),
+              message.transaction && (await lineOf(message.transaction, currencies, session)),
             ),
           ),
         );
@@ -93,13 +94,18 @@ export function addWalletWatch(wallet: Command): void {
     .addOption(fromOption())
     .addOption(limitOption())
     .addHelpText("after", examples("wallet watch 01890a5d-ac96-774b-bcce-b302099a8057") + ABOUT_WATCHING)
-    .action((walletId: string, options: WatchOptions, command: Command) =>
+    .action((wallet: string, options: WatchOptions, command: Command) =>
       withSession(command, async (session) => {
+        const walletId = await resolveWallet(wallet, session);
         const currencies = await session.currencies();
         const request = { walletId, ...startOf(options) };
         await follow(session, options, (take) =>
           session.watch(WalletServiceService.watchWallet, request, (message) =>
-            take(message.journalIndex, WatchWalletResponse.toJSON(message), changeLine(message, currencies)),
+            take(
+              message.journalIndex,
+              () => replyToJson(WalletServiceService.watchWallet, message),
+              changeLine(message, currencies),
+            ),
           ),
         );
       }),
@@ -111,11 +117,11 @@ function startOf({ from }: WatchOptions): { fromJournalIndex?: bigint } {
 }
 
 /** Takes a message: where it is, as JSON, and as a line unless it only tells how far the watch is. Returns whether to go on. */
-type Take = (journalIndex: bigint, json: unknown, line: string | undefined) => boolean;
+type Take = (journalIndex: bigint, json: () => unknown, line: string | undefined) => boolean;
 
 /** Prints what a watch tells, and at its end how to go on. */
 async function follow(
-  { json }: Session,
+  { json, note }: Session,
   { limit = Infinity }: WatchOptions,
   watch: (take: Take) => Promise<void>,
 ): Promise<void> {
@@ -123,21 +129,23 @@ async function follow(
   let count = 0;
   try {
     await watch((journalIndex, message, line) => {
-      if (resumeAt === undefined) console.error(`watching from journal index ${journalIndex + 1n}`);
+      if (resumeAt === undefined)
+        note(`watching from journal index ${journalIndex + 1n}`, { watchingFrom: String(journalIndex + 1n) });
       resumeAt = journalIndex + 1n;
-      if (json) console.log(printable(JSON.stringify(message)));
+      if (json) console.log(printable(JSON.stringify(message())));
       else if (line !== undefined) console.log(line);
       if (line !== undefined) count += 1;
       return count < limit;
     });
   } finally {
-    if (resumeAt !== undefined) console.error(`to go on: --from ${resumeAt}`);
+    if (resumeAt !== undefined) note(`to go on: --from ${resumeAt}`, { goOnFrom: String(resumeAt) });
   }
 }
 
-function lineOf(transaction: Transaction, currencies: Currencies): string {
+async function lineOf(transaction: Transaction, currencies: Currencies, session: Session): Promise<string> {
   const { amount, debitAccountId, creditAccountId } = transaction;
-  const nameOf = (id: string): string => systemAccountName(id, amount?.currencyCode ?? "") ?? id;
+  const names = session.json ? namesFrom(new Map()) : await nameAccounts([debitAccountId, creditAccountId], session);
+  const nameOf = (id: string): string => textOf(names.cellOf(id), screenOf().width === undefined ? 0 : 1);
   return printable(
     [
       transaction.journalIndex,

@@ -11,9 +11,19 @@ export class SettingError extends Error {
 /** The clone or installation folder: the place of package.json. */
 export const PROJECT_DIR = resolve(import.meta.dirname, "../../..");
 
-const port = z.coerce.number().int().min(0).max(65_535);
-const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
-const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+const whole = (min: number, max: number) =>
+  z.string().transform((text, context) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    context.addIssue({ code: "custom", message: `must be a whole number from ${min} to ${max}, not ${text}` });
+    return z.NEVER;
+  });
+const port = whole(0, 65_535);
+const oneOf = <const T extends readonly string[]>(...choices: T) =>
+  z.enum(choices, {
+    error: ({ input }) => `must be ${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}, not ${String(input)}`,
+  });
+const flag = oneOf("true", "false").transform((text) => text === "true");
 
 /** A rule for text that is read as a whole; what `read` throws says what is wrong, and shows nothing of a secret. */
 function readBy(read: (text: string) => string) {
@@ -194,9 +204,9 @@ export const SETTINGS = {
     "10000",
     "calls in flight at shutdown may take this long, in ms",
   ),
-  GREY_LOG_LEVEL: setting(z.enum(["error", "warn", "info", "debug"]), "info", "error, warn, info or debug"),
+  GREY_LOG_LEVEL: setting(oneOf("error", "warn", "info", "debug"), "info", "error, warn, info or debug"),
   GREY_LOG_FORMAT: setting(
-    z.enum(["auto", "json", "pretty"]),
+    oneOf("auto", "json", "pretty"),
     "auto",
     "json, pretty, or auto: pretty on a terminal and json elsewhere",
   ),

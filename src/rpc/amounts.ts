@@ -14,6 +14,8 @@ export function currencyCodeOf(failure: Failure): string | undefined {
  * @param currency undefined where it could not be found: the amounts are told in minor units
  */
 export function showAmounts(failure: Failure, currency: CurrencyUnit | undefined): string {
+  if (failure.reason === "VELOCITY_EXCEEDED" && failure.measure === "count")
+    return `${failure.max} transactions allowed, ${failure.used} used`;
   const code = currencyCodeOf(failure) ?? "";
   const show = (amount: bigint): string =>
     currency === undefined ? `${amount} minor units of ${code}` : formatAmount(amount, currency);

@@ -22,6 +22,7 @@ import { REQUEST_METHOD } from "../entities/request.js";
 import { ALL_WALLETS, readTrialBalance, type TrialBalance } from "../ledger/trial-balance.js";
 import type { Methods } from "../rpc/methods.js";
 import { createIntegrityMethods } from "./integrity-methods.js";
+import { createNamingMethods } from "./naming-methods.js";
 import { createLimitMethods } from "./limit-methods.js";
 import { createRateMethods } from "./rate-methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
@@ -83,6 +84,7 @@ export function createLedgerService(
       answerOnce(database, context, CREATE_ACCOUNT, request, (transaction) => createAccount(transaction, request)),
 
     ...createLimitMethods(database, tokens),
+    ...createNamingMethods(database),
     ...createRateMethods(database, tokens),
     ...createIntegrityMethods(database, progressMs),
 

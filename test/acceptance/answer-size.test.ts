@@ -216,6 +216,8 @@ const LARGEST: Readonly<Record<string, Largest>> = {
     // How far it is comes first.
     messages: 2,
   },
+  "grey.ledger.v1.LedgerService/NameAccounts": one(({ wallets }) => ({ account_ids: [...wallets] }), 5_000),
+  "grey.ledger.v1.LedgerService/FindIds": one(() => ({ prefix: "0", kind: "ID_KIND_WALLET" }), 300),
   "grey.ledger.v1.LedgerService/ListCurrencies": list("currencies", SMALL, () => ({}), 350 * KIB),
   "grey.ledger.v1.LedgerService/CreateCurrency": one(() => ({ code: newCode(), exponent: 18, name: text(100) }), 400),
   "grey.ledger.v1.LedgerService/CreateAccount": one(

@@ -261,6 +261,8 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
       states: ["TRANSACTION_STATE_REJECTED"],
     }),
   ],
+  "grey.ledger.v1.LedgerService/NameAccounts": [({ walletId }) => ({ account_ids: [walletId] })],
+  "grey.ledger.v1.LedgerService/FindIds": [() => ({ prefix: "01", kind: "ID_KIND_WALLET" })],
   "grey.ledger.v1.LedgerService/ListCurrencies": [() => ({ page_size: 2 })],
   "grey.ledger.v1.LedgerService/CreateCurrency": [() => ({ code: newCode(), exponent: 2, name: "Points" })],
   "grey.ledger.v1.LedgerService/CreateAccount": [

@@ -1,5 +1,8 @@
 import { execFile } from "node:child_process";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
 import { newId } from "../../src/base/ids.js";
@@ -63,17 +66,17 @@ describe("the command `grey` against a server", function () {
     const [from, to] = await twoWallets("mover@example.com", "100.00 USD");
     const deposit = await grey("deposit", from, "12.34", "USD", "--description", "top-up");
     expect(deposit.code, deposit.err).to.equal(0);
-    expect(deposit.out).to.match(/^debit .*\(cash\) +12\.34 USD/m);
-    expect(deposit.out).to.match(new RegExp(`^credit +${from} +12\\.34 USD +112\\.34 USD`, "m"));
-    expect(deposit.out).to.match(new RegExp(`^${from} +112\\.34 USD +112\\.34 USD`, "m"));
+    expect(deposit.out).to.match(/^debit +cash +12\.34 USD/m);
+    expect(deposit.out).to.match(new RegExp(`^credit +${from} \\S+ +12\\.34 USD +112\\.34 USD`, "m"));
+    expect(deposit.out).to.match(new RegExp(`^${from} \\S+ +112\\.34 USD +112\\.34 USD`, "m"));
 
     const transfer = await grey("transfer", from, to, "2.34 USD");
-    expect(transfer.out).to.match(new RegExp(`^${from} +110\\.00 USD`, "m"));
-    expect(transfer.out).to.match(new RegExp(`^${to} +2\\.34 USD`, "m"));
+    expect(transfer.out).to.match(new RegExp(`^${from} \\S+ +110\\.00 USD`, "m"));
+    expect(transfer.out).to.match(new RegExp(`^${to} \\S+ +2\\.34 USD`, "m"));
 
     expect((await grey("withdraw", to, "2.34 USD")).code).to.equal(0);
     const { balance } = await greyJson("balance", to);
-    expect(balance.posted).to.deep.equal({ currencyCode: "USD" });
+    expect(balance.posted).to.deep.equal({ currencyCode: "USD", minorUnits: "0" });
     expect((await greyJson("wallet", "get", from)).balance.posted.minorUnits).to.equal("11000");
 
     const listed = await grey("transactions", "--wallet", from);
@@ -143,7 +146,7 @@ describe("the command `grey` against a server", function () {
     expect(posted.out)
       .to.match(/^kind +compound$/m)
       .and.match(/^reference +INV-17$/m);
-    expect(posted.out).to.match(new RegExp(`^${payer} +89\\.70 USD`, "m"));
+    expect(posted.out).to.match(new RegExp(`^${payer} \\S+ +89\\.70 USD`, "m"));
     expect((await grey("account", "list", "--currency", "USD")).out).to.match(/^commission +0\.30 USD +credit/m);
     expect((await grey("transactions", "--wallet", payer)).out).to.match(/compound +-10\.30 USD +89\.70 USD/);
 
@@ -184,13 +187,15 @@ describe("the command `grey` against a server", function () {
     const limited = ["--from", String(index), "--limit", "1"];
     const watched = await grey("transactions", "watch", "--wallet", from, to, "--kind", "transfer", ...limited);
     expect(watched.code, watched.err).to.equal(0);
-    expect(watched.out).to.match(new RegExp(`^${index}  \\S+  transfer  2\\.34 USD  ${from} -> ${to}  posted  .*\n$`));
+    expect(watched.out).to.match(
+      new RegExp(`^${index}  \\S+  transfer  2\\.34 USD  ${from} \\S+ -> ${to} \\S+  posted  .*\n$`),
+    );
     expect(watched.err).to.equal(`watching from journal index ${index}\nto go on: --from ${index + 1}\n`);
 
     const json = await grey("transactions", "watch", "--user", "watched@example.com", ...limited, "--json");
     const lines = json.out.trim().split("\n");
     const [beginning, message] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(beginning).to.deep.equal({ journalIndex: String(index - 1) });
+    expect(beginning).to.deep.include({ journalIndex: String(index - 1) });
     expect(message).to.deep.include({ journalIndex: String(index), transaction });
 
     const ofWallet = await grey("wallet", "watch", from, "--from", String(index), "--limit", "2");
@@ -199,10 +204,10 @@ describe("the command `grey` against a server", function () {
 
     const waiting = grey("balance", to, "--min-index", String(index + 1));
     await grey("deposit", to, "1.00 USD");
-    expect((await waiting).out).to.match(new RegExp(`^${to} +3\\.34 USD`, "m"));
+    expect((await waiting).out).to.match(new RegExp(`^${to} \\S+ +3\\.34 USD`, "m"));
 
     const unknown = await grey("wallet", "watch", "0190b3c1-5f8e-7cc4-8f5a-9f1d5f3a0c99");
-    expect(unknown).to.include({ code: 1, out: "" });
+    expect(unknown).to.include({ code: 3, out: "" });
     expect(unknown.err).to.match(/^grey: WALLET_NOT_FOUND: /);
   });
 
@@ -212,7 +217,7 @@ describe("the command `grey` against a server", function () {
     const made = await grey("schedule", "create", "5.00", "USD", "--from", from, "--to", to, ...rule);
     expect(made.code, made.err).to.equal(0);
     const id = field(made.out, "schedule");
-    expect(made.out).to.match(new RegExp(`^moves +5\\.00 USD from ${from} to ${to}$`, "m"));
+    expect(made.out).to.match(new RegExp(`^moves +5\\.00 USD from ${from} \\S+ to ${to} \\S+$`, "m"));
     expect(made.out).to.match(/^when +0 9 1 \* \* in Europe\/Berlin, 12 times$/m);
     expect(field((await grey("schedule", "get", id)).out, "next run")).to.match(/-01T0[78]:00:00Z$/);
     for (const [verb, state] of [
@@ -258,6 +263,139 @@ describe("the command `grey` against a server", function () {
     expect((await grey("alert", "list", wallet)).out).to.include("no alerts");
   });
 
+  it("takes a wallet by its owner and currency, its label, or the beginning of its id, and proposes when it is not one", async () => {
+    const [first, second] = await twoWallets("named@example.com", "10 USD");
+    expect((await greyJson("balance", "named@example.com/other")).balance.walletId).to.equal(second);
+    const both = await greyJson("balance", "named@example.com");
+    expect(both.wallets.map((one: { balance: { walletId: string } }) => one.balance.walletId)).to.deep.equal([
+      first,
+      second,
+    ]);
+    const sent = await grey("transfer", first, "named@example.com/OTHER", "1 USD");
+    expect(sent.code, sent.err).to.equal(0);
+    const unclear = await grey("withdraw", "named@example.com", "1 USD");
+    expect(unclear).to.include({ code: 2, out: "" });
+    expect(unclear.err).to.match(/^grey: named@example\.com is not one wallet; say which:\n/);
+    expect(unclear.err).to.include(`${second}  named@example.com/other  1.00 USD`);
+    const none = await grey("withdraw", "named@example.com/EUR", "1 EUR");
+    expect(none.err).to.match(/^grey: named@example\.com has no wallet EUR; there is:\n/);
+    expect((await greyJson("wallet", "get", first.slice(0, -1))).wallet.id).to.equal(first);
+    const many = await grey("wallet", "get", first.slice(0, 4));
+    expect(many).to.include({ code: 2 });
+    expect(many.err).to.include("type more of it");
+    expect((await grey("wallet", "get", "ffffffff")).err).to.equal(
+      "grey: no wallet has an id that begins with ffffffff\n",
+    );
+    expect((await grey("wallet", "get", "savings")).err).to.include("names no wallet");
+    expect(
+      (await greyJson("user", "get", both.wallets[0] && (await userIdOf(first)).slice(0, -1))).user.email,
+    ).to.equal("named@example.com");
+  });
+
+  it("draws a transaction's T-accounts, whose two sides come to the same", async () => {
+    const [from, to] = await twoWallets("drawn@example.com", "10 USD");
+    const { transaction } = await greyJson("transfer", from, to, "2.34 USD", "--description", "tea");
+    const { out, err } = await grey("transactions", "show", transaction.id.slice(0, -1));
+    expect(out, err).to.match(/^ +drawn@example\.com\/USD +drawn@example\.com\/other$/m);
+    expect(out).to.match(/^ +2\.34 USD │ +│ +2\.34 USD$/m);
+    expect(out).to.include("balance after  7.66 USD");
+    expect(out).to.include("debits = credits = 2.34 USD");
+    expect(out).to.match(/^description +tea$/m);
+  });
+
+  it("prints errors as JSON with --json, tells each end by its exit code, and leaves standard output to replies", async () => {
+    const [wallet] = await twoWallets("ends@example.com", "1 USD");
+    const errorOf = ({ err }: Run) => {
+      const lines = err.trim().split("\n");
+      for (const line of lines) JSON.parse(line);
+      return (JSON.parse(lines.at(-1)!) as { error: Record<string, unknown> }).error;
+    };
+    const refused = await grey("withdraw", wallet, "2 USD", "--json");
+    expect(refused).to.include({ code: 3, out: "" });
+    expect(errorOf(refused)).to.deep.include({ kind: "refused", exitCode: 3, reason: "INSUFFICIENT_FUNDS" });
+    expect(errorOf(refused).metadata).to.include({ required_minor_units: "200", available_minor_units: "100" });
+    const wrong = await grey("withdraw", wallet, "--json");
+    expect(wrong).to.include({ code: 2, out: "" });
+    expect(errorOf(wrong)).to.deep.include({
+      kind: "wrong_use",
+      message: "missing required argument 'amount' (--help tells how)",
+    });
+    const malformed = await grey("withdraw", wallet, "1 USD", "--request-id", "x", "--json");
+    expect(malformed.code).to.equal(2);
+    expect(errorOf(malformed).violations).to.deep.equal([{ field: "request_id", rule: "must be a valid UUID" }]);
+    const silent = await greyAt("127.0.0.1:1", "withdraw", wallet, "1 USD", "--json");
+    expect(silent.code).to.equal(4);
+    expect(errorOf(silent)).to.deep.include({ kind: "unreachable", code: "UNAVAILABLE" });
+  });
+
+  it("says what to do instead of moving an amount below 0", async () => {
+    const [wallet] = await twoWallets("below@example.com", "1 USD");
+    for (const amount of [["-5 USD"], ["-5", "USD"]]) {
+      const { code, err } = await grey("deposit", wallet, ...amount);
+      expect(code).to.equal(2);
+      expect(err).to.include("-5 USD").and.to.include("swap the wallets, or use withdraw");
+    }
+  });
+
+  it("shows times in the zone of the machine, and with --utc in UTC", async () => {
+    const [wallet] = await twoWallets("zone@example.com", "1 USD");
+    const { createTime } = (await greyJson("wallet", "get", wallet)).wallet;
+    const zone = { TZ: "Asia/Kathmandu" };
+    const local = field((await runGrey(server.address, ["wallet", "get", wallet], zone)).out, "created");
+    expect(local).to.match(/\+05:45$/);
+    expect(Date.parse(local)).to.equal(Date.parse(createTime as string));
+    const utc = field((await runGrey(server.address, ["wallet", "get", wallet, "--utc"], zone)).out, "created");
+    expect(utc).to.match(/Z$/);
+  });
+
+  it("fits tables to a terminal of 80 columns, shows all in 200, and colours only where it may", async () => {
+    const [from, to] = await twoWallets("terminal.of.eighty.columns@example.com", "10 USD");
+    await greyJson("transfer", from, to, "1 USD", "--description", "a description of quite some length, which wraps");
+    const list = ["transactions", "--user", "terminal.of.eighty.columns@example.com"];
+    const narrow = await onTerminal(80, list);
+    expect(
+      Math.max(
+        ...plain(narrow)
+          .split("\r\n")
+          .map((line) => line.length),
+      ),
+    ).to.be.at.most(80);
+    expect(plain(narrow)).to.include("1.00 USD").and.to.include("(left out: ");
+    const wide = await onTerminal(240, list);
+    expect(plain(wide)).to.include("terminal.of.eighty.columns@example.com/other").and.to.include("posted");
+    expect(wide).to.include("\u001b[32mposted");
+    expect(plain(wide)).to.match(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d /m);
+    expect(await onTerminal(240, list, { NO_COLOR: "1" })).not.to.include("\u001b[32m");
+    const piped = (await grey(...list)).out;
+    expect(piped).not.to.include("\u001b");
+    expect(piped).to.include(from).and.to.include(to).and.to.include("which wraps");
+  });
+
+  for (const [shell, script] of [
+    [
+      "bash",
+      'eval "$(grey completion bash)"; COMP_WORDS=(grey transactions --ki); COMP_CWORD=2; _grey; echo "${COMPREPLY[@]}"',
+    ],
+    [
+      "zsh",
+      'autoload -Uz compinit; compinit -D; eval "$(grey completion zsh)"; compadd() { shift; print -r -- "$@" }; words=(grey transactions --ki); CURRENT=3; _grey',
+    ],
+    ["fish", 'grey completion fish | source; complete -C "grey transactions --ki"'],
+  ] as const) {
+    it(`completes in ${shell}`, async function () {
+      const bin = await mkdtemp(join(tmpdir(), "grey-bin-"));
+      await symlink(join(PROJECT_DIR, "bin/grey.js"), join(bin, "grey"));
+      const { code, out, err } = await run(shell, shell === "fish" ? ["--no-config", "-c", script] : ["-c", script], {
+        PATH: `${bin}:${process.env.PATH ?? ""}`,
+        HOME: bin,
+      });
+      await rm(bin, { recursive: true });
+      // Where the shell is not installed there is nothing to try.
+      if (code === -1 && err === "") return this.skip();
+      expect(out.trim(), err).to.equal("--kind");
+    });
+  }
+
   it("replays a movement under its request id and moves nothing again", async () => {
     const [wallet] = await twoWallets("replayed@example.com", "1 USD");
     const requestId = "0190b3c1-5f8e-7cc4-8f5a-9f1d5f3a0c11";
@@ -268,14 +406,14 @@ describe("the command `grey` against a server", function () {
     expect((await greyJson("balance", wallet)).balance.posted.minorUnits).to.equal("600");
 
     const other = await grey("deposit", wallet, "6 USD", "--request-id", requestId);
-    expect(other.code).to.equal(1);
+    expect(other.code).to.equal(3);
     expect(other.err).to.match(/^grey: REQUEST_ID_REUSED: /);
   });
 
   it("tells a refusal in one line on standard error and keeps it as a rejected transaction", async () => {
     const [wallet] = await twoWallets("refused@example.com", "1 USD");
     const refused = await grey("withdraw", wallet, "1.01 USD");
-    expect(refused).to.include({ code: 1, out: "" });
+    expect(refused).to.include({ code: 3, out: "" });
     expect(refused.err).to.match(/^grey: INSUFFICIENT_FUNDS: .+\n$/);
     expect((await grey("transactions", "--wallet", wallet, "--state", "rejected")).out).to.include(
       "rejected: INSUFFICIENT_FUNDS",
@@ -294,7 +432,7 @@ describe("the command `grey` against a server", function () {
       "--request-id",
       "x",
     );
-    expect(code).to.equal(1);
+    expect(code).to.equal(2);
     expect(err).to.match(/^grey: INVALID_REQUEST: .*request_id: .+\n$/);
   });
 
@@ -365,7 +503,7 @@ describe("the command `grey` against a server", function () {
     expect(csv[0]).to.match(/^create_time,/);
     expect(csv[2]).to.match(/,-125,375,USD,[0-9a-f-]{36},\d+,"'=1, ""two""",\d{4}-[^,]+Z$/);
     const none = await grey("statement", "01890a5d-ac96-774b-bcce-b302099a8057", ...period, "--csv");
-    expect(none).to.include({ code: 1, out: "" });
+    expect(none).to.include({ code: 3, out: "" });
     expect(none.err).to.include("WALLET_NOT_FOUND");
   });
 
@@ -395,7 +533,7 @@ describe("the command `grey` against a server", function () {
 
   it("says which address has no server, and how to try again", async () => {
     const { code, err } = await greyAt("127.0.0.1:1", "user", "create", "--name", "A", "--email", "a@example.com");
-    expect(code).to.equal(1);
+    expect(code).to.equal(4);
     expect(err).to.match(
       /^grey: cannot reach a Grey server at 127\.0\.0\.1:1: .*grey serve.*\n.*--request-id [0-9a-f-]{36}\n$/,
     );
@@ -414,6 +552,23 @@ describe("the command `grey` against a server", function () {
     expect((await greyAt("127.0.0.1:1", "config")).out).to.match(/^GREY_ADDRESS=127\.0\.0\.1:1 /m);
   });
 
+  async function userIdOf(wallet: string): Promise<string> {
+    return (await greyJson("wallet", "get", wallet)).wallet.userId as string;
+  }
+
+  /** What the command writes to a terminal of so many columns. */
+  async function onTerminal(columns: number, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+    const command = [process.execPath, join(PROJECT_DIR, "bin/grey.js"), ...args].map((word) => `'${word}'`).join(" ");
+    const terminal = ["-qec", `stty cols ${columns}; ${command}`, "/dev/null"];
+    const { out, err } = await run("script", terminal, {
+      GREY_ADDRESS: server.address,
+      TERM: "xterm-256color",
+      ...env,
+    });
+    expect(out, err).not.to.equal("");
+    return out;
+  }
+
   async function twoWallets(email: string, initial: string): Promise<[string, string]> {
     await greyJson("user", "create", "--name", "Somebody", "--email", email);
     const first = await greyJson("wallet", "create", email, "USD", "--initial", initial);
@@ -424,10 +579,23 @@ describe("the command `grey` against a server", function () {
 });
 
 function greyAt(address: string, ...args: readonly string[]): Promise<Run> {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("GREY_"));
-  const env = { ...Object.fromEntries(inherited), GREY_ADDRESS: address };
+  return runGrey(address, args, {});
+}
+
+function runGrey(address: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Run> {
+  return run(process.execPath, [join(PROJECT_DIR, "bin/grey.js"), ...args], { GREY_ADDRESS: address, ...env });
+}
+
+/** The text as a terminal shows it, without colours. */
+function plain(text: string): string {
+  return stripVTControlCharacters(text);
+}
+
+function run(file: string, args: readonly string[], more: NodeJS.ProcessEnv): Promise<Run> {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("GREY_") && name !== "NO_COLOR");
+  const env = { ...Object.fromEntries(inherited), TZ: "UTC", ...more };
   return new Promise((resolve) => {
-    execFile(process.execPath, [join(PROJECT_DIR, "bin/grey.js"), ...args], { env }, (error, out, err) => {
+    execFile(file, args, { env }, (error, out, err) => {
       resolve({ code: typeof error?.code === "number" ? error.code : error ? -1 : 0, out, err });
     });
   });

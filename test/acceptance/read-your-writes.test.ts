@@ -1,3 +1,4 @@
+import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { expect } from "chai";
 import type pg from "pg";
 import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
@@ -40,6 +41,10 @@ const READS: Readonly<Record<string, (grey: Clients, world: World, minJournalInd
   ListCurrencies: ({ ledger }, _world, minJournalIndex) => ledger.listCurrencies({ ...PAGE, minJournalIndex }),
   GetAccount: ({ ledger }, { walletId }, minJournalIndex) =>
     ledger.getAccount({ by: { $case: "id", value: walletId }, minJournalIndex }),
+  NameAccounts: ({ ledger }, { walletId }, minJournalIndex) =>
+    ledger.nameAccounts({ accountIds: [walletId], minJournalIndex }),
+  FindIds: ({ ledger }, { walletId }, minJournalIndex) =>
+    ledger.findIds({ prefix: walletId.slice(0, 8), kind: IdKind.WALLET, minJournalIndex }),
   ListAccounts: ({ ledger }, _world, minJournalIndex) =>
     ledger.listAccounts({ currencyCode: "", systemOnly: false, ...PAGE, minJournalIndex }),
   GetTrialBalance: ({ ledger }, _world, minJournalIndex) =>

@@ -37,7 +37,9 @@ describe("what the command reads", () => {
     ["1e3 USD", /decimal number/],
     ["1,000.00 USD", /decimal number/],
     ["12.34 XXX", /no currency XXX/],
-    ["92233720368547758.08 USD", /64 bits/],
+    ["92233720368547758.08 USD", /is too large: at most 92233720368547758\.07 USD/],
+    ["99999999999999999999999 USD", /is too large: at most/],
+    ["-92233720368547758.09 USD", /is too far below 0/],
     ["", /a number and a currency/],
   ];
   for (const [text, message] of notAmounts) {
@@ -75,10 +77,29 @@ describe("what the command reads", () => {
       "2026-13-01T00:00:00Z",
       "2026-12-01T24:30:00Z",
       "1969-12-31T23:59:59Z",
-      "2026-12-01",
-      "2026-12-01T00:00:00",
+      "2026-12-32",
+      "2026-12-01T",
+      "2026-12-01Z",
+      "01.12.2026",
     ])
       expect(() => readTime(text), text).to.throw(InvalidArgumentError);
+  });
+
+  it("reads a time without an offset in the zone of the process, and a date as its beginning", () => {
+    const zone = process.env.TZ;
+    process.env.TZ = "Asia/Kathmandu";
+    try {
+      for (const [text, utc] of [
+        ["2026-12-01", Date.UTC(2026, 10, 30, 18, 15)],
+        ["2026-12-01 10:00", Date.UTC(2026, 11, 1, 4, 15)],
+        ["2026-12-01T10:00:05", Date.UTC(2026, 11, 1, 4, 15, 5)],
+        ["2026-12-01T10:00:05Z", Date.UTC(2026, 11, 1, 10, 0, 5)],
+      ] as const)
+        expect(readTime(text).seconds, text).to.equal(BigInt(utc / 1_000));
+    } finally {
+      if (zone === undefined) delete process.env.TZ;
+      else process.env.TZ = zone;
+    }
   });
 
   it("shows an amount of an unknown currency in minor units", () => {

@@ -8,8 +8,10 @@ import {
 } from "../../generated/grey/transaction/v1/transaction.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { systemAccountId } from "../../src/base/ids.js";
-import { renderEntries, renderTransaction, showEnum, showTime } from "../../src/cli/present.js";
-import { renderFields, renderTable } from "../../src/cli/table.js";
+import { renderEntries, renderTransaction, showEnum } from "../../src/cli/present.js";
+import { namesFrom } from "../../src/cli/names.js";
+import { PLAIN, renderFields, renderTable } from "../../src/cli/table.js";
+import { showTime } from "../../src/cli/time.js";
 import { printable, printableJson } from "../../src/cli/text.js";
 
 const CURRENCIES = new Map([["USD", { code: "USD", exponent: 2 }]]);
@@ -43,7 +45,7 @@ describe("what the command prints", () => {
         [id, "1.00 USD"],
         ["two\nlines", "1000.00 USD"],
       ],
-      false,
+      PLAIN,
     );
     expect(text.split("\n")).to.deep.equal([
       `WALLET                                     AMOUNT`,
@@ -85,11 +87,13 @@ describe("what the command prints", () => {
     expect(text).to.match(/^replayed +yes/m);
   });
 
-  it("names the system account beside its id", () => {
+  it("names a system account", () => {
     const accountId = systemAccountId("USD", "cash");
     const amount = { currencyCode: "USD", minorUnits: 1234n };
     const entry = { accountId, side: EntrySide.DEBIT, amount, balanceAfter: amount, accountSequence: 1n };
-    expect(renderEntries([entry], CURRENCIES)).to.include(`${accountId} (cash)  12.34 USD`);
+    expect(renderEntries([entry], namesFrom(new Map([[accountId, "cash"]])), CURRENCIES)).to.match(
+      /debit +cash +12\.34 USD/,
+    );
   });
 });
 

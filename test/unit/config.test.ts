@@ -221,4 +221,15 @@ describe("a setting for people", () => {
     expect(displaySetting("GREY_MIGRATE_ON_START", config)).to.equal("true");
     expect(displaySetting("DATABASE_URL", config)).to.equal("(unset)");
   });
+
+  it("that are malformed are told with what they must be, and never with a secret", () => {
+    expect(refusalOf({ GREY_PORT: "abc" })).to.equal("GREY_PORT: must be a whole number from 0 to 65535, not abc");
+    expect(refusalOf({ GREY_LOG_LEVEL: "x" })).to.equal("GREY_LOG_LEVEL: must be error, warn, info or debug, not x");
+    for (const name of NAMES) {
+      if (name === "GREY_DATA_DIR") continue;
+      const message = refusalOf({ [name]: "a b:geheim" });
+      expect(message, name).to.match(new RegExp(`^${name}: must `));
+      if ("secret" in SETTINGS[name]) expect(message, name).not.to.include("geheim");
+    }
+  });
 });

@@ -292,6 +292,77 @@ export function velocityDirectionToJSON(object: VelocityDirection): string {
   }
 }
 
+/** IdKind says what an id belongs to. */
+export enum IdKind {
+  /** UNSPECIFIED - Not said; never valid. */
+  UNSPECIFIED = 0,
+  /** USER - A user. */
+  USER = 1,
+  /** WALLET - A wallet. */
+  WALLET = 2,
+  /** TRANSACTION - A transaction. */
+  TRANSACTION = 3,
+  /** HOLD - A hold. */
+  HOLD = 4,
+  /** SCHEDULE - A schedule. */
+  SCHEDULE = 5,
+  /** ALERT - A balance alert. */
+  ALERT = 6,
+  UNRECOGNIZED = -1,
+}
+
+export function idKindFromJSON(object: any): IdKind {
+  switch (object) {
+    case 0:
+    case "ID_KIND_UNSPECIFIED":
+      return IdKind.UNSPECIFIED;
+    case 1:
+    case "ID_KIND_USER":
+      return IdKind.USER;
+    case 2:
+    case "ID_KIND_WALLET":
+      return IdKind.WALLET;
+    case 3:
+    case "ID_KIND_TRANSACTION":
+      return IdKind.TRANSACTION;
+    case 4:
+    case "ID_KIND_HOLD":
+      return IdKind.HOLD;
+    case 5:
+    case "ID_KIND_SCHEDULE":
+      return IdKind.SCHEDULE;
+    case 6:
+    case "ID_KIND_ALERT":
+      return IdKind.ALERT;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return IdKind.UNRECOGNIZED;
+  }
+}
+
+export function idKindToJSON(object: IdKind): string {
+  switch (object) {
+    case IdKind.UNSPECIFIED:
+      return "ID_KIND_UNSPECIFIED";
+    case IdKind.USER:
+      return "ID_KIND_USER";
+    case IdKind.WALLET:
+      return "ID_KIND_WALLET";
+    case IdKind.TRANSACTION:
+      return "ID_KIND_TRANSACTION";
+    case IdKind.HOLD:
+      return "ID_KIND_HOLD";
+    case IdKind.SCHEDULE:
+      return "ID_KIND_SCHEDULE";
+    case IdKind.ALERT:
+      return "ID_KIND_ALERT";
+    case IdKind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Currency is a currency that wallets can hold. */
 export interface Currency {
   /** The ISO 4217 code or the custom code. */
@@ -886,6 +957,54 @@ export interface ListRatesResponse {
   rates: Rate[];
   /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
   nextPageToken: string;
+}
+
+/** NameAccountsRequest asks what accounts are. */
+export interface NameAccountsRequest {
+  /** The accounts' UUIDs, of wallets and of system accounts: 1 to 1,000. */
+  accountIds: string[];
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
+}
+
+/** NameAccountsResponse holds what the accounts are. */
+export interface NameAccountsResponse {
+  /** Each account that there is, once, in any order. */
+  names: AccountName[];
+}
+
+/** AccountName says for people what an account is. */
+export interface AccountName {
+  /** The account's UUID. */
+  accountId: string;
+  /** Its currency. */
+  currencyCode: string;
+  /** The name of a system account; empty for a wallet. */
+  systemAccount: string;
+  /** The wallet's label; empty for a system account. */
+  label: string;
+  /** The UUID of the wallet's owner; empty for a system account. */
+  userId: string;
+  /** The owner's name; empty once the owner is deleted. */
+  userName: string;
+  /** The owner's email; empty once the owner is deleted. */
+  email: string;
+}
+
+/** FindIdsRequest asks for the ids that begin in a way. */
+export interface FindIdsRequest {
+  /** The first hexadecimal digits, with hyphens or without. */
+  prefix: string;
+  /** Of what. */
+  kind: IdKind;
+  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  minJournalIndex?: bigint | undefined;
+}
+
+/** FindIdsResponse holds the ids. */
+export interface FindIdsResponse {
+  /** The first 10 in the order of ids, which is that of their time. */
+  ids: string[];
 }
 
 function createBaseCurrency(): Currency {
@@ -6411,6 +6530,535 @@ export const ListRatesResponse: MessageFns<ListRatesResponse> = {
   },
 };
 
+function createBaseNameAccountsRequest(): NameAccountsRequest {
+  return { accountIds: [], minJournalIndex: undefined };
+}
+
+export const NameAccountsRequest: MessageFns<NameAccountsRequest> = {
+  encode(message: NameAccountsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.accountIds) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NameAccountsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNameAccountsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.accountIds.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NameAccountsRequest {
+    return {
+      accountIds: globalThis.Array.isArray(object?.accountIds)
+        ? object.accountIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.account_ids)
+        ? object.account_ids.map((e: any) => globalThis.String(e))
+        : [],
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
+    };
+  },
+
+  toJSON(message: NameAccountsRequest): unknown {
+    const obj: any = {};
+    if (message.accountIds?.length) {
+      obj.accountIds = message.accountIds;
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NameAccountsRequest>, I>>(base?: I): NameAccountsRequest {
+    return NameAccountsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NameAccountsRequest>, I>>(object: I): NameAccountsRequest {
+    const message = createBaseNameAccountsRequest();
+    message.accountIds = object.accountIds?.map((e) => e) || [];
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseNameAccountsResponse(): NameAccountsResponse {
+  return { names: [] };
+}
+
+export const NameAccountsResponse: MessageFns<NameAccountsResponse> = {
+  encode(message: NameAccountsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.names) {
+      AccountName.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NameAccountsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNameAccountsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.names.push(AccountName.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NameAccountsResponse {
+    return {
+      names: globalThis.Array.isArray(object?.names) ? object.names.map((e: any) => AccountName.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: NameAccountsResponse): unknown {
+    const obj: any = {};
+    if (message.names?.length) {
+      obj.names = message.names.map((e) => AccountName.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NameAccountsResponse>, I>>(base?: I): NameAccountsResponse {
+    return NameAccountsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NameAccountsResponse>, I>>(object: I): NameAccountsResponse {
+    const message = createBaseNameAccountsResponse();
+    message.names = object.names?.map((e) => AccountName.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAccountName(): AccountName {
+  return { accountId: "", currencyCode: "", systemAccount: "", label: "", userId: "", userName: "", email: "" };
+}
+
+export const AccountName: MessageFns<AccountName> = {
+  encode(message: AccountName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.accountId !== "") {
+      writer.uint32(10).string(message.accountId);
+    }
+    if (message.currencyCode !== "") {
+      writer.uint32(18).string(message.currencyCode);
+    }
+    if (message.systemAccount !== "") {
+      writer.uint32(26).string(message.systemAccount);
+    }
+    if (message.label !== "") {
+      writer.uint32(34).string(message.label);
+    }
+    if (message.userId !== "") {
+      writer.uint32(42).string(message.userId);
+    }
+    if (message.userName !== "") {
+      writer.uint32(50).string(message.userName);
+    }
+    if (message.email !== "") {
+      writer.uint32(58).string(message.email);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AccountName {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAccountName();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.accountId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.currencyCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.systemAccount = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.label = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.userId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.userName = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.email = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AccountName {
+    return {
+      accountId: isSet(object.accountId)
+        ? globalThis.String(object.accountId)
+        : isSet(object.account_id)
+        ? globalThis.String(object.account_id)
+        : "",
+      currencyCode: isSet(object.currencyCode)
+        ? globalThis.String(object.currencyCode)
+        : isSet(object.currency_code)
+        ? globalThis.String(object.currency_code)
+        : "",
+      systemAccount: isSet(object.systemAccount)
+        ? globalThis.String(object.systemAccount)
+        : isSet(object.system_account)
+        ? globalThis.String(object.system_account)
+        : "",
+      label: isSet(object.label) ? globalThis.String(object.label) : "",
+      userId: isSet(object.userId)
+        ? globalThis.String(object.userId)
+        : isSet(object.user_id)
+        ? globalThis.String(object.user_id)
+        : "",
+      userName: isSet(object.userName)
+        ? globalThis.String(object.userName)
+        : isSet(object.user_name)
+        ? globalThis.String(object.user_name)
+        : "",
+      email: isSet(object.email) ? globalThis.String(object.email) : "",
+    };
+  },
+
+  toJSON(message: AccountName): unknown {
+    const obj: any = {};
+    if (message.accountId !== "") {
+      obj.accountId = message.accountId;
+    }
+    if (message.currencyCode !== "") {
+      obj.currencyCode = message.currencyCode;
+    }
+    if (message.systemAccount !== "") {
+      obj.systemAccount = message.systemAccount;
+    }
+    if (message.label !== "") {
+      obj.label = message.label;
+    }
+    if (message.userId !== "") {
+      obj.userId = message.userId;
+    }
+    if (message.userName !== "") {
+      obj.userName = message.userName;
+    }
+    if (message.email !== "") {
+      obj.email = message.email;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AccountName>, I>>(base?: I): AccountName {
+    return AccountName.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AccountName>, I>>(object: I): AccountName {
+    const message = createBaseAccountName();
+    message.accountId = object.accountId ?? "";
+    message.currencyCode = object.currencyCode ?? "";
+    message.systemAccount = object.systemAccount ?? "";
+    message.label = object.label ?? "";
+    message.userId = object.userId ?? "";
+    message.userName = object.userName ?? "";
+    message.email = object.email ?? "";
+    return message;
+  },
+};
+
+function createBaseFindIdsRequest(): FindIdsRequest {
+  return { prefix: "", kind: 0, minJournalIndex: undefined };
+}
+
+export const FindIdsRequest: MessageFns<FindIdsRequest> = {
+  encode(message: FindIdsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.prefix !== "") {
+      writer.uint32(10).string(message.prefix);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.minJournalIndex !== undefined) {
+      if (BigInt.asIntN(64, message.minJournalIndex) !== message.minJournalIndex) {
+        throw new globalThis.Error("value provided for field message.minJournalIndex of type int64 too large");
+      }
+      writer.uint32(120).int64(message.minJournalIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindIdsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindIdsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.minJournalIndex = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FindIdsRequest {
+    return {
+      prefix: isSet(object.prefix) ? globalThis.String(object.prefix) : "",
+      kind: isSet(object.kind) ? idKindFromJSON(object.kind) : 0,
+      minJournalIndex: isSet(object.minJournalIndex)
+        ? BigInt(object.minJournalIndex)
+        : isSet(object.min_journal_index)
+        ? BigInt(object.min_journal_index)
+        : undefined,
+    };
+  },
+
+  toJSON(message: FindIdsRequest): unknown {
+    const obj: any = {};
+    if (message.prefix !== "") {
+      obj.prefix = message.prefix;
+    }
+    if (message.kind !== 0) {
+      obj.kind = idKindToJSON(message.kind);
+    }
+    if (message.minJournalIndex !== undefined) {
+      obj.minJournalIndex = message.minJournalIndex.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FindIdsRequest>, I>>(base?: I): FindIdsRequest {
+    return FindIdsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FindIdsRequest>, I>>(object: I): FindIdsRequest {
+    const message = createBaseFindIdsRequest();
+    message.prefix = object.prefix ?? "";
+    message.kind = object.kind ?? 0;
+    message.minJournalIndex = (object.minJournalIndex !== undefined && object.minJournalIndex !== null)
+      ? BigInt(object.minJournalIndex)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFindIdsResponse(): FindIdsResponse {
+  return { ids: [] };
+}
+
+export const FindIdsResponse: MessageFns<FindIdsResponse> = {
+  encode(message: FindIdsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindIdsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindIdsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ids.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FindIdsResponse {
+    return { ids: globalThis.Array.isArray(object?.ids) ? object.ids.map((e: any) => globalThis.String(e)) : [] };
+  },
+
+  toJSON(message: FindIdsResponse): unknown {
+    const obj: any = {};
+    if (message.ids?.length) {
+      obj.ids = message.ids;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FindIdsResponse>, I>>(base?: I): FindIdsResponse {
+    return FindIdsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FindIdsResponse>, I>>(object: I): FindIdsResponse {
+    const message = createBaseFindIdsResponse();
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
 /** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
 export type LedgerServiceDefinition = typeof LedgerServiceDefinition;
 export const LedgerServiceDefinition = {
@@ -6552,6 +7200,27 @@ export const LedgerServiceDefinition = {
       requestType: ListAccountsRequest as typeof ListAccountsRequest,
       requestStream: false,
       responseType: ListAccountsResponse as typeof ListAccountsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Tells for people what accounts are: whose a wallet is and its label, and a system account's name. Ids that no account has are left out.
+     * Errors: INVALID_REQUEST, JOURNAL_BEHIND.
+     */
+    nameAccounts: {
+      name: "NameAccounts",
+      requestType: NameAccountsRequest as typeof NameAccountsRequest,
+      requestStream: false,
+      responseType: NameAccountsResponse as typeof NameAccountsResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Finds the ids that begin in a way, so that people need not type a whole one. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+    findIds: {
+      name: "FindIds",
+      requestType: FindIdsRequest as typeof FindIdsRequest,
+      requestStream: false,
+      responseType: FindIdsResponse as typeof FindIdsResponse,
       responseStream: false,
       options: {},
     },
@@ -6763,6 +7432,30 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): ListAccountsResponse => ListAccountsResponse.decode(value),
   },
   /**
+   * Tells for people what accounts are: whose a wallet is and its label, and a system account's name. Ids that no account has are left out.
+   * Errors: INVALID_REQUEST, JOURNAL_BEHIND.
+   */
+  nameAccounts: {
+    path: "/grey.ledger.v1.LedgerService/NameAccounts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NameAccountsRequest): Buffer => serialize(NameAccountsRequest, value),
+    requestDeserialize: (value: Buffer): NameAccountsRequest => NameAccountsRequest.decode(value),
+    responseSerialize: (value: NameAccountsResponse): Buffer =>
+      serialize(NameAccountsResponse, value),
+    responseDeserialize: (value: Buffer): NameAccountsResponse => NameAccountsResponse.decode(value),
+  },
+  /** Finds the ids that begin in a way, so that people need not type a whole one. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  findIds: {
+    path: "/grey.ledger.v1.LedgerService/FindIds" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FindIdsRequest): Buffer => serialize(FindIdsRequest, value),
+    requestDeserialize: (value: Buffer): FindIdsRequest => FindIdsRequest.decode(value),
+    responseSerialize: (value: FindIdsResponse): Buffer => serialize(FindIdsResponse, value),
+    responseDeserialize: (value: Buffer): FindIdsResponse => FindIdsResponse.decode(value),
+  },
+  /**
    * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
    * PAGE_TOKEN_INVALID.
    */
@@ -6859,6 +7552,13 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
   getAccount: handleUnaryCall<GetAccountRequest, GetAccountResponse>;
   /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: handleUnaryCall<ListAccountsRequest, ListAccountsResponse>;
+  /**
+   * Tells for people what accounts are: whose a wallet is and its label, and a system account's name. Ids that no account has are left out.
+   * Errors: INVALID_REQUEST, JOURNAL_BEHIND.
+   */
+  nameAccounts: handleUnaryCall<NameAccountsRequest, NameAccountsResponse>;
+  /** Finds the ids that begin in a way, so that people need not type a whole one. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  findIds: handleUnaryCall<FindIdsRequest, FindIdsResponse>;
   /**
    * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
    * PAGE_TOKEN_INVALID.
@@ -7107,6 +7807,41 @@ export interface LedgerServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Tells for people what accounts are: whose a wallet is and its label, and a system account's name. Ids that no account has are left out.
+   * Errors: INVALID_REQUEST, JOURNAL_BEHIND.
+   */
+  nameAccounts(
+    request: NameAccountsRequest,
+    callback: (error: ServiceError | null, response: NameAccountsResponse) => void,
+  ): ClientUnaryCall;
+  nameAccounts(
+    request: NameAccountsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: NameAccountsResponse) => void,
+  ): ClientUnaryCall;
+  nameAccounts(
+    request: NameAccountsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: NameAccountsResponse) => void,
+  ): ClientUnaryCall;
+  /** Finds the ids that begin in a way, so that people need not type a whole one. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  findIds(
+    request: FindIdsRequest,
+    callback: (error: ServiceError | null, response: FindIdsResponse) => void,
+  ): ClientUnaryCall;
+  findIds(
+    request: FindIdsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FindIdsResponse) => void,
+  ): ClientUnaryCall;
+  findIds(
+    request: FindIdsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FindIdsResponse) => void,
   ): ClientUnaryCall;
   /**
    * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,

@@ -1,0 +1,19 @@
+import { fromBinary, toJson, type FileRegistry, type JsonValue } from "@bufbuild/protobuf";
+import { present } from "../base/assert.js";
+import { loadDescriptors } from "../rpc/descriptors.js";
+import type { UnaryMethod } from "./client.js";
+
+let loaded: FileRegistry | undefined;
+
+/** Writes a reply as protobuf's JSON, with every field that can be told: zeros, false and empty lists too. */
+export function replyToJson<Q, R>(method: UnaryMethod<Q, R>, reply: R): JsonValue {
+  const [, serviceName = "", methodName = ""] = method.path.split("/");
+  const registry = (loaded ??= loadDescriptors().registry);
+  const service = present(registry.getService(serviceName), serviceName);
+  const { output } = present(
+    service.methods.find(({ name }) => name === methodName),
+    method.path,
+  );
+  const message = fromBinary(output, method.responseSerialize(reply));
+  return toJson(output, message, { registry, alwaysEmitImplicit: true });
+}

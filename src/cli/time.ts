@@ -1,0 +1,41 @@
+import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
+import { timeText } from "../../runtime/time-text.js";
+import type { Cell } from "./table.js";
+
+/** Makes UTC the zone of this process: of what it shows, and of times that are typed without an offset. */
+export function useUtc(): void {
+  process.env.TZ = "UTC";
+}
+
+/**
+ * Shows the time in the zone of this process as ISO 8601 with its offset, to the microsecond: `2026-11-25T23:04:39.5+01:00`;
+ * empty when there is none.
+ */
+export function showTime(time: Timestamp | undefined): string {
+  if (time === undefined) return "";
+  const utc = timeText(time);
+  const offset = offsetMinutes(time);
+  if (offset === undefined || offset === 0) return utc;
+  const local = timeText({ ...time, seconds: time.seconds + BigInt(offset) * 60n });
+  return `${local.slice(0, -1)}${offsetText(offset)}`;
+}
+
+/** Shows the time in a table: on a terminal to the second or the minute, as the clock on the wall shows it. */
+export function timeCell(time: Timestamp | undefined): Cell {
+  const full = showTime(time);
+  const [, date, clock] = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)/.exec(full) ?? [];
+  return date === undefined
+    ? full
+    : { forms: [full, `${date} ${clock}`, `${date.slice(5)} ${clock?.slice(0, 5)}`], onTerminal: 1 };
+}
+
+/** How far the clocks of this process are ahead of UTC then; undefined for a time that no calendar has. */
+function offsetMinutes({ seconds }: Timestamp): number | undefined {
+  const offset = -new Date(Number(seconds) * 1_000).getTimezoneOffset();
+  return Number.isNaN(offset) ? undefined : Math.trunc(offset);
+}
+
+function offsetText(minutes: number): string {
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `${minutes < 0 ? "-" : "+"}${String(hours).padStart(2, "0")}:${String(rest).padStart(2, "0")}`;
+}

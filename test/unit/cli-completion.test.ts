@@ -1,0 +1,31 @@
+import { expect } from "chai";
+import { candidatesFor } from "../../src/cli/completion.js";
+import { createProgram } from "../../src/cli/program.js";
+
+describe("what a shell is told to complete", () => {
+  const cases: [words: string[], candidates: string[]][] = [
+    [["trans"], ["transactions", "transfer"]],
+    [["transactions", "sh"], ["show"]],
+    [["transactions", "list", "--ki"], ["--kind"]],
+    [["transactions", "--ki"], ["--kind"]],
+    [["schedule", "list", "--state", "pa"], ["paused"]],
+    [
+      ["alert", "create", "w", "--direction", ""],
+      ["both", "down", "up"],
+    ],
+    [["balance", "w", "--at", ""], []],
+    [["--address", "a:1", "wal"], ["wallet"]],
+    [["wallet", "freeze", "--rea"], ["--reason"]],
+    [["wallet", "freeze", "--ut"], ["--utc"]],
+    [
+      ["completion", ""],
+      ["bash", "fish", "help", "zsh"],
+    ],
+    [["nonsense", "x", "zz"], []],
+  ];
+  for (const [words, candidates] of cases) {
+    it(`after \`grey ${words.join(" ")}\` is ${candidates.join(", ") || "nothing"}`, () => {
+      expect(candidatesFor(createProgram(), words)).to.deep.equal(candidates);
+    });
+  }
+});
