@@ -543,7 +543,10 @@ describe("the command `grey` against a server", function () {
     expect((await grey("nonsense")).code).to.equal(2);
     expect((await grey("transactions", "--min", "5 USD", "--max", "6 EUR")).code).to.equal(2);
     const set = await greyAt("nowhere", "user", "list");
-    expect(set).to.include({ code: 2, err: "grey: GREY_ADDRESS: must be host:port\n" });
+    expect(set).to.include({
+      code: 2,
+      err: "grey: GREY_ADDRESS: must be host:port, such as 127.0.0.1:50051 or [::1]:50051\n",
+    });
   });
 
   it("prints help, version and settings without a server", async () => {
