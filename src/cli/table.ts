@@ -60,12 +60,19 @@ const NO_LINES = {
   middle: GAP,
 };
 
+/** More rows are shown as several tables: the library takes no more than a call takes arguments. */
+const ROWS_MAX = 10_000;
+
 /** Shows the rows under their titles, safe to print and no wider than the screen, as far as that is possible. */
 export function renderTable(
   columns: readonly Column[],
   rows: readonly (readonly Cell[])[],
   screen: Screen = screenOf(),
 ): string {
+  if (rows.length > ROWS_MAX) {
+    const rest = renderTable(columns, rows.slice(ROWS_MAX), screen);
+    return `${renderTable(columns, rows.slice(0, ROWS_MAX), screen)}\n\n${rest}`;
+  }
   const { columns: fitted, leftOut } = fit(
     columns.map((column, index) => ({ ...column, cells: rows.map((row) => row[index] ?? "") })),
     screen.width,
@@ -83,7 +90,7 @@ export function renderTable(
     style: { "padding-left": 0, "padding-right": 0, head: screen.colours ? ["bold"] : [], border: [], compact: true },
   });
   const paint = screen.colours ? paintCell : (text: string): string => text;
-  table.push(...rows.map((_, row) => fitted.map(({ kind, cells }) => paint(cells[row] ?? "", kind))));
+  rows.forEach((_, row) => table.push(fitted.map(({ kind, cells }) => paint(cells[row] ?? "", kind))));
   const note = `(left out: ${leftOut.join(", ")}; a wider terminal or a pipe shows all)`;
   return trimLines(table.toString()) + (leftOut.length === 0 ? "" : `\n${screen.colours ? styled("dim", note) : note}`);
 }
@@ -107,7 +114,7 @@ function fit(columns: readonly Filled[], width: number | undefined): Layout {
   if (width === undefined) return { columns: columns.map((column) => shown(column, 0)), leftOut: [] };
   // What has no value takes no room.
   const filled = columns.filter(({ drop, cells }) => drop === undefined || cells.some((cell) => cell !== ""));
-  const forms = new Map(filled.map((column) => [column.title, Math.max(0, ...column.cells.map(onTerminal))]));
+  const forms = new Map(filled.map((column) => [column.title, greatest(column.cells, onTerminal)]));
   const leftOut: string[] = [];
   let cutsIds = false;
   const layOut = (): Fitted[] =>
@@ -134,7 +141,7 @@ function fit(columns: readonly Filled[], width: number | undefined): Layout {
       cutsIds = true;
     },
     ...droppable.filter(isLittle).map(leaveOut),
-    ...Array.from({ length: Math.max(0, ...filled.flatMap(({ cells }) => cells.map(formsOf))) }, (_, form) =>
+    ...Array.from({ length: greatest(filled, ({ cells }) => greatest(cells, formsOf)) }, (_, form) =>
       shorten(form, () => true),
     ),
     ...droppable.filter((column) => !isLittle(column)).map(leaveOut),
@@ -198,11 +205,16 @@ function isWrappedByWords(columns: readonly Fitted[], width: number): boolean {
 }
 
 function widthOf({ title, cells }: Fitted): number {
-  return Math.max(stringWidth(title), ...cells.map((cell) => stringWidth(cell)));
+  return Math.max(stringWidth(title), greatest(cells, stringWidth));
 }
 
 function sum(widths: readonly number[]): number {
   return widths.reduce((total, width) => total + width, 0) + Math.max(0, widths.length - 1) * GAP.length;
+}
+
+/** The greatest of what the items come to, 0 or more; a list may be longer than a call takes arguments. */
+function greatest<T>(items: readonly T[], valueOf: (item: T) => number): number {
+  return items.reduce((most, item) => Math.max(most, valueOf(item)), 0);
 }
 
 /** Up to here a UUIDv7 is a time; what follows tells those of one millisecond apart. */
@@ -212,7 +224,10 @@ const BEGINNING_MIN = 13;
 export function beginnings(ids: readonly string[]): string[] {
   const distinct = [...new Set(ids)].toSorted();
   const common = distinct.map((id, index) => sharedLength(id, distinct[index + 1] ?? ""));
-  const length = Math.max(BEGINNING_MIN, ...common.map((shared) => shared + 1));
+  const length = Math.max(
+    BEGINNING_MIN,
+    greatest(common, (shared) => shared + 1),
+  );
   return ids.map((id) => id.slice(0, length).replace(/-$/, ""));
 }
 

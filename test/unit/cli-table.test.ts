@@ -68,6 +68,17 @@ describe("a table", () => {
       .and.to.match(/\(left out: state, id; .*\)$/);
   });
 
+  it("of very many rows is several, each with its titles, and nothing is left out", () => {
+    const columns: Column[] = [
+      { title: "id", kind: "id" },
+      { title: "text", kind: "text" },
+    ];
+    const rows = Array.from({ length: 10_001 }, (_, index) => [`${index}`, "b"]);
+    const lines = renderTable(columns, rows, { width: 80, colours: false }).split("\n");
+    expect(lines.filter((line) => line.startsWith("ID"))).to.have.length(2);
+    expect(lines).to.have.length(10_001 + 2 + 1);
+  });
+
   it("colours states and dims ids on a terminal that shows colours, and is otherwise the same", () => {
     const rows = [row("lunch"), row("rent", ID, "rejected")];
     const coloured = renderTable(COLUMNS, rows, { width: 200, colours: true });
