@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { MigrationInterface, QueryRunner } from "typeorm";
+import { forServiceRole } from "./service-role.js";
 import { systemAccountId } from "../src/base/ids.js";
 import { ISO_4217 } from "./iso-4217.js";
 
@@ -9,15 +10,14 @@ import { ISO_4217 } from "./iso-4217.js";
  * Why no foreign keys on accounts, transactions, entries and requests: they more than double what a posting costs the
  * database; posting holds the account rows locked and checks them itself, and the integrity check proves it.
  * Why fillfactor 50 on accounts: nearly every update of a balance then stays in its page and touches no index.
- * Why the role grey_service: the service takes it on in each connection, and it has no right to change or delete an
+ * Why a role of the service: the service takes it on in each connection, and it has no right to change or delete an
  * entry, a transaction, a journal record or a request's key.
  */
 export class Books1764000000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
     await queryRunner.query(SCHEMA);
     await queryRunner.query(FUNCTIONS);
-    await queryRunner.query(ROLE);
-    await queryRunner.query(GRANTS);
+    await queryRunner.query(forServiceRole(queryRunner, GRANTS));
     await queryRunner.query("INSERT INTO installation (ledger_id, secret) VALUES ($1, $2)", [
       randomUUID(),
       randomBytes(32),
@@ -246,34 +246,11 @@ COMMENT ON FUNCTION journal_index_from_time(timestamptz) IS
   'The index of the first journal record that was appended at the given time or later; the journal''s size for none.';
 `;
 
-// Roles belong to the cluster: another Grey database of the cluster may have made it, even at this moment.
-const ROLE = `
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'grey_service') THEN
-    BEGIN
-      CREATE ROLE grey_service NOLOGIN;
-      -- From PostgreSQL 16 on, who creates a role may grant it, and may take it on only once it is granted.
-      EXECUTE format('GRANT grey_service TO %I', current_user);
-    EXCEPTION
-      WHEN duplicate_object OR unique_violation THEN NULL;
-      WHEN insufficient_privilege THEN
-        RAISE EXCEPTION 'the role grey_service is missing and % may not create it', current_user
-          USING ERRCODE = 'insufficient_privilege',
-                HINT = format('As a superuser: CREATE ROLE grey_service NOLOGIN; GRANT grey_service TO %I;', current_user);
-    END;
-  END IF;
-  IF NOT pg_has_role(current_user, 'grey_service', 'MEMBER') THEN
-    EXECUTE format('GRANT grey_service TO %I', current_user);
-  END IF;
-END $$;
-`;
-
 const GRANTS = `
-GRANT USAGE ON SCHEMA public TO grey_service;
+GRANT USAGE ON SCHEMA public TO :service_role;
 GRANT SELECT ON installation, currencies, users, wallets, accounts, transactions, entries, requests, journal_head,
-  journal_batches TO grey_service;
-GRANT INSERT ON currencies, users, wallets, accounts, transactions, entries, requests, journal_batches TO grey_service;
-GRANT UPDATE ON users, wallets, accounts, journal_head TO grey_service;
-GRANT UPDATE (transaction_id, resource_id, other_user_id, request, response, failure) ON requests TO grey_service;
+  journal_batches TO :service_role;
+GRANT INSERT ON currencies, users, wallets, accounts, transactions, entries, requests, journal_batches TO :service_role;
+GRANT UPDATE ON users, wallets, accounts, journal_head TO :service_role;
+GRANT UPDATE (transaction_id, resource_id, other_user_id, request, response, failure) ON requests TO :service_role;
 `;

@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from "typeorm";
+import { forServiceRole } from "./service-role.js";
 
 /**
  * Holds: money that is reserved, and captured or released later. Reversals: transactions that undo others. Why a wallet was
@@ -14,7 +15,7 @@ import type { MigrationInterface, QueryRunner } from "typeorm";
  */
 export class HoldsAndReversals1765000000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(SCHEMA);
+    await queryRunner.query(forServiceRole(queryRunner, SCHEMA));
     await queryRunner.query(POST_BATCH);
   }
 
@@ -91,8 +92,8 @@ CREATE INDEX holds_account ON holds (account_id, id);
 CREATE INDEX holds_active ON holds (account_id, id) WHERE state = 1;
 CREATE INDEX holds_due ON holds (expire_time, id) WHERE state = 1;
 
-GRANT SELECT, INSERT ON holds TO grey_service;
-GRANT UPDATE (amount, captured, state, expire_time, update_time, revision) ON holds TO grey_service;
+GRANT SELECT, INSERT ON holds TO :service_role;
+GRANT UPDATE (amount, captured, state, expire_time, update_time, revision) ON holds TO :service_role;
 `;
 
 // Lock order: accounts by id (the caller sorts them), requests, holds by id, the journal's head.

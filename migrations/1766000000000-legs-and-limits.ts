@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from "typeorm";
+import { forServiceRole } from "./service-role.js";
 
 /**
  * Transactions with many legs, references to the caller's own records, limits by velocity, and the history of limits.
@@ -12,7 +13,7 @@ import type { MigrationInterface, QueryRunner } from "typeorm";
  */
 export class LegsAndLimits1766000000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(SCHEMA);
+    await queryRunner.query(forServiceRole(queryRunner, SCHEMA));
     await queryRunner.query(POST_BATCH);
   }
 
@@ -80,10 +81,10 @@ CREATE TABLE limit_changes (
   CONSTRAINT limit_changes_pkey PRIMARY KEY (subject_id, id)
 );
 
-GRANT SELECT, INSERT ON rejected_legs, limit_changes TO grey_service;
-GRANT SELECT, INSERT, DELETE ON velocity_usage TO grey_service;
-GRANT UPDATE (amount, count) ON velocity_usage TO grey_service;
-GRANT UPDATE (default_limits) ON currencies TO grey_service;
+GRANT SELECT, INSERT ON rejected_legs, limit_changes TO :service_role;
+GRANT SELECT, INSERT, DELETE ON velocity_usage TO :service_role;
+GRANT UPDATE (amount, count) ON velocity_usage TO :service_role;
+GRANT UPDATE (default_limits) ON currencies TO :service_role;
 `;
 
 // Lock order: accounts by id (the caller sorts them), requests, holds by id, the journal's head.

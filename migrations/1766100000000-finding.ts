@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from "typeorm";
+import { forServiceRole } from "./service-role.js";
 
 /**
  * What transactions are found by, changes of their metadata, and what balances by effective time are corrected by.
@@ -12,7 +13,7 @@ import type { MigrationInterface, QueryRunner } from "typeorm";
  */
 export class Finding1766100000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(TABLES);
+    await queryRunner.query(forServiceRole(queryRunner, TABLES));
     await queryRunner.query(FUNCTIONS);
     await queryRunner.query(TRIGGERS);
   }
@@ -65,8 +66,8 @@ CREATE TABLE dated_entries (
 CREATE INDEX dated_entries_span ON dated_entries (account_id, span, effective_time);
 CREATE INDEX dated_entries_effective ON dated_entries (account_id, effective_time, sequence);
 
-GRANT SELECT ON transaction_metadata, dated_entries TO grey_service;
-GRANT SELECT, INSERT ON metadata_changes TO grey_service;
+GRANT SELECT ON transaction_metadata, dated_entries TO :service_role;
+GRANT SELECT, INSERT ON metadata_changes TO :service_role;
 `;
 
 const FUNCTIONS = `

@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from "typeorm";
+import { forServiceRole } from "./service-role.js";
 
 /**
  * Schedules: movements that are made at times set before, and their runs. Alerts: thresholds of balances, what crossed them,
@@ -10,7 +11,7 @@ import type { MigrationInterface, QueryRunner } from "typeorm";
  */
 export class SchedulesAndAlerts1766200000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(SCHEMA);
+    await queryRunner.query(forServiceRole(queryRunner, SCHEMA));
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
@@ -114,10 +115,10 @@ CREATE TABLE reader_cursors (
 );
 INSERT INTO reader_cursors (name, next_index) SELECT 'balance_alerts', size FROM journal_head;
 
-GRANT SELECT, INSERT ON schedules, schedule_runs, balance_alerts, balance_alert_events TO grey_service;
-GRANT SELECT ON reader_cursors TO grey_service;
-GRANT UPDATE (state, planned_time, due_time, attempt, tries, run_count, failure, update_time) ON schedules TO grey_service;
-GRANT UPDATE (state, attempts, request_id, transaction_id, failure, update_time) ON schedule_runs TO grey_service;
-GRANT UPDATE (end_index, delete_time) ON balance_alerts TO grey_service;
-GRANT UPDATE (next_index) ON reader_cursors TO grey_service;
+GRANT SELECT, INSERT ON schedules, schedule_runs, balance_alerts, balance_alert_events TO :service_role;
+GRANT SELECT ON reader_cursors TO :service_role;
+GRANT UPDATE (state, planned_time, due_time, attempt, tries, run_count, failure, update_time) ON schedules TO :service_role;
+GRANT UPDATE (state, attempts, request_id, transaction_id, failure, update_time) ON schedule_runs TO :service_role;
+GRANT UPDATE (end_index, delete_time) ON balance_alerts TO :service_role;
+GRANT UPDATE (next_index) ON reader_cursors TO :service_role;
 `;

@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from "typeorm";
+import { forServiceRole } from "./service-role.js";
 
 /**
  * Where in the journal a request of anything but a movement was recorded, so that its answer tells it, and a replay the same.
@@ -8,10 +9,15 @@ import type { MigrationInterface, QueryRunner } from "typeorm";
  */
 export class RequestJournalIndex1766400000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(`
+    await queryRunner.query(
+      forServiceRole(
+        queryRunner,
+        `
       ALTER TABLE requests ADD COLUMN journal_index bigint;
-      GRANT UPDATE (journal_index) ON requests TO grey_service;
-    `);
+      GRANT UPDATE (journal_index) ON requests TO :service_role;
+    `,
+      ),
+    );
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {

@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from "typeorm";
+import { forServiceRole } from "./service-role.js";
 
 /**
  * The checks of the books that came to an end, so that the next can begin where they left off.
@@ -9,7 +10,10 @@ import type { MigrationInterface, QueryRunner } from "typeorm";
  */
 export class IntegrityChecks1766500000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(`
+    await queryRunner.query(
+      forServiceRole(
+        queryRunner,
+        `
       CREATE TABLE integrity_checks (
         number bigint NOT NULL,
         from_index bigint NOT NULL,
@@ -19,8 +23,10 @@ export class IntegrityChecks1766500000000 implements MigrationInterface {
         create_time timestamptz NOT NULL,
         CONSTRAINT integrity_checks_pkey PRIMARY KEY (number)
       );
-      GRANT SELECT, INSERT ON integrity_checks TO grey_service;
-    `);
+      GRANT SELECT, INSERT ON integrity_checks TO :service_role;
+    `,
+      ),
+    );
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {

@@ -11,9 +11,10 @@ import { reachableAddress } from "./config/address.js";
 import { describeDatabase } from "./config/database-url.js";
 import { connectDatabase, type Database } from "./db/database.js";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "./db/embedded-postgres.js";
-import { explainConnection, migrateUp } from "./db/migrate.js";
+import { migrateUp, migrationPlan } from "./db/migrate.js";
 import { findDangers } from "./db/session.js";
 import { isUnavailable } from "./db/sqlstate.js";
+import { type DatabaseAddress, describeUnreachable, explainConnection } from "./db/unreachable.js";
 import { watchDatabase } from "./db/watch.js";
 import { InstallationEntity } from "./entities/installation.js";
 import { createFindCurrency } from "./ledger/find-currency.js";
@@ -278,20 +279,39 @@ async function stopAll(stops: readonly (() => Promise<void>)[], logger: Logger):
 }
 
 const CONNECT_EVERY_MS = 1_000;
+const TELL_EVERY_MS = 30_000;
 
-/** Migrates and connects, and waits for a database that cannot be reached yet. */
+/** Migrates and connects, and waits for a database that cannot be reached yet: says why, at once, whenever that changes, and every half minute. */
 async function connectWhenThere(url: string, config: Config, logger: Logger, signal: AbortSignal): Promise<Database> {
+  const since = Date.now();
+  let told = { why: "", at: 0 };
+  const plan = migrationPlan(config, url);
+  const owner: DatabaseAddress = { url: config.GREY_DATABASE_OWNER_URL ?? url, setting: plan.setting };
   for (;;) {
     signal.throwIfAborted();
+    let reached = owner;
     try {
       if (config.GREY_MIGRATE_ON_START) {
-        const names = await migrateUp(config.GREY_DATABASE_OWNER_URL ?? url);
+        const names = await migrateUp(owner.url, plan);
         for (const name of names) logger.info("migrated", { name });
       }
-      return await connectDatabase(url, config).catch(explainConnection);
+      reached = { url, setting: "DATABASE_URL" };
+      return await connectDatabase(url, config).catch((error: unknown) =>
+        explainConnection(error, reached, config.GREY_DATABASE_ROLE),
+      );
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      logger.warn("the database cannot be reached yet", { at: describeDatabase(url) });
+      const why = describeUnreachable(error, reached.url);
+      if (why !== told.why || Date.now() > told.at + TELL_EVERY_MS) {
+        told = { why, at: Date.now() };
+        const waitedMs = Date.now() - since;
+        logger.warn("the database cannot be reached yet", {
+          why,
+          at: describeDatabase(reached.url),
+          setting: reached.setting,
+          waitedMs,
+        });
+      }
       await delay(CONNECT_EVERY_MS, undefined, { signal });
     }
   }

@@ -74,6 +74,11 @@ export const SETTINGS = {
     "URL for migrations, as the role that owns the tables; unset: DATABASE_URL",
     true,
   ),
+  GREY_DATABASE_ROLE: setting(
+    z.string().regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/, "must be a role's name of small letters, digits and _"),
+    "grey_service",
+    "role that the service takes on in its sessions; a second ledger of the same cluster has one of its own",
+  ),
   GREY_DATABASE_POOL_SIZE: setting(whole(3, 1_000), "10", "connections to the database at the most"),
   GREY_DATABASE_CONNECT_TIMEOUT_MS: setting(whole(100, 60_000), "3000", "how long to wait for a connection, in ms"),
   GREY_DATABASE_STATEMENT_TIMEOUT_MS: setting(

@@ -1,11 +1,12 @@
 import { join } from "node:path";
 import type pg from "pg";
 import { DataSource } from "typeorm";
-import { SettingError, type Config } from "../config/config.js";
+import { readConfig, SettingError, type Config } from "../config/config.js";
 import { ENTITIES } from "./database.js";
 import { startEmbeddedPostgres } from "./embedded-postgres.js";
-import { openSession, ownerPlan, SessionError } from "./session.js";
-import { sqlState, SQLSTATE } from "./sqlstate.js";
+import { ensureServiceRole, explainMigration, type Run, type ServiceRole } from "./service-role.js";
+import { openSession, ownerPlan } from "./session.js";
+import { type DatabaseAddress, explainConnection } from "./unreachable.js";
 
 const MIGRATIONS = join(import.meta.dirname, "../../migrations/[0-9]*.js");
 
@@ -14,27 +15,44 @@ const MIGRATION_LOCK = 7_239_472_601;
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** How to migrate: as whom, and what for. */
+export interface MigrationPlan extends ServiceRole {
+  readonly setting: DatabaseAddress["setting"];
+}
+
+/** The plan that the settings make, for a service that connects with this URL. */
+export function migrationPlan(config: Config, serviceUrl: string | undefined): MigrationPlan {
+  return {
+    role: config.GREY_DATABASE_ROLE,
+    login: serviceUrl === undefined ? undefined : decodeURIComponent(new URL(serviceUrl).username),
+    setting: config.GREY_DATABASE_OWNER_URL === undefined ? "DATABASE_URL" : "GREY_DATABASE_OWNER_URL",
+  };
+}
+
+const PLAN = migrationPlan(readConfig({}), undefined);
+
 /** Brings the schema of the database up to date, one process at a time. Returns the names of what it ran. */
-export async function migrateUp(ownerUrl: string): Promise<string[]> {
-  return asOwner(ownerUrl, async (dataSource) => {
+export async function migrateUp(ownerUrl: string, plan = PLAN): Promise<string[]> {
+  return asOwner(ownerUrl, plan, async (dataSource, run) => {
+    await ensureServiceRole(run, plan, { url: ownerUrl, setting: plan.setting });
     const migrations = await dataSource.runMigrations({ transaction: "each" });
     return migrations.map((migration) => migration.name);
   });
 }
 
 /** Takes the latest migration back. */
-export async function migrateDown(ownerUrl: string): Promise<void> {
-  await asOwner(ownerUrl, (dataSource) => dataSource.undoLastMigration({ transaction: "each" }));
+export async function migrateDown(ownerUrl: string, plan = PLAN): Promise<void> {
+  await asOwner(ownerUrl, plan, (dataSource) => dataSource.undoLastMigration({ transaction: "each" }));
 }
 
 /** Whether there are migrations that the database has not run. */
-export async function hasPending(ownerUrl: string): Promise<boolean> {
-  return asOwner(ownerUrl, (dataSource) => dataSource.showMigrations());
+export async function hasPending(ownerUrl: string, plan = PLAN): Promise<boolean> {
+  return asOwner(ownerUrl, plan, (dataSource) => dataSource.showMigrations());
 }
 
 /** What the entities would have the schema changed by: statements, none when both agree. */
-export async function findDrift(ownerUrl: string): Promise<string[]> {
-  return asOwner(ownerUrl, async (dataSource) => {
+export async function findDrift(ownerUrl: string, plan = PLAN): Promise<string[]> {
+  return asOwner(ownerUrl, plan, async (dataSource) => {
     const { upQueries } = await dataSource.driver.createSchemaBuilder().log();
     return upQueries.map((query) => query.query);
   });
@@ -46,14 +64,15 @@ export async function migrate(
   options: { readonly revert?: boolean; readonly check?: boolean; readonly onProgress: (line: string) => void },
 ): Promise<void> {
   const url = config.GREY_DATABASE_OWNER_URL ?? config.DATABASE_URL;
-  if (url !== undefined) return migrateAt(url, options);
+  const plan = migrationPlan(config, config.DATABASE_URL);
+  if (url !== undefined) return migrateAt(url, plan, options);
   const embedded = await startEmbeddedPostgres({
     dataDir: config.GREY_DATA_DIR,
     port: config.GREY_EMBEDDED_PORT,
     onProgress: options.onProgress,
   });
   try {
-    await migrateAt(embedded.ownerUrl, options);
+    await migrateAt(embedded.ownerUrl, plan, options);
   } finally {
     await embedded.stop();
   }
@@ -61,6 +80,7 @@ export async function migrate(
 
 async function migrateAt(
   url: string,
+  plan: MigrationPlan,
   {
     revert,
     check,
@@ -68,20 +88,25 @@ async function migrateAt(
   }: { readonly revert?: boolean; readonly check?: boolean; readonly onProgress: (line: string) => void },
 ): Promise<void> {
   if (revert === true) {
-    await migrateDown(url);
+    await migrateDown(url, plan);
     return onProgress("took back the latest migration");
   }
   if (check !== true) {
-    const names = await migrateUp(url);
+    const names = await migrateUp(url, plan);
     return onProgress(names.length === 0 ? "the schema is up to date" : `ran ${names.join(", ")}`);
   }
-  if (await hasPending(url)) throw new SettingError("the schema is not up to date: run `grey migrate`");
-  const drift = await findDrift(url);
+  if (await hasPending(url, plan)) throw new SettingError("the schema is not up to date: run `grey migrate`");
+  const drift = await findDrift(url, plan);
   if (drift.length > 0) throw new SettingError(`entities and migrations disagree:\n${drift.join("\n")}`);
   onProgress("entities and migrations agree");
 }
 
-async function asOwner<T>(url: string, work: (dataSource: DataSource) => Promise<T>): Promise<T> {
+async function asOwner<T>(
+  url: string,
+  { role, setting }: MigrationPlan,
+  work: (dataSource: DataSource, run: Run) => Promise<T>,
+): Promise<T> {
+  const address = { url, setting };
   const plan = ownerPlan(CONNECT_TIMEOUT_MS);
   const dataSource = new DataSource({
     type: "postgres",
@@ -95,36 +120,19 @@ async function asOwner<T>(url: string, work: (dataSource: DataSource) => Promise
     poolSize: 2,
     connectTimeoutMS: CONNECT_TIMEOUT_MS,
     poolErrorHandler: () => undefined,
-    extra: { onConnect: (client: pg.Client) => openSession(client, plan) },
+    // The migrations grant to the role.
+    extra: { serviceRole: role, onConnect: (client: pg.Client) => openSession(client, plan) },
   });
-  await dataSource.initialize().catch(explainConnection);
+  await dataSource.initialize().catch((error: unknown) => explainConnection(error, address));
   const lock = dataSource.createQueryRunner();
+  const run: Run = (text, params) => lock.query(text, params && [...params]);
   try {
     await lock.query("SET lock_timeout = 0");
     await lock.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
-    return await work(dataSource);
+    return await work(dataSource, run).catch((error: unknown) => explainMigration(error, run, address));
   } finally {
     await lock.query("SELECT pg_advisory_unlock_all()").catch(() => undefined);
     await lock.release();
     await dataSource.destroy();
   }
 }
-
-/** Turns what only the operator can mend into a SettingError; the URL's password stays out of it. */
-export function explainConnection(error: unknown): never {
-  const state = sqlState(error);
-  if (error instanceof SessionError && state === SQLSTATE.CONNECTION_REJECTED) {
-    throw new SettingError(`DATABASE_URL: ${error.message}`);
-  }
-  if (state !== undefined && OPERATOR_ERRORS.includes(state)) {
-    throw new SettingError(`DATABASE_URL: PostgreSQL says: ${(error as Error).message}`);
-  }
-  throw error;
-}
-
-const OPERATOR_ERRORS: readonly string[] = [
-  SQLSTATE.INVALID_PASSWORD,
-  SQLSTATE.INVALID_AUTHORIZATION,
-  SQLSTATE.INVALID_CATALOG_NAME,
-  SQLSTATE.INSUFFICIENT_PRIVILEGE,
-];

@@ -30,14 +30,11 @@ export class SessionError extends Error {
   }
 }
 
-/** The role that the service takes on in each connection. The first migration makes it and says what it may do. */
-const SERVICE_ROLE = "grey_service";
-
 /** The session that serves. */
 export function servicePlan(config: Config): SessionPlan {
   const timeoutMs = `${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`;
   return {
-    role: SERVICE_ROLE,
+    role: config.GREY_DATABASE_ROLE,
     settings: {
       statement_timeout: timeoutMs,
       lock_timeout: timeoutMs,

@@ -43,7 +43,9 @@ export function isUnavailable(error: unknown): boolean {
     // system error, 25006 read-only (a former primary), 55P03 lock not available.
     return /^(08|53|57|58)/.test(state) || state === SQLSTATE.READ_ONLY || state === "55P03";
   }
-  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  const { code, message, syscall } = (error ?? {}) as { code?: unknown; message?: unknown; syscall?: unknown };
+  // A socket that is not there yet.
+  if (code === "ENOENT" && syscall === "connect") return true;
   if (typeof code === "string" && /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_)/.test(code)) return true;
   return typeof message === "string" && CONNECTION_MESSAGES.test(message);
 }

@@ -1,0 +1,105 @@
+import pg from "pg";
+import { SettingError } from "../config/config.js";
+import { SessionError } from "./session.js";
+import { sqlState, SQLSTATE } from "./sqlstate.js";
+
+/** A URL of PostgreSQL, and the setting that it came from. */
+export interface DatabaseAddress {
+  readonly url: string;
+  readonly setting: "DATABASE_URL" | "GREY_DATABASE_OWNER_URL";
+}
+
+/** Says why the database cannot be reached now, for the log of a start that waits for it. */
+export function describeUnreachable(error: unknown, url: string): string {
+  const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
+  if (error instanceof SessionError) return error.message;
+  if (sqlState(error) !== undefined) return `PostgreSQL says: ${String(message)}`;
+  const reason = typeof code === "string" ? REASONS[code] : undefined;
+  if (reason !== undefined) return reason(new URL(url).hostname);
+  if (/timeout/i.test(String(message))) return NO_ANSWER;
+  if (/^Connection terminated/.test(String(message))) {
+    return "the connection was closed at once: by a PostgreSQL that starts or stops, or by a proxy without one behind it";
+  }
+  return String(message);
+}
+
+const NO_ANSWER = "nothing answers: the host is away, or a firewall drops the connection";
+
+const REASONS: Readonly<Record<string, (host: string) => string>> = {
+  ECONNREFUSED: () => "connection refused: nothing listens there",
+  ENOENT: () => "there is no such socket: PostgreSQL does not run, or keeps its sockets elsewhere",
+  ENOTFOUND: (host) => `the host name ${host} is not known`,
+  EAI_AGAIN: (host) => `the host name ${host} cannot be looked up: no name server answers`,
+  ETIMEDOUT: () => NO_ANSWER,
+  EHOSTUNREACH: () => "there is no route to the host",
+  ENETUNREACH: () => "there is no route to the host's network",
+  ECONNRESET: () => "the connection was reset",
+};
+
+/**
+ * Throws the error as a SettingError with what mends it, when only the operator can: the URL, its certificates, its login. The URL's password
+ * stays out of it.
+ * @param role that the session takes on, if any
+ */
+export function explainConnection(error: unknown, { url, setting }: DatabaseAddress, role?: string): never {
+  const mending = mendingOf(error, url, role);
+  if (mending !== undefined) throw new SettingError(`${setting}: ${mending}`);
+  throw error;
+}
+
+function mendingOf(error: unknown, url: string, role: string | undefined): string | undefined {
+  const { message, code, syscall } = error as Error & { readonly code?: unknown; readonly syscall?: unknown };
+  const parts = new URL(url);
+  const login = decodeURIComponent(parts.username);
+  const database = identifier(decodeURIComponent(parts.pathname.slice(1)));
+  const said = `PostgreSQL says: ${message}`;
+  if (error instanceof SessionError) {
+    if (error.code !== SQLSTATE.CONNECTION_REJECTED) return undefined;
+    const cause = sqlState(error.cause);
+    if (role === undefined || cause === undefined) return message;
+    return `${message}; an administrator runs: ${grantStatements(role, login, cause !== SQLSTATE.INSUFFICIENT_PRIVILEGE)}`;
+  }
+  switch (sqlState(error)) {
+    case SQLSTATE.INVALID_PASSWORD:
+      return said;
+    case SQLSTATE.INVALID_AUTHORIZATION:
+      return /no encryption|SSL off/.test(message)
+        ? `${said}; if it wants encryption, add sslmode=require to the URL`
+        : said;
+    case SQLSTATE.INVALID_CATALOG_NAME:
+      return `${said}; an administrator runs: CREATE DATABASE ${database} OWNER ${identifier(login)} TEMPLATE template0 ENCODING 'UTF8';`;
+    case SQLSTATE.INSUFFICIENT_PRIVILEGE:
+      return `${said}; an administrator runs: GRANT CONNECT ON DATABASE ${database} TO ${identifier(login)};`;
+    case undefined:
+      break;
+    default:
+      return undefined;
+  }
+  if (code === "EACCES" && syscall === "connect")
+    return "this user may not use the socket, whose folder or file has other owners";
+  if (message === "The server does not support SSL connections") {
+    return "PostgreSQL takes no encrypted connections; switch its ssl on, or say sslmode=disable in the URL";
+  }
+  if (typeof code !== "string") return undefined;
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
+    return `the certificate of PostgreSQL is for another name than ${parts.hostname}; use the name that it has, or sslmode=verify-ca`;
+  }
+  if (/^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/.test(code))
+    return `the certificate of PostgreSQL is not valid now (${message})`;
+  if (/CERT|UNABLE_TO_/.test(code)) {
+    return `the certificate of PostgreSQL is not trusted (${message}); give the one that signed it as sslrootcert=FILE, or do without the check by sslmode=no-verify`;
+  }
+  if (/^ERR_(SSL|OSSL)/.test(code)) return `encryption fails (${message}); look at sslrootcert, sslcert and sslkey`;
+  return undefined;
+}
+
+/** What an administrator runs so that the login may take on the role. */
+export function grantStatements(role: string, login: string, isMissing: boolean): string {
+  const [of, to] = [identifier(role), identifier(login)];
+  return `${isMissing ? `CREATE ROLE ${of} NOLOGIN; ` : ""}GRANT ${of} TO ${to};`;
+}
+
+/** A name as a statement has it, in quotes where PostgreSQL needs them. */
+export function identifier(name: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : pg.escapeIdentifier(name);
+}
