@@ -17,7 +17,7 @@ export function describeUnreachable(error: unknown, url: string): string {
   const reason = typeof code === "string" ? REASONS[code] : undefined;
   if (reason !== undefined) return reason(new URL(url).hostname);
   if (/timeout/i.test(String(message))) return NO_ANSWER;
-  if (/^Connection terminated/.test(String(message))) {
+  if (String(message).startsWith("Connection terminated")) {
     return "the connection was closed at once: by a PostgreSQL that starts or stops, or by a proxy without one behind it";
   }
   return String(message);

@@ -111,6 +111,14 @@ describe("a PostgreSQL of one's own", () => {
     );
     await serve({ DATABASE_URL: urlOf("maker", "pw", "made"), GREY_DATABASE_ROLE: "made_service" });
     await serve({ DATABASE_URL: urlOf("maker", "pw", "made"), GREY_DATABASE_ROLE: "made_service" });
+    const client = new pg.Client({ connectionString: cluster.ownerUrl.replace(/grey$/, "made") });
+    await client.connect();
+    const { rows } = await client.query<{ grantee: string }>(
+      `SELECT DISTINCT grantee FROM information_schema.role_table_grants WHERE table_schema = 'public' AND grantee <> 'maker'
+       UNION SELECT DISTINCT grantee FROM information_schema.column_privileges WHERE table_schema = 'public' AND grantee <> 'maker'`,
+    );
+    await client.end();
+    expect(rows, "migrations grant to the role of the setting only").to.deep.equal([{ grantee: "made_service" }]);
   });
 
   /** What an administrator has done, which is not enough; the names %L, %D and %R are the login's, the database's and the role's. */
