@@ -30,12 +30,24 @@ export class SessionError extends Error {
   }
 }
 
+/**
+ * How the statements of a session that serves are planned: rows are found by keys, also while PostgreSQL's statistics are of
+ * a time when the tables were nearly empty. A plan that was made then is kept until the tables are analysed.
+ */
+const BY_KEYS = { enable_seqscan: "off", enable_hashjoin: "off", enable_mergejoin: "off" };
+
+/** Lets the current transaction's statements be planned to read whole tables, for what is about everything. */
+export const READ_WHOLE_TABLES = Object.keys(BY_KEYS)
+  .map((name) => `SET LOCAL ${name} = on`)
+  .join("; ");
+
 /** The session that serves. */
 export function servicePlan(config: Config): SessionPlan {
   const timeoutMs = `${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`;
   return {
     role: config.GREY_DATABASE_ROLE,
     settings: {
+      ...BY_KEYS,
       statement_timeout: timeoutMs,
       lock_timeout: timeoutMs,
       idle_in_transaction_session_timeout: timeoutMs,
@@ -100,7 +112,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   plan_cache_mode: "force_generic_plan",
 };
 
-// What differs from what is wanted. How statements are planned is as PostgreSQL brings it: the plans are tested with that.
+// What differs from what is wanted. Otherwise statements are planned as PostgreSQL brings it: the plans are tested with that.
 // A commit that waits until a replica has applied it promises more than is wanted.
 const DIFFERING = `
 SELECT s.name, s.setting, w.value FROM unnest($1::text[], $2::text[]) AS w (name, value) JOIN pg_settings s ON s.name = w.name

@@ -38,7 +38,10 @@ export const BalanceAlertEntity = new EntitySchema<BalanceAlert>({
     createTime: { type: "timestamptz", name: "create_time" },
     deleteTime: { type: "timestamptz", name: "delete_time", nullable: true },
   },
-  indices: [{ name: "balance_alerts_account", columns: ["accountId", "id"] }],
+  indices: [
+    { name: "balance_alerts_account", columns: ["accountId", "id"] },
+    { name: "balance_alerts_end", columns: ["endIndex"] },
+  ],
   checks: [{ name: "balance_alerts_deleted", expression: "(end_index IS NULL) = (delete_time IS NULL)" }],
 });
 

@@ -3,6 +3,7 @@ import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { cancelUntil } from "../db/cancel.js";
 import type { Database } from "../db/database.js";
+import { READ_WHOLE_TABLES } from "../db/session.js";
 import { countsSince, lawsSince } from "./integrity-since.js";
 import { LAWS, type Law } from "./integrity.js";
 
@@ -105,6 +106,7 @@ async function readAll(
   // The check reads everything, so its time grows with the books.
   await client.query("SET LOCAL statement_timeout = 0");
   await client.query("SET LOCAL work_mem = '64MB'");
+  if (from === 0n) await client.query(READ_WHOLE_TABLES);
   const { counts: text, laws } = from === 0n ? ALL : await since(client, from);
   signal?.throwIfAborted();
   const { rows } = await client.query<Counts>({ text, ...ENDLESS });

@@ -1,4 +1,5 @@
 import type { Queryable } from "../db/database.js";
+import { READ_WHOLE_TABLES } from "../db/session.js";
 
 /** What stands for all wallets of a currency together. No system account has this name. */
 export const ALL_WALLETS = "wallets";
@@ -19,7 +20,7 @@ export interface TrialBalanceLine {
   readonly creditMinor: bigint;
 }
 
-// One statement, so one snapshot. A balance on the side that is not the normal one is negative.
+// A balance on the side that is not the normal one is negative.
 const TRIAL_BALANCE = `
 SELECT currency_code, coalesce(system_account, '${ALL_WALLETS}') AS name, count(*) AS accounts,
   coalesce(sum(debit) FILTER (WHERE debit > 0), 0)::text AS debits,
@@ -32,10 +33,11 @@ GROUP BY currency_code, coalesce(system_account, '${ALL_WALLETS}')
 ORDER BY currency_code, name`;
 
 /**
- * The trial balance of one currency, or with '' of every currency that has an entry.
+ * The trial balance of one currency, or with '' of every currency that has an entry, in the caller's database transaction.
  * @param after only those of currencies whose code comes later
  */
 export async function readTrialBalance(client: Queryable, currencyCode: string, after = ""): Promise<TrialBalance[]> {
+  await client.query(READ_WHOLE_TABLES);
   const { rows } = await client.query<{
     currency_code: string;
     name: string;

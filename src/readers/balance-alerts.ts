@@ -114,7 +114,7 @@ LEFT JOIN LATERAL (
 ) before ON true
 WHERE b.first_index >= $1 AND b.first_index < $2 AND record.type = ${RECORD_TYPE.TRANSACTION_POSTED}
   AND e.journal_index > a.start_index AND (a.end_index IS NULL OR e.journal_index < a.end_index)
-  AND EXISTS (SELECT FROM balance_alerts WHERE end_index IS NULL OR end_index > $1)
+  AND (SELECT end_index IS NULL OR end_index > $1 FROM balance_alerts ORDER BY end_index DESC LIMIT 1)
   -- Only those that were crossed: of the others there may be many.
   AND (e.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(e.pending_debits_after, 0) < a.threshold)
     <> (coalesce(before.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(before.pending_debits_after, 0), 0)

@@ -14,7 +14,7 @@ import { fail, invalid } from "../base/failure.js";
 import { parseId, systemAccountId } from "../base/ids.js";
 import { createRoom } from "../base/room.js";
 import type { Database } from "../db/database.js";
-import { reading, type Transaction } from "../db/transaction.js";
+import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
 import { AccountEntity, NORMAL_SIDE, type Account } from "../entities/account.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { RECORD_TYPE } from "../entities/journal.js";
@@ -127,7 +127,9 @@ export function createLedgerService(
     getTrialBalance: async ({ currencyCode, pageToken }, context) => {
       const scope = ["GetTrialBalance", context.caller, currencyCode];
       const after = tokens.open(scope, pageToken);
-      const balances = await reading(database, context, ({ client }) => readTrialBalance(client, currencyCode, after));
+      const balances = await readingSnapshot(database, context, ({ client }) =>
+        readTrialBalance(client, currencyCode, after),
+      );
       const presented = balances.map(presentTrialBalance);
       const currencies = [...createRoom(TrialBalanceMessage).take(presented)];
       const last = currencies.length < presented.length ? currencies.at(-1) : undefined;
