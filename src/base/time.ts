@@ -8,10 +8,25 @@ export interface TimestampParts {
   readonly nanos: number;
 }
 
-/** The point in time in microseconds; finer parts are cut off. */
-export function toMicros(time: TimestampParts): Micros {
+/**
+ * The point in time in microseconds, finer parts cut off: when something took effect, and up to when something counts (a time
+ * that is included). No record lies between both.
+ */
+export function microsDown(time: TimestampParts): Micros {
   return time.seconds * 1_000_000n + BigInt(Math.floor(time.nanos / 1_000));
 }
+
+/**
+ * The point in time or the duration in microseconds, rounded up: from when on something counts, until when (a time that is not
+ * included), not before when, and after how long. No later than the last microsecond that the contract can write.
+ */
+export function microsUp(time: TimestampParts): Micros {
+  const micros = time.seconds * 1_000_000n + BigInt(Math.ceil(time.nanos / 1_000));
+  return micros > MICROS_MAX ? MICROS_MAX : micros;
+}
+
+/** The end of the year 9999. */
+const MICROS_MAX = 253_402_300_799_999_999n;
 
 /** The point in time as the contract writes it. */
 export function fromMicros(micros: Micros): { seconds: bigint; nanos: number } {

@@ -9,8 +9,14 @@ export interface Descriptors {
   readonly registry: FileRegistry;
 }
 
-/** Reads the descriptors that stand beside the generated code. */
+let loaded: Descriptors | undefined;
+
+/** Reads the descriptors that stand beside the generated code, once. */
 export function loadDescriptors(): Descriptors {
+  return (loaded ??= read());
+}
+
+function read(): Descriptors {
   const bytes = readFileSync(join(import.meta.dirname, "../../generated/descriptors.binpb"));
   const set = fromBinary(FileDescriptorSetSchema, bytes);
   return { files: set.file, registry: createFileRegistry(set) };

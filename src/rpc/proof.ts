@@ -190,8 +190,11 @@ function knownField(
   // In a oneof a value of zero is a value; elsewhere it cannot be told from none.
   const hasPresence = field.oneof !== undefined;
   if (field.fieldKind === "scalar" && field.scalar === ScalarType.STRING) {
-    assertOnly(FieldRulesSchema, rules, [...COMMON, "string"]);
-    const text = textProof(rules.type.case === "string" ? rules.type.value : undefined, regexOf);
+    assertOnly(FieldRulesSchema, rules, [...COMMON, "string", "cel"]);
+    const text = rules.cel.reduce(
+      (holds, { expression }) => withoutMatch(holds, expression, regexOf),
+      textProof(rules.type.case === "string" ? rules.type.value : undefined, regexOf),
+    );
     const holdsEmpty = isIgnoredWhenZero || text("");
     const isOptional = !required && (hasPresence || holdsEmpty);
     const mayBeEmpty = !(required && !hasPresence) && holdsEmpty;
@@ -335,6 +338,18 @@ function textProof(rules: StringRules | undefined, regexOf: (pattern: string) =>
   // Characters are counted as UTF-16 units here, of which there are no fewer than characters.
   return (text) =>
     text.length <= maxLength && (!isUuid || UUID.test(text)) && (pattern === undefined || pattern.test(text));
+}
+
+/** `!this.matches('<pattern>')`: a text that holds and does not match the pattern. */
+function withoutMatch(
+  holds: (text: string) => boolean,
+  expression: string,
+  regexOf: (pattern: string) => RegExp,
+): (text: string) => boolean {
+  const pattern = /^!this\.matches\('([^'\\]+)'\)$/.exec(expression)?.[1];
+  if (pattern === undefined) throw new UnknownRule();
+  const unwanted = regexOf(pattern);
+  return (text) => holds(text) && !unwanted.test(text);
 }
 
 function numberProof(field: DescField, { type }: FieldRules): (value: number) => boolean {

@@ -18,9 +18,9 @@ import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import { AccountEntity } from "../entities/account.js";
 import {
-  ALERT_BALANCE,
   BalanceAlertEntity,
   BalanceAlertEventEntity,
+  type AlertBalance as AlertBalanceKind,
   type AlertDirection,
   type BalanceAlert,
   type BalanceAlertEvent,
@@ -40,8 +40,9 @@ const ALERTS_MAX = 100;
 /** grey.alert.v1.AlertService. */
 export function createAlertService(database: Database, tokens: PageTokens): Methods<typeof AlertServiceService> {
   return {
-    createAlert: (request, context) =>
-      answerOnce(database, context, CREATE_ALERT, request, async (transaction) => {
+    createAlert: (asked, context) => {
+      const request = { ...asked, balance: asked.balance || AlertBalance.AVAILABLE };
+      return answerOnce(database, context, CREATE_ALERT, request, async (transaction) => {
         const { manager } = transaction;
         const threshold = present(request.threshold, "threshold");
         const walletId = parseId(request.walletId);
@@ -68,7 +69,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
           currencyCode,
           threshold: threshold.minorUnits,
           direction: request.direction as number as AlertDirection,
-          balance: request.balance === AlertBalance.POSTED ? ALERT_BALANCE.POSTED : ALERT_BALANCE.AVAILABLE,
+          balance: request.balance as number as AlertBalanceKind,
           createTime: await readDate(transaction.client),
           startIndex,
           endIndex: null,
@@ -76,7 +77,8 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
         };
         await manager.insert(BalanceAlertEntity, alert);
         return { response: { alert: presentAlert(alert), replayed: false }, resourceId: id, journalIndex: startIndex };
-      }),
+      });
+    },
 
     getAlert: async (request, context) => {
       const id = parseId(request.id);

@@ -14,7 +14,7 @@ import { present } from "../base/assert.js";
 import { fail, invalid, type Failure } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { AMOUNT_MAX, type CurrencyUnit } from "../base/money.js";
-import { fromMicros, toMicros } from "../base/time.js";
+import { fromMicros, microsDown, microsUp } from "../base/time.js";
 import { readClock } from "../db/clock.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { AccountEntity } from "../entities/account.js";
@@ -51,7 +51,7 @@ export function createCompoundMethods(posting: Posting, tokens: PageTokens): Com
     getQuote: (request, context) =>
       reading(posting.database, context, async (session) => {
         const { terms, target } = await quoteTerms(session, request);
-        const lasts = request.expiresIn === undefined ? QUOTE_MICROS_DEFAULT : toMicros(request.expiresIn);
+        const lasts = request.expiresIn === undefined ? QUOTE_MICROS_DEFAULT : microsUp(request.expiresIn);
         const validUntil = (await readClock(session.client)) + lasts;
         const quoted: Quoted = { ...terms, validUntil: validUntil.toString() };
         const { sourceMinor, targetMinor, rate, rateId } = terms;
@@ -85,7 +85,7 @@ function askedOf(
     description: request.description,
     metadata: request.metadata,
     externalReference: request.externalReference,
-    effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
+    effectiveTime: request.effectiveTime === undefined ? null : microsDown(request.effectiveTime),
     preconditions: parsePreconditions(request.preconditions),
   };
 }
@@ -217,7 +217,7 @@ async function parseExchange(
       ...(sourceAmount !== undefined && prefixed("source_amount", amountTerms(sourceAmount))),
       ...(targetAmount !== undefined && prefixed("target_amount", amountTerms(targetAmount))),
       ...(request.by !== undefined && { [request.by.$case]: request.by.value }),
-      ...(request.rounding !== RoundingMessage.UNSPECIFIED && { rounding: `${request.rounding}` }),
+      ...(roundingOf(request) !== "HALF_EVEN" && { rounding: `${request.rounding}` }),
       ...preconditionTerms(asked.preconditions),
     },
   };

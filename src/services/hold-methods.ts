@@ -10,7 +10,7 @@ import type { Duration } from "../../generated/google/protobuf/duration.js";
 import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { newId, parseId } from "../base/ids.js";
-import { fromMicros, toMicros } from "../base/time.js";
+import { fromMicros, microsUp } from "../base/time.js";
 import { reading } from "../db/transaction.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
@@ -19,6 +19,7 @@ import { remainingMinor, type Hold } from "../ledger/hold.js";
 import type { Expiry, HoldCommand, HoldStepCommand, Terms } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
+import { CASH } from "./movements.js";
 import { openPage, type PageTokens } from "./paging.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { postOne, type Posting } from "./posting.js";
@@ -178,17 +179,18 @@ function parseCapture(request: CaptureHoldRequest, context: CallContext): HoldSt
       ...(amount !== undefined && amountTerms(amount)),
       ...(final && { final: "true" }),
       ...(to?.$case === "toWalletId" && { to_wallet_id: parseId(to.value) }),
-      ...(to?.$case === "toSystemAccount" && { to_system_account: to.value }),
+      // Where it goes when nothing else is said.
+      ...(to?.$case === "toSystemAccount" && to.value !== CASH && { to_system_account: to.value }),
       ...preconditionTerms(step.preconditions),
     },
   };
 }
 
 function expiryOf(expiry: NonNullable<ExtendHoldRequest["expiry"]>): Expiry {
-  return expiry.$case === "expireTime" ? { at: toMicros(expiry.value) } : { inMicros: toMicros(expiry.value) };
+  return expiry.$case === "expireTime" ? { at: microsUp(expiry.value) } : { inMicros: microsUp(expiry.value) };
 }
 
 function expiryTerms(expiry: NonNullable<ExtendHoldRequest["expiry"]>): Terms {
-  const micros = toMicros(expiry.value).toString();
+  const micros = microsUp(expiry.value).toString();
   return expiry.$case === "expireTime" ? { expire_time: micros } : { expires_in: micros };
 }

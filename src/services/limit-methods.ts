@@ -49,9 +49,10 @@ type LimitMethods = Pick<
 /** The methods of grey.ledger.v1.LedgerService that are about limits. */
 export function createLimitMethods(database: Database, tokens: PageTokens): LimitMethods {
   return {
-    setLimits: (request, context) => {
-      const isWallet = present(request.account, "account").$case === "walletId";
-      const limits = parseLimits(request.limits, isWallet ? 0n : null);
+    setLimits: (asked, context) => {
+      const isWallet = present(asked.account, "account").$case === "walletId";
+      const request = { ...asked, limits: withDefaults(asked.limits, isWallet ? 0n : undefined) };
+      const limits = parseLimits(request.limits);
       if (!isWallet && limits.velocity.length > 0)
         invalid("limits.velocity", "must be empty: only wallets have such limits");
       return answerOnce(database, context, SET_LIMITS, request, (transaction) =>
@@ -74,8 +75,9 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
         };
       }),
 
-    setDefaultLimits: (request, context) => {
-      const limits = parseLimits(request.limits, 0n);
+    setDefaultLimits: (asked, context) => {
+      const request = { ...asked, limits: withDefaults(asked.limits, 0n) };
+      const limits = parseLimits(request.limits);
       // A new wallet is empty.
       if ((limits.minBalanceMinor ?? 0n) > 0n) invalid("limits.min_balance", "must be 0 or less");
       if ((limits.maxBalanceMinor ?? 0n) < 0n) invalid("limits.max_balance", "must be 0 or more");
@@ -225,11 +227,25 @@ function limitsRefuse(book: Book, { minBalanceMinor, maxBalanceMinor }: Limits):
   return undefined;
 }
 
-/** @param minBalance what is meant when none is given */
-function parseLimits(message: LimitsMessage | undefined, minBalance: bigint | null): Limits {
-  const { minBalance: min, maxBalance: max, velocity } = present(message, "limits");
+/**
+ * The limits with what the contract means by the fields that they leave out; all kinds are none in particular.
+ * @param minBalance what is meant when none is given
+ */
+function withDefaults(message: LimitsMessage | undefined, minBalance: bigint | undefined): LimitsMessage {
+  const limits = present(message, "limits");
+  return {
+    ...limits,
+    minBalance: limits.minBalance ?? minBalance,
+    velocity: limits.velocity.map((one) => (one.kinds.length === KINDS_MAX ? { ...one, kinds: [] } : one)),
+  };
+}
+
+/** As many kinds of transactions count for a limit by velocity. */
+const KINDS_MAX = 7;
+
+function parseLimits({ minBalance: min, maxBalance: max, velocity }: LimitsMessage): Limits {
   const limits = {
-    minBalanceMinor: min ?? minBalance,
+    minBalanceMinor: min ?? null,
     maxBalanceMinor: max ?? null,
     velocity: velocity.map(parseVelocity),
   };

@@ -7,11 +7,14 @@ import type {
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import { present } from "../base/assert.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
-import { toMicros } from "../base/time.js";
+import { microsDown } from "../base/time.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { upToTerms, type MovementCommand, type Precondition, type Terms } from "../ledger/transaction.js";
 import type { CallContext } from "../rpc/context.js";
 import { parsePreconditions, preconditionTerms } from "./terms.js";
+
+/** The system account of a movement that names none. */
+export const CASH = "cash";
 
 type Caller = Pick<CallContext, "caller" | "requestId">;
 
@@ -39,7 +42,7 @@ function parseMovement({ caller, requestId }: Caller, request: Asked, sides: Sid
     amountMinor: minorUnits,
     description: request.description,
     metadata: request.metadata,
-    effectiveTime: request.effectiveTime === undefined ? null : toMicros(request.effectiveTime),
+    effectiveTime: request.effectiveTime === undefined ? null : microsDown(request.effectiveTime),
     externalReference: request.externalReference ?? "",
     legs: null,
     detail: null,
@@ -103,6 +106,6 @@ export function parseTransfer(
 }
 
 function parseSystemAccount(name: string, currencyCode: string): { name: string; accountId: Uuid } {
-  const system = name === "" ? "cash" : name;
+  const system = name === "" ? CASH : name;
   return { name: system, accountId: systemAccountId(currencyCode, system) };
 }

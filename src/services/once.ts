@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import { present } from "../base/assert.js";
 import { decodeFailure, encodeFailure, FailureError, isRefusal, type Failure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
@@ -7,9 +6,12 @@ import { awaitReplicas, inClaimingTransaction, type Transaction } from "../db/tr
 import { RequestEntity, type RequestMethod, type RequestRow } from "../entities/request.js";
 import { appendRecords, type JournalRecord } from "../journal/append.js";
 import type { CallContext } from "../rpc/context.js";
+import { differingFields } from "./canonical.js";
 
 /** How a message is written down: a generated message's own object. */
 interface Codec<T> {
+  /** The full name of the message. */
+  readonly $type: string;
   encode(message: T): { finish(): Uint8Array };
   decode(bytes: Uint8Array): T;
 }
@@ -46,6 +48,7 @@ export interface Done<Response extends Answer> {
  * Answers a request once and for ever: claims `(caller, request_id)`, does the work, and stores the answer or the refusal,
  * in one database transaction. The same request again gets what is stored, marked as replayed; copies that arrive at
  * the same time wait for the first.
+ * @param request with its defaults filled in: a field that is unset and one that is set to its default are the same request
  *
  * Fails with REQUEST_ID_REUSED when another request was answered under the id, with what the work refuses, and as
  * inClaimingTransaction() does. Failures that pass leave the id unused.
@@ -179,26 +182,5 @@ function differences<Request, Response>(
 ): string[] {
   if (stored.method !== method.method) return ["method"];
   if (stored.request === null) return [];
-  const before = method.request.decode(stored.request) as Record<string, unknown>;
-  return Object.entries(request as Record<string, unknown>)
-    .filter(([name, value]) => !isDeepStrictEqual(withoutCase(value), withoutCase(before[name])))
-    .map(([name, value]) => (caseOf(value) ?? caseOf(before[name]) ?? name).replace(/[A-Z]/g, toSnake));
-}
-
-/** The contract's name of the one of several fields that is set; undefined for what is no such choice. */
-function caseOf(value: unknown): string | undefined {
-  if (typeof value !== "object" || value === null || !("$case" in value)) return undefined;
-  return typeof value.$case === "string" ? value.$case : undefined;
-}
-
-function toSnake(letter: string): string {
-  return `_${letter.toLowerCase()}`;
-}
-
-/** UUIDs are the same in any case, at any depth. */
-function withoutCase(value: unknown): unknown {
-  if (typeof value === "string") return /^[0-9a-f-]{36}$/i.test(value) ? value.toLowerCase() : value;
-  if (Array.isArray(value)) return value.map(withoutCase);
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || value instanceof Date) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withoutCase(one)]));
+  return differingFields(method.request.$type, method.request.encode(request).finish(), stored.request);
 }

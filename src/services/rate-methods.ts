@@ -7,7 +7,7 @@ import {
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { fail, invalid } from "../base/failure.js";
 import { newId } from "../base/ids.js";
-import { fromMicros, toIso, toMicros } from "../base/time.js";
+import { fromMicros, toIso, microsDown, microsUp } from "../base/time.js";
 import { readClock } from "../db/clock.js";
 import type { Database } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
@@ -32,7 +32,7 @@ export function createRateMethods(database: Database, tokens: PageTokens): RateM
     },
 
     getRate: async ({ sourceCurrencyCode, targetCurrencyCode, atTime }, context) => {
-      const at = atTime === undefined ? null : toMicros(atTime);
+      const at = atTime === undefined ? null : microsDown(atTime);
       const rate = await reading(database, context, ({ client }) =>
         findRate(client, sourceCurrencyCode, targetCurrencyCode, at),
       );
@@ -73,8 +73,8 @@ async function setRate(transaction: Transaction, request: SetRateRequest, { call
   const { manager, client } = transaction;
   const { sourceCurrencyCode, targetCurrencyCode } = request;
   const now = await readClock(client);
-  const validFrom = request.validFrom === undefined ? now : toMicros(request.validFrom);
-  const validUntil = request.validUntil === undefined ? null : toMicros(request.validUntil);
+  const validFrom = request.validFrom === undefined ? now : microsUp(request.validFrom);
+  const validUntil = request.validUntil === undefined ? null : microsUp(request.validUntil);
   // What a rate was at any time stays what it was.
   if (validFrom < now) invalid("valid_from", "must not be in the past");
   if (validUntil !== null && validUntil <= validFrom) invalid("valid_until", "must be later than valid_from");

@@ -19,13 +19,13 @@ import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
 import { present } from "../base/assert.js";
 import { fail, invalid, type Failure } from "../base/failure.js";
 import { newId, parseId } from "../base/ids.js";
-import { fromMicros, toMicros, type Micros } from "../base/time.js";
+import { fromMicros, microsUp, type Micros } from "../base/time.js";
 import { readClock } from "../db/clock.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
 import { RECORD_TYPE, type RecordType } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
-import { FUNDS_POLICY, SCHEDULE_STATE, type ScheduleState } from "../entities/schedule.js";
+import { FUNDS_POLICY, SCHEDULE_STATE, type FundsPolicy, type ScheduleState } from "../entities/schedule.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
@@ -38,7 +38,7 @@ import type { MovementCommand } from "../ledger/transaction.js";
 import { endOf, insertSchedule, skipRun, withholdRun, writeProgress } from "../ledger/write-schedules.js";
 import type { CallContext } from "../rpc/context.js";
 import type { Methods } from "../rpc/methods.js";
-import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
+import { CASH, parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { openPage, type PageTokens } from "./paging.js";
 import { money, reasonOf } from "./present.js";
@@ -51,7 +51,8 @@ const RETRY_MAX_DEFAULT = 3;
 /** grey.schedule.v1.ScheduleService. */
 export function createScheduleService(database: Database, tokens: PageTokens): Methods<typeof ScheduleServiceService> {
   return {
-    createSchedule: (request, context) => {
+    createSchedule: (asked, context) => {
+      const request = withDefaults(asked);
       const command = parseCommand(request, context);
       const { times, maxRuns } = parseTimes(request.when);
       return answerOnce(database, context, CREATE_SCHEDULE, request, async ({ client }) => {
@@ -257,7 +258,7 @@ function movementOf(command: MovementCommand): ScheduledMovement {
 
 /** The times that were asked for, by the rules that annotations cannot state. */
 function parseTimes(when: CreateScheduleRequest["when"]): { readonly times: Times; readonly maxRuns: number | null } {
-  if (when?.$case === "once") return { times: { once: toMicros(when.value) }, maxRuns: null };
+  if (when?.$case === "once") return { times: { once: microsUp(when.value) }, maxRuns: null };
   const { cron, timeZone, startTime, endTime, maxRuns } = present(when, "when").value;
   const fault = cronFault(cron);
   if (fault !== undefined) invalid("recurring.cron", fault);
@@ -269,17 +270,42 @@ function parseTimes(when: CreateScheduleRequest["when"]): { readonly times: Time
 
 function parsePolicy({ onInsufficientFunds, retryInterval, retryMax }: CreateScheduleRequest) {
   return {
-    onInsufficientFunds: POLICIES[onInsufficientFunds] ?? FUNDS_POLICY.SKIP,
-    retryIntervalMicros: toMicros(retryInterval ?? RETRY_INTERVAL_DEFAULT),
-    retryMax: retryMax === 0 ? RETRY_MAX_DEFAULT : retryMax,
+    onInsufficientFunds: onInsufficientFunds as number as FundsPolicy,
+    retryIntervalMicros: microsUp(present(retryInterval, "retry_interval")),
+    retryMax,
   };
 }
 
-const POLICIES: Readonly<Record<number, Schedule["onInsufficientFunds"]>> = {
-  [InsufficientFundsPolicy.SKIP]: FUNDS_POLICY.SKIP,
-  [InsufficientFundsPolicy.RETRY]: FUNDS_POLICY.RETRY,
-  [InsufficientFundsPolicy.FAIL]: FUNDS_POLICY.FAIL,
-};
+/** The request with what the contract means by the fields that it leaves out. */
+function withDefaults(request: CreateScheduleRequest): CreateScheduleRequest {
+  return {
+    ...request,
+    movement: movementWithDefaults(request.movement),
+    onInsufficientFunds: request.onInsufficientFunds || InsufficientFundsPolicy.SKIP,
+    retryInterval: request.retryInterval ?? RETRY_INTERVAL_DEFAULT,
+    retryMax: request.retryMax || RETRY_MAX_DEFAULT,
+  };
+}
+
+function movementWithDefaults(movement: CreateScheduleRequest["movement"]): CreateScheduleRequest["movement"] {
+  switch (movement?.$case) {
+    case "deposit": {
+      const { systemAccount, ...rest } = movement.value;
+      return { ...movement, value: { ...rest, systemAccount: systemAccount || CASH } };
+    }
+    case "withdrawal": {
+      const { systemAccount, amountMode, ...rest } = movement.value;
+      const defaults = { systemAccount: systemAccount || CASH, amountMode: amountMode || AmountMode.EXACT };
+      return { ...movement, value: { ...rest, ...defaults } };
+    }
+    case "transfer": {
+      const { amountMode, ...rest } = movement.value;
+      return { ...movement, value: { ...rest, amountMode: amountMode || AmountMode.EXACT } };
+    }
+    case undefined:
+      return undefined;
+  }
+}
 
 function presentSchedule(schedule: Schedule): ScheduleMessage {
   const { state, onInsufficientFunds, plannedTime, failure } = schedule;
@@ -344,5 +370,5 @@ function presentRun(run: ScheduleRun): Run {
 }
 
 function microsOrNull(time: Timestamp | undefined): Micros | null {
-  return time === undefined ? null : toMicros(time);
+  return time === undefined ? null : microsUp(time);
 }

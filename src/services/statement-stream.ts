@@ -9,7 +9,7 @@ import { assert, present } from "../base/assert.js";
 import { fail, invalid } from "../base/failure.js";
 import { parseId } from "../base/ids.js";
 import { limit } from "../base/limit.js";
-import { fromMicros, toMicros } from "../base/time.js";
+import { fromMicros, microsUp } from "../base/time.js";
 import type { Database } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import {
@@ -107,7 +107,7 @@ export function parsePeriod(request: {
   readonly from?: Timestamp | undefined;
   readonly before?: Timestamp | undefined;
 }): Period {
-  const period = { from: toMicros(present(request.from, "from")), before: toMicros(present(request.before, "before")) };
+  const period = { from: microsUp(present(request.from, "from")), before: microsUp(present(request.before, "before")) };
   if (period.before < period.from) invalid("before", "must not be earlier than from");
   return period;
 }

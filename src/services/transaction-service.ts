@@ -15,7 +15,7 @@ import { fail, FailureError, type Failure, type FailureDetails, type FieldViolat
 import { newId, parseId, type Uuid } from "../base/ids.js";
 import type { CurrencyUnit } from "../base/money.js";
 import { createRoom, MESSAGE_BYTES_MAX } from "../base/room.js";
-import { toMicros } from "../base/time.js";
+import { microsUp } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading } from "../db/transaction.js";
 import {
@@ -266,8 +266,8 @@ async function parseFilter(manager: EntityManager, request: ListTransactionsRequ
     accountIds: of === undefined ? null : await accountsOf(manager, of),
     kinds: request.kinds as number[] as TransactionKind[],
     states: request.states as number[] as StoredState[],
-    from: createTimeFrom === undefined ? null : toMicros(createTimeFrom),
-    before: createTimeBefore === undefined ? null : toMicros(createTimeBefore),
+    from: createTimeFrom === undefined ? null : microsUp(createTimeFrom),
+    before: createTimeBefore === undefined ? null : microsUp(createTimeBefore),
     minAmount: request.minAmount ?? null,
     maxAmount: request.maxAmount ?? null,
     currencyCode: request.currencyCode,

@@ -13,7 +13,7 @@ import { present } from "../base/assert.js";
 import { fail } from "../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../base/ids.js";
 import { createRoom } from "../base/room.js";
-import { toMicros, type Micros } from "../base/time.js";
+import { microsDown, type Micros } from "../base/time.js";
 import { readClock, readDate } from "../db/clock.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading, readingSnapshot, type Transaction } from "../db/transaction.js";
@@ -47,8 +47,10 @@ export function createWalletService(
   watching: Watching,
 ): Methods<typeof WalletServiceService> {
   return {
-    createWallet: (request, context) =>
-      answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
+    createWallet: (asked, context) => {
+      // An initial balance of 0 is none.
+      const request = asked.initialBalance?.minorUnits === 0n ? { ...asked, initialBalance: undefined } : asked;
+      return answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
         const user = await lockUser(transaction, parseId(request.userId));
         const wallet = await insertWallet(transaction, request, user.id);
         const opening = await postOpening(transaction, context, request, wallet.id);
@@ -58,7 +60,8 @@ export function createWalletService(
           resourceId: wallet.id,
           ...(opening === undefined ? { records: [walletCreated(wallet.id)] } : { transaction: opening }),
         };
-      }),
+      });
+    },
 
     getWallet: async ({ id }, context) => {
       const walletId = parseId(id);
@@ -131,7 +134,7 @@ export function createWalletService(
       const walletId = parseId(request.walletId);
       const { asOf } = request;
       if (asOf?.$case === "effectiveTime")
-        return reading(database, context, ({ client }) => effectiveBalance(client, walletId, toMicros(asOf.value)));
+        return reading(database, context, ({ client }) => effectiveBalance(client, walletId, microsDown(asOf.value)));
       const account = await reading(database, context, ({ manager, client }) =>
         asOf === undefined
           ? manager.findOneBy(AccountEntity, { id: walletId })
@@ -204,8 +207,8 @@ async function postOpening(
   { currencyCode, initialBalance }: CreateWalletRequest,
   walletId: Uuid,
 ): Promise<LedgerTransaction | undefined> {
-  const amountMinor = initialBalance?.minorUnits ?? 0n;
-  if (amountMinor === 0n) return undefined;
+  if (initialBalance === undefined) return undefined;
+  const amountMinor = initialBalance.minorUnits;
   const openingId = systemAccountId(currencyCode, "opening");
   const opening: MovementCommand = {
     kind: TRANSACTION_KIND.OPENING,
@@ -251,7 +254,7 @@ async function effectiveBalance(client: Queryable, walletId: Uuid, time: Micros)
 
 /** A moment by the record. */
 function parseAsOf(asOf: Exclude<NonNullable<GetBalanceRequest["asOf"]>, { $case: "effectiveTime" }>): AsOf {
-  return asOf.$case === "recordTime" ? { recordTime: toMicros(asOf.value) } : { journalIndex: asOf.value };
+  return asOf.$case === "recordTime" ? { recordTime: microsDown(asOf.value) } : { journalIndex: asOf.value };
 }
 
 async function lockWallet({ manager }: Transaction, walletId: Uuid, etag: string): Promise<Wallet> {

@@ -24,7 +24,7 @@ import {
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { UpdateWalletRequest } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { newId } from "../../src/base/ids.js";
-import { fromMicros, toMicros, type Micros } from "../../src/base/time.js";
+import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";
 import { readClock } from "../../src/db/clock.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { depositRequest, makeUser, makeWallet, money, openAdmin, withdrawRequest } from "../support/ledger.js";
@@ -100,8 +100,8 @@ describe("once the database's clock has stepped back", function () {
 
   it("a rate that was set counts at once, for GetRate, GetQuote and Exchange", async () => {
     const { validFrom, createTime } = await setRate("0.9");
-    expect(toMicros(validFrom!) >= head).to.equal(true);
-    expect(toMicros(createTime!) >= head).to.equal(true);
+    expect(microsDown(validFrom!) >= head).to.equal(true);
+    expect(microsDown(createTime!) >= head).to.equal(true);
     await setRate("0.8");
     expect(await rateNow()).to.equal("0.8");
     const { transaction } = await grey.transactions.exchange(await exchangeRequest({ sourceAmount: money(100n) }));
@@ -124,7 +124,7 @@ describe("once the database's clock has stepped back", function () {
       ...request,
       amount: { $case: "sourceMinorUnits", value: 100n },
     });
-    expect(toMicros(expireTime!) >= head + 60_000_000n).to.equal(true);
+    expect(microsDown(expireTime!) >= head + 60_000_000n).to.equal(true);
     const by = { $case: "quote", value: quote } as const;
     await grey.transactions.exchange(await exchangeRequest({ by }));
     await stepBack();
@@ -134,8 +134,8 @@ describe("once the database's clock has stepped back", function () {
   it("a hold lasts as long as it was asked for, and expires then", async () => {
     const wallet = await makeWallet(grey, { minorUnits: 1_000n });
     const { id, createTime, expireTime } = await hold(wallet.id, 600n);
-    expect(toMicros(createTime!) >= head).to.equal(true);
-    expect(toMicros(expireTime!) - toMicros(createTime!)).to.equal(600_000_000n);
+    expect(microsDown(createTime!) >= head).to.equal(true);
+    expect(microsDown(expireTime!) - microsDown(createTime!)).to.equal(600_000_000n);
     await grey.transactions.captureHold({
       ...CaptureHoldRequest.fromPartial({ requestId: newId(), holdId: id, amount: money(1n) }),
       to: undefined,
@@ -211,7 +211,7 @@ describe("once the database's clock has stepped back", function () {
       transaction!.createTime,
     ]) {
       // Users, wallets and alerts have times to the millisecond.
-      expect(toMicros(time!) >= head - (head % 1_000n)).to.equal(true);
+      expect(microsDown(time!) >= head - (head % 1_000n)).to.equal(true);
     }
   });
 

@@ -9,7 +9,7 @@ import {
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { StatementOrder } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
-import { fromMicros, toMicros, type Micros } from "../../src/base/time.js";
+import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";
 import type { Queryable } from "../../src/db/database.js";
 import { findEffectiveBalance } from "../../src/ledger/effective-history.js";
 import { findEffectiveStatement, readEffectiveLines } from "../../src/ledger/effective-statement.js";
@@ -100,7 +100,7 @@ describe("a balance by effective time", () => {
   /** What a wallet's entries come to, of the transactions that took effect at the time or before. */
   function expectedAt(walletId: Uuid, time: Micros): bigint {
     return history
-      .filter(({ effectiveTime }) => toMicros(effectiveTime!) <= time)
+      .filter(({ effectiveTime }) => microsDown(effectiveTime!) <= time)
       .flatMap(({ entries }) => entries)
       .filter(({ accountId }) => accountId === walletId)
       .reduce((sum, { side, amount }) => sum + (side === EntrySide.CREDIT ? 1n : -1n) * amount!.minorUnits, 0n);
@@ -114,7 +114,7 @@ describe("a balance by effective time", () => {
   it("is the sum of all entries that took effect at the time or before, whenever they were recorded", async () => {
     const times = new Set(
       history.flatMap(({ effectiveTime, createTime }) =>
-        [toMicros(effectiveTime!), toMicros(createTime!)].flatMap((time) => [time - 1n, time, time + 1n]),
+        [microsDown(effectiveTime!), microsDown(createTime!)].flatMap((time) => [time - 1n, time, time + 1n]),
       ),
     );
     for (const walletId of wallets) {
@@ -185,7 +185,7 @@ describe("a balance by effective time", () => {
       .filter(({ entries }) => entries.some((entry) => entry.accountId === walletId))
       .map(({ id, effectiveTime, createTime }) => ({ id, effectiveTime: effectiveTime!, createTime: createTime! }))
       // The order of the journal among those that took effect at once.
-      .sort((a, b) => Number(toMicros(a.effectiveTime) - toMicros(b.effectiveTime)));
+      .sort((a, b) => Number(microsDown(a.effectiveTime) - microsDown(b.effectiveTime)));
     expect(
       all.lines.map((line) => ({
         id: line.transactionId,
@@ -208,10 +208,12 @@ describe("a balance by effective time", () => {
     const places = fc.nat(all.length - 1);
     await fc.assert(
       fc.asyncProperty(places, places, fc.integer({ min: 1, max: 7 }), async (a, b, pageSize) => {
-        const [from, before] = [Math.min(a, b), Math.max(a, b)].map((place) => toMicros(all[place]!.effectiveTime!));
+        const [from, before] = [Math.min(a, b), Math.max(a, b)].map((place) => microsDown(all[place]!.effectiveTime!));
         const whole = await statement(walletId, from!, before!);
         expect(whole.lines).to.deep.equal(
-          all.filter(({ effectiveTime }) => toMicros(effectiveTime!) >= from! && toMicros(effectiveTime!) < before!),
+          all.filter(
+            ({ effectiveTime }) => microsDown(effectiveTime!) >= from! && microsDown(effectiveTime!) < before!,
+          ),
         );
         expect(whole.opening).to.deep.equal((await balanceAt(walletId, from! - 1n)).posted);
         expect(whole.closing).to.deep.equal((await balanceAt(walletId, before! - 1n)).posted);

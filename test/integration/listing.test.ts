@@ -8,7 +8,7 @@ import {
 } from "../../generated/grey/transaction/v1/transaction.js";
 import { ListTransactionsRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
-import { toMicros } from "../../src/base/time.js";
+import { microsDown } from "../../src/base/time.js";
 import type { Queryable } from "../../src/db/database.js";
 import type { TransactionFilter } from "../../src/ledger/filter.js";
 import { listTransactions } from "../../src/ledger/list.js";
@@ -235,7 +235,7 @@ function touches(transaction: Transaction, wallet: Uuid): boolean {
 }
 
 function micros(time: Timestamp | undefined): bigint {
-  return toMicros(time!);
+  return microsDown(time!);
 }
 
 describe("listing from long histories", () => {

@@ -228,6 +228,7 @@ function scalarPieces(no: number, type: ScalarType, rules: FieldRules | undefine
 }
 
 const NIL = "00000000-0000-0000-0000-000000000000";
+const MAX = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF";
 
 /** New for each field: some are ids, which must not be used twice. */
 const STRINGS = (): (readonly [label: string, value: string])[] => [
@@ -236,6 +237,7 @@ const STRINGS = (): (readonly [label: string, value: string])[] => [
   ["an id of nothing", randomUUID()],
   ["an id in upper case", randomUUID().toUpperCase()],
   ["the nil id", NIL],
+  ["the max id", MAX],
   ["an id without hyphens", randomUUID().replaceAll("-", "")],
   ["an id in braces", `{${randomUUID()}}`],
   ["an id as a URN", `urn:uuid:${randomUUID()}`],
@@ -542,6 +544,17 @@ const CEL: Readonly<Record<string, { field: string; holds: (message: ReflectMess
   },
 };
 
+/** What cel rules say of a text, by their id. */
+const TEXT_CEL: Readonly<Record<string, (text: string) => boolean>> = {
+  "request_id.own": (text) => ![NIL, MAX].includes(text.toUpperCase()),
+};
+
+function textRule(id: string) {
+  const rule = TEXT_CEL[id];
+  if (rule === undefined) throw new Error(`teach the corpus the rule ${id}`);
+  return rule;
+}
+
 function celRule(id: string) {
   const rule = CEL[id];
   if (rule === undefined) throw new Error(`teach the corpus the rule ${id}`);
@@ -751,6 +764,7 @@ function breaksAsText(rules: FieldRules | undefined, value: string): boolean {
   if (maxLen > 0n && BigInt(Array.from(value).length) > maxLen) return true;
   if (wellKnown.case === "uuid" && !UUID.test(value)) return true;
   if (wellKnown.case === "email" && !EMAIL.test(value)) return true;
+  if (rules.cel.some(({ id }) => !textRule(id)(value))) return true;
   return pattern !== "" && !new RegExp(pattern, "u").test(value);
 }
 

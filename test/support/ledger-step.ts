@@ -15,7 +15,7 @@ import type { TransactionServiceClient } from "../../generated/grey/transaction/
 import { WalletState, type Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import type { Uuid } from "../../src/base/ids.js";
 import { limit } from "../../src/base/limit.js";
-import { fromMicros, toMicros, type Micros } from "../../src/base/time.js";
+import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";
 import { CallError, type Clients } from "./client.js";
 import { brokenInBooks } from "./invariants.js";
 import { money } from "./ledger.js";
@@ -222,7 +222,7 @@ async function compare({ books }: State, { grey }: Service): Promise<void> {
       state: HoldState[hold!.state],
       amount: hold!.amount!.minorUnits,
       captured: hold!.captured!.minorUnits,
-      expires: books.holds[index]!.expires && toMicros(hold!.expireTime!),
+      expires: books.holds[index]!.expires && microsDown(hold!.expireTime!),
     })),
   ).to.deep.equal(books.holds.map(({ state, amount, captured, expires }) => ({ state, amount, captured, expires })));
   expect(
@@ -240,7 +240,7 @@ export async function compareTransactions({ books, start }: State, { grey }: Ser
       inTurn(() => grey.transactions.getTransaction({ by: { $case: "id", value: id } })),
     ),
   );
-  const recorded = new Map(found.map(({ transaction }) => [transaction!.id, toMicros(transaction!.createTime!)]));
+  const recorded = new Map(found.map(({ transaction }) => [transaction!.id, microsDown(transaction!.createTime!)]));
   for (const [index, { transaction }] of found.entries()) {
     const { kind, refusal, amount, legs, metadata, reversed } = books.transactions[index]!;
     const { state, reason, entries, ...told } = transaction!;
@@ -257,7 +257,7 @@ export async function compareTransactions({ books, start }: State, { grey }: Ser
       state,
       amount: told.amount!.minorUnits,
       reversed: told.reversed?.minorUnits ?? 0n,
-      time: toMicros(told.effectiveTime!),
+      time: microsDown(told.effectiveTime!),
       entries: entries.map(({ accountId, side, amount }) => ({
         accountId,
         currency: amount!.currencyCode,

@@ -86,6 +86,21 @@ describe("the proof that a request keeps the rules", () => {
     });
   }
 
+  for (const id of [
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "fFfFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+  ]) {
+    it(`does not hold for the request id ${id}, which the full check refuses`, () => {
+      const method = methods.find(({ path }) => path.endsWith("/Transfer"))!;
+      const bytes = Buffer.from(encode(method.input, { ...TRANSFER, request_id: id }));
+      expect(proofFor(method)?.(bytes, 0, bytes.length)).to.equal(false);
+      expect(fullCheckFor(method.path)(bytes).violations).to.deep.equal([
+        { field: "request_id", rule: "must not be the nil or the max UUID" },
+      ]);
+    });
+  }
+
   for (const [path, ordinary] of Object.entries(ORDINARY)) {
     it(`holds for an ordinary request, as any encoder writes it: ${path}`, () => {
       const method = methods.find((one) => one.path === path)!;

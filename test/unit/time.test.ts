@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { fromDate, fromMicros, toIso, toMicros } from "../../src/base/time.js";
+import { fromDate, fromMicros, microsDown, microsUp, toIso } from "../../src/base/time.js";
 
 /** The contract's range of times: 0001-01-01 to 9999-12-31, in microseconds since 1970. */
 const MICROS_MIN = -62_135_596_800_000_000n;
@@ -18,16 +18,41 @@ describe("a point in time", () => {
   ];
   for (const { seconds, nanos, micros: expected } of parts) {
     it(`of ${seconds} s and ${nanos} ns is ${expected} µs: finer parts are cut off`, () => {
-      expect(toMicros({ seconds, nanos })).to.equal(expected);
+      expect(microsDown({ seconds, nanos })).to.equal(expected);
     });
   }
+
+  it("that is a bound compares with every record as it was given, down to the nanosecond", () => {
+    const nanosOf = ({ seconds, nanos }: { readonly seconds: bigint; readonly nanos: number }) =>
+      seconds * 1_000_000_000n + BigInt(nanos);
+    const near = fc.tuple(micros, fc.integer({ min: -1_500, max: 1_500 })).map(([record, distance]) => {
+      const bound = record * 1_000n + BigInt(distance);
+      const nanos = ((bound % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+      return { record, bound: { seconds: (bound - nanos) / 1_000_000_000n, nanos: Number(nanos) } };
+    });
+    fc.assert(
+      fc.property(
+        near.filter(({ bound }) => nanosOf(bound) <= MICROS_MAX * 1_000n),
+        ({ record, bound }) => {
+          expect(record >= microsUp(bound)).to.equal(record * 1_000n >= nanosOf(bound));
+          expect(record < microsUp(bound)).to.equal(record * 1_000n < nanosOf(bound));
+          expect(record <= microsDown(bound)).to.equal(record * 1_000n <= nanosOf(bound));
+        },
+      ),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it("that is rounded up stays within what the contract can write", () => {
+    expect(microsUp({ seconds: 253_402_300_799n, nanos: 999_999_999 })).to.equal(MICROS_MAX);
+  });
 
   it("survives the way into the contract's form and back, before 1970 too", () => {
     fc.assert(
       fc.property(micros, (time) => {
         const timestamp = fromMicros(time);
         expect(timestamp.nanos).to.be.within(0, 999_999_999);
-        expect(toMicros(timestamp)).to.equal(time);
+        expect(microsDown(timestamp)).to.equal(time);
       }),
     );
   });
@@ -37,7 +62,7 @@ describe("a point in time", () => {
       fc.property(
         fc.date({ min: new Date(-62_135_596_800_000), max: new Date(253_402_300_799_999), noInvalidDate: true }),
         (date) => {
-          expect(toMicros(fromDate(date))).to.equal(BigInt(date.getTime()) * 1_000n);
+          expect(microsDown(fromDate(date))).to.equal(BigInt(date.getTime()) * 1_000n);
         },
       ),
     );

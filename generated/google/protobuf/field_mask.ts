@@ -218,7 +218,9 @@ function createBaseFieldMask(): FieldMask {
   return { paths: [] };
 }
 
-export const FieldMask: MessageFns<FieldMask> & FieldMaskWrapperFns = {
+export const FieldMask: MessageFns<FieldMask, "google.protobuf.FieldMask"> & FieldMaskWrapperFns = {
+  $type: "google.protobuf.FieldMask" as const,
+
   encode(message: FieldMask, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.paths) {
       writer.uint32(10).string(v!);
@@ -306,7 +308,8 @@ type KeysOfUnion<T> = T extends T ? keyof T : never;
 export type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

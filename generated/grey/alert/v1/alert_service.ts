@@ -172,7 +172,10 @@ export interface AlertEvent {
 
 /** CreateAlertRequest says what is to be watched. */
 export interface CreateAlertRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet. */
   walletId: string;
@@ -234,7 +237,10 @@ export interface ListAlertsResponse {
 
 /** DeleteAlertRequest names the alert that is to end. */
 export interface DeleteAlertRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The alert. */
   alertId: string;
@@ -285,7 +291,9 @@ function createBaseAlert(): Alert {
   };
 }
 
-export const Alert: MessageFns<Alert> = {
+export const Alert: MessageFns<Alert, "grey.alert.v1.Alert"> = {
+  $type: "grey.alert.v1.Alert" as const,
+
   encode(message: Alert, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -503,7 +511,9 @@ function createBaseAlertEvent(): AlertEvent {
   };
 }
 
-export const AlertEvent: MessageFns<AlertEvent> = {
+export const AlertEvent: MessageFns<AlertEvent, "grey.alert.v1.AlertEvent"> = {
+  $type: "grey.alert.v1.AlertEvent" as const,
+
   encode(message: AlertEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -744,7 +754,9 @@ function createBaseCreateAlertRequest(): CreateAlertRequest {
   return { requestId: "", walletId: "", threshold: undefined, direction: 0, balance: 0 };
 }
 
-export const CreateAlertRequest: MessageFns<CreateAlertRequest> = {
+export const CreateAlertRequest: MessageFns<CreateAlertRequest, "grey.alert.v1.CreateAlertRequest"> = {
+  $type: "grey.alert.v1.CreateAlertRequest" as const,
+
   encode(message: CreateAlertRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -887,7 +899,9 @@ function createBaseCreateAlertResponse(): CreateAlertResponse {
   return { alert: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const CreateAlertResponse: MessageFns<CreateAlertResponse> = {
+export const CreateAlertResponse: MessageFns<CreateAlertResponse, "grey.alert.v1.CreateAlertResponse"> = {
+  $type: "grey.alert.v1.CreateAlertResponse" as const,
+
   encode(message: CreateAlertResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.alert !== undefined) {
       Alert.encode(message.alert, writer.uint32(10).fork()).join();
@@ -997,7 +1011,9 @@ function createBaseGetAlertRequest(): GetAlertRequest {
   return { id: "", minJournalIndex: undefined };
 }
 
-export const GetAlertRequest: MessageFns<GetAlertRequest> = {
+export const GetAlertRequest: MessageFns<GetAlertRequest, "grey.alert.v1.GetAlertRequest"> = {
+  $type: "grey.alert.v1.GetAlertRequest" as const,
+
   encode(message: GetAlertRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1091,7 +1107,9 @@ function createBaseGetAlertResponse(): GetAlertResponse {
   return { alert: undefined };
 }
 
-export const GetAlertResponse: MessageFns<GetAlertResponse> = {
+export const GetAlertResponse: MessageFns<GetAlertResponse, "grey.alert.v1.GetAlertResponse"> = {
+  $type: "grey.alert.v1.GetAlertResponse" as const,
+
   encode(message: GetAlertResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.alert !== undefined) {
       Alert.encode(message.alert, writer.uint32(10).fork()).join();
@@ -1158,7 +1176,9 @@ function createBaseListAlertsRequest(): ListAlertsRequest {
   return { walletId: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListAlertsRequest: MessageFns<ListAlertsRequest> = {
+export const ListAlertsRequest: MessageFns<ListAlertsRequest, "grey.alert.v1.ListAlertsRequest"> = {
+  $type: "grey.alert.v1.ListAlertsRequest" as const,
+
   encode(message: ListAlertsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -1296,7 +1316,9 @@ function createBaseListAlertsResponse(): ListAlertsResponse {
   return { alerts: [], nextPageToken: "" };
 }
 
-export const ListAlertsResponse: MessageFns<ListAlertsResponse> = {
+export const ListAlertsResponse: MessageFns<ListAlertsResponse, "grey.alert.v1.ListAlertsResponse"> = {
+  $type: "grey.alert.v1.ListAlertsResponse" as const,
+
   encode(message: ListAlertsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.alerts) {
       Alert.encode(v!, writer.uint32(10).fork()).join();
@@ -1385,7 +1407,9 @@ function createBaseDeleteAlertRequest(): DeleteAlertRequest {
   return { requestId: "", alertId: "" };
 }
 
-export const DeleteAlertRequest: MessageFns<DeleteAlertRequest> = {
+export const DeleteAlertRequest: MessageFns<DeleteAlertRequest, "grey.alert.v1.DeleteAlertRequest"> = {
+  $type: "grey.alert.v1.DeleteAlertRequest" as const,
+
   encode(message: DeleteAlertRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -1478,7 +1502,9 @@ function createBaseDeleteAlertResponse(): DeleteAlertResponse {
   return { alert: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const DeleteAlertResponse: MessageFns<DeleteAlertResponse> = {
+export const DeleteAlertResponse: MessageFns<DeleteAlertResponse, "grey.alert.v1.DeleteAlertResponse"> = {
+  $type: "grey.alert.v1.DeleteAlertResponse" as const,
+
   encode(message: DeleteAlertResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.alert !== undefined) {
       Alert.encode(message.alert, writer.uint32(10).fork()).join();
@@ -1588,7 +1614,9 @@ function createBaseListAlertEventsRequest(): ListAlertEventsRequest {
   return { alertId: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListAlertEventsRequest: MessageFns<ListAlertEventsRequest> = {
+export const ListAlertEventsRequest: MessageFns<ListAlertEventsRequest, "grey.alert.v1.ListAlertEventsRequest"> = {
+  $type: "grey.alert.v1.ListAlertEventsRequest" as const,
+
   encode(message: ListAlertEventsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.alertId !== "") {
       writer.uint32(10).string(message.alertId);
@@ -1726,7 +1754,9 @@ function createBaseListAlertEventsResponse(): ListAlertEventsResponse {
   return { events: [], nextPageToken: "" };
 }
 
-export const ListAlertEventsResponse: MessageFns<ListAlertEventsResponse> = {
+export const ListAlertEventsResponse: MessageFns<ListAlertEventsResponse, "grey.alert.v1.ListAlertEventsResponse"> = {
+  $type: "grey.alert.v1.ListAlertEventsResponse" as const,
+
   encode(message: ListAlertEventsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.events) {
       AlertEvent.encode(v!, writer.uint32(10).fork()).join();
@@ -2105,7 +2135,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

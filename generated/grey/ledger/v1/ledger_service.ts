@@ -421,7 +421,10 @@ export interface ListCurrenciesResponse {
 
 /** CreateCurrencyRequest asks for a custom currency. */
 export interface CreateCurrencyRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The code: 3 to 12 upper-case letters and digits, a letter first; no ISO 4217 code and none in use. */
   code: string;
@@ -635,7 +638,10 @@ export interface IntegrityFault {
 
 /** CreateAccountRequest asks for a system account. */
 export interface CreateAccountRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** Its name and currency; the name must not be in use in the currency, nor `wallets`, which stands for all wallets. */
   systemAccount:
@@ -707,7 +713,10 @@ export interface Limits {
 
 /** SetLimitsRequest asks to set all limits of an account. */
 export interface SetLimitsRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The account. */
   account:
@@ -775,7 +784,10 @@ export interface VelocityUsage {
 
 /** SetDefaultLimitsRequest asks to set the limits of new wallets. */
 export interface SetDefaultLimitsRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The currency. */
   currencyCode: string;
@@ -883,7 +895,10 @@ export interface Rate {
 
 /** SetRateRequest asks to set a rate. */
 export interface SetRateRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The currency that is paid. */
   sourceCurrencyCode: string;
@@ -891,17 +906,20 @@ export interface SetRateRequest {
   targetCurrencyCode: string;
   /**
    * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, at most 37
-   * characters, without sign and exponent.
+   * characters, without sign, exponent and leading zeros. It is kept as given.
    */
   rate: string;
   /**
    * From when on it is valid: not in the past. Unset: from now on; an exchange under way may still be made at the rate before, and names it. The
-   * rate that became valid last is the one that counts.
+   * rate that became valid last is the one that counts. Rounded up to the microsecond.
    */
   validFrom:
     | Timestamp
     | undefined;
-  /** When it ends, later than it begins: from then on there is no rate until another becomes valid. Unset: when the next one begins. */
+  /**
+   * When it ends, later than it begins: from then on there is no rate until another becomes valid. Unset: when the next one begins.
+   * Rounded up to the microsecond.
+   */
   validUntil: Timestamp | undefined;
 }
 
@@ -923,7 +941,7 @@ export interface GetRateRequest {
   sourceCurrencyCode: string;
   /** The currency that is received. */
   targetCurrencyCode: string;
-  /** The time, in the years 1970 to 9999; unset means now, by the database's clock. */
+  /** The time, in the years 1970 to 9999; unset means now, by the database's clock. Cut to the microsecond. */
   atTime:
     | Timestamp
     | undefined;
@@ -1011,7 +1029,9 @@ function createBaseCurrency(): Currency {
   return { code: "", exponent: 0, name: "", custom: false };
 }
 
-export const Currency: MessageFns<Currency> = {
+export const Currency: MessageFns<Currency, "grey.ledger.v1.Currency"> = {
+  $type: "grey.ledger.v1.Currency" as const,
+
   encode(message: Currency, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.code !== "") {
       writer.uint32(10).string(message.code);
@@ -1137,7 +1157,9 @@ function createBaseAccount(): Account {
   };
 }
 
-export const Account: MessageFns<Account> = {
+export const Account: MessageFns<Account, "grey.ledger.v1.Account"> = {
+  $type: "grey.ledger.v1.Account" as const,
+
   encode(message: Account, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1353,7 +1375,9 @@ function createBaseListCurrenciesRequest(): ListCurrenciesRequest {
   return { pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest> = {
+export const ListCurrenciesRequest: MessageFns<ListCurrenciesRequest, "grey.ledger.v1.ListCurrenciesRequest"> = {
+  $type: "grey.ledger.v1.ListCurrenciesRequest" as const,
+
   encode(message: ListCurrenciesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pageSize !== 0) {
       writer.uint32(8).int32(message.pageSize);
@@ -1471,7 +1495,9 @@ function createBaseListCurrenciesResponse(): ListCurrenciesResponse {
   return { currencies: [], nextPageToken: "" };
 }
 
-export const ListCurrenciesResponse: MessageFns<ListCurrenciesResponse> = {
+export const ListCurrenciesResponse: MessageFns<ListCurrenciesResponse, "grey.ledger.v1.ListCurrenciesResponse"> = {
+  $type: "grey.ledger.v1.ListCurrenciesResponse" as const,
+
   encode(message: ListCurrenciesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.currencies) {
       Currency.encode(v!, writer.uint32(10).fork()).join();
@@ -1562,7 +1588,9 @@ function createBaseCreateCurrencyRequest(): CreateCurrencyRequest {
   return { requestId: "", code: "", exponent: 0, name: "" };
 }
 
-export const CreateCurrencyRequest: MessageFns<CreateCurrencyRequest> = {
+export const CreateCurrencyRequest: MessageFns<CreateCurrencyRequest, "grey.ledger.v1.CreateCurrencyRequest"> = {
+  $type: "grey.ledger.v1.CreateCurrencyRequest" as const,
+
   encode(message: CreateCurrencyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -1683,7 +1711,9 @@ function createBaseCreateCurrencyResponse(): CreateCurrencyResponse {
   return { currency: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse> = {
+export const CreateCurrencyResponse: MessageFns<CreateCurrencyResponse, "grey.ledger.v1.CreateCurrencyResponse"> = {
+  $type: "grey.ledger.v1.CreateCurrencyResponse" as const,
+
   encode(message: CreateCurrencyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currency !== undefined) {
       Currency.encode(message.currency, writer.uint32(10).fork()).join();
@@ -1795,7 +1825,9 @@ function createBaseGetAccountRequest(): GetAccountRequest {
   return { by: undefined, minJournalIndex: undefined };
 }
 
-export const GetAccountRequest: MessageFns<GetAccountRequest> = {
+export const GetAccountRequest: MessageFns<GetAccountRequest, "grey.ledger.v1.GetAccountRequest"> = {
+  $type: "grey.ledger.v1.GetAccountRequest" as const,
+
   encode(message: GetAccountRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.by?.$case) {
       case "id":
@@ -1923,7 +1955,9 @@ function createBaseSystemAccountName(): SystemAccountName {
   return { name: "", currencyCode: "" };
 }
 
-export const SystemAccountName: MessageFns<SystemAccountName> = {
+export const SystemAccountName: MessageFns<SystemAccountName, "grey.ledger.v1.SystemAccountName"> = {
+  $type: "grey.ledger.v1.SystemAccountName" as const,
+
   encode(message: SystemAccountName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -2012,7 +2046,9 @@ function createBaseGetAccountResponse(): GetAccountResponse {
   return { account: undefined };
 }
 
-export const GetAccountResponse: MessageFns<GetAccountResponse> = {
+export const GetAccountResponse: MessageFns<GetAccountResponse, "grey.ledger.v1.GetAccountResponse"> = {
+  $type: "grey.ledger.v1.GetAccountResponse" as const,
+
   encode(message: GetAccountResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.account !== undefined) {
       Account.encode(message.account, writer.uint32(10).fork()).join();
@@ -2081,7 +2117,9 @@ function createBaseListAccountsRequest(): ListAccountsRequest {
   return { pageSize: 0, pageToken: "", currencyCode: "", systemOnly: false, minJournalIndex: undefined };
 }
 
-export const ListAccountsRequest: MessageFns<ListAccountsRequest> = {
+export const ListAccountsRequest: MessageFns<ListAccountsRequest, "grey.ledger.v1.ListAccountsRequest"> = {
+  $type: "grey.ledger.v1.ListAccountsRequest" as const,
+
   encode(message: ListAccountsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pageSize !== 0) {
       writer.uint32(8).int32(message.pageSize);
@@ -2239,7 +2277,9 @@ function createBaseListAccountsResponse(): ListAccountsResponse {
   return { accounts: [], nextPageToken: "" };
 }
 
-export const ListAccountsResponse: MessageFns<ListAccountsResponse> = {
+export const ListAccountsResponse: MessageFns<ListAccountsResponse, "grey.ledger.v1.ListAccountsResponse"> = {
+  $type: "grey.ledger.v1.ListAccountsResponse" as const,
+
   encode(message: ListAccountsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.accounts) {
       Account.encode(v!, writer.uint32(10).fork()).join();
@@ -2328,7 +2368,9 @@ function createBaseGetTrialBalanceRequest(): GetTrialBalanceRequest {
   return { currencyCode: "", pageToken: "", minJournalIndex: undefined };
 }
 
-export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest> = {
+export const GetTrialBalanceRequest: MessageFns<GetTrialBalanceRequest, "grey.ledger.v1.GetTrialBalanceRequest"> = {
+  $type: "grey.ledger.v1.GetTrialBalanceRequest" as const,
+
   encode(message: GetTrialBalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
@@ -2446,7 +2488,9 @@ function createBaseGetTrialBalanceResponse(): GetTrialBalanceResponse {
   return { currencies: [], nextPageToken: "" };
 }
 
-export const GetTrialBalanceResponse: MessageFns<GetTrialBalanceResponse> = {
+export const GetTrialBalanceResponse: MessageFns<GetTrialBalanceResponse, "grey.ledger.v1.GetTrialBalanceResponse"> = {
+  $type: "grey.ledger.v1.GetTrialBalanceResponse" as const,
+
   encode(message: GetTrialBalanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.currencies) {
       TrialBalance.encode(v!, writer.uint32(10).fork()).join();
@@ -2544,7 +2588,9 @@ function createBaseTrialBalance(): TrialBalance {
   };
 }
 
-export const TrialBalance: MessageFns<TrialBalance> = {
+export const TrialBalance: MessageFns<TrialBalance, "grey.ledger.v1.TrialBalance"> = {
+  $type: "grey.ledger.v1.TrialBalance" as const,
+
   encode(message: TrialBalance, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
@@ -2720,7 +2766,9 @@ function createBaseTrialBalanceLine(): TrialBalanceLine {
   return { name: "", debitMinorUnits: "", creditMinorUnits: "" };
 }
 
-export const TrialBalanceLine: MessageFns<TrialBalanceLine> = {
+export const TrialBalanceLine: MessageFns<TrialBalanceLine, "grey.ledger.v1.TrialBalanceLine"> = {
+  $type: "grey.ledger.v1.TrialBalanceLine" as const,
+
   encode(message: TrialBalanceLine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -2829,7 +2877,9 @@ function createBaseCheckIntegrityRequest(): CheckIntegrityRequest {
   return { maxFaults: 0 };
 }
 
-export const CheckIntegrityRequest: MessageFns<CheckIntegrityRequest> = {
+export const CheckIntegrityRequest: MessageFns<CheckIntegrityRequest, "grey.ledger.v1.CheckIntegrityRequest"> = {
+  $type: "grey.ledger.v1.CheckIntegrityRequest" as const,
+
   encode(message: CheckIntegrityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.maxFaults !== 0) {
       writer.uint32(8).int32(message.maxFaults);
@@ -2910,7 +2960,9 @@ function createBaseCheckIntegrityResponse(): CheckIntegrityResponse {
   };
 }
 
-export const CheckIntegrityResponse: MessageFns<CheckIntegrityResponse> = {
+export const CheckIntegrityResponse: MessageFns<CheckIntegrityResponse, "grey.ledger.v1.CheckIntegrityResponse"> = {
+  $type: "grey.ledger.v1.CheckIntegrityResponse" as const,
+
   encode(message: CheckIntegrityResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.ok !== false) {
       writer.uint32(8).bool(message.ok);
@@ -3122,7 +3174,12 @@ function createBaseStreamIntegrityCheckRequest(): StreamIntegrityCheckRequest {
   return { maxFaults: 0, from: undefined };
 }
 
-export const StreamIntegrityCheckRequest: MessageFns<StreamIntegrityCheckRequest> = {
+export const StreamIntegrityCheckRequest: MessageFns<
+  StreamIntegrityCheckRequest,
+  "grey.ledger.v1.StreamIntegrityCheckRequest"
+> = {
+  $type: "grey.ledger.v1.StreamIntegrityCheckRequest" as const,
+
   encode(message: StreamIntegrityCheckRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.maxFaults !== 0) {
       writer.uint32(8).int32(message.maxFaults);
@@ -3259,7 +3316,12 @@ function createBaseStreamIntegrityCheckResponse(): StreamIntegrityCheckResponse 
   };
 }
 
-export const StreamIntegrityCheckResponse: MessageFns<StreamIntegrityCheckResponse> = {
+export const StreamIntegrityCheckResponse: MessageFns<
+  StreamIntegrityCheckResponse,
+  "grey.ledger.v1.StreamIntegrityCheckResponse"
+> = {
+  $type: "grey.ledger.v1.StreamIntegrityCheckResponse" as const,
+
   encode(message: StreamIntegrityCheckResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.fromJournalIndex !== 0n) {
       if (BigInt.asIntN(64, message.fromJournalIndex) !== message.fromJournalIndex) {
@@ -3482,7 +3544,9 @@ function createBaseIntegrityFault(): IntegrityFault {
   return { law: 0, subject: "", detail: "" };
 }
 
-export const IntegrityFault: MessageFns<IntegrityFault> = {
+export const IntegrityFault: MessageFns<IntegrityFault, "grey.ledger.v1.IntegrityFault"> = {
+  $type: "grey.ledger.v1.IntegrityFault" as const,
+
   encode(message: IntegrityFault, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.law !== 0) {
       writer.uint32(8).int32(message.law);
@@ -3583,7 +3647,9 @@ function createBaseCreateAccountRequest(): CreateAccountRequest {
   return { requestId: "", systemAccount: undefined, normalSide: 0, minBalance: undefined, maxBalance: undefined };
 }
 
-export const CreateAccountRequest: MessageFns<CreateAccountRequest> = {
+export const CreateAccountRequest: MessageFns<CreateAccountRequest, "grey.ledger.v1.CreateAccountRequest"> = {
+  $type: "grey.ledger.v1.CreateAccountRequest" as const,
+
   encode(message: CreateAccountRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -3748,7 +3814,9 @@ function createBaseCreateAccountResponse(): CreateAccountResponse {
   return { account: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const CreateAccountResponse: MessageFns<CreateAccountResponse> = {
+export const CreateAccountResponse: MessageFns<CreateAccountResponse, "grey.ledger.v1.CreateAccountResponse"> = {
+  $type: "grey.ledger.v1.CreateAccountResponse" as const,
+
   encode(message: CreateAccountResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.account !== undefined) {
       Account.encode(message.account, writer.uint32(10).fork()).join();
@@ -3860,7 +3928,9 @@ function createBaseVelocityLimit(): VelocityLimit {
   return { name: "", direction: 0, kinds: [], windowSeconds: 0n, maxAmount: undefined, maxCount: undefined };
 }
 
-export const VelocityLimit: MessageFns<VelocityLimit> = {
+export const VelocityLimit: MessageFns<VelocityLimit, "grey.ledger.v1.VelocityLimit"> = {
+  $type: "grey.ledger.v1.VelocityLimit" as const,
+
   encode(message: VelocityLimit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -4046,7 +4116,9 @@ function createBaseLimits(): Limits {
   return { minBalance: undefined, maxBalance: undefined, velocity: [] };
 }
 
-export const Limits: MessageFns<Limits> = {
+export const Limits: MessageFns<Limits, "grey.ledger.v1.Limits"> = {
+  $type: "grey.ledger.v1.Limits" as const,
+
   encode(message: Limits, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.minBalance !== undefined) {
       if (BigInt.asIntN(64, message.minBalance) !== message.minBalance) {
@@ -4167,7 +4239,9 @@ function createBaseSetLimitsRequest(): SetLimitsRequest {
   return { requestId: "", account: undefined, limits: undefined, reason: "" };
 }
 
-export const SetLimitsRequest: MessageFns<SetLimitsRequest> = {
+export const SetLimitsRequest: MessageFns<SetLimitsRequest, "grey.ledger.v1.SetLimitsRequest"> = {
+  $type: "grey.ledger.v1.SetLimitsRequest" as const,
+
   encode(message: SetLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -4326,7 +4400,9 @@ function createBaseSetLimitsResponse(): SetLimitsResponse {
   return { limits: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const SetLimitsResponse: MessageFns<SetLimitsResponse> = {
+export const SetLimitsResponse: MessageFns<SetLimitsResponse, "grey.ledger.v1.SetLimitsResponse"> = {
+  $type: "grey.ledger.v1.SetLimitsResponse" as const,
+
   encode(message: SetLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.limits !== undefined) {
       Limits.encode(message.limits, writer.uint32(10).fork()).join();
@@ -4438,7 +4514,9 @@ function createBaseGetLimitsRequest(): GetLimitsRequest {
   return { account: undefined, minJournalIndex: undefined };
 }
 
-export const GetLimitsRequest: MessageFns<GetLimitsRequest> = {
+export const GetLimitsRequest: MessageFns<GetLimitsRequest, "grey.ledger.v1.GetLimitsRequest"> = {
+  $type: "grey.ledger.v1.GetLimitsRequest" as const,
+
   encode(message: GetLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.account?.$case) {
       case "walletId":
@@ -4568,7 +4646,9 @@ function createBaseGetLimitsResponse(): GetLimitsResponse {
   return { limits: undefined, usage: [] };
 }
 
-export const GetLimitsResponse: MessageFns<GetLimitsResponse> = {
+export const GetLimitsResponse: MessageFns<GetLimitsResponse, "grey.ledger.v1.GetLimitsResponse"> = {
+  $type: "grey.ledger.v1.GetLimitsResponse" as const,
+
   encode(message: GetLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.limits !== undefined) {
       Limits.encode(message.limits, writer.uint32(10).fork()).join();
@@ -4655,7 +4735,9 @@ function createBaseVelocityUsage(): VelocityUsage {
   return { name: "", amount: 0n, count: 0n };
 }
 
-export const VelocityUsage: MessageFns<VelocityUsage> = {
+export const VelocityUsage: MessageFns<VelocityUsage, "grey.ledger.v1.VelocityUsage"> = {
+  $type: "grey.ledger.v1.VelocityUsage" as const,
+
   encode(message: VelocityUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
@@ -4762,7 +4844,9 @@ function createBaseSetDefaultLimitsRequest(): SetDefaultLimitsRequest {
   return { requestId: "", currencyCode: "", limits: undefined, reason: "" };
 }
 
-export const SetDefaultLimitsRequest: MessageFns<SetDefaultLimitsRequest> = {
+export const SetDefaultLimitsRequest: MessageFns<SetDefaultLimitsRequest, "grey.ledger.v1.SetDefaultLimitsRequest"> = {
+  $type: "grey.ledger.v1.SetDefaultLimitsRequest" as const,
+
   encode(message: SetDefaultLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -4889,119 +4973,124 @@ function createBaseSetDefaultLimitsResponse(): SetDefaultLimitsResponse {
   return { limits: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse> = {
-  encode(message: SetDefaultLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.limits !== undefined) {
-      Limits.encode(message.limits, writer.uint32(10).fork()).join();
-    }
-    if (message.replayed !== false) {
-      writer.uint32(16).bool(message.replayed);
-    }
-    if (message.journalIndex !== 0n) {
-      if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
-        throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
-      }
-      writer.uint32(24).int64(message.journalIndex);
-    }
-    return writer;
-  },
+export const SetDefaultLimitsResponse: MessageFns<SetDefaultLimitsResponse, "grey.ledger.v1.SetDefaultLimitsResponse"> =
+  {
+    $type: "grey.ledger.v1.SetDefaultLimitsResponse" as const,
 
-  decode(input: BinaryReader | Uint8Array, length?: number): SetDefaultLimitsResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
+    encode(message: SetDefaultLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+      if (message.limits !== undefined) {
+        Limits.encode(message.limits, writer.uint32(10).fork()).join();
+      }
+      if (message.replayed !== false) {
+        writer.uint32(16).bool(message.replayed);
+      }
+      if (message.journalIndex !== 0n) {
+        if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
+          throw new globalThis.Error("value provided for field message.journalIndex of type int64 too large");
+        }
+        writer.uint32(24).int64(message.journalIndex);
+      }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): SetDefaultLimitsResponse {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBaseSetDefaultLimitsResponse();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 10) {
+                break;
+              }
+
+              message.limits = Limits.decode(reader, reader.uint32());
+              continue;
+            }
+            case 2: {
+              if (tag !== 16) {
+                break;
+              }
+
+              message.replayed = reader.bool();
+              continue;
+            }
+            case 3: {
+              if (tag !== 24) {
+                break;
+              }
+
+              message.journalIndex = reader.int64() as bigint;
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    fromJSON(object: any): SetDefaultLimitsResponse {
+      return {
+        limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
+        replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+        journalIndex: isSet(object.journalIndex)
+          ? BigInt(object.journalIndex)
+          : isSet(object.journal_index)
+          ? BigInt(object.journal_index)
+          : 0n,
+      };
+    },
+
+    toJSON(message: SetDefaultLimitsResponse): unknown {
+      const obj: any = {};
+      if (message.limits !== undefined) {
+        obj.limits = Limits.toJSON(message.limits);
+      }
+      if (message.replayed !== false) {
+        obj.replayed = message.replayed;
+      }
+      if (message.journalIndex !== 0n) {
+        obj.journalIndex = message.journalIndex.toString();
+      }
+      return obj;
+    },
+
+    create<I extends Exact<DeepPartial<SetDefaultLimitsResponse>, I>>(base?: I): SetDefaultLimitsResponse {
+      return SetDefaultLimitsResponse.fromPartial(base ?? ({} as any));
+    },
+    fromPartial<I extends Exact<DeepPartial<SetDefaultLimitsResponse>, I>>(object: I): SetDefaultLimitsResponse {
       const message = createBaseSetDefaultLimitsResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.limits = Limits.decode(reader, reader.uint32());
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.replayed = reader.bool();
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.journalIndex = reader.int64() as bigint;
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): SetDefaultLimitsResponse {
-    return {
-      limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined,
-      replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
-      journalIndex: isSet(object.journalIndex)
+      message.limits = (object.limits !== undefined && object.limits !== null)
+        ? Limits.fromPartial(object.limits)
+        : undefined;
+      message.replayed = object.replayed ?? false;
+      message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
         ? BigInt(object.journalIndex)
-        : isSet(object.journal_index)
-        ? BigInt(object.journal_index)
-        : 0n,
-    };
-  },
-
-  toJSON(message: SetDefaultLimitsResponse): unknown {
-    const obj: any = {};
-    if (message.limits !== undefined) {
-      obj.limits = Limits.toJSON(message.limits);
-    }
-    if (message.replayed !== false) {
-      obj.replayed = message.replayed;
-    }
-    if (message.journalIndex !== 0n) {
-      obj.journalIndex = message.journalIndex.toString();
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<SetDefaultLimitsResponse>, I>>(base?: I): SetDefaultLimitsResponse {
-    return SetDefaultLimitsResponse.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<SetDefaultLimitsResponse>, I>>(object: I): SetDefaultLimitsResponse {
-    const message = createBaseSetDefaultLimitsResponse();
-    message.limits = (object.limits !== undefined && object.limits !== null)
-      ? Limits.fromPartial(object.limits)
-      : undefined;
-    message.replayed = object.replayed ?? false;
-    message.journalIndex = (object.journalIndex !== undefined && object.journalIndex !== null)
-      ? BigInt(object.journalIndex)
-      : 0n;
-    return message;
-  },
-};
+        : 0n;
+      return message;
+    },
+  };
 
 function createBaseGetDefaultLimitsRequest(): GetDefaultLimitsRequest {
   return { currencyCode: "", minJournalIndex: undefined };
 }
 
-export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest> = {
+export const GetDefaultLimitsRequest: MessageFns<GetDefaultLimitsRequest, "grey.ledger.v1.GetDefaultLimitsRequest"> = {
+  $type: "grey.ledger.v1.GetDefaultLimitsRequest" as const,
+
   encode(message: GetDefaultLimitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
@@ -5099,76 +5188,81 @@ function createBaseGetDefaultLimitsResponse(): GetDefaultLimitsResponse {
   return { limits: undefined };
 }
 
-export const GetDefaultLimitsResponse: MessageFns<GetDefaultLimitsResponse> = {
-  encode(message: GetDefaultLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.limits !== undefined) {
-      Limits.encode(message.limits, writer.uint32(10).fork()).join();
-    }
-    return writer;
-  },
+export const GetDefaultLimitsResponse: MessageFns<GetDefaultLimitsResponse, "grey.ledger.v1.GetDefaultLimitsResponse"> =
+  {
+    $type: "grey.ledger.v1.GetDefaultLimitsResponse" as const,
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GetDefaultLimitsResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetDefaultLimitsResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.limits = Limits.decode(reader, reader.uint32());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
+    encode(message: GetDefaultLimitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+      if (message.limits !== undefined) {
+        Limits.encode(message.limits, writer.uint32(10).fork()).join();
       }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): GetDefaultLimitsResponse {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBaseGetDefaultLimitsResponse();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 10) {
+                break;
+              }
+
+              message.limits = Limits.decode(reader, reader.uint32());
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    fromJSON(object: any): GetDefaultLimitsResponse {
+      return { limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined };
+    },
+
+    toJSON(message: GetDefaultLimitsResponse): unknown {
+      const obj: any = {};
+      if (message.limits !== undefined) {
+        obj.limits = Limits.toJSON(message.limits);
+      }
+      return obj;
+    },
+
+    create<I extends Exact<DeepPartial<GetDefaultLimitsResponse>, I>>(base?: I): GetDefaultLimitsResponse {
+      return GetDefaultLimitsResponse.fromPartial(base ?? ({} as any));
+    },
+    fromPartial<I extends Exact<DeepPartial<GetDefaultLimitsResponse>, I>>(object: I): GetDefaultLimitsResponse {
+      const message = createBaseGetDefaultLimitsResponse();
+      message.limits = (object.limits !== undefined && object.limits !== null)
+        ? Limits.fromPartial(object.limits)
+        : undefined;
       return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): GetDefaultLimitsResponse {
-    return { limits: isSet(object.limits) ? Limits.fromJSON(object.limits) : undefined };
-  },
-
-  toJSON(message: GetDefaultLimitsResponse): unknown {
-    const obj: any = {};
-    if (message.limits !== undefined) {
-      obj.limits = Limits.toJSON(message.limits);
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<GetDefaultLimitsResponse>, I>>(base?: I): GetDefaultLimitsResponse {
-    return GetDefaultLimitsResponse.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<GetDefaultLimitsResponse>, I>>(object: I): GetDefaultLimitsResponse {
-    const message = createBaseGetDefaultLimitsResponse();
-    message.limits = (object.limits !== undefined && object.limits !== null)
-      ? Limits.fromPartial(object.limits)
-      : undefined;
-    return message;
-  },
-};
+    },
+  };
 
 function createBaseListLimitChangesRequest(): ListLimitChangesRequest {
   return { of: undefined, pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest> = {
+export const ListLimitChangesRequest: MessageFns<ListLimitChangesRequest, "grey.ledger.v1.ListLimitChangesRequest"> = {
+  $type: "grey.ledger.v1.ListLimitChangesRequest" as const,
+
   encode(message: ListLimitChangesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.of?.$case) {
       case "walletId":
@@ -5361,96 +5455,103 @@ function createBaseListLimitChangesResponse(): ListLimitChangesResponse {
   return { changes: [], nextPageToken: "" };
 }
 
-export const ListLimitChangesResponse: MessageFns<ListLimitChangesResponse> = {
-  encode(message: ListLimitChangesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    for (const v of message.changes) {
-      LimitChange.encode(v!, writer.uint32(10).fork()).join();
-    }
-    if (message.nextPageToken !== "") {
-      writer.uint32(18).string(message.nextPageToken);
-    }
-    return writer;
-  },
+export const ListLimitChangesResponse: MessageFns<ListLimitChangesResponse, "grey.ledger.v1.ListLimitChangesResponse"> =
+  {
+    $type: "grey.ledger.v1.ListLimitChangesResponse" as const,
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ListLimitChangesResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseListLimitChangesResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.changes.push(LimitChange.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.nextPageToken = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
+    encode(message: ListLimitChangesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+      for (const v of message.changes) {
+        LimitChange.encode(v!, writer.uint32(10).fork()).join();
       }
+      if (message.nextPageToken !== "") {
+        writer.uint32(18).string(message.nextPageToken);
+      }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): ListLimitChangesResponse {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBaseListLimitChangesResponse();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 10) {
+                break;
+              }
+
+              message.changes.push(LimitChange.decode(reader, reader.uint32()));
+              continue;
+            }
+            case 2: {
+              if (tag !== 18) {
+                break;
+              }
+
+              message.nextPageToken = reader.string();
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    fromJSON(object: any): ListLimitChangesResponse {
+      return {
+        changes: globalThis.Array.isArray(object?.changes)
+          ? object.changes.map((e: any) => LimitChange.fromJSON(e))
+          : [],
+        nextPageToken: isSet(object.nextPageToken)
+          ? globalThis.String(object.nextPageToken)
+          : isSet(object.next_page_token)
+          ? globalThis.String(object.next_page_token)
+          : "",
+      };
+    },
+
+    toJSON(message: ListLimitChangesResponse): unknown {
+      const obj: any = {};
+      if (message.changes?.length) {
+        obj.changes = message.changes.map((e) => LimitChange.toJSON(e));
+      }
+      if (message.nextPageToken !== "") {
+        obj.nextPageToken = message.nextPageToken;
+      }
+      return obj;
+    },
+
+    create<I extends Exact<DeepPartial<ListLimitChangesResponse>, I>>(base?: I): ListLimitChangesResponse {
+      return ListLimitChangesResponse.fromPartial(base ?? ({} as any));
+    },
+    fromPartial<I extends Exact<DeepPartial<ListLimitChangesResponse>, I>>(object: I): ListLimitChangesResponse {
+      const message = createBaseListLimitChangesResponse();
+      message.changes = object.changes?.map((e) => LimitChange.fromPartial(e)) || [];
+      message.nextPageToken = object.nextPageToken ?? "";
       return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): ListLimitChangesResponse {
-    return {
-      changes: globalThis.Array.isArray(object?.changes) ? object.changes.map((e: any) => LimitChange.fromJSON(e)) : [],
-      nextPageToken: isSet(object.nextPageToken)
-        ? globalThis.String(object.nextPageToken)
-        : isSet(object.next_page_token)
-        ? globalThis.String(object.next_page_token)
-        : "",
-    };
-  },
-
-  toJSON(message: ListLimitChangesResponse): unknown {
-    const obj: any = {};
-    if (message.changes?.length) {
-      obj.changes = message.changes.map((e) => LimitChange.toJSON(e));
-    }
-    if (message.nextPageToken !== "") {
-      obj.nextPageToken = message.nextPageToken;
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<ListLimitChangesResponse>, I>>(base?: I): ListLimitChangesResponse {
-    return ListLimitChangesResponse.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<ListLimitChangesResponse>, I>>(object: I): ListLimitChangesResponse {
-    const message = createBaseListLimitChangesResponse();
-    message.changes = object.changes?.map((e) => LimitChange.fromPartial(e)) || [];
-    message.nextPageToken = object.nextPageToken ?? "";
-    return message;
-  },
-};
+    },
+  };
 
 function createBaseLimitChange(): LimitChange {
   return { id: "", caller: "", reason: "", limits: undefined, createTime: undefined };
 }
 
-export const LimitChange: MessageFns<LimitChange> = {
+export const LimitChange: MessageFns<LimitChange, "grey.ledger.v1.LimitChange"> = {
+  $type: "grey.ledger.v1.LimitChange" as const,
+
   encode(message: LimitChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -5599,7 +5700,9 @@ function createBaseRate(): Rate {
   };
 }
 
-export const Rate: MessageFns<Rate> = {
+export const Rate: MessageFns<Rate, "grey.ledger.v1.Rate"> = {
+  $type: "grey.ledger.v1.Rate" as const,
+
   encode(message: Rate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -5797,7 +5900,9 @@ function createBaseSetRateRequest(): SetRateRequest {
   };
 }
 
-export const SetRateRequest: MessageFns<SetRateRequest> = {
+export const SetRateRequest: MessageFns<SetRateRequest, "grey.ledger.v1.SetRateRequest"> = {
+  $type: "grey.ledger.v1.SetRateRequest" as const,
+
   encode(message: SetRateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -5970,7 +6075,9 @@ function createBaseSetRateResponse(): SetRateResponse {
   return { rate: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const SetRateResponse: MessageFns<SetRateResponse> = {
+export const SetRateResponse: MessageFns<SetRateResponse, "grey.ledger.v1.SetRateResponse"> = {
+  $type: "grey.ledger.v1.SetRateResponse" as const,
+
   encode(message: SetRateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.rate !== undefined) {
       Rate.encode(message.rate, writer.uint32(10).fork()).join();
@@ -6080,7 +6187,9 @@ function createBaseGetRateRequest(): GetRateRequest {
   return { sourceCurrencyCode: "", targetCurrencyCode: "", atTime: undefined, minJournalIndex: undefined };
 }
 
-export const GetRateRequest: MessageFns<GetRateRequest> = {
+export const GetRateRequest: MessageFns<GetRateRequest, "grey.ledger.v1.GetRateRequest"> = {
+  $type: "grey.ledger.v1.GetRateRequest" as const,
+
   encode(message: GetRateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sourceCurrencyCode !== "") {
       writer.uint32(10).string(message.sourceCurrencyCode);
@@ -6220,7 +6329,9 @@ function createBaseGetRateResponse(): GetRateResponse {
   return { rate: undefined };
 }
 
-export const GetRateResponse: MessageFns<GetRateResponse> = {
+export const GetRateResponse: MessageFns<GetRateResponse, "grey.ledger.v1.GetRateResponse"> = {
+  $type: "grey.ledger.v1.GetRateResponse" as const,
+
   encode(message: GetRateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.rate !== undefined) {
       Rate.encode(message.rate, writer.uint32(10).fork()).join();
@@ -6287,7 +6398,9 @@ function createBaseListRatesRequest(): ListRatesRequest {
   return { sourceCurrencyCode: "", targetCurrencyCode: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListRatesRequest: MessageFns<ListRatesRequest> = {
+export const ListRatesRequest: MessageFns<ListRatesRequest, "grey.ledger.v1.ListRatesRequest"> = {
+  $type: "grey.ledger.v1.ListRatesRequest" as const,
+
   encode(message: ListRatesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sourceCurrencyCode !== "") {
       writer.uint32(10).string(message.sourceCurrencyCode);
@@ -6445,7 +6558,9 @@ function createBaseListRatesResponse(): ListRatesResponse {
   return { rates: [], nextPageToken: "" };
 }
 
-export const ListRatesResponse: MessageFns<ListRatesResponse> = {
+export const ListRatesResponse: MessageFns<ListRatesResponse, "grey.ledger.v1.ListRatesResponse"> = {
+  $type: "grey.ledger.v1.ListRatesResponse" as const,
+
   encode(message: ListRatesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.rates) {
       Rate.encode(v!, writer.uint32(10).fork()).join();
@@ -6534,7 +6649,9 @@ function createBaseNameAccountsRequest(): NameAccountsRequest {
   return { accountIds: [], minJournalIndex: undefined };
 }
 
-export const NameAccountsRequest: MessageFns<NameAccountsRequest> = {
+export const NameAccountsRequest: MessageFns<NameAccountsRequest, "grey.ledger.v1.NameAccountsRequest"> = {
+  $type: "grey.ledger.v1.NameAccountsRequest" as const,
+
   encode(message: NameAccountsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.accountIds) {
       writer.uint32(10).string(v!);
@@ -6632,7 +6749,9 @@ function createBaseNameAccountsResponse(): NameAccountsResponse {
   return { names: [] };
 }
 
-export const NameAccountsResponse: MessageFns<NameAccountsResponse> = {
+export const NameAccountsResponse: MessageFns<NameAccountsResponse, "grey.ledger.v1.NameAccountsResponse"> = {
+  $type: "grey.ledger.v1.NameAccountsResponse" as const,
+
   encode(message: NameAccountsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.names) {
       AccountName.encode(v!, writer.uint32(10).fork()).join();
@@ -6701,7 +6820,9 @@ function createBaseAccountName(): AccountName {
   return { accountId: "", currencyCode: "", systemAccount: "", label: "", userId: "", userName: "", email: "" };
 }
 
-export const AccountName: MessageFns<AccountName> = {
+export const AccountName: MessageFns<AccountName, "grey.ledger.v1.AccountName"> = {
+  $type: "grey.ledger.v1.AccountName" as const,
+
   encode(message: AccountName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.accountId !== "") {
       writer.uint32(10).string(message.accountId);
@@ -6886,7 +7007,9 @@ function createBaseFindIdsRequest(): FindIdsRequest {
   return { prefix: "", kind: 0, minJournalIndex: undefined };
 }
 
-export const FindIdsRequest: MessageFns<FindIdsRequest> = {
+export const FindIdsRequest: MessageFns<FindIdsRequest, "grey.ledger.v1.FindIdsRequest"> = {
+  $type: "grey.ledger.v1.FindIdsRequest" as const,
+
   encode(message: FindIdsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.prefix !== "") {
       writer.uint32(10).string(message.prefix);
@@ -6996,7 +7119,9 @@ function createBaseFindIdsResponse(): FindIdsResponse {
   return { ids: [] };
 }
 
-export const FindIdsResponse: MessageFns<FindIdsResponse> = {
+export const FindIdsResponse: MessageFns<FindIdsResponse, "grey.ledger.v1.FindIdsResponse"> = {
+  $type: "grey.ledger.v1.FindIdsResponse" as const,
+
   encode(message: FindIdsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.ids) {
       writer.uint32(10).string(v!);
@@ -7951,7 +8076,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

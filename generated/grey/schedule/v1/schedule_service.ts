@@ -292,11 +292,11 @@ export interface Recurring {
   cron: string;
   /** The IANA time zone whose clocks are meant, such as `Europe/Berlin` or `UTC`. */
   timeZone: string;
-  /** No run is planned before it; unset means none before the schedule is made, which holds anyway. */
+  /** No run is planned before it; unset means none before the schedule is made, which holds anyway. Rounded up to the microsecond. */
   startTime:
     | Timestamp
     | undefined;
-  /** No run is planned at or after it; unset means that it does not end by time. */
+  /** No run is planned at or after it; unset means that it does not end by time. Rounded up to the microsecond. */
   endTime:
     | Timestamp
     | undefined;
@@ -381,7 +381,10 @@ export interface Run {
 
 /** CreateScheduleRequest says what is to be moved, and when. */
 export interface CreateScheduleRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** What each run moves. */
   movement:
@@ -398,7 +401,7 @@ export interface CreateScheduleRequest {
   /** When it runs. Error: SCHEDULE_TIME_INVALID. */
   when:
     | //
-    /** Once: in the future, at most 10 years ahead. */
+    /** Once: in the future, at most 10 years ahead. Rounded up to the microsecond. */
     { $case: "once"; value: Timestamp }
     | //
     /** Again and again. */
@@ -406,7 +409,7 @@ export interface CreateScheduleRequest {
     | undefined;
   /** What becomes of a run that is refused and might succeed later; unspecified means that it is skipped. */
   onInsufficientFunds: InsufficientFundsPolicy;
-  /** With RETRY: how long after a refusal it is tried again, 1 second to 30 days; unset means 1 hour. */
+  /** With RETRY: how long after a refusal it is tried again, 1 second to 30 days; unset means 1 hour. Rounded up to the microsecond. */
   retryInterval:
     | Duration
     | undefined;
@@ -464,7 +467,10 @@ export interface ListSchedulesResponse {
 
 /** PauseScheduleRequest names the schedule that is not to run for now. */
 export interface PauseScheduleRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The schedule. */
   scheduleId: string;
@@ -484,7 +490,10 @@ export interface PauseScheduleResponse {
 
 /** ResumeScheduleRequest names the schedule that is to run again. */
 export interface ResumeScheduleRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The schedule. */
   scheduleId: string;
@@ -504,7 +513,10 @@ export interface ResumeScheduleResponse {
 
 /** CancelScheduleRequest names the schedule that is to end. */
 export interface CancelScheduleRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The schedule. */
   scheduleId: string;
@@ -546,7 +558,9 @@ function createBaseScheduledDeposit(): ScheduledDeposit {
   return { walletId: "", amount: undefined, description: "", metadata: {}, systemAccount: "" };
 }
 
-export const ScheduledDeposit: MessageFns<ScheduledDeposit> = {
+export const ScheduledDeposit: MessageFns<ScheduledDeposit, "grey.schedule.v1.ScheduledDeposit"> = {
+  $type: "grey.schedule.v1.ScheduledDeposit" as const,
+
   encode(message: ScheduledDeposit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -719,7 +733,12 @@ function createBaseScheduledDeposit_MetadataEntry(): ScheduledDeposit_MetadataEn
   return { key: "", value: "" };
 }
 
-export const ScheduledDeposit_MetadataEntry: MessageFns<ScheduledDeposit_MetadataEntry> = {
+export const ScheduledDeposit_MetadataEntry: MessageFns<
+  ScheduledDeposit_MetadataEntry,
+  "grey.schedule.v1.ScheduledDeposit.MetadataEntry"
+> = {
+  $type: "grey.schedule.v1.ScheduledDeposit.MetadataEntry" as const,
+
   encode(message: ScheduledDeposit_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -806,7 +825,9 @@ function createBaseScheduledWithdrawal(): ScheduledWithdrawal {
   return { walletId: "", amount: undefined, description: "", metadata: {}, systemAccount: "", amountMode: 0 };
 }
 
-export const ScheduledWithdrawal: MessageFns<ScheduledWithdrawal> = {
+export const ScheduledWithdrawal: MessageFns<ScheduledWithdrawal, "grey.schedule.v1.ScheduledWithdrawal"> = {
+  $type: "grey.schedule.v1.ScheduledWithdrawal" as const,
+
   encode(message: ScheduledWithdrawal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -999,7 +1020,12 @@ function createBaseScheduledWithdrawal_MetadataEntry(): ScheduledWithdrawal_Meta
   return { key: "", value: "" };
 }
 
-export const ScheduledWithdrawal_MetadataEntry: MessageFns<ScheduledWithdrawal_MetadataEntry> = {
+export const ScheduledWithdrawal_MetadataEntry: MessageFns<
+  ScheduledWithdrawal_MetadataEntry,
+  "grey.schedule.v1.ScheduledWithdrawal.MetadataEntry"
+> = {
+  $type: "grey.schedule.v1.ScheduledWithdrawal.MetadataEntry" as const,
+
   encode(message: ScheduledWithdrawal_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -1088,7 +1114,9 @@ function createBaseScheduledTransfer(): ScheduledTransfer {
   return { fromWalletId: "", toWalletId: "", amount: undefined, description: "", metadata: {}, amountMode: 0 };
 }
 
-export const ScheduledTransfer: MessageFns<ScheduledTransfer> = {
+export const ScheduledTransfer: MessageFns<ScheduledTransfer, "grey.schedule.v1.ScheduledTransfer"> = {
+  $type: "grey.schedule.v1.ScheduledTransfer" as const,
+
   encode(message: ScheduledTransfer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.fromWalletId !== "") {
       writer.uint32(10).string(message.fromWalletId);
@@ -1281,7 +1309,12 @@ function createBaseScheduledTransfer_MetadataEntry(): ScheduledTransfer_Metadata
   return { key: "", value: "" };
 }
 
-export const ScheduledTransfer_MetadataEntry: MessageFns<ScheduledTransfer_MetadataEntry> = {
+export const ScheduledTransfer_MetadataEntry: MessageFns<
+  ScheduledTransfer_MetadataEntry,
+  "grey.schedule.v1.ScheduledTransfer.MetadataEntry"
+> = {
+  $type: "grey.schedule.v1.ScheduledTransfer.MetadataEntry" as const,
+
   encode(message: ScheduledTransfer_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -1368,7 +1401,9 @@ function createBaseRecurring(): Recurring {
   return { cron: "", timeZone: "", startTime: undefined, endTime: undefined, maxRuns: 0 };
 }
 
-export const Recurring: MessageFns<Recurring> = {
+export const Recurring: MessageFns<Recurring, "grey.schedule.v1.Recurring"> = {
+  $type: "grey.schedule.v1.Recurring" as const,
+
   encode(message: Recurring, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.cron !== "") {
       writer.uint32(10).string(message.cron);
@@ -1534,7 +1569,9 @@ function createBaseSchedule(): Schedule {
   };
 }
 
-export const Schedule: MessageFns<Schedule> = {
+export const Schedule: MessageFns<Schedule, "grey.schedule.v1.Schedule"> = {
+  $type: "grey.schedule.v1.Schedule" as const,
+
   encode(message: Schedule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1909,7 +1946,9 @@ function createBaseRun(): Run {
   };
 }
 
-export const Run: MessageFns<Run> = {
+export const Run: MessageFns<Run, "grey.schedule.v1.Run"> = {
+  $type: "grey.schedule.v1.Run" as const,
+
   encode(message: Run, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -2119,7 +2158,9 @@ function createBaseCreateScheduleRequest(): CreateScheduleRequest {
   };
 }
 
-export const CreateScheduleRequest: MessageFns<CreateScheduleRequest> = {
+export const CreateScheduleRequest: MessageFns<CreateScheduleRequest, "grey.schedule.v1.CreateScheduleRequest"> = {
+  $type: "grey.schedule.v1.CreateScheduleRequest" as const,
+
   encode(message: CreateScheduleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -2371,7 +2412,9 @@ function createBaseCreateScheduleResponse(): CreateScheduleResponse {
   return { schedule: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const CreateScheduleResponse: MessageFns<CreateScheduleResponse> = {
+export const CreateScheduleResponse: MessageFns<CreateScheduleResponse, "grey.schedule.v1.CreateScheduleResponse"> = {
+  $type: "grey.schedule.v1.CreateScheduleResponse" as const,
+
   encode(message: CreateScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
@@ -2483,7 +2526,9 @@ function createBaseGetScheduleRequest(): GetScheduleRequest {
   return { id: "", minJournalIndex: undefined };
 }
 
-export const GetScheduleRequest: MessageFns<GetScheduleRequest> = {
+export const GetScheduleRequest: MessageFns<GetScheduleRequest, "grey.schedule.v1.GetScheduleRequest"> = {
+  $type: "grey.schedule.v1.GetScheduleRequest" as const,
+
   encode(message: GetScheduleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -2577,7 +2622,9 @@ function createBaseGetScheduleResponse(): GetScheduleResponse {
   return { schedule: undefined };
 }
 
-export const GetScheduleResponse: MessageFns<GetScheduleResponse> = {
+export const GetScheduleResponse: MessageFns<GetScheduleResponse, "grey.schedule.v1.GetScheduleResponse"> = {
+  $type: "grey.schedule.v1.GetScheduleResponse" as const,
+
   encode(message: GetScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
@@ -2646,7 +2693,9 @@ function createBaseListSchedulesRequest(): ListSchedulesRequest {
   return { walletId: "", states: [], pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListSchedulesRequest: MessageFns<ListSchedulesRequest> = {
+export const ListSchedulesRequest: MessageFns<ListSchedulesRequest, "grey.schedule.v1.ListSchedulesRequest"> = {
+  $type: "grey.schedule.v1.ListSchedulesRequest" as const,
+
   encode(message: ListSchedulesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -2810,7 +2859,9 @@ function createBaseListSchedulesResponse(): ListSchedulesResponse {
   return { schedules: [], nextPageToken: "" };
 }
 
-export const ListSchedulesResponse: MessageFns<ListSchedulesResponse> = {
+export const ListSchedulesResponse: MessageFns<ListSchedulesResponse, "grey.schedule.v1.ListSchedulesResponse"> = {
+  $type: "grey.schedule.v1.ListSchedulesResponse" as const,
+
   encode(message: ListSchedulesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.schedules) {
       Schedule.encode(v!, writer.uint32(10).fork()).join();
@@ -2901,7 +2952,9 @@ function createBasePauseScheduleRequest(): PauseScheduleRequest {
   return { requestId: "", scheduleId: "" };
 }
 
-export const PauseScheduleRequest: MessageFns<PauseScheduleRequest> = {
+export const PauseScheduleRequest: MessageFns<PauseScheduleRequest, "grey.schedule.v1.PauseScheduleRequest"> = {
+  $type: "grey.schedule.v1.PauseScheduleRequest" as const,
+
   encode(message: PauseScheduleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -2994,7 +3047,9 @@ function createBasePauseScheduleResponse(): PauseScheduleResponse {
   return { schedule: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const PauseScheduleResponse: MessageFns<PauseScheduleResponse> = {
+export const PauseScheduleResponse: MessageFns<PauseScheduleResponse, "grey.schedule.v1.PauseScheduleResponse"> = {
+  $type: "grey.schedule.v1.PauseScheduleResponse" as const,
+
   encode(message: PauseScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
@@ -3106,7 +3161,9 @@ function createBaseResumeScheduleRequest(): ResumeScheduleRequest {
   return { requestId: "", scheduleId: "" };
 }
 
-export const ResumeScheduleRequest: MessageFns<ResumeScheduleRequest> = {
+export const ResumeScheduleRequest: MessageFns<ResumeScheduleRequest, "grey.schedule.v1.ResumeScheduleRequest"> = {
+  $type: "grey.schedule.v1.ResumeScheduleRequest" as const,
+
   encode(message: ResumeScheduleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -3199,7 +3256,9 @@ function createBaseResumeScheduleResponse(): ResumeScheduleResponse {
   return { schedule: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const ResumeScheduleResponse: MessageFns<ResumeScheduleResponse> = {
+export const ResumeScheduleResponse: MessageFns<ResumeScheduleResponse, "grey.schedule.v1.ResumeScheduleResponse"> = {
+  $type: "grey.schedule.v1.ResumeScheduleResponse" as const,
+
   encode(message: ResumeScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
@@ -3311,7 +3370,9 @@ function createBaseCancelScheduleRequest(): CancelScheduleRequest {
   return { requestId: "", scheduleId: "" };
 }
 
-export const CancelScheduleRequest: MessageFns<CancelScheduleRequest> = {
+export const CancelScheduleRequest: MessageFns<CancelScheduleRequest, "grey.schedule.v1.CancelScheduleRequest"> = {
+  $type: "grey.schedule.v1.CancelScheduleRequest" as const,
+
   encode(message: CancelScheduleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -3404,7 +3465,9 @@ function createBaseCancelScheduleResponse(): CancelScheduleResponse {
   return { schedule: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const CancelScheduleResponse: MessageFns<CancelScheduleResponse> = {
+export const CancelScheduleResponse: MessageFns<CancelScheduleResponse, "grey.schedule.v1.CancelScheduleResponse"> = {
+  $type: "grey.schedule.v1.CancelScheduleResponse" as const,
+
   encode(message: CancelScheduleResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.schedule !== undefined) {
       Schedule.encode(message.schedule, writer.uint32(10).fork()).join();
@@ -3516,7 +3579,9 @@ function createBaseListRunsRequest(): ListRunsRequest {
   return { scheduleId: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListRunsRequest: MessageFns<ListRunsRequest> = {
+export const ListRunsRequest: MessageFns<ListRunsRequest, "grey.schedule.v1.ListRunsRequest"> = {
+  $type: "grey.schedule.v1.ListRunsRequest" as const,
+
   encode(message: ListRunsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.scheduleId !== "") {
       writer.uint32(10).string(message.scheduleId);
@@ -3654,7 +3719,9 @@ function createBaseListRunsResponse(): ListRunsResponse {
   return { runs: [], nextPageToken: "" };
 }
 
-export const ListRunsResponse: MessageFns<ListRunsResponse> = {
+export const ListRunsResponse: MessageFns<ListRunsResponse, "grey.schedule.v1.ListRunsResponse"> = {
+  $type: "grey.schedule.v1.ListRunsResponse" as const,
+
   encode(message: ListRunsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.runs) {
       Run.encode(v!, writer.uint32(10).fork()).join();
@@ -4159,7 +4226,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

@@ -557,7 +557,9 @@ function createBaseEntry(): Entry {
   return { accountId: "", side: 0, amount: undefined, balanceAfter: undefined, accountSequence: 0n };
 }
 
-export const Entry: MessageFns<Entry> = {
+export const Entry: MessageFns<Entry, "grey.transaction.v1.Entry"> = {
+  $type: "grey.transaction.v1.Entry" as const,
+
   encode(message: Entry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.accountId !== "") {
       writer.uint32(10).string(message.accountId);
@@ -732,7 +734,9 @@ function createBaseTransaction(): Transaction {
   };
 }
 
-export const Transaction: MessageFns<Transaction> = {
+export const Transaction: MessageFns<Transaction, "grey.transaction.v1.Transaction"> = {
+  $type: "grey.transaction.v1.Transaction" as const,
+
   encode(message: Transaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1190,7 +1194,12 @@ function createBaseTransaction_MetadataEntry(): Transaction_MetadataEntry {
   return { key: "", value: "" };
 }
 
-export const Transaction_MetadataEntry: MessageFns<Transaction_MetadataEntry> = {
+export const Transaction_MetadataEntry: MessageFns<
+  Transaction_MetadataEntry,
+  "grey.transaction.v1.Transaction.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.Transaction.MetadataEntry" as const,
+
   encode(message: Transaction_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -1275,7 +1284,9 @@ function createBaseExchangeTerms(): ExchangeTerms {
   return { sourceAmount: undefined, targetAmount: undefined, rate: "", rounding: 0, rateId: "" };
 }
 
-export const ExchangeTerms: MessageFns<ExchangeTerms> = {
+export const ExchangeTerms: MessageFns<ExchangeTerms, "grey.transaction.v1.ExchangeTerms"> = {
+  $type: "grey.transaction.v1.ExchangeTerms" as const,
+
   encode(message: ExchangeTerms, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sourceAmount !== undefined) {
       Money.encode(message.sourceAmount, writer.uint32(10).fork()).join();
@@ -1424,7 +1435,9 @@ function createBaseLeg(): Leg {
   return { account: undefined, side: 0, amount: undefined };
 }
 
-export const Leg: MessageFns<Leg> = {
+export const Leg: MessageFns<Leg, "grey.transaction.v1.Leg"> = {
+  $type: "grey.transaction.v1.Leg" as const,
+
   encode(message: Leg, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.account?.$case) {
       case "walletId":
@@ -1574,7 +1587,9 @@ function createBaseHold(): Hold {
   };
 }
 
-export const Hold: MessageFns<Hold> = {
+export const Hold: MessageFns<Hold, "grey.transaction.v1.Hold"> = {
+  $type: "grey.transaction.v1.Hold" as const,
+
   encode(message: Hold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1819,7 +1834,9 @@ function createBasePrecondition(): Precondition {
   return { walletId: "", expectedVersion: undefined, minBalanceAfter: undefined, maxBalanceAfter: undefined };
 }
 
-export const Precondition: MessageFns<Precondition> = {
+export const Precondition: MessageFns<Precondition, "grey.transaction.v1.Precondition"> = {
+  $type: "grey.transaction.v1.Precondition" as const,
+
   encode(message: Precondition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -2011,7 +2028,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

@@ -98,7 +98,10 @@ export function batchModeToJSON(object: BatchMode): string {
 
 /** DepositRequest asks to bring money into a wallet. */
 export interface DepositRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet that receives the money. */
   walletId: string;
@@ -117,7 +120,7 @@ export interface DepositRequest {
   systemAccount: string;
   /**
    * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
    */
   effectiveTime:
     | Timestamp
@@ -152,7 +155,10 @@ export interface DepositResponse {
 
 /** WithdrawRequest asks to take money out of a wallet. */
 export interface WithdrawRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet that the money leaves. */
   walletId: string;
@@ -171,7 +177,7 @@ export interface WithdrawRequest {
   systemAccount: string;
   /**
    * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
    */
   effectiveTime:
     | Timestamp
@@ -208,7 +214,10 @@ export interface WithdrawResponse {
 
 /** TransferRequest asks to move money between two wallets. */
 export interface TransferRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet that the money leaves. */
   fromWalletId: string;
@@ -227,7 +236,7 @@ export interface TransferRequest {
   metadata: { [key: string]: string };
   /**
    * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
    */
   effectiveTime:
     | Timestamp
@@ -365,11 +374,11 @@ export interface ListTransactionsRequest {
   kinds: TransactionKind[];
   /** Only these states; empty means every state. */
   states: TransactionState[];
-  /** Only those recorded at this time or later. */
+  /** Only those recorded at this time or later. Rounded up to the microsecond. */
   createTimeFrom:
     | Timestamp
     | undefined;
-  /** Only those recorded before this time. */
+  /** Only those recorded before this time. Rounded up to the microsecond. */
   createTimeBefore:
     | Timestamp
     | undefined;
@@ -444,7 +453,10 @@ export interface ListTransactionsResponse {
 
 /** HoldRequest asks to reserve money of a wallet. */
 export interface HoldRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet whose money is held. */
   walletId: string;
@@ -457,10 +469,10 @@ export interface HoldRequest {
   /** When it expires. Unset: 7 days after it is recorded. */
   expiry:
     | //
-    /** So long after it is recorded: 1 s to 400 days. */
+    /** So long after it is recorded: 1 s to 400 days. Rounded up to the microsecond. */
     { $case: "expiresIn"; value: Duration }
     | //
-    /** At this time, by the database's clock: later than now, at most 400 days ahead. */
+    /** At this time, by the database's clock: later than now, at most 400 days ahead. Rounded up to the microsecond. */
     { $case: "expireTime"; value: Timestamp }
     | undefined;
   /** What it is for, for people: at most 500 characters without control characters. */
@@ -504,7 +516,10 @@ export interface HoldResponse {
 
 /** IncreaseHoldRequest asks to hold more. */
 export interface IncreaseHoldRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The hold. */
   holdId: string;
@@ -553,17 +568,20 @@ export interface IncreaseHoldResponse {
 
 /** ExtendHoldRequest asks to put off the expiry of a hold. */
 export interface ExtendHoldRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The hold. */
   holdId: string;
   /** When it expires: later than it does. */
   expiry:
     | //
-    /** So long after it is recorded: 1 s to 400 days. */
+    /** So long after it is recorded: 1 s to 400 days. Rounded up to the microsecond. */
     { $case: "expiresIn"; value: Duration }
     | //
-    /** At this time, by the database's clock: later than now, at most 400 days ahead. */
+    /** At this time, by the database's clock: later than now, at most 400 days ahead. Rounded up to the microsecond. */
     { $case: "expireTime"; value: Timestamp }
     | undefined;
   /** What it is for, for people: at most 500 characters without control characters. */
@@ -605,7 +623,10 @@ export interface ExtendHoldResponse {
 
 /** CaptureHoldRequest asks to move held money. */
 export interface CaptureHoldRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The hold. */
   holdId: string;
@@ -668,7 +689,10 @@ export interface CaptureHoldResponse {
 
 /** ReleaseHoldRequest asks to give free what is left of a hold. */
 export interface ReleaseHoldRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The hold. */
   holdId: string;
@@ -711,7 +735,10 @@ export interface ReleaseHoldResponse {
 
 /** ReverseRequest asks to undo a transaction. */
 export interface ReverseRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The transaction to undo: one that was posted and moved money, and is no reversal itself. */
   transactionId: string;
@@ -797,7 +824,10 @@ export interface ListHoldsResponse {
 
 /** PostTransactionRequest asks for a transaction with many debits and credits. */
 export interface PostTransactionRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /**
    * The debits and credits: 2 to 1,000. In each currency the debits equal the credits, and sum to no more than int64 holds. An account may
@@ -813,7 +843,7 @@ export interface PostTransactionRequest {
   metadata: { [key: string]: string };
   /**
    * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
    */
   effectiveTime:
     | Timestamp
@@ -851,7 +881,10 @@ export interface PostTransactionResponse {
  * the rate: that of the request, or else the one of the table that is valid now. Or both amounts are given; or a quote, which has them.
  */
 export interface ExchangeRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet that the money leaves. */
   fromWalletId: string;
@@ -870,7 +903,7 @@ export interface ExchangeRequest {
     | //
     /**
      * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, at most 37
-     * characters, without sign and exponent.
+     * characters, without sign, exponent and leading zeros. It is kept as given.
      */
     { $case: "rate"; value: string }
     | //
@@ -888,7 +921,7 @@ export interface ExchangeRequest {
   metadata: { [key: string]: string };
   /**
    * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST).
+   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
    */
   effectiveTime:
     | Timestamp
@@ -936,7 +969,7 @@ export interface GetQuoteRequest {
     /** So many minor units of the target's currency are received. */
     { $case: "targetMinorUnits"; value: bigint }
     | undefined;
-  /** How long the quote can be used: 1 s to 1 day. Unset: 60 s. */
+  /** How long the quote can be used: 1 s to 1 day. Unset: 60 s. Rounded up to the microsecond. */
   expiresIn:
     | Duration
     | undefined;
@@ -960,7 +993,10 @@ export interface GetQuoteResponse {
 
 /** SetTransactionMetadataRequest asks to change the metadata of a transaction. */
 export interface SetTransactionMetadataRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The transaction. */
   transactionId: string;
@@ -1089,7 +1125,9 @@ function createBaseDepositRequest(): DepositRequest {
   };
 }
 
-export const DepositRequest: MessageFns<DepositRequest> = {
+export const DepositRequest: MessageFns<DepositRequest, "grey.transaction.v1.DepositRequest"> = {
+  $type: "grey.transaction.v1.DepositRequest" as const,
+
   encode(message: DepositRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -1362,7 +1400,12 @@ function createBaseDepositRequest_MetadataEntry(): DepositRequest_MetadataEntry 
   return { key: "", value: "" };
 }
 
-export const DepositRequest_MetadataEntry: MessageFns<DepositRequest_MetadataEntry> = {
+export const DepositRequest_MetadataEntry: MessageFns<
+  DepositRequest_MetadataEntry,
+  "grey.transaction.v1.DepositRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.DepositRequest.MetadataEntry" as const,
+
   encode(message: DepositRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -1447,7 +1490,9 @@ function createBaseDepositResponse(): DepositResponse {
   return { transaction: undefined, balances: [], replayed: false };
 }
 
-export const DepositResponse: MessageFns<DepositResponse> = {
+export const DepositResponse: MessageFns<DepositResponse, "grey.transaction.v1.DepositResponse"> = {
+  $type: "grey.transaction.v1.DepositResponse" as const,
+
   encode(message: DepositResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -1562,7 +1607,9 @@ function createBaseWithdrawRequest(): WithdrawRequest {
   };
 }
 
-export const WithdrawRequest: MessageFns<WithdrawRequest> = {
+export const WithdrawRequest: MessageFns<WithdrawRequest, "grey.transaction.v1.WithdrawRequest"> = {
+  $type: "grey.transaction.v1.WithdrawRequest" as const,
+
   encode(message: WithdrawRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -1855,7 +1902,12 @@ function createBaseWithdrawRequest_MetadataEntry(): WithdrawRequest_MetadataEntr
   return { key: "", value: "" };
 }
 
-export const WithdrawRequest_MetadataEntry: MessageFns<WithdrawRequest_MetadataEntry> = {
+export const WithdrawRequest_MetadataEntry: MessageFns<
+  WithdrawRequest_MetadataEntry,
+  "grey.transaction.v1.WithdrawRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.WithdrawRequest.MetadataEntry" as const,
+
   encode(message: WithdrawRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -1942,7 +1994,9 @@ function createBaseWithdrawResponse(): WithdrawResponse {
   return { transaction: undefined, balances: [], replayed: false };
 }
 
-export const WithdrawResponse: MessageFns<WithdrawResponse> = {
+export const WithdrawResponse: MessageFns<WithdrawResponse, "grey.transaction.v1.WithdrawResponse"> = {
+  $type: "grey.transaction.v1.WithdrawResponse" as const,
+
   encode(message: WithdrawResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -2057,7 +2111,9 @@ function createBaseTransferRequest(): TransferRequest {
   };
 }
 
-export const TransferRequest: MessageFns<TransferRequest> = {
+export const TransferRequest: MessageFns<TransferRequest, "grey.transaction.v1.TransferRequest"> = {
+  $type: "grey.transaction.v1.TransferRequest" as const,
+
   encode(message: TransferRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -2350,7 +2406,12 @@ function createBaseTransferRequest_MetadataEntry(): TransferRequest_MetadataEntr
   return { key: "", value: "" };
 }
 
-export const TransferRequest_MetadataEntry: MessageFns<TransferRequest_MetadataEntry> = {
+export const TransferRequest_MetadataEntry: MessageFns<
+  TransferRequest_MetadataEntry,
+  "grey.transaction.v1.TransferRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.TransferRequest.MetadataEntry" as const,
+
   encode(message: TransferRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -2437,7 +2498,9 @@ function createBaseTransferResponse(): TransferResponse {
   return { transaction: undefined, balances: [], replayed: false };
 }
 
-export const TransferResponse: MessageFns<TransferResponse> = {
+export const TransferResponse: MessageFns<TransferResponse, "grey.transaction.v1.TransferResponse"> = {
+  $type: "grey.transaction.v1.TransferResponse" as const,
+
   encode(message: TransferResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -2540,7 +2603,9 @@ function createBaseBatchTransferRequest(): BatchTransferRequest {
   return { mode: 0, transfers: [], dryRun: false };
 }
 
-export const BatchTransferRequest: MessageFns<BatchTransferRequest> = {
+export const BatchTransferRequest: MessageFns<BatchTransferRequest, "grey.transaction.v1.BatchTransferRequest"> = {
+  $type: "grey.transaction.v1.BatchTransferRequest" as const,
+
   encode(message: BatchTransferRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.mode !== 0) {
       writer.uint32(8).int32(message.mode);
@@ -2647,7 +2712,9 @@ function createBaseBatchTransferResponse(): BatchTransferResponse {
   return { results: [], balances: [] };
 }
 
-export const BatchTransferResponse: MessageFns<BatchTransferResponse> = {
+export const BatchTransferResponse: MessageFns<BatchTransferResponse, "grey.transaction.v1.BatchTransferResponse"> = {
+  $type: "grey.transaction.v1.BatchTransferResponse" as const,
+
   encode(message: BatchTransferResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.results) {
       BatchTransferResult.encode(v!, writer.uint32(10).fork()).join();
@@ -2734,7 +2801,9 @@ function createBaseBatchTransferResult(): BatchTransferResult {
   return { transactionId: "", state: 0, journalIndex: 0n, error: undefined, replayed: false };
 }
 
-export const BatchTransferResult: MessageFns<BatchTransferResult> = {
+export const BatchTransferResult: MessageFns<BatchTransferResult, "grey.transaction.v1.BatchTransferResult"> = {
+  $type: "grey.transaction.v1.BatchTransferResult" as const,
+
   encode(message: BatchTransferResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transactionId !== "") {
       writer.uint32(10).string(message.transactionId);
@@ -2882,99 +2951,107 @@ function createBaseStreamTransfersRequest(): StreamTransfersRequest {
   return { correlation: 0n, transfer: undefined };
 }
 
-export const StreamTransfersRequest: MessageFns<StreamTransfersRequest> = {
-  encode(message: StreamTransfersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.correlation !== 0n) {
-      if (BigInt.asIntN(64, message.correlation) !== message.correlation) {
-        throw new globalThis.Error("value provided for field message.correlation of type int64 too large");
-      }
-      writer.uint32(8).int64(message.correlation);
-    }
-    if (message.transfer !== undefined) {
-      TransferRequest.encode(message.transfer, writer.uint32(18).fork()).join();
-    }
-    return writer;
-  },
+export const StreamTransfersRequest: MessageFns<StreamTransfersRequest, "grey.transaction.v1.StreamTransfersRequest"> =
+  {
+    $type: "grey.transaction.v1.StreamTransfersRequest" as const,
 
-  decode(input: BinaryReader | Uint8Array, length?: number): StreamTransfersRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
+    encode(message: StreamTransfersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+      if (message.correlation !== 0n) {
+        if (BigInt.asIntN(64, message.correlation) !== message.correlation) {
+          throw new globalThis.Error("value provided for field message.correlation of type int64 too large");
+        }
+        writer.uint32(8).int64(message.correlation);
+      }
+      if (message.transfer !== undefined) {
+        TransferRequest.encode(message.transfer, writer.uint32(18).fork()).join();
+      }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): StreamTransfersRequest {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBaseStreamTransfersRequest();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 8) {
+                break;
+              }
+
+              message.correlation = reader.int64() as bigint;
+              continue;
+            }
+            case 2: {
+              if (tag !== 18) {
+                break;
+              }
+
+              message.transfer = TransferRequest.decode(reader, reader.uint32());
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    fromJSON(object: any): StreamTransfersRequest {
+      return {
+        correlation: isSet(object.correlation) ? BigInt(object.correlation) : 0n,
+        transfer: isSet(object.transfer) ? TransferRequest.fromJSON(object.transfer) : undefined,
+      };
+    },
+
+    toJSON(message: StreamTransfersRequest): unknown {
+      const obj: any = {};
+      if (message.correlation !== 0n) {
+        obj.correlation = message.correlation.toString();
+      }
+      if (message.transfer !== undefined) {
+        obj.transfer = TransferRequest.toJSON(message.transfer);
+      }
+      return obj;
+    },
+
+    create<I extends Exact<DeepPartial<StreamTransfersRequest>, I>>(base?: I): StreamTransfersRequest {
+      return StreamTransfersRequest.fromPartial(base ?? ({} as any));
+    },
+    fromPartial<I extends Exact<DeepPartial<StreamTransfersRequest>, I>>(object: I): StreamTransfersRequest {
       const message = createBaseStreamTransfersRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.correlation = reader.int64() as bigint;
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.transfer = TransferRequest.decode(reader, reader.uint32());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
+      message.correlation = (object.correlation !== undefined && object.correlation !== null)
+        ? BigInt(object.correlation)
+        : 0n;
+      message.transfer = (object.transfer !== undefined && object.transfer !== null)
+        ? TransferRequest.fromPartial(object.transfer)
+        : undefined;
       return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): StreamTransfersRequest {
-    return {
-      correlation: isSet(object.correlation) ? BigInt(object.correlation) : 0n,
-      transfer: isSet(object.transfer) ? TransferRequest.fromJSON(object.transfer) : undefined,
-    };
-  },
-
-  toJSON(message: StreamTransfersRequest): unknown {
-    const obj: any = {};
-    if (message.correlation !== 0n) {
-      obj.correlation = message.correlation.toString();
-    }
-    if (message.transfer !== undefined) {
-      obj.transfer = TransferRequest.toJSON(message.transfer);
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<StreamTransfersRequest>, I>>(base?: I): StreamTransfersRequest {
-    return StreamTransfersRequest.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<StreamTransfersRequest>, I>>(object: I): StreamTransfersRequest {
-    const message = createBaseStreamTransfersRequest();
-    message.correlation = (object.correlation !== undefined && object.correlation !== null)
-      ? BigInt(object.correlation)
-      : 0n;
-    message.transfer = (object.transfer !== undefined && object.transfer !== null)
-      ? TransferRequest.fromPartial(object.transfer)
-      : undefined;
-    return message;
-  },
-};
+    },
+  };
 
 function createBaseStreamTransfersResponse(): StreamTransfersResponse {
   return { correlation: 0n, outcome: undefined };
 }
 
-export const StreamTransfersResponse: MessageFns<StreamTransfersResponse> = {
+export const StreamTransfersResponse: MessageFns<
+  StreamTransfersResponse,
+  "grey.transaction.v1.StreamTransfersResponse"
+> = {
+  $type: "grey.transaction.v1.StreamTransfersResponse" as const,
+
   encode(message: StreamTransfersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.correlation !== 0n) {
       if (BigInt.asIntN(64, message.correlation) !== message.correlation) {
@@ -3096,7 +3173,9 @@ function createBaseGetTransactionRequest(): GetTransactionRequest {
   return { by: undefined, minJournalIndex: undefined };
 }
 
-export const GetTransactionRequest: MessageFns<GetTransactionRequest> = {
+export const GetTransactionRequest: MessageFns<GetTransactionRequest, "grey.transaction.v1.GetTransactionRequest"> = {
+  $type: "grey.transaction.v1.GetTransactionRequest" as const,
+
   encode(message: GetTransactionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.by?.$case) {
       case "id":
@@ -3224,70 +3303,73 @@ function createBaseGetTransactionResponse(): GetTransactionResponse {
   return { transaction: undefined };
 }
 
-export const GetTransactionResponse: MessageFns<GetTransactionResponse> = {
-  encode(message: GetTransactionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.transaction !== undefined) {
-      Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
-    }
-    return writer;
-  },
+export const GetTransactionResponse: MessageFns<GetTransactionResponse, "grey.transaction.v1.GetTransactionResponse"> =
+  {
+    $type: "grey.transaction.v1.GetTransactionResponse" as const,
 
-  decode(input: BinaryReader | Uint8Array, length?: number): GetTransactionResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetTransactionResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.transaction = Transaction.decode(reader, reader.uint32());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
+    encode(message: GetTransactionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+      if (message.transaction !== undefined) {
+        Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
       }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): GetTransactionResponse {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBaseGetTransactionResponse();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 10) {
+                break;
+              }
+
+              message.transaction = Transaction.decode(reader, reader.uint32());
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    fromJSON(object: any): GetTransactionResponse {
+      return { transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined };
+    },
+
+    toJSON(message: GetTransactionResponse): unknown {
+      const obj: any = {};
+      if (message.transaction !== undefined) {
+        obj.transaction = Transaction.toJSON(message.transaction);
+      }
+      return obj;
+    },
+
+    create<I extends Exact<DeepPartial<GetTransactionResponse>, I>>(base?: I): GetTransactionResponse {
+      return GetTransactionResponse.fromPartial(base ?? ({} as any));
+    },
+    fromPartial<I extends Exact<DeepPartial<GetTransactionResponse>, I>>(object: I): GetTransactionResponse {
+      const message = createBaseGetTransactionResponse();
+      message.transaction = (object.transaction !== undefined && object.transaction !== null)
+        ? Transaction.fromPartial(object.transaction)
+        : undefined;
       return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): GetTransactionResponse {
-    return { transaction: isSet(object.transaction) ? Transaction.fromJSON(object.transaction) : undefined };
-  },
-
-  toJSON(message: GetTransactionResponse): unknown {
-    const obj: any = {};
-    if (message.transaction !== undefined) {
-      obj.transaction = Transaction.toJSON(message.transaction);
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<GetTransactionResponse>, I>>(base?: I): GetTransactionResponse {
-    return GetTransactionResponse.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<GetTransactionResponse>, I>>(object: I): GetTransactionResponse {
-    const message = createBaseGetTransactionResponse();
-    message.transaction = (object.transaction !== undefined && object.transaction !== null)
-      ? Transaction.fromPartial(object.transaction)
-      : undefined;
-    return message;
-  },
-};
+    },
+  };
 
 function createBaseListTransactionsRequest(): ListTransactionsRequest {
   return {
@@ -3308,7 +3390,12 @@ function createBaseListTransactionsRequest(): ListTransactionsRequest {
   };
 }
 
-export const ListTransactionsRequest: MessageFns<ListTransactionsRequest> = {
+export const ListTransactionsRequest: MessageFns<
+  ListTransactionsRequest,
+  "grey.transaction.v1.ListTransactionsRequest"
+> = {
+  $type: "grey.transaction.v1.ListTransactionsRequest" as const,
+
   encode(message: ListTransactionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.of?.$case) {
       case "userId":
@@ -3706,7 +3793,9 @@ function createBaseMetadataFilter(): MetadataFilter {
   return { key: "", condition: undefined };
 }
 
-export const MetadataFilter: MessageFns<MetadataFilter> = {
+export const MetadataFilter: MessageFns<MetadataFilter, "grey.transaction.v1.MetadataFilter"> = {
+  $type: "grey.transaction.v1.MetadataFilter" as const,
+
   encode(message: MetadataFilter, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -3846,7 +3935,9 @@ function createBaseMetadataValues(): MetadataValues {
   return { values: [] };
 }
 
-export const MetadataValues: MessageFns<MetadataValues> = {
+export const MetadataValues: MessageFns<MetadataValues, "grey.transaction.v1.MetadataValues"> = {
+  $type: "grey.transaction.v1.MetadataValues" as const,
+
   encode(message: MetadataValues, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.values) {
       writer.uint32(10).string(v!);
@@ -3915,7 +4006,9 @@ function createBaseMetadataRange(): MetadataRange {
   return { from: "", before: "" };
 }
 
-export const MetadataRange: MessageFns<MetadataRange> = {
+export const MetadataRange: MessageFns<MetadataRange, "grey.transaction.v1.MetadataRange"> = {
+  $type: "grey.transaction.v1.MetadataRange" as const,
+
   encode(message: MetadataRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.from !== "") {
       writer.uint32(10).string(message.from);
@@ -4000,7 +4093,12 @@ function createBaseListTransactionsResponse(): ListTransactionsResponse {
   return { transactions: [], nextPageToken: "" };
 }
 
-export const ListTransactionsResponse: MessageFns<ListTransactionsResponse> = {
+export const ListTransactionsResponse: MessageFns<
+  ListTransactionsResponse,
+  "grey.transaction.v1.ListTransactionsResponse"
+> = {
+  $type: "grey.transaction.v1.ListTransactionsResponse" as const,
+
   encode(message: ListTransactionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.transactions) {
       Transaction.encode(v!, writer.uint32(10).fork()).join();
@@ -4102,7 +4200,9 @@ function createBaseHoldRequest(): HoldRequest {
   };
 }
 
-export const HoldRequest: MessageFns<HoldRequest> = {
+export const HoldRequest: MessageFns<HoldRequest, "grey.transaction.v1.HoldRequest"> = {
+  $type: "grey.transaction.v1.HoldRequest" as const,
+
   encode(message: HoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -4405,7 +4505,12 @@ function createBaseHoldRequest_MetadataEntry(): HoldRequest_MetadataEntry {
   return { key: "", value: "" };
 }
 
-export const HoldRequest_MetadataEntry: MessageFns<HoldRequest_MetadataEntry> = {
+export const HoldRequest_MetadataEntry: MessageFns<
+  HoldRequest_MetadataEntry,
+  "grey.transaction.v1.HoldRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.HoldRequest.MetadataEntry" as const,
+
   encode(message: HoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -4490,7 +4595,9 @@ function createBaseHoldResponse(): HoldResponse {
   return { transaction: undefined, hold: undefined, balances: [], replayed: false };
 }
 
-export const HoldResponse: MessageFns<HoldResponse> = {
+export const HoldResponse: MessageFns<HoldResponse, "grey.transaction.v1.HoldResponse"> = {
+  $type: "grey.transaction.v1.HoldResponse" as const,
+
   encode(message: HoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -4618,7 +4725,9 @@ function createBaseIncreaseHoldRequest(): IncreaseHoldRequest {
   };
 }
 
-export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest> = {
+export const IncreaseHoldRequest: MessageFns<IncreaseHoldRequest, "grey.transaction.v1.IncreaseHoldRequest"> = {
+  $type: "grey.transaction.v1.IncreaseHoldRequest" as const,
+
   encode(message: IncreaseHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -4849,7 +4958,12 @@ function createBaseIncreaseHoldRequest_MetadataEntry(): IncreaseHoldRequest_Meta
   return { key: "", value: "" };
 }
 
-export const IncreaseHoldRequest_MetadataEntry: MessageFns<IncreaseHoldRequest_MetadataEntry> = {
+export const IncreaseHoldRequest_MetadataEntry: MessageFns<
+  IncreaseHoldRequest_MetadataEntry,
+  "grey.transaction.v1.IncreaseHoldRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.IncreaseHoldRequest.MetadataEntry" as const,
+
   encode(message: IncreaseHoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -4938,7 +5052,9 @@ function createBaseIncreaseHoldResponse(): IncreaseHoldResponse {
   return { transaction: undefined, hold: undefined, balances: [], replayed: false };
 }
 
-export const IncreaseHoldResponse: MessageFns<IncreaseHoldResponse> = {
+export const IncreaseHoldResponse: MessageFns<IncreaseHoldResponse, "grey.transaction.v1.IncreaseHoldResponse"> = {
+  $type: "grey.transaction.v1.IncreaseHoldResponse" as const,
+
   encode(message: IncreaseHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -5065,7 +5181,9 @@ function createBaseExtendHoldRequest(): ExtendHoldRequest {
   };
 }
 
-export const ExtendHoldRequest: MessageFns<ExtendHoldRequest> = {
+export const ExtendHoldRequest: MessageFns<ExtendHoldRequest, "grey.transaction.v1.ExtendHoldRequest"> = {
+  $type: "grey.transaction.v1.ExtendHoldRequest" as const,
+
   encode(message: ExtendHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -5312,7 +5430,12 @@ function createBaseExtendHoldRequest_MetadataEntry(): ExtendHoldRequest_Metadata
   return { key: "", value: "" };
 }
 
-export const ExtendHoldRequest_MetadataEntry: MessageFns<ExtendHoldRequest_MetadataEntry> = {
+export const ExtendHoldRequest_MetadataEntry: MessageFns<
+  ExtendHoldRequest_MetadataEntry,
+  "grey.transaction.v1.ExtendHoldRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.ExtendHoldRequest.MetadataEntry" as const,
+
   encode(message: ExtendHoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -5399,7 +5522,9 @@ function createBaseExtendHoldResponse(): ExtendHoldResponse {
   return { transaction: undefined, hold: undefined, balances: [], replayed: false };
 }
 
-export const ExtendHoldResponse: MessageFns<ExtendHoldResponse> = {
+export const ExtendHoldResponse: MessageFns<ExtendHoldResponse, "grey.transaction.v1.ExtendHoldResponse"> = {
+  $type: "grey.transaction.v1.ExtendHoldResponse" as const,
+
   encode(message: ExtendHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -5529,7 +5654,9 @@ function createBaseCaptureHoldRequest(): CaptureHoldRequest {
   };
 }
 
-export const CaptureHoldRequest: MessageFns<CaptureHoldRequest> = {
+export const CaptureHoldRequest: MessageFns<CaptureHoldRequest, "grey.transaction.v1.CaptureHoldRequest"> = {
+  $type: "grey.transaction.v1.CaptureHoldRequest" as const,
+
   encode(message: CaptureHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -5828,7 +5955,12 @@ function createBaseCaptureHoldRequest_MetadataEntry(): CaptureHoldRequest_Metada
   return { key: "", value: "" };
 }
 
-export const CaptureHoldRequest_MetadataEntry: MessageFns<CaptureHoldRequest_MetadataEntry> = {
+export const CaptureHoldRequest_MetadataEntry: MessageFns<
+  CaptureHoldRequest_MetadataEntry,
+  "grey.transaction.v1.CaptureHoldRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.CaptureHoldRequest.MetadataEntry" as const,
+
   encode(message: CaptureHoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -5917,7 +6049,9 @@ function createBaseCaptureHoldResponse(): CaptureHoldResponse {
   return { transaction: undefined, hold: undefined, balances: [], replayed: false };
 }
 
-export const CaptureHoldResponse: MessageFns<CaptureHoldResponse> = {
+export const CaptureHoldResponse: MessageFns<CaptureHoldResponse, "grey.transaction.v1.CaptureHoldResponse"> = {
+  $type: "grey.transaction.v1.CaptureHoldResponse" as const,
+
   encode(message: CaptureHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -6036,7 +6170,9 @@ function createBaseReleaseHoldRequest(): ReleaseHoldRequest {
   return { requestId: "", holdId: "", description: "", metadata: {}, dryRun: false, externalReference: "" };
 }
 
-export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest> = {
+export const ReleaseHoldRequest: MessageFns<ReleaseHoldRequest, "grey.transaction.v1.ReleaseHoldRequest"> = {
+  $type: "grey.transaction.v1.ReleaseHoldRequest" as const,
+
   encode(message: ReleaseHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -6231,7 +6367,12 @@ function createBaseReleaseHoldRequest_MetadataEntry(): ReleaseHoldRequest_Metada
   return { key: "", value: "" };
 }
 
-export const ReleaseHoldRequest_MetadataEntry: MessageFns<ReleaseHoldRequest_MetadataEntry> = {
+export const ReleaseHoldRequest_MetadataEntry: MessageFns<
+  ReleaseHoldRequest_MetadataEntry,
+  "grey.transaction.v1.ReleaseHoldRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.ReleaseHoldRequest.MetadataEntry" as const,
+
   encode(message: ReleaseHoldRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -6320,7 +6461,9 @@ function createBaseReleaseHoldResponse(): ReleaseHoldResponse {
   return { transaction: undefined, hold: undefined, balances: [], replayed: false };
 }
 
-export const ReleaseHoldResponse: MessageFns<ReleaseHoldResponse> = {
+export const ReleaseHoldResponse: MessageFns<ReleaseHoldResponse, "grey.transaction.v1.ReleaseHoldResponse"> = {
+  $type: "grey.transaction.v1.ReleaseHoldResponse" as const,
+
   encode(message: ReleaseHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -6449,7 +6592,9 @@ function createBaseReverseRequest(): ReverseRequest {
   };
 }
 
-export const ReverseRequest: MessageFns<ReverseRequest> = {
+export const ReverseRequest: MessageFns<ReverseRequest, "grey.transaction.v1.ReverseRequest"> = {
+  $type: "grey.transaction.v1.ReverseRequest" as const,
+
   encode(message: ReverseRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -6700,7 +6845,12 @@ function createBaseReverseRequest_MetadataEntry(): ReverseRequest_MetadataEntry 
   return { key: "", value: "" };
 }
 
-export const ReverseRequest_MetadataEntry: MessageFns<ReverseRequest_MetadataEntry> = {
+export const ReverseRequest_MetadataEntry: MessageFns<
+  ReverseRequest_MetadataEntry,
+  "grey.transaction.v1.ReverseRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.ReverseRequest.MetadataEntry" as const,
+
   encode(message: ReverseRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -6785,7 +6935,9 @@ function createBaseReverseResponse(): ReverseResponse {
   return { transaction: undefined, balances: [], replayed: false };
 }
 
-export const ReverseResponse: MessageFns<ReverseResponse> = {
+export const ReverseResponse: MessageFns<ReverseResponse, "grey.transaction.v1.ReverseResponse"> = {
+  $type: "grey.transaction.v1.ReverseResponse" as const,
+
   encode(message: ReverseResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -6888,7 +7040,9 @@ function createBaseGetHoldRequest(): GetHoldRequest {
   return { id: "", minJournalIndex: undefined };
 }
 
-export const GetHoldRequest: MessageFns<GetHoldRequest> = {
+export const GetHoldRequest: MessageFns<GetHoldRequest, "grey.transaction.v1.GetHoldRequest"> = {
+  $type: "grey.transaction.v1.GetHoldRequest" as const,
+
   encode(message: GetHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -6982,7 +7136,9 @@ function createBaseGetHoldResponse(): GetHoldResponse {
   return { hold: undefined };
 }
 
-export const GetHoldResponse: MessageFns<GetHoldResponse> = {
+export const GetHoldResponse: MessageFns<GetHoldResponse, "grey.transaction.v1.GetHoldResponse"> = {
+  $type: "grey.transaction.v1.GetHoldResponse" as const,
+
   encode(message: GetHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.hold !== undefined) {
       Hold.encode(message.hold, writer.uint32(10).fork()).join();
@@ -7049,7 +7205,9 @@ function createBaseListHoldsRequest(): ListHoldsRequest {
   return { walletId: "", activeOnly: false, pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
+export const ListHoldsRequest: MessageFns<ListHoldsRequest, "grey.transaction.v1.ListHoldsRequest"> = {
+  $type: "grey.transaction.v1.ListHoldsRequest" as const,
+
   encode(message: ListHoldsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -7207,7 +7365,9 @@ function createBaseListHoldsResponse(): ListHoldsResponse {
   return { holds: [], nextPageToken: "" };
 }
 
-export const ListHoldsResponse: MessageFns<ListHoldsResponse> = {
+export const ListHoldsResponse: MessageFns<ListHoldsResponse, "grey.transaction.v1.ListHoldsResponse"> = {
+  $type: "grey.transaction.v1.ListHoldsResponse" as const,
+
   encode(message: ListHoldsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.holds) {
       Hold.encode(v!, writer.uint32(10).fork()).join();
@@ -7305,238 +7465,246 @@ function createBasePostTransactionRequest(): PostTransactionRequest {
   };
 }
 
-export const PostTransactionRequest: MessageFns<PostTransactionRequest> = {
-  encode(message: PostTransactionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.requestId !== "") {
-      writer.uint32(10).string(message.requestId);
-    }
-    for (const v of message.legs) {
-      Leg.encode(v!, writer.uint32(18).fork()).join();
-    }
-    if (message.description !== "") {
-      writer.uint32(26).string(message.description);
-    }
-    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
-      PostTransactionRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
-    });
-    if (message.effectiveTime !== undefined) {
-      Timestamp.encode(message.effectiveTime, writer.uint32(42).fork()).join();
-    }
-    for (const v of message.preconditions) {
-      Precondition.encode(v!, writer.uint32(50).fork()).join();
-    }
-    if (message.externalReference !== "") {
-      writer.uint32(58).string(message.externalReference);
-    }
-    if (message.dryRun !== false) {
-      writer.uint32(64).bool(message.dryRun);
-    }
-    return writer;
-  },
+export const PostTransactionRequest: MessageFns<PostTransactionRequest, "grey.transaction.v1.PostTransactionRequest"> =
+  {
+    $type: "grey.transaction.v1.PostTransactionRequest" as const,
 
-  decode(input: BinaryReader | Uint8Array, length?: number): PostTransactionRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
+    encode(message: PostTransactionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+      if (message.requestId !== "") {
+        writer.uint32(10).string(message.requestId);
+      }
+      for (const v of message.legs) {
+        Leg.encode(v!, writer.uint32(18).fork()).join();
+      }
+      if (message.description !== "") {
+        writer.uint32(26).string(message.description);
+      }
+      globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+        PostTransactionRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+      });
+      if (message.effectiveTime !== undefined) {
+        Timestamp.encode(message.effectiveTime, writer.uint32(42).fork()).join();
+      }
+      for (const v of message.preconditions) {
+        Precondition.encode(v!, writer.uint32(50).fork()).join();
+      }
+      if (message.externalReference !== "") {
+        writer.uint32(58).string(message.externalReference);
+      }
+      if (message.dryRun !== false) {
+        writer.uint32(64).bool(message.dryRun);
+      }
+      return writer;
+    },
+
+    decode(input: BinaryReader | Uint8Array, length?: number): PostTransactionRequest {
+      const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+      const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+      if (previousRecursionDepth >= 100) {
+        throw new globalThis.Error("protobuf decode recursion limit exceeded");
+      }
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+      try {
+        const end = length === undefined ? reader.len : reader.pos + length;
+        const message = createBasePostTransactionRequest();
+        while (reader.pos < end) {
+          const tag = reader.uint32();
+          switch (tag >>> 3) {
+            case 1: {
+              if (tag !== 10) {
+                break;
+              }
+
+              message.requestId = reader.string();
+              continue;
+            }
+            case 2: {
+              if (tag !== 18) {
+                break;
+              }
+
+              message.legs.push(Leg.decode(reader, reader.uint32()));
+              continue;
+            }
+            case 3: {
+              if (tag !== 26) {
+                break;
+              }
+
+              message.description = reader.string();
+              continue;
+            }
+            case 4: {
+              if (tag !== 34) {
+                break;
+              }
+
+              const entry4 = PostTransactionRequest_MetadataEntry.decode(reader, reader.uint32());
+              if (entry4.value !== undefined) {
+                message.metadata[entry4.key] = entry4.value;
+              }
+              continue;
+            }
+            case 5: {
+              if (tag !== 42) {
+                break;
+              }
+
+              message.effectiveTime = Timestamp.decode(reader, reader.uint32());
+              continue;
+            }
+            case 6: {
+              if (tag !== 50) {
+                break;
+              }
+
+              message.preconditions.push(Precondition.decode(reader, reader.uint32()));
+              continue;
+            }
+            case 7: {
+              if (tag !== 58) {
+                break;
+              }
+
+              message.externalReference = reader.string();
+              continue;
+            }
+            case 8: {
+              if (tag !== 64) {
+                break;
+              }
+
+              message.dryRun = reader.bool();
+              continue;
+            }
+          }
+          if ((tag & 7) === 4 || tag === 0) {
+            break;
+          }
+          reader.skip(tag & 7);
+        }
+        return message;
+      } finally {
+        (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+      }
+    },
+
+    fromJSON(object: any): PostTransactionRequest {
+      return {
+        requestId: isSet(object.requestId)
+          ? globalThis.String(object.requestId)
+          : isSet(object.request_id)
+          ? globalThis.String(object.request_id)
+          : "",
+        legs: globalThis.Array.isArray(object?.legs) ? object.legs.map((e: any) => Leg.fromJSON(e)) : [],
+        description: isSet(object.description) ? globalThis.String(object.description) : "",
+        metadata: isObject(object.metadata)
+          ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
+            (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+              globalThis.Object.defineProperty(acc, key, {
+                value: globalThis.String(value),
+                enumerable: true,
+                configurable: true,
+                writable: true,
+              });
+              return acc;
+            },
+            {},
+          )
+          : {},
+        effectiveTime: isSet(object.effectiveTime)
+          ? fromJsonTimestamp(object.effectiveTime)
+          : isSet(object.effective_time)
+          ? fromJsonTimestamp(object.effective_time)
+          : undefined,
+        preconditions: globalThis.Array.isArray(object?.preconditions)
+          ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
+          : [],
+        externalReference: isSet(object.externalReference)
+          ? globalThis.String(object.externalReference)
+          : isSet(object.external_reference)
+          ? globalThis.String(object.external_reference)
+          : "",
+        dryRun: isSet(object.dryRun)
+          ? globalThis.Boolean(object.dryRun)
+          : isSet(object.dry_run)
+          ? globalThis.Boolean(object.dry_run)
+          : false,
+      };
+    },
+
+    toJSON(message: PostTransactionRequest): unknown {
+      const obj: any = {};
+      if (message.requestId !== "") {
+        obj.requestId = message.requestId;
+      }
+      if (message.legs?.length) {
+        obj.legs = message.legs.map((e) => Leg.toJSON(e));
+      }
+      if (message.description !== "") {
+        obj.description = message.description;
+      }
+      if (message.metadata) {
+        const entries = globalThis.Object.entries(message.metadata) as [string, string][];
+        if (entries.length > 0) {
+          obj.metadata = {};
+          entries.forEach(([k, v]) => {
+            obj.metadata[k] = v;
+          });
+        }
+      }
+      if (message.effectiveTime !== undefined) {
+        obj.effectiveTime = timeText(message.effectiveTime);
+      }
+      if (message.preconditions?.length) {
+        obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
+      }
+      if (message.externalReference !== "") {
+        obj.externalReference = message.externalReference;
+      }
+      if (message.dryRun !== false) {
+        obj.dryRun = message.dryRun;
+      }
+      return obj;
+    },
+
+    create<I extends Exact<DeepPartial<PostTransactionRequest>, I>>(base?: I): PostTransactionRequest {
+      return PostTransactionRequest.fromPartial(base ?? ({} as any));
+    },
+    fromPartial<I extends Exact<DeepPartial<PostTransactionRequest>, I>>(object: I): PostTransactionRequest {
       const message = createBasePostTransactionRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.requestId = reader.string();
-            continue;
+      message.requestId = object.requestId ?? "";
+      message.legs = object.legs?.map((e) => Leg.fromPartial(e)) || [];
+      message.description = object.description ?? "";
+      message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+        (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+          if (value !== undefined) {
+            acc[key] = globalThis.String(value);
           }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.legs.push(Leg.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.description = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            const entry4 = PostTransactionRequest_MetadataEntry.decode(reader, reader.uint32());
-            if (entry4.value !== undefined) {
-              message.metadata[entry4.key] = entry4.value;
-            }
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.effectiveTime = Timestamp.decode(reader, reader.uint32());
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.preconditions.push(Precondition.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 7: {
-            if (tag !== 58) {
-              break;
-            }
-
-            message.externalReference = reader.string();
-            continue;
-          }
-          case 8: {
-            if (tag !== 64) {
-              break;
-            }
-
-            message.dryRun = reader.bool();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
+          return acc;
+        },
+        {},
+      );
+      message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
+        ? Timestamp.fromPartial(object.effectiveTime)
+        : undefined;
+      message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
+      message.externalReference = object.externalReference ?? "";
+      message.dryRun = object.dryRun ?? false;
       return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): PostTransactionRequest {
-    return {
-      requestId: isSet(object.requestId)
-        ? globalThis.String(object.requestId)
-        : isSet(object.request_id)
-        ? globalThis.String(object.request_id)
-        : "",
-      legs: globalThis.Array.isArray(object?.legs) ? object.legs.map((e: any) => Leg.fromJSON(e)) : [],
-      description: isSet(object.description) ? globalThis.String(object.description) : "",
-      metadata: isObject(object.metadata)
-        ? (globalThis.Object.entries(object.metadata) as [string, any][]).reduce(
-          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
-            globalThis.Object.defineProperty(acc, key, {
-              value: globalThis.String(value),
-              enumerable: true,
-              configurable: true,
-              writable: true,
-            });
-            return acc;
-          },
-          {},
-        )
-        : {},
-      effectiveTime: isSet(object.effectiveTime)
-        ? fromJsonTimestamp(object.effectiveTime)
-        : isSet(object.effective_time)
-        ? fromJsonTimestamp(object.effective_time)
-        : undefined,
-      preconditions: globalThis.Array.isArray(object?.preconditions)
-        ? object.preconditions.map((e: any) => Precondition.fromJSON(e))
-        : [],
-      externalReference: isSet(object.externalReference)
-        ? globalThis.String(object.externalReference)
-        : isSet(object.external_reference)
-        ? globalThis.String(object.external_reference)
-        : "",
-      dryRun: isSet(object.dryRun)
-        ? globalThis.Boolean(object.dryRun)
-        : isSet(object.dry_run)
-        ? globalThis.Boolean(object.dry_run)
-        : false,
-    };
-  },
-
-  toJSON(message: PostTransactionRequest): unknown {
-    const obj: any = {};
-    if (message.requestId !== "") {
-      obj.requestId = message.requestId;
-    }
-    if (message.legs?.length) {
-      obj.legs = message.legs.map((e) => Leg.toJSON(e));
-    }
-    if (message.description !== "") {
-      obj.description = message.description;
-    }
-    if (message.metadata) {
-      const entries = globalThis.Object.entries(message.metadata) as [string, string][];
-      if (entries.length > 0) {
-        obj.metadata = {};
-        entries.forEach(([k, v]) => {
-          obj.metadata[k] = v;
-        });
-      }
-    }
-    if (message.effectiveTime !== undefined) {
-      obj.effectiveTime = timeText(message.effectiveTime);
-    }
-    if (message.preconditions?.length) {
-      obj.preconditions = message.preconditions.map((e) => Precondition.toJSON(e));
-    }
-    if (message.externalReference !== "") {
-      obj.externalReference = message.externalReference;
-    }
-    if (message.dryRun !== false) {
-      obj.dryRun = message.dryRun;
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<PostTransactionRequest>, I>>(base?: I): PostTransactionRequest {
-    return PostTransactionRequest.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<PostTransactionRequest>, I>>(object: I): PostTransactionRequest {
-    const message = createBasePostTransactionRequest();
-    message.requestId = object.requestId ?? "";
-    message.legs = object.legs?.map((e) => Leg.fromPartial(e)) || [];
-    message.description = object.description ?? "";
-    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.effectiveTime = (object.effectiveTime !== undefined && object.effectiveTime !== null)
-      ? Timestamp.fromPartial(object.effectiveTime)
-      : undefined;
-    message.preconditions = object.preconditions?.map((e) => Precondition.fromPartial(e)) || [];
-    message.externalReference = object.externalReference ?? "";
-    message.dryRun = object.dryRun ?? false;
-    return message;
-  },
-};
+    },
+  };
 
 function createBasePostTransactionRequest_MetadataEntry(): PostTransactionRequest_MetadataEntry {
   return { key: "", value: "" };
 }
 
-export const PostTransactionRequest_MetadataEntry: MessageFns<PostTransactionRequest_MetadataEntry> = {
+export const PostTransactionRequest_MetadataEntry: MessageFns<
+  PostTransactionRequest_MetadataEntry,
+  "grey.transaction.v1.PostTransactionRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.PostTransactionRequest.MetadataEntry" as const,
+
   encode(message: PostTransactionRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -7625,7 +7793,12 @@ function createBasePostTransactionResponse(): PostTransactionResponse {
   return { transaction: undefined, balances: [], replayed: false };
 }
 
-export const PostTransactionResponse: MessageFns<PostTransactionResponse> = {
+export const PostTransactionResponse: MessageFns<
+  PostTransactionResponse,
+  "grey.transaction.v1.PostTransactionResponse"
+> = {
+  $type: "grey.transaction.v1.PostTransactionResponse" as const,
+
   encode(message: PostTransactionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -7742,7 +7915,9 @@ function createBaseExchangeRequest(): ExchangeRequest {
   };
 }
 
-export const ExchangeRequest: MessageFns<ExchangeRequest> = {
+export const ExchangeRequest: MessageFns<ExchangeRequest, "grey.transaction.v1.ExchangeRequest"> = {
+  $type: "grey.transaction.v1.ExchangeRequest" as const,
+
   encode(message: ExchangeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -8105,7 +8280,12 @@ function createBaseExchangeRequest_MetadataEntry(): ExchangeRequest_MetadataEntr
   return { key: "", value: "" };
 }
 
-export const ExchangeRequest_MetadataEntry: MessageFns<ExchangeRequest_MetadataEntry> = {
+export const ExchangeRequest_MetadataEntry: MessageFns<
+  ExchangeRequest_MetadataEntry,
+  "grey.transaction.v1.ExchangeRequest.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.ExchangeRequest.MetadataEntry" as const,
+
   encode(message: ExchangeRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -8192,7 +8372,9 @@ function createBaseExchangeResponse(): ExchangeResponse {
   return { transaction: undefined, balances: [], replayed: false };
 }
 
-export const ExchangeResponse: MessageFns<ExchangeResponse> = {
+export const ExchangeResponse: MessageFns<ExchangeResponse, "grey.transaction.v1.ExchangeResponse"> = {
+  $type: "grey.transaction.v1.ExchangeResponse" as const,
+
   encode(message: ExchangeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -8302,7 +8484,9 @@ function createBaseGetQuoteRequest(): GetQuoteRequest {
   };
 }
 
-export const GetQuoteRequest: MessageFns<GetQuoteRequest> = {
+export const GetQuoteRequest: MessageFns<GetQuoteRequest, "grey.transaction.v1.GetQuoteRequest"> = {
+  $type: "grey.transaction.v1.GetQuoteRequest" as const,
+
   encode(message: GetQuoteRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.sourceCurrencyCode !== "") {
       writer.uint32(10).string(message.sourceCurrencyCode);
@@ -8516,7 +8700,9 @@ function createBaseGetQuoteResponse(): GetQuoteResponse {
   return { quote: "", terms: undefined, expireTime: undefined };
 }
 
-export const GetQuoteResponse: MessageFns<GetQuoteResponse> = {
+export const GetQuoteResponse: MessageFns<GetQuoteResponse, "grey.transaction.v1.GetQuoteResponse"> = {
+  $type: "grey.transaction.v1.GetQuoteResponse" as const,
+
   encode(message: GetQuoteResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.quote !== "") {
       writer.uint32(10).string(message.quote);
@@ -8625,7 +8811,12 @@ function createBaseSetTransactionMetadataRequest(): SetTransactionMetadataReques
   return { requestId: "", transactionId: "", set: {}, remove: [] };
 }
 
-export const SetTransactionMetadataRequest: MessageFns<SetTransactionMetadataRequest> = {
+export const SetTransactionMetadataRequest: MessageFns<
+  SetTransactionMetadataRequest,
+  "grey.transaction.v1.SetTransactionMetadataRequest"
+> = {
+  $type: "grey.transaction.v1.SetTransactionMetadataRequest" as const,
+
   encode(message: SetTransactionMetadataRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -8782,7 +8973,12 @@ function createBaseSetTransactionMetadataRequest_SetEntry(): SetTransactionMetad
   return { key: "", value: "" };
 }
 
-export const SetTransactionMetadataRequest_SetEntry: MessageFns<SetTransactionMetadataRequest_SetEntry> = {
+export const SetTransactionMetadataRequest_SetEntry: MessageFns<
+  SetTransactionMetadataRequest_SetEntry,
+  "grey.transaction.v1.SetTransactionMetadataRequest.SetEntry"
+> = {
+  $type: "grey.transaction.v1.SetTransactionMetadataRequest.SetEntry" as const,
+
   encode(message: SetTransactionMetadataRequest_SetEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -8871,7 +9067,12 @@ function createBaseSetTransactionMetadataResponse(): SetTransactionMetadataRespo
   return { transaction: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const SetTransactionMetadataResponse: MessageFns<SetTransactionMetadataResponse> = {
+export const SetTransactionMetadataResponse: MessageFns<
+  SetTransactionMetadataResponse,
+  "grey.transaction.v1.SetTransactionMetadataResponse"
+> = {
+  $type: "grey.transaction.v1.SetTransactionMetadataResponse" as const,
+
   encode(message: SetTransactionMetadataResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transaction !== undefined) {
       Transaction.encode(message.transaction, writer.uint32(10).fork()).join();
@@ -8985,7 +9186,12 @@ function createBaseListMetadataChangesRequest(): ListMetadataChangesRequest {
   return { transactionId: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListMetadataChangesRequest: MessageFns<ListMetadataChangesRequest> = {
+export const ListMetadataChangesRequest: MessageFns<
+  ListMetadataChangesRequest,
+  "grey.transaction.v1.ListMetadataChangesRequest"
+> = {
+  $type: "grey.transaction.v1.ListMetadataChangesRequest" as const,
+
   encode(message: ListMetadataChangesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transactionId !== "") {
       writer.uint32(10).string(message.transactionId);
@@ -9123,7 +9329,12 @@ function createBaseListMetadataChangesResponse(): ListMetadataChangesResponse {
   return { changes: [], nextPageToken: "" };
 }
 
-export const ListMetadataChangesResponse: MessageFns<ListMetadataChangesResponse> = {
+export const ListMetadataChangesResponse: MessageFns<
+  ListMetadataChangesResponse,
+  "grey.transaction.v1.ListMetadataChangesResponse"
+> = {
+  $type: "grey.transaction.v1.ListMetadataChangesResponse" as const,
+
   encode(message: ListMetadataChangesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.changes) {
       MetadataChange.encode(v!, writer.uint32(10).fork()).join();
@@ -9214,7 +9425,9 @@ function createBaseMetadataChange(): MetadataChange {
   return { revision: 0, caller: "", set: {}, removed: [], metadata: {}, createTime: undefined };
 }
 
-export const MetadataChange: MessageFns<MetadataChange> = {
+export const MetadataChange: MessageFns<MetadataChange, "grey.transaction.v1.MetadataChange"> = {
+  $type: "grey.transaction.v1.MetadataChange" as const,
+
   encode(message: MetadataChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.revision !== 0) {
       writer.uint32(8).int32(message.revision);
@@ -9429,7 +9642,12 @@ function createBaseMetadataChange_SetEntry(): MetadataChange_SetEntry {
   return { key: "", value: "" };
 }
 
-export const MetadataChange_SetEntry: MessageFns<MetadataChange_SetEntry> = {
+export const MetadataChange_SetEntry: MessageFns<
+  MetadataChange_SetEntry,
+  "grey.transaction.v1.MetadataChange.SetEntry"
+> = {
+  $type: "grey.transaction.v1.MetadataChange.SetEntry" as const,
+
   encode(message: MetadataChange_SetEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -9514,7 +9732,12 @@ function createBaseMetadataChange_MetadataEntry(): MetadataChange_MetadataEntry 
   return { key: "", value: "" };
 }
 
-export const MetadataChange_MetadataEntry: MessageFns<MetadataChange_MetadataEntry> = {
+export const MetadataChange_MetadataEntry: MessageFns<
+  MetadataChange_MetadataEntry,
+  "grey.transaction.v1.MetadataChange.MetadataEntry"
+> = {
+  $type: "grey.transaction.v1.MetadataChange.MetadataEntry" as const,
+
   encode(message: MetadataChange_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -9599,7 +9822,12 @@ function createBaseWatchTransactionsRequest(): WatchTransactionsRequest {
   return { fromJournalIndex: undefined, walletIds: [], userId: "", kinds: [], states: [] };
 }
 
-export const WatchTransactionsRequest: MessageFns<WatchTransactionsRequest> = {
+export const WatchTransactionsRequest: MessageFns<
+  WatchTransactionsRequest,
+  "grey.transaction.v1.WatchTransactionsRequest"
+> = {
+  $type: "grey.transaction.v1.WatchTransactionsRequest" as const,
+
   encode(message: WatchTransactionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.fromJournalIndex !== undefined) {
       if (BigInt.asIntN(64, message.fromJournalIndex) !== message.fromJournalIndex) {
@@ -9771,7 +9999,12 @@ function createBaseWatchTransactionsResponse(): WatchTransactionsResponse {
   return { journalIndex: 0n, transaction: undefined, balances: [] };
 }
 
-export const WatchTransactionsResponse: MessageFns<WatchTransactionsResponse> = {
+export const WatchTransactionsResponse: MessageFns<
+  WatchTransactionsResponse,
+  "grey.transaction.v1.WatchTransactionsResponse"
+> = {
+  $type: "grey.transaction.v1.WatchTransactionsResponse" as const,
+
   encode(message: WatchTransactionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.journalIndex !== 0n) {
       if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
@@ -11006,7 +11239,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

@@ -29,7 +29,9 @@ function createBaseMoney(): Money {
   return { currencyCode: "", minorUnits: 0n };
 }
 
-export const Money: MessageFns<Money> = {
+export const Money: MessageFns<Money, "grey.type.v1.Money"> = {
+  $type: "grey.type.v1.Money" as const,
+
   encode(message: Money, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.currencyCode !== "") {
       writer.uint32(10).string(message.currencyCode);
@@ -140,7 +142,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

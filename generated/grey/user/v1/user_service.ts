@@ -58,7 +58,10 @@ export interface User_MetadataEntry {
 
 /** CreateUserRequest asks for a new user. */
 export interface CreateUserRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The name to show: 1 to 200 characters without control characters. */
   name: string;
@@ -129,7 +132,10 @@ export interface ListUsersResponse {
 
 /** UpdateUserRequest asks for a change of a user. */
 export interface UpdateUserRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The user's UUID. */
   userId: string;
@@ -166,7 +172,10 @@ export interface UpdateUserResponse {
 
 /** DeleteUserRequest asks to erase a user. */
 export interface DeleteUserRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The user's UUID. */
   userId: string;
@@ -199,7 +208,9 @@ function createBaseUser(): User {
   };
 }
 
-export const User: MessageFns<User> = {
+export const User: MessageFns<User, "grey.user.v1.User"> = {
+  $type: "grey.user.v1.User" as const,
+
   encode(message: User, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -428,7 +439,9 @@ function createBaseUser_MetadataEntry(): User_MetadataEntry {
   return { key: "", value: "" };
 }
 
-export const User_MetadataEntry: MessageFns<User_MetadataEntry> = {
+export const User_MetadataEntry: MessageFns<User_MetadataEntry, "grey.user.v1.User.MetadataEntry"> = {
+  $type: "grey.user.v1.User.MetadataEntry" as const,
+
   encode(message: User_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -513,7 +526,9 @@ function createBaseCreateUserRequest(): CreateUserRequest {
   return { requestId: "", name: "", email: "", metadata: {} };
 }
 
-export const CreateUserRequest: MessageFns<CreateUserRequest> = {
+export const CreateUserRequest: MessageFns<CreateUserRequest, "grey.user.v1.CreateUserRequest"> = {
+  $type: "grey.user.v1.CreateUserRequest" as const,
+
   encode(message: CreateUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -664,7 +679,12 @@ function createBaseCreateUserRequest_MetadataEntry(): CreateUserRequest_Metadata
   return { key: "", value: "" };
 }
 
-export const CreateUserRequest_MetadataEntry: MessageFns<CreateUserRequest_MetadataEntry> = {
+export const CreateUserRequest_MetadataEntry: MessageFns<
+  CreateUserRequest_MetadataEntry,
+  "grey.user.v1.CreateUserRequest.MetadataEntry"
+> = {
+  $type: "grey.user.v1.CreateUserRequest.MetadataEntry" as const,
+
   encode(message: CreateUserRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -751,7 +771,9 @@ function createBaseCreateUserResponse(): CreateUserResponse {
   return { user: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const CreateUserResponse: MessageFns<CreateUserResponse> = {
+export const CreateUserResponse: MessageFns<CreateUserResponse, "grey.user.v1.CreateUserResponse"> = {
+  $type: "grey.user.v1.CreateUserResponse" as const,
+
   encode(message: CreateUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.user !== undefined) {
       User.encode(message.user, writer.uint32(10).fork()).join();
@@ -861,7 +883,9 @@ function createBaseGetUserRequest(): GetUserRequest {
   return { by: undefined, minJournalIndex: undefined };
 }
 
-export const GetUserRequest: MessageFns<GetUserRequest> = {
+export const GetUserRequest: MessageFns<GetUserRequest, "grey.user.v1.GetUserRequest"> = {
+  $type: "grey.user.v1.GetUserRequest" as const,
+
   encode(message: GetUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.by?.$case) {
       case "id":
@@ -987,7 +1011,9 @@ function createBaseGetUserResponse(): GetUserResponse {
   return { user: undefined };
 }
 
-export const GetUserResponse: MessageFns<GetUserResponse> = {
+export const GetUserResponse: MessageFns<GetUserResponse, "grey.user.v1.GetUserResponse"> = {
+  $type: "grey.user.v1.GetUserResponse" as const,
+
   encode(message: GetUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.user !== undefined) {
       User.encode(message.user, writer.uint32(10).fork()).join();
@@ -1054,7 +1080,9 @@ function createBaseListUsersRequest(): ListUsersRequest {
   return { pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListUsersRequest: MessageFns<ListUsersRequest> = {
+export const ListUsersRequest: MessageFns<ListUsersRequest, "grey.user.v1.ListUsersRequest"> = {
+  $type: "grey.user.v1.ListUsersRequest" as const,
+
   encode(message: ListUsersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.pageSize !== 0) {
       writer.uint32(8).int32(message.pageSize);
@@ -1172,7 +1200,9 @@ function createBaseListUsersResponse(): ListUsersResponse {
   return { users: [], nextPageToken: "" };
 }
 
-export const ListUsersResponse: MessageFns<ListUsersResponse> = {
+export const ListUsersResponse: MessageFns<ListUsersResponse, "grey.user.v1.ListUsersResponse"> = {
+  $type: "grey.user.v1.ListUsersResponse" as const,
+
   encode(message: ListUsersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.users) {
       User.encode(v!, writer.uint32(10).fork()).join();
@@ -1261,7 +1291,9 @@ function createBaseUpdateUserRequest(): UpdateUserRequest {
   return { requestId: "", userId: "", name: "", email: "", metadata: {}, updateMask: undefined, etag: "" };
 }
 
-export const UpdateUserRequest: MessageFns<UpdateUserRequest> = {
+export const UpdateUserRequest: MessageFns<UpdateUserRequest, "grey.user.v1.UpdateUserRequest"> = {
+  $type: "grey.user.v1.UpdateUserRequest" as const,
+
   encode(message: UpdateUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -1468,7 +1500,12 @@ function createBaseUpdateUserRequest_MetadataEntry(): UpdateUserRequest_Metadata
   return { key: "", value: "" };
 }
 
-export const UpdateUserRequest_MetadataEntry: MessageFns<UpdateUserRequest_MetadataEntry> = {
+export const UpdateUserRequest_MetadataEntry: MessageFns<
+  UpdateUserRequest_MetadataEntry,
+  "grey.user.v1.UpdateUserRequest.MetadataEntry"
+> = {
+  $type: "grey.user.v1.UpdateUserRequest.MetadataEntry" as const,
+
   encode(message: UpdateUserRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -1555,7 +1592,9 @@ function createBaseUpdateUserResponse(): UpdateUserResponse {
   return { user: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const UpdateUserResponse: MessageFns<UpdateUserResponse> = {
+export const UpdateUserResponse: MessageFns<UpdateUserResponse, "grey.user.v1.UpdateUserResponse"> = {
+  $type: "grey.user.v1.UpdateUserResponse" as const,
+
   encode(message: UpdateUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.user !== undefined) {
       User.encode(message.user, writer.uint32(10).fork()).join();
@@ -1665,7 +1704,9 @@ function createBaseDeleteUserRequest(): DeleteUserRequest {
   return { requestId: "", userId: "", etag: "" };
 }
 
-export const DeleteUserRequest: MessageFns<DeleteUserRequest> = {
+export const DeleteUserRequest: MessageFns<DeleteUserRequest, "grey.user.v1.DeleteUserRequest"> = {
+  $type: "grey.user.v1.DeleteUserRequest" as const,
+
   encode(message: DeleteUserRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -1774,7 +1815,9 @@ function createBaseDeleteUserResponse(): DeleteUserResponse {
   return { user: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const DeleteUserResponse: MessageFns<DeleteUserResponse> = {
+export const DeleteUserResponse: MessageFns<DeleteUserResponse, "grey.user.v1.DeleteUserResponse"> = {
+  $type: "grey.user.v1.DeleteUserResponse" as const,
+
   encode(message: DeleteUserResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.user !== undefined) {
       User.encode(message.user, writer.uint32(10).fork()).join();
@@ -2166,7 +2209,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;

@@ -185,7 +185,10 @@ export interface Balance {
 
 /** CreateWalletRequest asks for a new wallet. */
 export interface CreateWalletRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. UUIDv7 is the fastest. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The user it will belong to. */
   userId: string;
@@ -284,7 +287,10 @@ export interface ListWalletsResponse {
 
 /** UpdateWalletRequest asks for a change of a wallet. */
 export interface UpdateWalletRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
@@ -324,7 +330,10 @@ export interface GetBalanceRequest {
   /** The moment in the past that is asked for. Unset: now. */
   asOf:
     | //
-    /** Right after everything that was recorded at this time or before, by the database's clock. A time to come is now. */
+    /**
+     * Right after everything that was recorded at this time or before, by the database's clock. A time to come is now.
+     * Cut to the microsecond.
+     */
     { $case: "recordTime"; value: Timestamp }
     | //
     /** Right after this record of the journal. An index to come is now. */
@@ -333,7 +342,7 @@ export interface GetBalanceRequest {
     /**
      * With every transaction that took effect at this time or before, by its effective_time, whenever it was recorded: what is recorded
      * later with an earlier effective_time still changes the answer. A time to come takes in what takes effect until then. Only `posted`
-     * is told: what is held and the version belong to the record.
+     * is told: what is held and the version belong to the record. Cut to the microsecond.
      */
     { $case: "effectiveTime"; value: Timestamp }
     | undefined;
@@ -356,7 +365,10 @@ export interface GetBalanceResponse {
 
 /** FreezeWalletRequest asks to freeze a wallet. */
 export interface FreezeWalletRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
@@ -378,7 +390,10 @@ export interface FreezeWalletResponse {
 
 /** UnfreezeWalletRequest asks to unfreeze a wallet. */
 export interface UnfreezeWalletRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
@@ -400,7 +415,10 @@ export interface UnfreezeWalletResponse {
 
 /** CloseWalletRequest asks to close a wallet. */
 export interface CloseWalletRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
@@ -422,7 +440,10 @@ export interface CloseWalletResponse {
 
 /** ReopenWalletRequest asks to reopen a wallet. */
 export interface ReopenWalletRequest {
-  /** The client's UUID for this request: the same id gets the same answer for ever. */
+  /**
+   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
+   * fastest.
+   */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
@@ -446,11 +467,11 @@ export interface ReopenWalletResponse {
 export interface GetStatementRequest {
   /** The wallet's UUID. */
   walletId: string;
-  /** The period's start, by the time that `order` says: included. */
+  /** The period's start, by the time that `order` says: included. Rounded up to the microsecond. */
   from:
     | Timestamp
     | undefined;
-  /** The period's end, by the time that `order` says: not included. */
+  /** The period's end, by the time that `order` says: not included. Rounded up to the microsecond. */
   before:
     | Timestamp
     | undefined;
@@ -504,11 +525,11 @@ export interface GetStatementResponse {
 export interface StreamStatementRequest {
   /** The wallet's UUID. */
   walletId: string;
-  /** The period's start, by the time of record: included. */
+  /** The period's start, by the time of record: included. Rounded up to the microsecond. */
   from:
     | Timestamp
     | undefined;
-  /** The period's end, by the time of record: not included. */
+  /** The period's end, by the time of record: not included. Rounded up to the microsecond. */
   before:
     | Timestamp
     | undefined;
@@ -660,7 +681,9 @@ function createBaseWallet(): Wallet {
   };
 }
 
-export const Wallet: MessageFns<Wallet> = {
+export const Wallet: MessageFns<Wallet, "grey.wallet.v1.Wallet"> = {
+  $type: "grey.wallet.v1.Wallet" as const,
+
   encode(message: Wallet, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -927,7 +950,9 @@ function createBaseWallet_MetadataEntry(): Wallet_MetadataEntry {
   return { key: "", value: "" };
 }
 
-export const Wallet_MetadataEntry: MessageFns<Wallet_MetadataEntry> = {
+export const Wallet_MetadataEntry: MessageFns<Wallet_MetadataEntry, "grey.wallet.v1.Wallet.MetadataEntry"> = {
+  $type: "grey.wallet.v1.Wallet.MetadataEntry" as const,
+
   encode(message: Wallet_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -1019,7 +1044,9 @@ function createBaseBalance(): Balance {
   };
 }
 
-export const Balance: MessageFns<Balance> = {
+export const Balance: MessageFns<Balance, "grey.wallet.v1.Balance"> = {
+  $type: "grey.wallet.v1.Balance" as const,
+
   encode(message: Balance, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -1191,7 +1218,9 @@ function createBaseCreateWalletRequest(): CreateWalletRequest {
   return { requestId: "", userId: "", currencyCode: "", label: "", initialBalance: undefined, metadata: {} };
 }
 
-export const CreateWalletRequest: MessageFns<CreateWalletRequest> = {
+export const CreateWalletRequest: MessageFns<CreateWalletRequest, "grey.wallet.v1.CreateWalletRequest"> = {
+  $type: "grey.wallet.v1.CreateWalletRequest" as const,
+
   encode(message: CreateWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -1388,7 +1417,12 @@ function createBaseCreateWalletRequest_MetadataEntry(): CreateWalletRequest_Meta
   return { key: "", value: "" };
 }
 
-export const CreateWalletRequest_MetadataEntry: MessageFns<CreateWalletRequest_MetadataEntry> = {
+export const CreateWalletRequest_MetadataEntry: MessageFns<
+  CreateWalletRequest_MetadataEntry,
+  "grey.wallet.v1.CreateWalletRequest.MetadataEntry"
+> = {
+  $type: "grey.wallet.v1.CreateWalletRequest.MetadataEntry" as const,
+
   encode(message: CreateWalletRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -1477,7 +1511,9 @@ function createBaseCreateWalletResponse(): CreateWalletResponse {
   return { wallet: undefined, balance: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const CreateWalletResponse: MessageFns<CreateWalletResponse> = {
+export const CreateWalletResponse: MessageFns<CreateWalletResponse, "grey.wallet.v1.CreateWalletResponse"> = {
+  $type: "grey.wallet.v1.CreateWalletResponse" as const,
+
   encode(message: CreateWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.wallet !== undefined) {
       Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
@@ -1607,7 +1643,9 @@ function createBaseGetWalletRequest(): GetWalletRequest {
   return { id: "", minJournalIndex: undefined };
 }
 
-export const GetWalletRequest: MessageFns<GetWalletRequest> = {
+export const GetWalletRequest: MessageFns<GetWalletRequest, "grey.wallet.v1.GetWalletRequest"> = {
+  $type: "grey.wallet.v1.GetWalletRequest" as const,
+
   encode(message: GetWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
@@ -1701,7 +1739,9 @@ function createBaseGetWalletResponse(): GetWalletResponse {
   return { wallet: undefined, balance: undefined };
 }
 
-export const GetWalletResponse: MessageFns<GetWalletResponse> = {
+export const GetWalletResponse: MessageFns<GetWalletResponse, "grey.wallet.v1.GetWalletResponse"> = {
+  $type: "grey.wallet.v1.GetWalletResponse" as const,
+
   encode(message: GetWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.wallet !== undefined) {
       Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
@@ -1790,7 +1830,9 @@ function createBaseBatchGetWalletsRequest(): BatchGetWalletsRequest {
   return { ids: [], minJournalIndex: undefined };
 }
 
-export const BatchGetWalletsRequest: MessageFns<BatchGetWalletsRequest> = {
+export const BatchGetWalletsRequest: MessageFns<BatchGetWalletsRequest, "grey.wallet.v1.BatchGetWalletsRequest"> = {
+  $type: "grey.wallet.v1.BatchGetWalletsRequest" as const,
+
   encode(message: BatchGetWalletsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.ids) {
       writer.uint32(10).string(v!);
@@ -1884,7 +1926,9 @@ function createBaseBatchGetWalletsResponse(): BatchGetWalletsResponse {
   return { wallets: [], unreadIds: [] };
 }
 
-export const BatchGetWalletsResponse: MessageFns<BatchGetWalletsResponse> = {
+export const BatchGetWalletsResponse: MessageFns<BatchGetWalletsResponse, "grey.wallet.v1.BatchGetWalletsResponse"> = {
+  $type: "grey.wallet.v1.BatchGetWalletsResponse" as const,
+
   encode(message: BatchGetWalletsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.wallets) {
       GetWalletResponse.encode(v!, writer.uint32(10).fork()).join();
@@ -1975,7 +2019,9 @@ function createBaseListWalletsRequest(): ListWalletsRequest {
   return { userId: "", pageSize: 0, pageToken: "", minJournalIndex: undefined };
 }
 
-export const ListWalletsRequest: MessageFns<ListWalletsRequest> = {
+export const ListWalletsRequest: MessageFns<ListWalletsRequest, "grey.wallet.v1.ListWalletsRequest"> = {
+  $type: "grey.wallet.v1.ListWalletsRequest" as const,
+
   encode(message: ListWalletsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.userId !== "") {
       writer.uint32(10).string(message.userId);
@@ -2113,7 +2159,9 @@ function createBaseListWalletsResponse(): ListWalletsResponse {
   return { wallets: [], nextPageToken: "" };
 }
 
-export const ListWalletsResponse: MessageFns<ListWalletsResponse> = {
+export const ListWalletsResponse: MessageFns<ListWalletsResponse, "grey.wallet.v1.ListWalletsResponse"> = {
+  $type: "grey.wallet.v1.ListWalletsResponse" as const,
+
   encode(message: ListWalletsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.wallets) {
       GetWalletResponse.encode(v!, writer.uint32(10).fork()).join();
@@ -2204,7 +2252,9 @@ function createBaseUpdateWalletRequest(): UpdateWalletRequest {
   return { requestId: "", walletId: "", label: "", metadata: {}, updateMask: undefined, etag: "" };
 }
 
-export const UpdateWalletRequest: MessageFns<UpdateWalletRequest> = {
+export const UpdateWalletRequest: MessageFns<UpdateWalletRequest, "grey.wallet.v1.UpdateWalletRequest"> = {
+  $type: "grey.wallet.v1.UpdateWalletRequest" as const,
+
   encode(message: UpdateWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -2395,7 +2445,12 @@ function createBaseUpdateWalletRequest_MetadataEntry(): UpdateWalletRequest_Meta
   return { key: "", value: "" };
 }
 
-export const UpdateWalletRequest_MetadataEntry: MessageFns<UpdateWalletRequest_MetadataEntry> = {
+export const UpdateWalletRequest_MetadataEntry: MessageFns<
+  UpdateWalletRequest_MetadataEntry,
+  "grey.wallet.v1.UpdateWalletRequest.MetadataEntry"
+> = {
+  $type: "grey.wallet.v1.UpdateWalletRequest.MetadataEntry" as const,
+
   encode(message: UpdateWalletRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
@@ -2484,7 +2539,9 @@ function createBaseUpdateWalletResponse(): UpdateWalletResponse {
   return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const UpdateWalletResponse: MessageFns<UpdateWalletResponse> = {
+export const UpdateWalletResponse: MessageFns<UpdateWalletResponse, "grey.wallet.v1.UpdateWalletResponse"> = {
+  $type: "grey.wallet.v1.UpdateWalletResponse" as const,
+
   encode(message: UpdateWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.wallet !== undefined) {
       Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
@@ -2596,7 +2653,9 @@ function createBaseGetBalanceRequest(): GetBalanceRequest {
   return { walletId: "", asOf: undefined, minJournalIndex: undefined };
 }
 
-export const GetBalanceRequest: MessageFns<GetBalanceRequest> = {
+export const GetBalanceRequest: MessageFns<GetBalanceRequest, "grey.wallet.v1.GetBalanceRequest"> = {
+  $type: "grey.wallet.v1.GetBalanceRequest" as const,
+
   encode(message: GetBalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -2772,7 +2831,9 @@ function createBaseGetBalanceResponse(): GetBalanceResponse {
   return { balance: undefined, postedMinorUnits: "" };
 }
 
-export const GetBalanceResponse: MessageFns<GetBalanceResponse> = {
+export const GetBalanceResponse: MessageFns<GetBalanceResponse, "grey.wallet.v1.GetBalanceResponse"> = {
+  $type: "grey.wallet.v1.GetBalanceResponse" as const,
+
   encode(message: GetBalanceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.balance !== undefined) {
       Balance.encode(message.balance, writer.uint32(10).fork()).join();
@@ -2863,7 +2924,9 @@ function createBaseFreezeWalletRequest(): FreezeWalletRequest {
   return { requestId: "", walletId: "", reason: "" };
 }
 
-export const FreezeWalletRequest: MessageFns<FreezeWalletRequest> = {
+export const FreezeWalletRequest: MessageFns<FreezeWalletRequest, "grey.wallet.v1.FreezeWalletRequest"> = {
+  $type: "grey.wallet.v1.FreezeWalletRequest" as const,
+
   encode(message: FreezeWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -2972,7 +3035,9 @@ function createBaseFreezeWalletResponse(): FreezeWalletResponse {
   return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const FreezeWalletResponse: MessageFns<FreezeWalletResponse> = {
+export const FreezeWalletResponse: MessageFns<FreezeWalletResponse, "grey.wallet.v1.FreezeWalletResponse"> = {
+  $type: "grey.wallet.v1.FreezeWalletResponse" as const,
+
   encode(message: FreezeWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.wallet !== undefined) {
       Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
@@ -3084,7 +3149,9 @@ function createBaseUnfreezeWalletRequest(): UnfreezeWalletRequest {
   return { requestId: "", walletId: "", reason: "" };
 }
 
-export const UnfreezeWalletRequest: MessageFns<UnfreezeWalletRequest> = {
+export const UnfreezeWalletRequest: MessageFns<UnfreezeWalletRequest, "grey.wallet.v1.UnfreezeWalletRequest"> = {
+  $type: "grey.wallet.v1.UnfreezeWalletRequest" as const,
+
   encode(message: UnfreezeWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -3193,7 +3260,9 @@ function createBaseUnfreezeWalletResponse(): UnfreezeWalletResponse {
   return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse> = {
+export const UnfreezeWalletResponse: MessageFns<UnfreezeWalletResponse, "grey.wallet.v1.UnfreezeWalletResponse"> = {
+  $type: "grey.wallet.v1.UnfreezeWalletResponse" as const,
+
   encode(message: UnfreezeWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.wallet !== undefined) {
       Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
@@ -3305,7 +3374,9 @@ function createBaseCloseWalletRequest(): CloseWalletRequest {
   return { requestId: "", walletId: "", reason: "" };
 }
 
-export const CloseWalletRequest: MessageFns<CloseWalletRequest> = {
+export const CloseWalletRequest: MessageFns<CloseWalletRequest, "grey.wallet.v1.CloseWalletRequest"> = {
+  $type: "grey.wallet.v1.CloseWalletRequest" as const,
+
   encode(message: CloseWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -3414,7 +3485,9 @@ function createBaseCloseWalletResponse(): CloseWalletResponse {
   return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const CloseWalletResponse: MessageFns<CloseWalletResponse> = {
+export const CloseWalletResponse: MessageFns<CloseWalletResponse, "grey.wallet.v1.CloseWalletResponse"> = {
+  $type: "grey.wallet.v1.CloseWalletResponse" as const,
+
   encode(message: CloseWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.wallet !== undefined) {
       Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
@@ -3526,7 +3599,9 @@ function createBaseReopenWalletRequest(): ReopenWalletRequest {
   return { requestId: "", walletId: "", reason: "" };
 }
 
-export const ReopenWalletRequest: MessageFns<ReopenWalletRequest> = {
+export const ReopenWalletRequest: MessageFns<ReopenWalletRequest, "grey.wallet.v1.ReopenWalletRequest"> = {
+  $type: "grey.wallet.v1.ReopenWalletRequest" as const,
+
   encode(message: ReopenWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
@@ -3635,7 +3710,9 @@ function createBaseReopenWalletResponse(): ReopenWalletResponse {
   return { wallet: undefined, replayed: false, journalIndex: 0n };
 }
 
-export const ReopenWalletResponse: MessageFns<ReopenWalletResponse> = {
+export const ReopenWalletResponse: MessageFns<ReopenWalletResponse, "grey.wallet.v1.ReopenWalletResponse"> = {
+  $type: "grey.wallet.v1.ReopenWalletResponse" as const,
+
   encode(message: ReopenWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.wallet !== undefined) {
       Wallet.encode(message.wallet, writer.uint32(10).fork()).join();
@@ -3755,7 +3832,9 @@ function createBaseGetStatementRequest(): GetStatementRequest {
   };
 }
 
-export const GetStatementRequest: MessageFns<GetStatementRequest> = {
+export const GetStatementRequest: MessageFns<GetStatementRequest, "grey.wallet.v1.GetStatementRequest"> = {
+  $type: "grey.wallet.v1.GetStatementRequest" as const,
+
   encode(message: GetStatementRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -3954,7 +4033,9 @@ function createBaseGetStatementResponse(): GetStatementResponse {
   };
 }
 
-export const GetStatementResponse: MessageFns<GetStatementResponse> = {
+export const GetStatementResponse: MessageFns<GetStatementResponse, "grey.wallet.v1.GetStatementResponse"> = {
+  $type: "grey.wallet.v1.GetStatementResponse" as const,
+
   encode(message: GetStatementResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.opening !== undefined) {
       Money.encode(message.opening, writer.uint32(10).fork()).join();
@@ -4195,7 +4276,9 @@ function createBaseStreamStatementRequest(): StreamStatementRequest {
   return { walletId: "", from: undefined, before: undefined, afterAccountSequence: 0n, minJournalIndex: undefined };
 }
 
-export const StreamStatementRequest: MessageFns<StreamStatementRequest> = {
+export const StreamStatementRequest: MessageFns<StreamStatementRequest, "grey.wallet.v1.StreamStatementRequest"> = {
+  $type: "grey.wallet.v1.StreamStatementRequest" as const,
+
   encode(message: StreamStatementRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -4352,7 +4435,9 @@ function createBaseStreamStatementResponse(): StreamStatementResponse {
   return { part: undefined };
 }
 
-export const StreamStatementResponse: MessageFns<StreamStatementResponse> = {
+export const StreamStatementResponse: MessageFns<StreamStatementResponse, "grey.wallet.v1.StreamStatementResponse"> = {
+  $type: "grey.wallet.v1.StreamStatementResponse" as const,
+
   encode(message: StreamStatementResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     switch (message.part?.$case) {
       case "opening":
@@ -4474,7 +4559,9 @@ function createBaseStatementOpening(): StatementOpening {
   return { walletId: "", from: undefined, before: undefined, opening: undefined, journalSize: 0n };
 }
 
-export const StatementOpening: MessageFns<StatementOpening> = {
+export const StatementOpening: MessageFns<StatementOpening, "grey.wallet.v1.StatementOpening"> = {
+  $type: "grey.wallet.v1.StatementOpening" as const,
+
   encode(message: StatementOpening, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -4624,7 +4711,9 @@ function createBaseStatementLines(): StatementLines {
   return { lines: [] };
 }
 
-export const StatementLines: MessageFns<StatementLines> = {
+export const StatementLines: MessageFns<StatementLines, "grey.wallet.v1.StatementLines"> = {
+  $type: "grey.wallet.v1.StatementLines" as const,
+
   encode(message: StatementLines, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.lines) {
       StatementLine.encode(v!, writer.uint32(10).fork()).join();
@@ -4700,7 +4789,9 @@ function createBaseStatementClosing(): StatementClosing {
   };
 }
 
-export const StatementClosing: MessageFns<StatementClosing> = {
+export const StatementClosing: MessageFns<StatementClosing, "grey.wallet.v1.StatementClosing"> = {
+  $type: "grey.wallet.v1.StatementClosing" as const,
+
   encode(message: StatementClosing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.credits !== undefined) {
       Money.encode(message.credits, writer.uint32(10).fork()).join();
@@ -4879,7 +4970,9 @@ function createBaseStatementLine(): StatementLine {
   };
 }
 
-export const StatementLine: MessageFns<StatementLine> = {
+export const StatementLine: MessageFns<StatementLine, "grey.wallet.v1.StatementLine"> = {
+  $type: "grey.wallet.v1.StatementLine" as const,
+
   encode(message: StatementLine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.transactionId !== "") {
       writer.uint32(10).string(message.transactionId);
@@ -5102,7 +5195,9 @@ function createBaseWatchWalletRequest(): WatchWalletRequest {
   return { walletId: "", fromJournalIndex: undefined };
 }
 
-export const WatchWalletRequest: MessageFns<WatchWalletRequest> = {
+export const WatchWalletRequest: MessageFns<WatchWalletRequest, "grey.wallet.v1.WatchWalletRequest"> = {
+  $type: "grey.wallet.v1.WatchWalletRequest" as const,
+
   encode(message: WatchWalletRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.walletId !== "") {
       writer.uint32(10).string(message.walletId);
@@ -5200,7 +5295,9 @@ function createBaseWatchWalletResponse(): WatchWalletResponse {
   return { journalIndex: 0n, balance: undefined, state: 0, transactionId: "" };
 }
 
-export const WatchWalletResponse: MessageFns<WatchWalletResponse> = {
+export const WatchWalletResponse: MessageFns<WatchWalletResponse, "grey.wallet.v1.WatchWalletResponse"> = {
+  $type: "grey.wallet.v1.WatchWalletResponse" as const,
+
   encode(message: WatchWalletResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.journalIndex !== 0n) {
       if (BigInt.asIntN(64, message.journalIndex) !== message.journalIndex) {
@@ -6034,7 +6131,8 @@ function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
 
-export interface MessageFns<T> {
+export interface MessageFns<T, V extends string> {
+  readonly $type: V;
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;
