@@ -275,7 +275,10 @@ export interface TransferResponse {
 export interface BatchTransferRequest {
   /** How they hang together. */
   mode: BatchMode;
-  /** The transfers: 1 to 10,000, each with a request_id of its own. */
+  /**
+   * The transfers: 1 to 10,000, each with a request_id of its own. With the same id twice, in any case, the whole batch is refused
+   * (INVALID_REQUEST names the later one), and nothing of it is carried out: which of both is meant, a batch cannot know.
+   */
   transfers: TransferRequest[];
   /** Whether all of it is only tried out; its transfers cannot be so by themselves. Ids and journal indexes are then empty. */
   dryRun: boolean;
