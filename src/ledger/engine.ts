@@ -230,9 +230,6 @@ export function createEngine(database: Database, connection: PostingConnection, 
       report("optimistic", group, started);
     } catch (error) {
       forget(works);
-      // Nothing was sent, so there is nothing to find out.
-      if (error instanceof FailureError && error.failure.reason === "DATABASE_UNAVAILABLE")
-        return rejectAll(group, error);
       if (isConflict(error)) metrics.conflict();
       if (sqlState(error) === SQLSTATE.SERIALIZATION_FAILURE) {
         lockedLeft = penalty;
@@ -241,6 +238,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
         // Retries come in numbers: the next batch may well hold another one.
         lockedLeft = Math.max(lockedLeft, 1);
       }
+      // When the posting connection cannot be opened nothing was sent: the connections of the locked way may still serve.
       await takeLockedWay(group, before, isUnknown(error));
     }
   }
