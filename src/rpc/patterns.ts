@@ -6,7 +6,10 @@ const WORDS: ReadonlyMap<string, string> = new Map([
   ],
   ["^([A-Z][A-Z0-9]{2,11})?$", "must be a currency's code, such as USD, or empty"],
   ["^[A-Z][A-Z0-9]{2,11}$", "must be a currency's code, such as USD: 3 to 12 upper-case letters and digits"],
-  ["^[0-9A-Z*,/ -]*$", "must be a cron expression of five fields, such as 0 9 1 * *"],
+  [
+    "^[0-9A-Z*,/-]+( [0-9A-Z*,/-]+){4}$",
+    "must have five fields (minute, hour, day of the month, month, day of the week) with one blank between them, such as 0 9 1 * *",
+  ],
   ["^[0-9A-Fa-f][0-9A-Fa-f-]*$", "must be the beginning of an id: hexadecimal digits, with hyphens or without"],
   ["^[A-Za-z0-9][A-Za-z0-9_.:/-]*$", "must be made of letters, digits and _ . : / -, a letter or digit first"],
   ["^[A-Za-z][A-Za-z0-9_+/-]*$", "must be an IANA time zone, such as Europe/Berlin"],
