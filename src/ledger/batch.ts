@@ -3,6 +3,7 @@ import type { QueryResultRow } from "pg";
 import { present } from "../base/assert.js";
 import { encodeFailure } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
+import { AMOUNT_MAX } from "../base/money.js";
 import { toIso, type Micros } from "../base/time.js";
 import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../db/binary-array.js";
 import { HOLD_STATE } from "../entities/hold.js";
@@ -22,7 +23,7 @@ import {
   type LedgerTransaction,
   type Terms,
 } from "./transaction.js";
-import { sliceMicros } from "./velocity.js";
+import { sliceMicros, usesSince } from "./velocity.js";
 
 /** The books of one batch: what its decisions read, as it was, and what they made of it. */
 export interface Batch extends Books {
@@ -347,15 +348,14 @@ function usageColumns(batch: Batch): Buffer[] {
   ];
 }
 
-/** A batch has one time, so it uses one slice of a limit: the last. */
 function usedOf({ id, velocity }: Book, before: Book) {
+  const uses = usesSince(velocity, before.velocity);
   return (velocity ?? []).flatMap((limit, index) => {
-    const earlier = before.velocity?.[index];
-    const after = limit.slices.at(-1);
-    if (after === undefined || earlier === undefined || limit === earlier) return [];
-    const same = earlier.slices.find(({ slice }) => slice === after.slice);
-    const amountMinor = after.amountMinor - (same?.amountMinor ?? 0n);
-    return [{ accountId: id, name: limit.name, limit, amountMinor, count: after.count - (same?.count ?? 0n) }];
+    const use = uses[index];
+    if (use === undefined) return [];
+    // Without a maximum the sum only tells how much it was, as far as int64 goes.
+    const amountMinor = use.amountMinor < AMOUNT_MAX ? use.amountMinor : AMOUNT_MAX;
+    return [{ accountId: id, name: limit.name, limit, amountMinor, count: use.count }];
   });
 }
 

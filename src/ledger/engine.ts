@@ -8,11 +8,12 @@ import { isConflict, leavesOutcomeOpen, SQLSTATE, sqlState } from "../db/sqlstat
 import { inClaimingTransaction, translate } from "../db/transaction.js";
 import { createPostingMetrics } from "../telemetry/posting-metrics.js";
 import type { Micros } from "../base/time.js";
-import { openBatch, writeBatch, type Batch } from "./batch.js";
+import { openBatch, writeBatch } from "./batch.js";
 import { readBooks, type ReadBook } from "./books.js";
-import { createCache, type Cache } from "./cache.js";
+import type { Cache } from "./cache.js";
 import { readHolds } from "./find-holds.js";
-import { settled, type Hold, type ReadHold } from "./hold.js";
+import type { Hold, ReadHold } from "./hold.js";
+import { createMemory, type Memory } from "./memory.js";
 import { requestKey } from "./find.js";
 import type { PostingConnection } from "./posting-connection.js";
 import {
@@ -26,7 +27,6 @@ import {
   postWorks,
 } from "./posting.js";
 import { accountsTouchedBy, isCompound, isMovement } from "./transaction.js";
-import { recordedAt } from "./velocity.js";
 import { replay, type Outcome, type Work } from "./work.js";
 
 /**
@@ -79,10 +79,13 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-export function createEngine(database: Database, connection: PostingConnection, config: Config): Engine {
-  const cache = createCache<ReadBook>(Math.ceil(config.GREY_POSTING_CACHE_MAX / 2));
-  const holdCache = createCache<ReadHold>(Math.ceil(config.GREY_POSTING_CACHE_MAX / 2));
-  const clock = createClock();
+export function createEngine(
+  database: Database,
+  connection: PostingConnection,
+  config: Config,
+  memory: Memory = createMemory(config),
+): Engine {
+  const { clock } = memory;
   /** What waits or is under way, by requestKey(). */
   const pending = new Map<string, Waiting>();
   let queue: Waiting[] = [];
@@ -220,11 +223,9 @@ export function createEngine(database: Database, connection: PostingConnection, 
     try {
       const deciding = lastDecided.then(() => decideOptimistic(works, specialOf(group)));
       lastDecided = deciding.catch(() => undefined);
-      const { verdicts, decided, writing, batch } = await deciding;
+      const { verdicts, decided, writing, settle } = await deciding;
       const recorded = await writing;
-      clock.set(recorded.createTime);
-      settleHolds(batch, recorded.createTime);
-      settleUsage(batch, recorded.createTime);
+      settle(recorded.createTime);
       answer(group, outcomesOf(verdicts, decided, recorded));
       penalty = Math.max(1, penalty / 2);
       report("optimistic", group, started);
@@ -278,10 +279,7 @@ export function createEngine(database: Database, connection: PostingConnection, 
     if (decided.length === 0) throw new StaleError();
     const writing = writeBatch(connection, batch, decided);
     writing.catch(() => undefined);
-    const { revision } = batch;
-    for (const { book } of batch.touched) cache.set(book.id, { book, revision });
-    for (const { hold } of batch.touchedHolds) holdCache.set(hold.id, { hold, revision });
-    return { verdicts, decided, writing, batch };
+    return { verdicts, decided, writing, settle: memory.remember(batch) };
   }
 
   /**
@@ -290,42 +288,18 @@ export function createEngine(database: Database, connection: PostingConnection, 
    */
   async function recall(works: readonly Work[], holds: readonly ReadHold[]): Promise<ReadBook[]> {
     const holdOf = new Map(holds.map(({ hold }) => [hold.id, hold]));
-    return remembered(cache, accountIdsOf(works, holdOf), (ids) => readBooks(database.pool, ids));
+    return remembered(memory.books, accountIdsOf(works, holdOf), (ids) => readBooks(database.pool, ids));
   }
 
   /** The holds that the works name, as far as they exist. */
   async function recallHolds(works: readonly Work[]): Promise<ReadHold[]> {
-    return remembered(holdCache, holdIdsOf(works), (ids) => readHolds(database.pool, ids));
-  }
-
-  /** The database has said when it recorded the batch: from now on the times of its holds are known. */
-  function settleHolds(batch: Batch, createTime: Micros): void {
-    for (const { hold, before } of batch.touchedHolds) {
-      if (hold === before?.hold) continue;
-      const known = holdCache.get(hold.id);
-      if (known?.revision === batch.revision)
-        holdCache.set(hold.id, { hold: settled(hold, createTime), revision: known.revision });
-    }
-  }
-
-  /** What was used of limits counts from when it is recorded, which may be a slice of time after it was decided. */
-  function settleUsage(batch: Batch, createTime: Micros): void {
-    for (const { book, before } of batch.touched) {
-      if (book.velocity === null || book.velocity === before.velocity) continue;
-      const velocity = recordedAt(book.velocity, before.velocity, createTime);
-      if (velocity.every((limit, index) => limit === book.velocity?.[index])) continue;
-      const known = cache.get(book.id);
-      if (known?.revision === batch.revision)
-        cache.set(book.id, { book: { ...book, velocity }, revision: known.revision });
-      // A batch after this one has built on what was decided: only the database knows what was used when.
-      else cache.forget([book.id]);
-    }
+    return remembered(memory.holds, holdIdsOf(works), (ids) => readHolds(database.pool, ids));
   }
 
   function forget(works: readonly Work[]): void {
     const holdIds = holdIdsOf(works);
-    cache.forget(accountIdsOf(works, { get: (id): Hold | undefined => holdCache.get(id)?.hold }));
-    holdCache.forget(holdIds);
+    memory.books.forget(accountIdsOf(works, { get: (id): Hold | undefined => memory.holds.get(id)?.hold }));
+    memory.holds.forget(holdIds);
   }
 
   /** @param wasTried whether an attempt before this one may have been committed */
@@ -337,7 +311,9 @@ export function createEngine(database: Database, connection: PostingConnection, 
         wasTried,
       });
       // Accounts that the commands did not name themselves.
-      cache.forget(outcomes.flat().flatMap((one) => ("transaction" in one ? accountsTouchedBy(one.transaction) : [])));
+      memory.books.forget(
+        outcomes.flat().flatMap((one) => ("transaction" in one ? accountsTouchedBy(one.transaction) : [])),
+      );
       const recorded = recordedIn(outcomes);
       if (recorded !== undefined) clock.set(recorded);
       answer(group, outcomes);
@@ -423,24 +399,12 @@ async function remembered<T>(
   }
 }
 
-/** The database's clock, carried on by this process's own; undefined before the database has told it once. */
-function createClock() {
-  let told: { readonly micros: Micros; readonly atMs: number } | undefined;
-  return {
-    set: (micros: Micros): void => {
-      told = { micros, atMs: performance.now() };
-    },
-    now: (): Micros | undefined =>
-      told === undefined ? undefined : told.micros + BigInt(Math.round((performance.now() - told.atMs) * 1_000)),
-  };
-}
-
 /** How far the carried clock may be off before it matters: a second. */
 const NEAR_MICROS = 1_000_000n;
 
-/** Near its expiry, and before the database has said when that is, a hold is decided by the database's own clock. */
-function isUncertain({ expireTime }: Hold, now: Micros): boolean {
-  return expireTime === null || expireTime <= now + NEAR_MICROS;
+/** Near its expiry, and before the database has said what its times are, a hold is decided by the database's own clock. */
+function isUncertain({ expireTime, createTime }: Hold, now: Micros): boolean {
+  return expireTime === null || createTime === null || expireTime <= now + NEAR_MICROS;
 }
 
 /** Near its end, what may be posted only until then is decided by the database's own clock. */

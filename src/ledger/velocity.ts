@@ -102,19 +102,52 @@ export function sliceAt(limit: VelocityTerms, time: Micros): bigint {
   return time / sliceMicros(limit);
 }
 
-/** The limits as they are once uses that were counted by a time before are recorded at this one: in its slice. */
+/**
+ * What was used of each of the limits since they were as before; undefined for nothing. All of it is in one slice, the
+ * latest, because a batch has one time.
+ */
+export function usesSince(
+  limits: readonly VelocityLimit[] | null,
+  before: readonly VelocityLimit[] | null,
+): readonly (Slice | undefined)[] {
+  return (limits ?? []).map((limit, index) => {
+    const earlier = before?.[index];
+    const last = limit.slices.at(-1);
+    if (last === undefined || earlier === undefined || limit === earlier) return undefined;
+    const same = earlier.slices.find(({ slice }) => slice === last.slice);
+    return same === undefined ? last : minus(last, same);
+  });
+}
+
+/**
+ * The limits as they are once these uses, which were counted by a time before, are recorded at this one: as in the database,
+ * they are in its slice, and nothing else moves.
+ */
 export function recordedAt(
   limits: readonly VelocityLimit[],
-  before: readonly VelocityLimit[] | null,
+  uses: readonly (Slice | undefined)[],
   time: Micros,
 ): readonly VelocityLimit[] {
   return limits.map((limit, index) => {
-    const last = limit.slices.at(-1);
+    const use = uses[index];
     const slice = sliceAt(limit, time);
-    return last === undefined || limit === before?.[index] || slice <= last.slice
-      ? limit
-      : { ...limit, slices: [...limit.slices.slice(0, -1), { ...last, slice }] };
+    return use === undefined || use.slice === slice ? limit : { ...limit, slices: moved(limit.slices, use, slice) };
   });
+}
+
+/** The slices with the use in this slice in place of its own. */
+function moved(slices: readonly Slice[], use: Slice, slice: bigint): readonly Slice[] {
+  const target = slices.find((one) => one.slice === slice) ?? { slice, amountMinor: 0n, count: 0n };
+  const rest = slices
+    .filter((one) => one.slice !== slice)
+    .map((one) => (one.slice === use.slice ? minus(one, use) : one))
+    .filter(({ amountMinor, count }) => amountMinor > 0n || count > 0n);
+  const after = { slice, amountMinor: target.amountMinor + use.amountMinor, count: target.count + use.count };
+  return [...rest, after].toSorted((a, b) => (a.slice < b.slice ? -1 : 1));
+}
+
+function minus(one: Slice, other: Slice): Slice {
+  return { ...one, amountMinor: one.amountMinor - other.amountMinor, count: one.count - other.count };
 }
 
 /** The oldest slice that the window reaches at this time: a part of it counts as the whole. */
@@ -183,12 +216,7 @@ function usedOne(limit: VelocityLimit, use: Use, now: Micros): VelocityLimit {
   // The clock of another server may have been ahead: time does not go back.
   const slice = limit.slices.reduce((latest, one) => (one.slice > latest ? one.slice : latest), current);
   const before = limit.slices.find((one) => one.slice === slice) ?? { slice, amountMinor: 0n, count: 0n };
-  const after = {
-    slice,
-    // Without a maximum the sum only tells how much it was, as far as int64 goes.
-    amountMinor: least(before.amountMinor + use.amountMinor, AMOUNT_MAX),
-    count: before.count + use.count,
-  };
+  const after = { slice, amountMinor: before.amountMinor + use.amountMinor, count: before.count + use.count };
   return { ...limit, slices: [...liveSlices(limit, now).filter((one) => one.slice !== slice), after] };
 }
 

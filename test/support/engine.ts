@@ -8,6 +8,7 @@ import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js"
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import { createEngine, type Engine } from "../../src/ledger/engine.js";
 import { checkIntegrity } from "../../src/ledger/integrity-check.js";
+import { createMemory, type Memory } from "../../src/ledger/memory.js";
 import { createPostingConnection } from "../../src/ledger/posting-connection.js";
 import type { MovementCommand } from "../../src/ledger/transaction.js";
 import type { Mode, Outcome } from "../../src/ledger/work.js";
@@ -35,6 +36,8 @@ export interface Gate {
 export interface TestEngine {
   readonly engine: Engine;
   readonly database: Database;
+  /** What it remembers of the books. */
+  readonly memory: Memory;
   /** Its batches on their way to the posting connection. */
   readonly batches: Gate;
   /** Its reads of accounts that it does not remember. */
@@ -134,6 +137,7 @@ async function startEngine(
   const config = readConfig({ DATABASE_URL: url, ...settings });
   const database = await connectDatabase(url, config);
   const connection = createPostingConnection(url, config);
+  const memory = createMemory(config);
   const batches = createGate();
   const reads = createGate();
   const locked = createGate();
@@ -150,6 +154,7 @@ async function startEngine(
     { ...database, dataSource: gatedSource, pool: gatedPool },
     { ...connection, query: (query) => batches.pass(() => connection.query(query)) },
     config,
+    memory,
   );
   const post = async (commands: readonly MovementCommand[], mode: Mode = "INDEPENDENT", patience = PATIENT) => {
     const outcomes = await engine.post({ commands, mode }, patience);
@@ -159,6 +164,7 @@ async function startEngine(
   return {
     engine,
     database,
+    memory,
     batches,
     reads,
     locked,
