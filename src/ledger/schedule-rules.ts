@@ -4,6 +4,7 @@ import type { Failure, Reason } from "../base/failure.js";
 import type { Micros } from "../base/time.js";
 import { FUNDS_POLICY, RUN_STATE, SCHEDULE_STATE, type RunState } from "../entities/schedule.js";
 import type { Progress, Recurring, Schedule, Times } from "./schedule.js";
+import { wallClockOf } from "./wall-clock.js";
 
 /** The first time later than `after`; null when there is none. */
 export function nextTime(times: Times, after: Micros): Micros | null {
@@ -11,9 +12,37 @@ export function nextTime(times: Times, after: Micros): Micros | null {
   const { startTime, endTime } = times;
   const from = startTime !== null && startTime > after ? startTime - 1n : after;
   // Times are whole minutes, so what is finer than a millisecond may be cut off.
-  const next = cronOf(times).nextRun(new Date(Number(from / 1_000n)));
-  const time = next === null ? null : BigInt(next.getTime()) * 1_000n;
+  const next = nextOf(times, Number(from / 1_000n));
+  const time = next === null ? null : BigInt(next) * 1_000n;
   return time === null || (endTime !== null && time >= endTime) ? null : time;
+}
+
+/**
+ * The first time later than `after`, in ms. A time of day that the clocks leave out comes right after the gap, one that they
+ * show twice comes once: whoever is paid at 02:30 is paid each day, and once. Where minute or hour is no time of day but a
+ * rhythm, it goes on as the clocks show it.
+ */
+function nextOf({ cron, timeZone }: Recurring, after: number): number | null {
+  const pattern = patternOf(cron);
+  const clock = wallClockOf(timeZone);
+  const isRhythm = /[*?/]/.test(cron.trim().split(/\s+/).slice(0, 2).join());
+  // The pattern is asked about what clocks show.
+  const nextShown = (shown: number): number | null => pattern.nextRun(new Date(shown))?.getTime() ?? null;
+  if (!isRhythm) {
+    for (let shown = nextShown(after + clock.offsetAt(after)); shown !== null; shown = nextShown(shown)) {
+      const time = clock.firstShowing(shown);
+      if (time > after) return time;
+    }
+    return null;
+  }
+  for (let from = after; ;) {
+    const offset = clock.offsetAt(from + 1);
+    const shown = nextShown(from + offset);
+    if (shown === null) return null;
+    const change = clock.changeWithin(from + 1, shown - offset);
+    if (change === undefined) return shown - offset;
+    from = change - 1;
+  }
 }
 
 /** Whether there is such a time zone. */
@@ -25,10 +54,9 @@ export function isTimeZone(timeZone: string): boolean {
   }
 }
 
-// A time of day that the clocks leave out comes right after the gap, one that they show twice comes once: whoever is paid
-// at 02:30 is paid each day, and once.
-function cronOf({ cron, timeZone }: Pick<Recurring, "cron" | "timeZone">): Cron {
-  return new Cron(cron, { timezone: timeZone, mode: "5-part", fixedTimeRule: "no-wildcard" });
+/** The pattern, of what clocks show as if they were those of UTC. */
+function patternOf(cron: string): Cron {
+  return new Cron(cron, { timezone: "UTC", mode: "5-part" });
 }
 
 /** What an attempt makes of a run and of its schedule. */

@@ -124,6 +124,8 @@ describe("the times of a schedule", () => {
     ["Australia/Lord_Howe", "2026-10-03T00:00:00Z"],
     ["America/Sao_Paulo", "2018-11-03T00:00:00Z"],
     ["America/Sao_Paulo", "2018-02-17T00:00:00Z"],
+    ["America/Nuuk", "2026-03-27T12:00:00Z"],
+    ["America/Nuuk", "2026-10-23T12:00:00Z"],
     ["Asia/Kathmandu", "2026-02-27T00:00:00Z"],
     ["UTC", "2026-12-30T00:00:00Z"],
   ];
@@ -147,7 +149,74 @@ describe("the times of a schedule", () => {
       { numRuns: 400 },
     );
   });
+
+  it("come once for each local day, and once a year, at every change of clocks of every time zone until 2040", function () {
+    this.timeout(120_000);
+    const changes = new Map<string, Change>();
+    for (const timeZone of Intl.supportedValuesOf("timeZone"))
+      for (const change of changesOf(timeZone)) changes.set(`${change.at} ${change.before} ${change.after}`, change);
+    expect(changes.size).to.be.greaterThan(500);
+    for (const { timeZone, at, before, after } of changes.values()) {
+      const [low, high] = [at + Math.min(before, after), at + Math.max(before, after)];
+      // What the clocks leave out or show twice: its first minute, one in the middle, its last one.
+      for (const shown of [low, low + Math.floor((high - low) / 120_000) * 60_000, high - MINUTE_MS]) {
+        const [time, day] = [new Date(shown).toISOString(), new Date(shown)];
+        const timeOfDay = `${day.getUTCMinutes()} ${day.getUTCHours()}`;
+        const expected = [-1, 0, 1].map((days) => firstShown(shown + days * DAY_MS, { at, before, after }));
+        const from = BigInt(expected[0]! - MINUTE_MS) * 1_000n;
+        const until = BigInt(expected[2]! + MINUTE_MS) * 1_000n;
+        const daily = timesUntil(recurring(`${timeOfDay} * * *`, timeZone), from, until);
+        expect(daily, `${timeZone}, daily as at ${time}`).to.deep.equal([...new Set(expected.map(isoOf))]);
+        const rule = recurring(`${timeOfDay} ${day.getUTCDate()} ${day.getUTCMonth() + 1} *`, timeZone);
+        const yearly = timesUntil(rule, from, from + 300n * DAY);
+        expect(yearly, `${timeZone}, yearly as at ${time}`).to.deep.equal([isoOf(expected[1]!)]);
+      }
+    }
+  });
 });
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 1_440 * MINUTE_MS;
+
+/** A change of clocks: how far they are ahead of UTC before and after it; in ms. */
+interface Change {
+  readonly timeZone: string;
+  readonly at: number;
+  readonly before: number;
+  readonly after: number;
+}
+
+function changesOf(timeZone: string): Change[] {
+  const format = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });
+  const offsetAt = (time: number): number => {
+    const [, sign, hours, minutes] = /GMT(?:([+-])(\d+):(\d+))?$/.exec(format.format(time))!;
+    return hours === undefined ? 0 : (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) * MINUTE_MS;
+  };
+  const found: Change[] = [];
+  const end = Date.UTC(2041, 0, 1);
+  for (let time = Date.UTC(2026, 0, 1); time < end; time += 7 * DAY_MS) {
+    const [before, after] = [offsetAt(time), offsetAt(time + 7 * DAY_MS)];
+    if (before === after) continue;
+    let [last, first] = [time, time + 7 * DAY_MS];
+    while (first - last > MINUTE_MS) {
+      const middle = last + Math.floor((first - last) / 2 / MINUTE_MS) * MINUTE_MS;
+      if (offsetAt(middle) === before) last = middle;
+      else first = middle;
+    }
+    found.push({ timeZone, at: first, before, after });
+  }
+  return found;
+}
+
+/** When clocks that change show this first, or the change that leaves it out. */
+function firstShown(shown: number, { at, before, after }: Omit<Change, "timeZone">): number {
+  if (shown - before < at) return shown - before;
+  return shown - after >= at ? shown - after : at;
+}
+
+function isoOf(time: number): string {
+  return new Date(time).toISOString();
+}
 
 /** What the clocks of a zone show at a minute. */
 interface WallMinute {
@@ -205,8 +274,10 @@ function modelTimes(minutes: readonly WallMinute[], m: string, h: string, d: str
         const wanted = hour * 60 + minute;
         // What was before the window is not looked for.
         if (date === first.date && wanted < first.hour * 60 + first.minute) continue;
-        const shown = minutes.find((one) => one.date === date && one.hour * 60 + one.minute >= wanted);
-        const isShown = shown !== undefined && shown.hour * 60 + shown.minute === wanted;
+        const shown = minutes.find(
+          (one) => one.date > date || (one.date === date && one.hour * 60 + one.minute >= wanted),
+        );
+        const isShown = shown?.date === date && shown.hour * 60 + shown.minute === wanted;
         const isSkipped = shown !== undefined && !isShown && isAfterGap(minutes, shown, wanted);
         if (isShown || isSkipped) found.add(shown.iso);
       }
