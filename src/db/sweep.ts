@@ -15,12 +15,12 @@ export interface SweepOptions {
 
 /**
  * Does what there is to do from now on: again at once while there may be more, else every so often.
- * @param work does so many things at the most, and says how many it did
+ * @param work does so many things at the most, and says whether there may be more to do at once
  * @param onError told of what keeps it from its work, once until it succeeds again; it goes on, with less at once for a while
  */
 export function startSweep(
   { everyMs, atOnceMax }: SweepOptions,
-  work: (limit: number) => Promise<number>,
+  work: (limit: number) => Promise<boolean>,
   onError: (error: unknown) => void,
 ): Sweep {
   let isStopped = false;
@@ -33,7 +33,7 @@ export function startSweep(
     while (!isStopped) {
       let mayBeMore = false;
       try {
-        mayBeMore = (await work(limit)) >= limit;
+        mayBeMore = await work(limit);
         isFailing = false;
         limit = atOnceMax;
       } catch (error) {
@@ -62,14 +62,14 @@ export function startSweep(
 }
 
 /**
- * Does the work under a lock that one process has at a time, and nothing when another one has it.
+ * Does the work under a lock that one process has at a time, and nothing when another one has it: then there is no more to do.
  * @param key any number that nothing else locks in this database
  */
 export async function withLock(
   { pool }: Database,
   key: bigint,
-  work: (client: PoolClient) => Promise<number>,
-): Promise<number> {
+  work: (client: PoolClient) => Promise<boolean>,
+): Promise<boolean> {
   const client = await pool.connect();
   let isBroken = true;
   // The statement that meets the broken connection reports it.
@@ -78,7 +78,7 @@ export async function withLock(
     const { rows } = await client.query<{ mine: boolean }>("SELECT pg_try_advisory_lock($1) AS mine", [key]);
     if (rows[0]?.mine !== true) {
       isBroken = false;
-      return 0;
+      return false;
     }
     const done = await work(client);
     await client.query("SELECT pg_advisory_unlock($1)", [key]);

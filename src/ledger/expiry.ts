@@ -27,11 +27,11 @@ export function startExpiry(
   );
 }
 
-/** @returns how many were due */
-async function expireDue(client: PoolClient, engine: Engine, limit: number): Promise<number> {
+/** @returns whether more may be due */
+async function expireDue(client: PoolClient, engine: Engine, limit: number): Promise<boolean> {
   const due = await findDueHolds(client, limit);
   if (due.length > 0) await engine.post({ commands: due.map(expiryOf), mode: "INDEPENDENT" }, PATIENT);
-  return due.length;
+  return due.length >= limit;
 }
 
 /** The command that ends a hold whose time has come; always the same request. */

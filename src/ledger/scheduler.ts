@@ -25,14 +25,16 @@ export function startScheduler(
 ): Sweep {
   return startSweep(
     options,
-    (limit) => withLock(database, LOCK_KEY, (client) => runDue(database, client, engine, limit)),
+    (limit) =>
+      // A schedule that has missed runs is due again once one is made.
+      withLock(database, LOCK_KEY, async (client) => (await runDue(database, client, engine, limit)) > 0),
     onError,
   );
 }
 
 /**
  * Makes one attempt for each schedule that is due, so that one that has missed many runs does not hold up others.
- * @returns how many were due
+ * @returns how many attempts it has recorded
  */
 export async function runDue(database: Database, client: Queryable, engine: Engine, limit: number): Promise<number> {
   const due = await findDueSchedules(client, limit);
@@ -43,8 +45,7 @@ export async function runDue(database: Database, client: Queryable, engine: Engi
     // One without a transaction was paused or cancelled meanwhile: its request id was taken.
     return "transaction" in outcome ? [{ schedule, transaction: outcome.transaction }] : [];
   });
-  await inTransaction(database, PATIENT, (transaction) => recordAttempts(transaction.client, made));
-  return due.length;
+  return inTransaction(database, PATIENT, (transaction) => recordAttempts(transaction.client, made));
 }
 
 /** The command of the schedule's next attempt; always the same request. */

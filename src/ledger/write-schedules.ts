@@ -98,8 +98,9 @@ export interface Made {
 /**
  * Writes what came of attempts, once: whoever finds that another has written it leaves it be. Locks the schedules in the
  * order of their ids, then the journal's head.
+ * @returns how many it has written
  */
-export async function recordAttempts(client: Queryable, made: readonly Made[]): Promise<void> {
+export async function recordAttempts(client: Queryable, made: readonly Made[]): Promise<number> {
   const ids = made.map(({ schedule }) => schedule.id);
   const current = new Map((await lockSchedules(client, ids)).map((schedule) => [schedule.id, schedule]));
   const now = await readClock(client);
@@ -112,7 +113,7 @@ export async function recordAttempts(client: Queryable, made: readonly Made[]): 
       runId: newId(),
       ...afterAttempt(schedule, transaction.failure, now),
     }));
-  if (done.length === 0) return;
+  if (done.length === 0) return 0;
   const { rows } = await client.query<{ id: Uuid; schedule_id: Uuid }>({
     name: "schedule-runs-write",
     text: `INSERT INTO schedule_runs (id, schedule_id, planned_time, state, attempts, request_id, transaction_id, failure, create_time,
@@ -148,6 +149,7 @@ export async function recordAttempts(client: Queryable, made: readonly Made[]): 
       ...endOf(id, progress),
     ]),
   );
+  return done.length;
 }
 
 const RECORD_OF_RUN: Readonly<Record<RunState, RecordType>> = {

@@ -19,7 +19,7 @@ export function startBalanceAlerts(
   options: SweepOptions,
   onError: (error: unknown) => void,
 ): Sweep {
-  return startSweep(options, (limit) => readPage(database, limit), onError);
+  return startSweep(options, async (limit) => (await readPage(database, limit)) >= limit, onError);
 }
 
 /**

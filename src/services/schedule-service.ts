@@ -23,15 +23,18 @@ import { fromMicros, microsUp, type Micros } from "../base/time.js";
 import { readClock } from "../db/clock.js";
 import type { Database, Queryable } from "../db/database.js";
 import { reading, type Transaction } from "../db/transaction.js";
+import { ACCOUNT_STATE } from "../entities/account.js";
 import { RECORD_TYPE, type RecordType } from "../entities/journal.js";
 import { REQUEST_METHOD } from "../entities/request.js";
 import { FUNDS_POLICY, SCHEDULE_STATE, type FundsPolicy, type ScheduleState } from "../entities/schedule.js";
 import { TRANSACTION_KIND } from "../entities/transaction.js";
 import { WalletEntity } from "../entities/wallet.js";
 import type { JournalRecord } from "../journal/append.js";
+import { openBatch } from "../ledger/batch.js";
+import { readBooks, type ReadBook } from "../ledger/books.js";
 import { listRuns, listSchedules, lockSchedules, readSchedule } from "../ledger/find-schedules.js";
 import { cronFault } from "../ledger/cron-rules.js";
-import { tryWork } from "../ledger/posting.js";
+import { decideMovement } from "../ledger/rules.js";
 import { afterCancel, afterPause, afterResume, isLasting, isTimeZone, nextTime } from "../ledger/schedule-rules.js";
 import type { Progress, Schedule, ScheduledMovement, ScheduleRun, Times } from "../ledger/schedule.js";
 import type { MovementCommand } from "../ledger/transaction.js";
@@ -217,14 +220,20 @@ const STATE_NAMES = {
   [SCHEDULE_STATE.FAILED]: "FAILED",
 } as const;
 
-/** Tries the movement out: what would be refused at any time is refused now. */
+/**
+ * Refuses what would be refused at any time, by what its accounts are at the moment: one statement reads them. That one is
+ * frozen passes, and hides nothing else.
+ */
 async function assertPossible(client: Queryable, command: MovementCommand): Promise<void> {
-  // Each run has a request id of its own; the request's is the schedule's.
-  const run = { ...command, requestId: newId() };
-  const [outcome] = await tryWork(client, { commands: [run], mode: "INDEPENDENT" });
-  const tried = present(outcome, "an outcome");
-  const failure = "failure" in tried ? tried.failure : tried.transaction.failure;
-  if (failure !== null && isLasting(failure)) fail(failure);
+  const read = await readBooks(client, [command.debitAccountId, command.creditAccountId]);
+  const decision = decideMovement(openBatch(read.map(withoutFreeze)), command);
+  if ("failure" in decision && isLasting(decision.failure)) fail(decision.failure);
+}
+
+/** The account as it is when nothing passing is in the way of it. */
+function withoutFreeze({ book, revision }: ReadBook): ReadBook {
+  const state = book.state === ACCOUNT_STATE.FROZEN ? ACCOUNT_STATE.OPEN : book.state;
+  return { book: { ...book, state, velocity: null }, revision };
 }
 
 function parseCommand({ movement }: CreateScheduleRequest, context: CallContext): MovementCommand {

@@ -288,6 +288,15 @@ describe("a schedule", () => {
       },
       "WALLET_CLOSED",
     ],
+    [
+      "from a frozen wallet to a closed one",
+      async () => {
+        await grey.wallets.closeWallet({ requestId: newId(), walletId: to, reason: "left" });
+        await grey.wallets.freezeWallet({ requestId: newId(), walletId: from, reason: "case 17" });
+        return {};
+      },
+      "WALLET_CLOSED",
+    ],
   ];
   for (const [title, over, reason] of impossible) {
     it(`${title} is refused with ${reason}, for ever`, async () => {

@@ -114,6 +114,46 @@ describe("scheduled runs", () => {
     await assertBooksAddUp(books.database);
   });
 
+  it("that were missed are made one right after the other, in their order, also those that are refused", async () => {
+    const last = ((await now()) / MINUTE) * MINUTE;
+    const rule = { times: recurring("* * * * *") };
+    const missed = { a: 60, poor: 20, last: 1 };
+    const many = await add(last - BigInt(missed.a - 1) * MINUTE, { ...rule, maxRuns: missed.a });
+    const poor = scheduleOf(to, from, last - BigInt(missed.poor - 1) * MINUTE, { ...rule, maxRuns: missed.poor });
+    const tooMuch = { ...poor, movement: { ...poor.movement, amountMinor: 10_000_000n } };
+    await insertSchedule(books.admin, tooMuch);
+    const { id: single } = await add(last);
+    const errors: unknown[] = [];
+    // They look for what is due once: nothing waits for the next time.
+    const schedulers = [one, other].map(({ database, engine }) =>
+      startScheduler(database, engine, { everyMs: 3_600_000, atOnceMax: 100 }, (error) => errors.push(error)),
+    );
+    await eventually(
+      "the end of all schedules",
+      async () => (await findDueSchedules(books.admin, 1)).length === 0,
+      WAIT_MS_MAX,
+    );
+    for (const scheduler of schedulers) await scheduler.stop();
+    expect(errors).to.deep.equal([]);
+    for (const [id, count, state] of [
+      [many.id, missed.a, RUN_STATE.POSTED],
+      [tooMuch.id, missed.poor, RUN_STATE.SKIPPED],
+      [single, missed.last, RUN_STATE.POSTED],
+    ] as const) {
+      const runs = await runsOf(id);
+      expect(runs.map((each) => each.state)).to.deep.equal(Array(count).fill(state));
+      expect(runs.map((each) => each.plannedTime)).to.deep.equal(
+        Array.from({ length: count }, (_, index) => last - BigInt(count - 1 - index) * MINUTE),
+      );
+      // Recorded in that order, too.
+      const times = runs.map((each) => each.createTime);
+      expect(times).to.deep.equal(times.toSorted((a, b) => Number(a - b)));
+    }
+    expect(await transfers()).to.have.lengthOf(missed.a + missed.last);
+    expect(await transfers(2)).to.have.lengthOf(missed.poor);
+    await assertBooksAddUp(books.database);
+  });
+
   it("are not made before their time by the database's clock", async () => {
     const plannedTime = (await now()) + 700_000n;
     const { id } = await add(plannedTime);
