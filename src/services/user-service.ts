@@ -141,16 +141,26 @@ const DELETE_USER: OnceMethod<DeleteUserRequest, DeleteUserResponse> = {
 };
 
 /** The user, locked for the rest of the transaction so that no wallet is opened for it meanwhile. */
-export async function lockUser({ manager }: Transaction, userId: Uuid, etag = ""): Promise<User> {
-  const user = await manager.findOne(UserEntity, {
-    where: { id: userId, deleteTime: IsNull() },
-    lock: { mode: "pessimistic_write" },
-  });
-  const concerns = [userId];
-  if (user === null) throw new FailureError(userNotFound(userId), { concerns });
+export async function lockUser(transaction: Transaction, userId: Uuid, etag: string): Promise<User> {
+  const user = await findLocked(transaction, userId, "pessimistic_write");
   if (etag !== "" && etag !== etagOf(user)) {
-    throw new FailureError({ reason: "ETAG_MISMATCH", etag: etagOf(user) }, { concerns });
+    throw new FailureError({ reason: "ETAG_MISMATCH", etag: etagOf(user) }, { concerns: [userId] });
   }
+  return user;
+}
+
+/** Keeps the user from being changed or deleted for the rest of the transaction; others may keep it, too. */
+export async function keepUser(transaction: Transaction, userId: Uuid): Promise<void> {
+  await findLocked(transaction, userId, "pessimistic_read");
+}
+
+async function findLocked(
+  { manager }: Transaction,
+  userId: Uuid,
+  mode: "pessimistic_read" | "pessimistic_write",
+): Promise<User> {
+  const user = await manager.findOne(UserEntity, { where: { id: userId, deleteTime: IsNull() }, lock: { mode } });
+  if (user === null) throw new FailureError(userNotFound(userId), { concerns: [userId] });
   return user;
 }
 

@@ -38,7 +38,7 @@ import { presentStatement } from "./statement-page.js";
 import { createStatementStream } from "./statement-stream.js";
 import { createStateMethods } from "./wallet-states.js";
 import { createWalletWatch, type Watching } from "./watch-methods.js";
-import { assertUserExists, lockUser } from "./user-service.js";
+import { assertUserExists, keepUser } from "./user-service.js";
 
 /** grey.wallet.v1.WalletService. */
 export function createWalletService(
@@ -51,8 +51,9 @@ export function createWalletService(
       // An initial balance of 0 is none.
       const request = asked.initialBalance?.minorUnits === 0n ? { ...asked, initialBalance: undefined } : asked;
       return answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
-        const user = await lockUser(transaction, parseId(request.userId));
-        const wallet = await insertWallet(transaction, request, user.id);
+        const userId = parseId(request.userId);
+        await keepUser(transaction, userId);
+        const wallet = await insertWallet(transaction, request, userId);
         const opening = await postOpening(transaction, context, request, wallet.id);
         const account = await transaction.manager.findOneByOrFail(AccountEntity, { id: wallet.id });
         return {

@@ -21,7 +21,7 @@ import { WalletEntity } from "../entities/wallet.js";
 import type { Methods } from "../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "./once.js";
 import { presentWallet } from "./present.js";
-import { lockUser } from "./user-service.js";
+import { keepUser } from "./user-service.js";
 
 type StateMethods = Pick<
   Methods<typeof WalletServiceService>,
@@ -88,7 +88,7 @@ export function createStateMethods(database: Database): StateMethods {
         // A wallet of nobody stays closed. The user is locked before the account, as in every writer.
         const { manager } = transaction;
         const wallet = await manager.findOneBy(WalletEntity, { id: parseId(request.walletId) });
-        if (wallet !== null) await lockUser(transaction, wallet.userId);
+        if (wallet !== null) await keepUser(transaction, wallet.userId);
         return changeState(transaction, request, REOPEN);
       }),
   };

@@ -17,6 +17,7 @@ import {
   walletRequest,
   withdrawRequest,
 } from "../support/ledger.js";
+import { waitsForLock } from "../support/engine.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 describe("wallets", () => {
@@ -174,6 +175,23 @@ describe("wallets", () => {
     const error = await refusal(update(made.id, { label: "late", etag: made.etag }));
     expect([error.code, error.reason, error.info.etag]).to.deep.equal(["ABORTED", "ETAG_MISMATCH", changed.etag]);
     expect((await clients.wallets.getWallet({ id: made.id })).wallet!.label).to.equal("new");
+  });
+
+  it("of a user are opened beside each other, and not beside a change of the user", async () => {
+    const userId = (await makeUser(clients)).id;
+    await admin.query("BEGIN");
+    try {
+      // As another call does that opens a wallet.
+      await admin.query("SELECT FROM users WHERE id = $1 FOR SHARE", [userId]);
+      await makeWallet(clients, { userId });
+      const deleting = clients.users.deleteUser({ requestId: newId(), userId, etag: "" });
+      await waitsForLock(admin, "grey");
+      await admin.query("ROLLBACK");
+      await deleting;
+      expect((await refusal(makeWallet(clients, { userId }))).reason).to.equal("USER_NOT_FOUND");
+    } finally {
+      await admin.query("ROLLBACK");
+    }
   });
 
   it("that do not exist cannot be read or changed", async () => {
