@@ -6,6 +6,7 @@ import { ScheduleServiceService } from "../generated/grey/schedule/v1/schedule_s
 import { TransactionServiceService } from "../generated/grey/transaction/v1/transaction_service.js";
 import { UserServiceService } from "../generated/grey/user/v1/user_service.js";
 import { WalletServiceService } from "../generated/grey/wallet/v1/wallet_service.js";
+import type { DatabaseTrouble } from "./base/failure.js";
 import { type Config, DEFAULT_ADDRESS } from "./config/config.js";
 import { reachableAddress } from "./config/address.js";
 import { describeDatabase } from "./config/database-url.js";
@@ -15,7 +16,7 @@ import { migrateUp, migrationPlan } from "./db/migrate.js";
 import { findDangers } from "./db/session.js";
 import { isUnavailable } from "./db/sqlstate.js";
 import { type DatabaseAddress, describeUnreachable, explainConnection } from "./db/unreachable.js";
-import { watchDatabase } from "./db/watch.js";
+import { watchDatabase, type DatabaseWatch } from "./db/watch.js";
 import { InstallationEntity } from "./entities/installation.js";
 import { createFindCurrency } from "./ledger/find-currency.js";
 import { createEngine, type Engine } from "./ledger/engine.js";
@@ -77,6 +78,8 @@ export async function startGrey(
   setMaxListeners(0, draining.signal);
   let isStopping = false;
   let services: Services | undefined;
+  let watch: DatabaseWatch | undefined;
+  const doubt = (trouble: DatabaseTrouble): void => watch?.doubt(trouble);
   const server = await listen(config, logger, admission, draining.signal, () => services);
   // In the order in which they are to be stopped.
   const stops = [() => server.stop(config.GREY_SHUTDOWN_TIMEOUT_MS)];
@@ -84,11 +87,11 @@ export async function startGrey(
     const embedded = config.DATABASE_URL === undefined ? await startEmbedded(config, logger, signal) : undefined;
     if (embedded !== undefined) stops.push(() => embedded.stop());
     const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
-    const database = await connectWhenThere(url, config, logger, signal);
+    const database = await connectWhenThere(url, config, logger, signal, doubt);
     stops.splice(1, 0, () => disconnect(database, config));
     for (const danger of await findDangers(database.pool)) logger.warn(danger);
     // Posting has connections of its own: whatever fills the other pool does not keep money from moving.
-    const books = await connectDatabase(url, { ...config, GREY_DATABASE_POOL_SIZE: POSTING_POOL_SIZE });
+    const books = await connectDatabase(url, { ...config, GREY_DATABASE_POOL_SIZE: POSTING_POOL_SIZE }, doubt);
     stops.splice(1, 0, () => disconnect(books, config));
     const connection = createPostingConnection(url, config);
     stops.splice(1, 0, () => connection.stop());
@@ -110,10 +113,11 @@ export async function startGrey(
       },
     );
     stops.splice(1, 0, () => alerts.stop());
-    const watch = watchDatabase(url, config, {
-      onChange: (isThere) => {
-        if (!isStopping) server.setServing(isThere);
-        logger.warn(isThere ? "the database is back" : "the database is gone");
+    const watching = watchDatabase(url, config, {
+      onChange: (trouble, error) => {
+        if (!isStopping) server.setServing(trouble === undefined);
+        if (trouble === undefined) logger.warn("the database is back");
+        else logger.warn(TROUBLE[trouble], error instanceof Error ? { cause: error.message } : {});
       },
       onSilence: () => {
         connection.breakConnection();
@@ -121,7 +125,8 @@ export async function startGrey(
         database.breakConnections();
       },
     });
-    stops.splice(1, 0, () => watch.stop());
+    watch = watching;
+    stops.splice(1, 0, () => watching.stop());
     server.setServing(true);
     return {
       address: server.address,
@@ -281,8 +286,21 @@ async function stopAll(stops: readonly (() => Promise<void>)[], logger: Logger):
 const CONNECT_EVERY_MS = 1_000;
 const TELL_EVERY_MS = 30_000;
 
+const TROUBLE = {
+  unreachable: "the database is gone",
+  read_only: "the database is read-only",
+  disk_full: "the database takes no writes: its disk is full",
+  refusing: "the database refuses to serve",
+} as const satisfies Record<DatabaseTrouble, string>;
+
 /** Migrates and connects, and waits for a database that cannot be reached yet: says why, at once, whenever that changes, and every half minute. */
-async function connectWhenThere(url: string, config: Config, logger: Logger, signal: AbortSignal): Promise<Database> {
+async function connectWhenThere(
+  url: string,
+  config: Config,
+  logger: Logger,
+  signal: AbortSignal,
+  onTrouble: (trouble: DatabaseTrouble) => void,
+): Promise<Database> {
   const since = Date.now();
   let told = { why: "", at: 0 };
   const plan = migrationPlan(config, url);
@@ -296,7 +314,7 @@ async function connectWhenThere(url: string, config: Config, logger: Logger, sig
         for (const name of names) logger.info("migrated", { name });
       }
       reached = { url, setting: "DATABASE_URL" };
-      return await connectDatabase(url, config).catch((error: unknown) =>
+      return await connectDatabase(url, config, onTrouble).catch((error: unknown) =>
         explainConnection(error, reached, config.GREY_DATABASE_ROLE),
       );
     } catch (error) {

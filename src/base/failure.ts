@@ -8,6 +8,9 @@ export interface FieldViolation {
   readonly rule: string;
 }
 
+/** Why a database cannot be used: no answer, no writes because it is a standby or its disk is full, or a refusal of its own. */
+export type DatabaseTrouble = "unreachable" | "read_only" | "disk_full" | "refusing";
+
 /**
  * The closed set of what can go wrong. The reasons, their meaning and their metadata are documented in
  * proto/grey/error/v1/error_reason.proto; src/rpc/status.ts gives each its gRPC code.
@@ -138,7 +141,7 @@ export type Failure =
   | { readonly reason: "ALERT_NOT_FOUND"; readonly alertId: string }
   | { readonly reason: "TOO_MANY_ALERTS"; readonly walletId: string; readonly max: string }
   | { readonly reason: "OVERLOADED" }
-  | { readonly reason: "DATABASE_UNAVAILABLE" }
+  | { readonly reason: "DATABASE_UNAVAILABLE"; readonly cause?: DatabaseTrouble }
   | { readonly reason: "OUTCOME_UNKNOWN" }
   | { readonly reason: "CALLER_GONE" }
   | { readonly reason: "SHUTTING_DOWN"; readonly resumeJournalIndex?: string }

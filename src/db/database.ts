@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import pg from "pg";
 import { DataSource } from "typeorm";
+import type { DatabaseTrouble } from "../base/failure.js";
 import type { Config } from "../config/config.js";
 import { AccountEntity } from "../entities/account.js";
 import { BalanceAlertEntity, BalanceAlertEventEntity, ReaderCursorEntity } from "../entities/alert.js";
@@ -59,12 +60,21 @@ export interface Database {
   readonly journalSize: JournalSize;
   /** How long a read waits for a record of the journal at the most. */
   readonly readWaitMs: number;
+  /** Told what keeps a transaction from being written. */
+  onTrouble(this: void, trouble: DatabaseTrouble): void;
   /** Breaks every connection, for when the network has fallen silent: what waits for an answer fails at once. */
   breakConnections(): void;
 }
 
-/** Connects as the service. Fails when the database cannot be reached. */
-export async function connectDatabase(url: string, config: Config): Promise<Database> {
+/**
+ * Connects as the service. Fails when the database cannot be reached, or refuses what a session needs.
+ * @param onTrouble told what keeps a transaction from being written
+ */
+export async function connectDatabase(
+  url: string,
+  config: Config,
+  onTrouble: (trouble: DatabaseTrouble) => void = () => undefined,
+): Promise<Database> {
   const plan = servicePlan(config);
   const dataSource = new DataSource({
     type: "postgres",
@@ -98,6 +108,7 @@ export async function connectDatabase(url: string, config: Config): Promise<Data
     pool,
     journalSize: pollJournalSize(pool, config.GREY_JOURNAL_POLL_MS),
     readWaitMs: config.GREY_READ_WAIT_MS,
+    onTrouble,
     breakConnections: () => {
       for (const client of clients) breakConnection(client);
     },

@@ -5,7 +5,7 @@ import { readConfig, SettingError, type Config } from "../config/config.js";
 import { ENTITIES } from "./database.js";
 import { startEmbeddedPostgres } from "./embedded-postgres.js";
 import { ensureServiceRole, explainMigration, type Run, type ServiceRole } from "./service-role.js";
-import { openSession, ownerPlan } from "./session.js";
+import { assertOwnBackends, openSession, ownerPlan } from "./session.js";
 import { type DatabaseAddress, explainConnection } from "./unreachable.js";
 
 const MIGRATIONS = join(import.meta.dirname, "../../migrations/[0-9]*.js");
@@ -124,6 +124,11 @@ async function asOwner<T>(
     extra: { serviceRole: role, onConnect: (client: pg.Client) => openSession(client, plan) },
   });
   await dataSource.initialize().catch((error: unknown) => explainConnection(error, address));
+  const { master: pool } = dataSource.driver as unknown as { master: pg.Pool };
+  await assertOwnBackends(pool).catch(async (error: unknown) => {
+    await dataSource.destroy();
+    explainConnection(error, address);
+  });
   const lock = dataSource.createQueryRunner();
   const run: Run = (text, params) => lock.query(text, params && [...params]);
   try {

@@ -94,6 +94,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   session_replication_role: "origin",
   gin_fuzzy_search_limit: "0",
   default_table_access_method: "heap",
+  temp_tablespaces: "",
   check_function_bodies: "on",
   // What a transaction is, and what its commit promises.
   default_transaction_isolation: "read committed",
@@ -178,6 +179,11 @@ async function verify(
   }
 }
 
+/** The refusal of a pooler that lends backends. */
+export function sharesBackends(): SessionError {
+  return new SessionError(SQLSTATE.CONNECTION_REJECTED, SHARES_BACKENDS);
+}
+
 /** The backend that the start-up named: the session's own, or what a pooler made up. */
 function ownPid(client: pg.ClientBase): number | null {
   return (client as unknown as { processID: number | null }).processID;
@@ -199,7 +205,7 @@ export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
     taken.push(second);
     const pids = await backendsOf(first, second);
     // Nothing is lent while both are idle, so each has its own or both get the same.
-    if (pids[0] === pids[1]) throw new SessionError(SQLSTATE.CONNECTION_REJECTED, SHARES_BACKENDS);
+    if (pids[0] === pids[1]) throw sharesBackends();
     // Both take one for a while, and give it back. Whichever the pooler lends first, one of the two gets the other's.
     await first.query("BEGIN");
     await second.query("BEGIN");
@@ -208,7 +214,7 @@ export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
     await second.query("COMMIT");
     const later = [...(await backendsOf(first, first, second)), ...pids];
     if ([own[0], own[0], own[1], own[0], own[1]].some((expected, index) => later[index] !== expected)) {
-      throw new SessionError(SQLSTATE.CONNECTION_REJECTED, SHARES_BACKENDS);
+      throw sharesBackends();
     }
   } finally {
     // What may be inside a transaction is not used again.

@@ -1,3 +1,5 @@
+import type { DatabaseTrouble } from "../base/failure.js";
+
 /** The SQLSTATEs that Grey tells apart. Source: PostgreSQL manual, appendix A. */
 export const SQLSTATE = {
   UNIQUE_VIOLATION: "23505",
@@ -10,6 +12,8 @@ export const SQLSTATE = {
   INVALID_PARAMETER_VALUE: "22023",
   UNDEFINED_TABLE: "42P01",
   READ_ONLY: "25006",
+  DISK_FULL: "53100",
+  PROTOCOL_VIOLATION: "08P01",
   CONNECTION_REJECTED: "08004",
 } as const;
 
@@ -48,6 +52,21 @@ export function isUnavailable(error: unknown): boolean {
   if (code === "ENOENT" && syscall === "connect") return true;
   if (typeof code === "string" && /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_)/.test(code)) return true;
   return typeof message === "string" && CONNECTION_MESSAGES.test(message);
+}
+
+/** What keeps the database from its work, of an error that says that it is unavailable. */
+export function troubleOf(error: unknown): DatabaseTrouble {
+  const state = sqlState(error);
+  if (state === SQLSTATE.READ_ONLY) return "read_only";
+  if (
+    state === SQLSTATE.DISK_FULL ||
+    (state?.startsWith("58") === true && /No space left/.test((error as Error).message))
+  ) {
+    return "disk_full";
+  }
+  // PostgreSQL ends a session that it has let in when it goes away; a pooler's own refusals are protocol violations.
+  const isGone = state === undefined || /^(08(?!004|P01)|57P0[12])/.test(state);
+  return isGone ? "unreachable" : "refusing";
 }
 
 // The driver gives these no code.

@@ -4,7 +4,15 @@ import { fail, FailureError } from "../base/failure.js";
 import type { Patience } from "../base/patience.js";
 import type { Database, Queryable } from "./database.js";
 import { readJournalSize } from "./journal-size.js";
-import { isConflict, isPoolExhausted, isReadTimeout, isUnavailable, isWarning, leavesOutcomeOpen } from "./sqlstate.js";
+import {
+  isConflict,
+  isPoolExhausted,
+  isReadTimeout,
+  isUnavailable,
+  isWarning,
+  leavesOutcomeOpen,
+  troubleOf,
+} from "./sqlstate.js";
 
 /** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
 export interface Transaction {
@@ -29,6 +37,7 @@ export async function inTransaction<T>(
     try {
       return await attemptTransaction(database, patience, work);
     } catch (error) {
+      if (isUnavailable(error)) database.onTrouble(troubleOf(error));
       if (!isConflict(error)) throw translate(error);
       if (attempt === ATTEMPTS_MAX) throw new FailureError({ reason: "OVERLOADED" });
     }
@@ -76,7 +85,12 @@ export async function awaitReplicas(client: Queryable): Promise<void> {
 /** The failure that a database error means to the caller; other errors stay what they are. */
 export function translate(error: unknown): unknown {
   if (isPoolExhausted(error)) return new FailureError({ reason: "OVERLOADED" }, { cause: error });
-  return isUnavailable(error) ? new FailureError({ reason: "DATABASE_UNAVAILABLE" }, { cause: error }) : error;
+  return isUnavailable(error) ? unavailable(error) : error;
+}
+
+/** The failure that says what keeps the database from its work. */
+export function unavailable(error: unknown): FailureError {
+  return new FailureError({ reason: "DATABASE_UNAVAILABLE", cause: troubleOf(error) }, { cause: error });
 }
 
 /** Runs reads on one connection, each as a transaction of its own, with their errors translated. */

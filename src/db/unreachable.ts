@@ -70,6 +70,8 @@ function mendingOf(error: unknown, url: string, role: string | undefined): strin
       return `${said}; an administrator runs: CREATE DATABASE ${database} OWNER ${identifier(login)} TEMPLATE template0 ENCODING 'UTF8';`;
     case SQLSTATE.INSUFFICIENT_PRIVILEGE:
       return `${said}; an administrator runs: GRANT CONNECT ON DATABASE ${database} TO ${identifier(login)};`;
+    case SQLSTATE.PROTOCOL_VIOLATION:
+      return POOLER_REFUSALS.test(message) ? `the connection pooler says: ${message}` : undefined;
     case undefined:
       break;
     default:
@@ -92,6 +94,9 @@ function mendingOf(error: unknown, url: string, role: string | undefined): strin
   if (/^ERR_(SSL|OSSL)/.test(code)) return `encryption fails (${message}); look at sslrootcert, sslcert and sslkey`;
   return undefined;
 }
+
+// PgBouncer has one SQLSTATE for all that it refuses; its other refusals pass, such as that of a server behind it that is away.
+const POOLER_REFUSALS = /unsupported startup parameter|no such (user|database)|statement pooling mode/;
 
 /** What an administrator runs so that the login may take on the role. */
 export function grantStatements(role: string, login: string, isMissing: boolean): string {

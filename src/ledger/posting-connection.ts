@@ -2,6 +2,7 @@ import pg from "pg";
 import { breakConnection, parserOf, readTimeoutMs } from "../db/database.js";
 import { openSession, servicePlan } from "../db/session.js";
 import { isWarning } from "../db/sqlstate.js";
+import { unavailable } from "../db/transaction.js";
 import { FailureError } from "../base/failure.js";
 import type { Config } from "../config/config.js";
 
@@ -75,7 +76,7 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       try {
         client = await current;
       } catch (error) {
-        throw new FailureError({ reason: "DATABASE_UNAVAILABLE" }, { cause: error });
+        throw unavailable(error);
       }
       const warningsBefore = warnings;
       const result = await client.query(query);

@@ -2,7 +2,7 @@ import { Metadata, status } from "@grpc/grpc-js";
 import type { Any } from "../../generated/google/protobuf/any.js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
 import { Status } from "../../generated/google/rpc/status.js";
-import type { Failure, FailureError, FieldViolation, Reason } from "../base/failure.js";
+import type { DatabaseTrouble, Failure, FailureError, FieldViolation, Reason } from "../base/failure.js";
 import type { CurrencyUnit } from "../base/money.js";
 import { showAmounts } from "./amounts.js";
 import { cut, percentEncodedBytes } from "./cut.js";
@@ -120,7 +120,7 @@ const MESSAGE = {
   ALERT_NOT_FOUND: "there is no such alert",
   TOO_MANY_ALERTS: "the wallet has as many alerts as one can have",
   OVERLOADED: "the service is at capacity",
-  DATABASE_UNAVAILABLE: "the database cannot be reached; nothing was written",
+  DATABASE_UNAVAILABLE: "the database cannot be used; nothing was written",
   OUTCOME_UNKNOWN: "the outcome is not known; retry with the same request_id to learn it",
   CALLER_GONE: "the caller did not wait for the answer; nothing was written",
   SHUTTING_DOWN: "the service is shutting down",
@@ -128,6 +128,13 @@ const MESSAGE = {
   WATCHER_TOO_SLOW: "the client of the stream took no message for too long",
   INTERNAL: "internal error",
 } as const satisfies Record<Reason, string>;
+
+const TROUBLE = {
+  unreachable: "cannot be reached",
+  read_only: "is read-only",
+  disk_full: "has no room left on its disk",
+  refusing: "refuses to serve now",
+} as const satisfies Record<DatabaseTrouble, string>;
 
 /** Reasons that pass: the caller is told when to send the same request again. */
 const RETRIED: readonly Reason[] = [
@@ -222,6 +229,9 @@ export function withoutMetadata({ code, message, details }: Status): Status {
 
 function messageOf(failure: Failure, currency: CurrencyUnit | undefined): string {
   if (failure.reason !== "INVALID_REQUEST") {
+    if (failure.reason === "DATABASE_UNAVAILABLE" && failure.cause !== undefined) {
+      return `the database ${TROUBLE[failure.cause]}; nothing was written`;
+    }
     const amounts = showAmounts(failure, currency);
     return amounts === "" ? MESSAGE[failure.reason] : `${MESSAGE[failure.reason]}: ${amounts}`;
   }

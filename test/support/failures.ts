@@ -168,7 +168,7 @@ const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R
   ALERT_NOT_FOUND: [{ reason: "ALERT_NOT_FOUND", alertId: "a1" }],
   TOO_MANY_ALERTS: [{ reason: "TOO_MANY_ALERTS", walletId: "w1", max: "100" }],
   OVERLOADED: [{ reason: "OVERLOADED" }],
-  DATABASE_UNAVAILABLE: [{ reason: "DATABASE_UNAVAILABLE" }],
+  DATABASE_UNAVAILABLE: [{ reason: "DATABASE_UNAVAILABLE" }, { reason: "DATABASE_UNAVAILABLE", cause: "disk_full" }],
   OUTCOME_UNKNOWN: [{ reason: "OUTCOME_UNKNOWN" }],
   CALLER_GONE: [{ reason: "CALLER_GONE" }],
   SHUTTING_DOWN: [{ reason: "SHUTTING_DOWN" }, { reason: "SHUTTING_DOWN", resumeJournalIndex: "8" }],

@@ -150,7 +150,10 @@ export enum ErrorReason {
   METADATA_EXCEEDED = 80,
   /** OVERLOADED - The service has as much to do as it takes on; nothing was posted. google.rpc.RetryInfo says when to try again. */
   OVERLOADED = 60,
-  /** DATABASE_UNAVAILABLE - The database cannot be reached; nothing was written. google.rpc.RetryInfo says when to try again. */
+  /**
+   * DATABASE_UNAVAILABLE - The database cannot be used now; nothing was written. google.rpc.RetryInfo says when to try again. Metadata: `cause`, where it is known:
+   * unreachable, read_only (a standby), disk_full (reads go on), or refusing (too many connections, a time limit, a fault of its own).
+   */
   DATABASE_UNAVAILABLE = 61,
   /**
    * OUTCOME_UNKNOWN - The connection was lost while the outcome was being written. The same request with the same request_id gets the truth.
