@@ -110,6 +110,16 @@ export const SETTINGS = {
     "largest set of request headers, in bytes, 32 more for each; more get INVALID_REQUEST, and beyond 131072 bytes or 2048 headers the transport resets the call, or ends the connection",
   ),
   GREY_CONNECTION_STREAMS_MAX: setting(whole(1, 100_000), "1024", "concurrent calls on one connection"),
+  GREY_CONNECTION_OUTGOING_BYTES_MAX: setting(
+    whole(1_048_576, 1_073_741_824),
+    "33554432",
+    "bytes of answers on their way to one connection; beyond it, calls of which its client took nothing for the longest are reset",
+  ),
+  GREY_OUTGOING_BYTES_MAX: setting(
+    whole(1_048_576, 68_719_476_736),
+    "268435456",
+    "bytes of answers on their way to all clients; beyond it, calls of the connection with most of them are reset",
+  ),
   GREY_CONNECTION_IDLE_MS: setting(
     whole(1_000, 86_400_000),
     "600000",
@@ -186,7 +196,7 @@ export const SETTINGS = {
   GREY_WATCH_STALL_MS: setting(
     whole(100, 86_400_000),
     "60000",
-    "a watch or another stream whose client takes no message for this long is ended, in ms",
+    "a call whose client takes nothing of its answer for this long is ended, a stream with WATCHER_TOO_SLOW, in ms",
   ),
   GREY_SCHEDULE_EVERY_MS: setting(
     whole(10, 3_600_000),

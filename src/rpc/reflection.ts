@@ -28,9 +28,9 @@ export function reflectionServices(descriptors: Descriptors, serviceNames: reado
     serverReflectionInfo: (call: ServerDuplexStream<ServerReflectionRequest, ServerReflectionResponse>) => {
       // Who does not take the answers is not read.
       call.on("data", (request: ServerReflectionRequest) => {
-        if (!call.write(answer(request))) call.pause();
+        call.write(answer(request), () => call.resume());
+        if (call.writableLength > 0) call.pause();
       });
-      call.on("drain", () => call.resume());
       call.on("end", () => call.end());
     },
   };

@@ -5,6 +5,7 @@ import { SettingError, type Config } from "../config/config.js";
 import type { BoundService } from "./methods.js";
 import { isTelemetryOn } from "../telemetry/stop.js";
 import type { Admission } from "./admission.js";
+import { Outgoing } from "./outgoing.js";
 import { keepTrailers } from "./trailers.js";
 import { setTransportOptions, tidyCalls } from "./transport.js";
 
@@ -12,6 +13,8 @@ import { setTransportOptions, tidyCalls } from "./transport.js";
 export interface RpcServer {
   /** host:port, with the port that was bound. */
   readonly address: string;
+  /** Bytes of answers that clients have not taken yet. */
+  readonly outgoingBytes: number;
   /** What health says of every service, and of the server as a whole. */
   setServing(isServing: boolean): void;
   /** Takes no new calls, and ends once those in flight are answered or the time is over. */
@@ -30,8 +33,13 @@ export async function startRpcServer(
 ): Promise<RpcServer> {
   // The library prints headers that it cannot read, with their values, to standard error.
   setLogVerbosity(logVerbosity.NONE);
+  const outgoing = new Outgoing({
+    connectionBytesMax: config.GREY_CONNECTION_OUTGOING_BYTES_MAX,
+    bytesMax: config.GREY_OUTGOING_BYTES_MAX,
+    stallMs: config.GREY_WATCH_STALL_MS,
+  });
   const server = new Server({
-    interceptors: isTelemetryOn() ? [keepTrailers] : [],
+    interceptors: [outgoing.interceptor, ...(isTelemetryOn() ? [keepTrailers] : [])],
     "grpc.max_receive_message_length": config.GREY_REQUEST_BYTES_MAX,
     "grpc.max_connection_idle_ms": config.GREY_CONNECTION_IDLE_MS,
     "grpc.max_connection_age_ms": config.GREY_CONNECTION_AGE_MS,
@@ -52,6 +60,9 @@ export async function startRpcServer(
   let isServing = false;
   return {
     address: formatAddress(config.GREY_HOST, port),
+    get outgoingBytes() {
+      return outgoing.bytes;
+    },
     setServing: (next) => {
       if (next === isServing) return;
       isServing = next;
@@ -67,6 +78,7 @@ export async function startRpcServer(
       await Promise.race([admission.whenIdle().then(flushed), closed, expired]);
       clearTimeout(timer);
       server.forceShutdown();
+      outgoing.stop();
     },
   };
 }

@@ -36,6 +36,7 @@ export function streamHandler(
     const counts = { items: 0, refused: 0 };
     let open = 0;
     let isSlow = false;
+    let stalling: NodeJS.Timeout | undefined;
     let hasEnded = false;
     let isOver = false;
     /** Why no more messages are taken; the stream ends once those before are answered. */
@@ -51,6 +52,7 @@ export function streamHandler(
     const finish = (error?: FailureError): void => {
       if (isOver) return;
       isOver = true;
+      clearTimeout(stalling);
       pipeline.draining.removeEventListener("abort", regulate);
       if (error === undefined) call.end(trailersOf(state));
       else call.emit("error", toGrpcError(error, state, retryAfterOf(error, pipeline)));
@@ -59,7 +61,17 @@ export function streamHandler(
     };
 
     const respond = (response: object): void => {
-      if (!isOver && !call.cancelled && !call.write(response)) isSlow = true;
+      if (isOver || call.cancelled) return;
+      call.write(response, () => {
+        if (!isSlow) return;
+        if (call.writableLength > 0) return stalling?.refresh();
+        clearTimeout(stalling);
+        isSlow = false;
+        regulate();
+      });
+      if (call.writableLength === 0 || isSlow) return;
+      isSlow = true;
+      stalling = setTimeout(() => finish(new FailureError({ reason: "WATCHER_TOO_SLOW" })), pipeline.watches.stallMs);
     };
 
     /** Answers one message. Throws what ends the stream: what cannot be answered by a message. */
@@ -100,10 +112,6 @@ export function streamHandler(
           admission.leaveItem();
           regulate();
         });
-      regulate();
-    });
-    call.on("drain", () => {
-      isSlow = false;
       regulate();
     });
     call.on("end", () => {

@@ -1,4 +1,5 @@
-import { status, type handleServerStreamingCall, type ServerWritableStream } from "@grpc/grpc-js";
+import type { Writable } from "node:stream";
+import { status, type handleServerStreamingCall } from "@grpc/grpc-js";
 import { fail, FailureError } from "../base/failure.js";
 import { headerViolations, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
@@ -58,10 +59,10 @@ export function watchHandler(
       const context = createContext(call, deadline, state);
       for await (const message of method.watch(definition.requestDeserialize(bytes), context, ending.signal)) {
         if (ending.signal.aborted) return;
-        const isTaken = call.write(message);
+        const taken = write(call, message);
         resumeJournalIndex = method.resumeAt?.(message).toString();
         counts.messages += 1;
-        if (!isTaken && !(await isDrained(call, watches.stallMs, ending.signal)))
+        if (taken !== undefined && !(await isInTime(taken, watches.stallMs, ending.signal)))
           fail({ reason: "WATCHER_TOO_SLOW", ...resumption() });
       }
     };
@@ -79,22 +80,30 @@ export function watchHandler(
   };
 }
 
-/** Waits until the client has taken what was written; false when it takes nothing for so long. */
-function isDrained(call: ServerWritableStream<Buffer, object>, stallMs: number, signal: AbortSignal): Promise<boolean> {
+/**
+ * Writes a message to a stream.
+ * @returns undefined when the next one may follow at once; else a promise of the moment when it may
+ */
+export function write(call: Writable, message: object): Promise<void> | undefined {
+  let tell: () => void = () => undefined;
+  call.write(message, () => tell());
+  if (call.writableLength === 0) return undefined;
   return new Promise((resolve) => {
-    let left = call.writableLength;
+    tell = resolve;
+  });
+}
+
+/** Waits until it is time for the next message; false when the client takes nothing for so long. An end is in time. */
+function isInTime(taken: Promise<void>, stallMs: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
     const end = (isDone: boolean): void => {
-      clearInterval(timer);
-      call.off("drain", onDrain);
-      signal.removeEventListener("abort", onDrain);
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onTaken);
       resolve(isDone);
     };
-    const onDrain = (): void => end(true);
-    const timer = setInterval(() => {
-      if (call.writableLength >= left) end(false);
-      left = call.writableLength;
-    }, stallMs);
-    call.on("drain", onDrain);
-    signal.addEventListener("abort", onDrain);
+    const onTaken = (): void => end(true);
+    const timer = setTimeout(() => end(false), stallMs);
+    taken.then(onTaken, onTaken);
+    signal.addEventListener("abort", onTaken);
   });
 }

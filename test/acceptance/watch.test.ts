@@ -458,17 +458,17 @@ describe("a watch", function () {
     });
 
     it("ends it after GREY_WATCH_STALL_MS, and says where to go on", async () => {
-      const own = await startServer({ DATABASE_URL: database.url, GREY_WATCH_STALL_MS: "200" });
+      const own = await startServer({ DATABASE_URL: database.url, GREY_WATCH_STALL_MS: "2000" });
       const client = new TransactionServiceClient(own.address, credentials.createInsecure());
       try {
         const size = await journalSize();
         const to = (await makeWallet(grey)).id;
+        await depositMany(to, 2_000);
         const stream = client.watchTransactions(
           WatchTransactionsRequest.fromPartial({ fromJournalIndex: size, walletIds: [to] }),
         );
         const slow = remember(await follow(stream));
         stream.pause();
-        await depositMany(to, 2_000);
         await eventually("the watch to end", () => watchesEnded(own) === 1, 30_000);
         stream.resume();
         const error = await slow.ended;

@@ -13,6 +13,8 @@ export interface StubServer {
   readonly address: string;
   /** What it logged, parsed. */
   readonly logs: readonly Record<string, unknown>[];
+  /** Bytes of answers that clients have not taken yet. */
+  readonly outgoingBytes: () => number;
   stop(): Promise<void>;
 }
 
@@ -57,5 +59,5 @@ export async function startStubServer<Definition extends object>(
   };
   const bound = bindMethods(definition, () => methods as Methods<Definition>, pipeline);
   const server = await startRpcServer(config, [bound], [], admission);
-  return { address: server.address, logs, stop: () => server.stop(1_000) };
+  return { address: server.address, logs, outgoingBytes: () => server.outgoingBytes, stop: () => server.stop(1_000) };
 }
