@@ -134,11 +134,16 @@ export async function startGrey(
       stop: async () => {
         isStopping = true;
         server.setServing(false);
-        await delay(config.GREY_DRAIN_MS);
+        if (config.GREY_DRAIN_MS > 0)
+          await delay(config.GREY_DRAIN_MS, undefined, { signal: draining.signal }).catch(() => undefined);
         draining.abort();
         await stopAll(stops, logger);
       },
-      abandon: async () => embedded?.stop({ immediate: true }),
+      abandon: async () => {
+        // Streams are told so, before they meet a database that is gone.
+        draining.abort();
+        await embedded?.stop({ immediate: true });
+      },
     };
   } catch (error) {
     await stopAll(stops, logger);
