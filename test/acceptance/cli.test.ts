@@ -562,7 +562,9 @@ describe("the command `grey` against a server", function () {
   /** What the command writes to a terminal of so many columns. */
   async function onTerminal(columns: number, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
     const command = [process.execPath, join(PROJECT_DIR, "bin/grey.js"), ...args].map((word) => `'${word}'`).join(" ");
-    const terminal = ["-qec", `stty cols ${columns}; ${command}`, "/dev/null"];
+    // What says of the place where the tests run that it shows no colours.
+    const plainly = Object.keys(env).includes("NO_COLOR") ? "CI" : "CI NO_COLOR";
+    const terminal = ["-qec", `unset ${plainly}; stty cols ${columns}; ${command}`, "/dev/null"];
     const { out, err } = await run("script", terminal, {
       GREY_ADDRESS: server.address,
       TERM: "xterm-256color",
