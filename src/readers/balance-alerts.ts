@@ -1,4 +1,5 @@
 import { newId, type Uuid } from "../base/ids.js";
+import { toIso, type Micros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { startSweep, type Sweep, type SweepOptions } from "../db/sweep.js";
 import { inTransaction } from "../db/transaction.js";
@@ -75,8 +76,7 @@ interface Step {
   readonly journal_index: bigint;
   readonly balance_before: bigint;
   readonly balance_after: bigint;
-  /** As PostgreSQL writes it, to the microsecond. */
-  readonly create_time: string;
+  readonly create_time: Micros;
 }
 
 // From the page's transactions to their accounts, and on to the entries of those that have alerts. The entry before gives the
@@ -87,7 +87,7 @@ SELECT a.id AS alert_id, a.threshold, a.direction AS wanted, leg.sequence, t.id 
   coalesce(before.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(before.pending_debits_after, 0), 0)
     AS balance_before,
   e.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(e.pending_debits_after, 0) AS balance_after,
-  e.create_time::text AS create_time
+  (extract(epoch FROM e.create_time) * 1000000)::bigint AS create_time
 FROM journal_batches b
 CROSS JOIN LATERAL unnest(b.record_ids, b.record_types) AS record (id, type)
 CROSS JOIN LATERAL (
@@ -144,7 +144,7 @@ async function note(client: Queryable, crossings: readonly Crossing[]): Promise<
       crossings.map((one) => one.direction),
       crossings.map((one) => one.balance_before),
       crossings.map((one) => one.balance_after),
-      crossings.map((one) => one.create_time),
+      crossings.map((one) => toIso(one.create_time)),
     ],
   });
   await appendRecords(
