@@ -245,7 +245,8 @@ describe("the service's sessions", () => {
     await insertWallet(admin, { id: b });
     await openSession(admin, { ...servicePlan(readConfig({})), role: undefined });
     await admin.query(`LOAD 'auto_explain'; SET client_min_messages = log; SET auto_explain.log_level = notice;
-      SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on`);
+      SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on; SET auto_explain.log_format = text;
+      SET auto_explain.sample_rate = 1`);
     const plans: string[] = [];
     admin.on("notice", ({ message }) => plans.push(message ?? ""));
     const held = hold(a, 50n, { toWalletId: b });
