@@ -8,7 +8,8 @@ set -euo pipefail
 
 VERSION=15
 BIN=/usr/lib/postgresql/$VERSION/bin
-PASSWORD=grey
+# Like nothing else that is printed: a test looks for it in all outputs.
+PASSWORD=pw7Rk2vQx9Lm
 
 # PostgreSQL does not run as root.
 as_postgres() {
