@@ -389,7 +389,7 @@ describe("a balance by effective time in a long history", () => {
         const found = await findEffectiveBalance(client, wallet, at);
         const read = (await rowsRead(client, "dated_entries")) - before;
         await client.query("ROLLBACK");
-        const { rows } = await client.query<{ sum: string }>(
+        const { rows } = await books.admin.query<{ sum: string }>(
           "SELECT count(*)::text AS sum FROM transactions WHERE effective_time <= to_timestamp($1::numeric / 1000000)",
           [at],
         );

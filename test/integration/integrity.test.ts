@@ -634,7 +634,9 @@ describe("the integrity check", () => {
       ALTER TABLE entries DROP CONSTRAINT entries_pkey;
       ALTER TABLE accounts DROP CONSTRAINT accounts_min_balance, DROP CONSTRAINT accounts_max_balance;
       ALTER TABLE transactions DROP CONSTRAINT transactions_posted_has_entries, DROP CONSTRAINT transactions_rejected_has_failure;
-      CREATE SCHEMA backup`);
+      CREATE SCHEMA backup;
+      -- For scripts/plans.mjs: without the key there is nothing to find an entry by.
+      DO $$ BEGIN RAISE LOG 'plans of this database do not count'; END $$`);
     for (const table of TABLES) await admin.query(`CREATE TABLE backup.${table} AS TABLE ${table}`);
   });
   after(async () => {
