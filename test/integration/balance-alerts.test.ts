@@ -6,7 +6,7 @@ import { connectDatabase } from "../../src/db/database.js";
 import { ALERT_BALANCE, ALERT_DIRECTION, type AlertBalance, type AlertDirection } from "../../src/entities/alert.js";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
 import { readPage, startBalanceAlerts } from "../../src/readers/balance-alerts.js";
-import { upToTerms } from "../../src/ledger/transaction.js";
+import { upToTerms } from "../../src/ledger/transaction/transaction.js";
 import { openEngineBooks, WAIT_MS_MAX, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { startFaultProxy } from "../support/fault-proxy.js";
 import { capture, hold, release } from "../support/holds.js";

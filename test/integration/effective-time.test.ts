@@ -11,8 +11,8 @@ import { StatementOrder } from "../../generated/grey/wallet/v1/wallet_service.js
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";
 import type { Queryable } from "../../src/db/database.js";
-import { findEffectiveBalance } from "../../src/ledger/effective-history.js";
-import { findEffectiveStatement, readEffectiveLines } from "../../src/ledger/effective-statement.js";
+import { findEffectiveBalance } from "../../src/ledger/statement/effective-history.js";
+import { findEffectiveStatement, readEffectiveLines } from "../../src/ledger/statement/effective-statement.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {

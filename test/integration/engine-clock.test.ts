@@ -1,8 +1,8 @@
 import { expect } from "chai";
 import { newId } from "../../src/base/ids.js";
 import { readConfig } from "../../src/config/config.js";
-import { createEngine } from "../../src/ledger/engine.js";
-import { createPostingConnection } from "../../src/ledger/posting-connection.js";
+import { createEngine } from "../../src/ledger/post/engine.js";
+import { createPostingConnection } from "../../src/ledger/post/connection.js";
 import { hold } from "../support/holds.js";
 import { insertWallet, openBooks, PATIENT } from "../support/ledger.js";
 

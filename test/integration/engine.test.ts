@@ -7,8 +7,8 @@ import { newId, type Uuid } from "../../src/base/ids.js";
 import type { Patience } from "../../src/base/patience.js";
 import { sqlState } from "../../src/db/sqlstate.js";
 import { ACCOUNT_STATE } from "../../src/entities/account.js";
-import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction.js";
-import type { Outcome } from "../../src/ledger/work.js";
+import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
+import type { Outcome } from "../../src/ledger/command/work.js";
 import {
   lockAccount,
   openEngineBooks,

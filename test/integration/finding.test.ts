@@ -11,8 +11,8 @@ import {
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { Queryable } from "../../src/db/database.js";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
-import type { TransactionFilter } from "../../src/ledger/filter.js";
-import { listTransactions } from "../../src/ledger/list.js";
+import type { TransactionFilter } from "../../src/ledger/transaction/filter.js";
+import { listTransactions } from "../../src/ledger/transaction/list.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {

@@ -7,7 +7,7 @@ import {
   type StreamIntegrityCheckRequest,
   type StreamIntegrityCheckResponse,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { countsSince, lawsSince, type Since } from "../../src/ledger/integrity-since.js";
+import { countsSince, lawsSince, type Since } from "../../src/ledger/check/laws-since.js";
 import { populate, transactionCount } from "../bench/populate.js";
 import { connect, type Clients } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";

@@ -10,7 +10,7 @@ import { newId } from "../../src/base/ids.js";
 import { PROJECT_DIR, readConfig } from "../../src/config/config.js";
 import { connectDatabase } from "../../src/db/database.js";
 import { openSession, servicePlan } from "../../src/db/session.js";
-import { postWorks } from "../../src/ledger/posting.js";
+import { postWorks } from "../../src/ledger/post/posting.js";
 import { connect } from "../support/client.js";
 import { createEmptyDatabase, createTestDatabase } from "../support/cluster.js";
 import { capture, hold } from "../support/holds.js";

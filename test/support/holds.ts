@@ -1,6 +1,6 @@
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
-import type { Expiry, HoldCommand, HoldStepCommand } from "../../src/ledger/transaction.js";
+import type { Expiry, HoldCommand, HoldStepCommand } from "../../src/ledger/transaction/transaction.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 
 // Commands about holds, with ids of their own.

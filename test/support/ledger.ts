@@ -14,10 +14,10 @@ import { connectDatabase, parserOf, type Database } from "../../src/db/database.
 import { inTransaction } from "../../src/db/transaction.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
-import { checkIntegrity, type IntegrityReport } from "../../src/ledger/integrity-check.js";
-import { postWorks } from "../../src/ledger/posting.js";
-import type { MovementCommand } from "../../src/ledger/transaction.js";
-import type { Outcome } from "../../src/ledger/work.js";
+import { checkIntegrity, type IntegrityReport } from "../../src/ledger/check/check.js";
+import { postWorks } from "../../src/ledger/post/posting.js";
+import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
+import type { Outcome } from "../../src/ledger/command/work.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import type { Clients } from "./client.js";
 import { createTestDatabase } from "./cluster.js";

@@ -1,7 +1,7 @@
 import type { Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
-import type { Book, Books, Original } from "../../src/ledger/books.js";
-import type { Hold } from "../../src/ledger/hold.js";
+import type { Book, Books, Original } from "../../src/ledger/account/books.js";
+import type { Hold } from "../../src/ledger/decide/hold.js";
 
 /** Books in memory, for the pure rules to be asked by themselves. */
 export class ModelBooks extends Map<Uuid, Book> implements Books {

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { isInt64 } from "../../src/base/money.js";
-import { amountsAt, type Rounding } from "../../src/ledger/exchange.js";
+import { amountsAt, type Rounding } from "../../src/ledger/decide/exchange.js";
 
 const unit = (exponent: number) => ({ code: "XXX", exponent });
 const exponent = fc.integer({ min: 0, max: 18 });

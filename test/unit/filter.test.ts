@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../src/entities/transaction.js";
-import { passes, type Candidate, type TransactionFilter } from "../../src/ledger/filter.js";
+import { passes, type Candidate, type TransactionFilter } from "../../src/ledger/transaction/filter.js";
 
 const ALL: TransactionFilter = {
   accountIds: null,

@@ -5,7 +5,7 @@ import { Transaction } from "../../generated/grey/transaction/v1/transaction.js"
 import { StatementLine } from "../../generated/grey/wallet/v1/wallet_service.js";
 import type { FailureError } from "../../src/base/failure.js";
 import { ANSWER_BYTES_MAX, mostBytesOf } from "../../src/base/room.js";
-import { createPageTokens, openPage, pageSizeOf, ROWS_AT_ONCE } from "../../src/services/paging.js";
+import { createPageTokens, openPage, pageSizeOf, ROWS_AT_ONCE } from "../../src/services/shared/paging.js";
 
 const tokens = createPageTokens(Buffer.alloc(32, 7));
 const SCOPE = ["ListTransactions", "caller-1", { walletId: "w1", kinds: [1, 2], from: 5n }] as const;

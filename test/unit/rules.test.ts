@@ -4,10 +4,10 @@ import type { Failure } from "../../src/base/failure.js";
 import { AMOUNT_MAX, AMOUNT_MIN, isInt64 } from "../../src/base/money.js";
 import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/entities/account.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
-import type { Book } from "../../src/ledger/books.js";
-import { availableMinor, decideMovement } from "../../src/ledger/rules.js";
+import type { Book } from "../../src/ledger/account/books.js";
+import { availableMinor, decideMovement } from "../../src/ledger/decide/movement.js";
 import { modelBooks, type ModelBooks } from "../support/model-books.js";
-import type { MovementCommand } from "../../src/ledger/transaction.js";
+import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
 
 /** A wallet without money and overdraft, unless the row says otherwise. */
 function wallet(id: string, over: Partial<Book> = {}): Book {

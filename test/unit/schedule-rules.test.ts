@@ -1,4 +1,4 @@
-import { cronFault } from "../../src/ledger/cron-rules.js";
+import { cronFault } from "../../src/ledger/schedule/cron.js";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import type { Failure } from "../../src/base/failure.js";
@@ -12,8 +12,8 @@ import {
   afterResume,
   isTimeZone,
   nextTime,
-} from "../../src/ledger/schedule-rules.js";
-import type { Progress, Recurring, Schedule, Times } from "../../src/ledger/schedule.js";
+} from "../../src/ledger/schedule/rules.js";
+import type { Progress, Recurring, Schedule, Times } from "../../src/ledger/schedule/schedule.js";
 import { micros, recurring, scheduleOf } from "../support/schedules.js";
 
 const SHORT: Failure = {

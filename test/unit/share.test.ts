@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { shareOf } from "../../src/ledger/share.js";
-import type { Leg } from "../../src/ledger/transaction.js";
+import { shareOf } from "../../src/ledger/decide/share.js";
+import type { Leg } from "../../src/ledger/transaction/transaction.js";
 
 /** Legs in which each currency sums to zero: some debits, and the same sum in credits. */
 const legs: fc.Arbitrary<Leg[]> = fc

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
-import { usageOf, used, velocityRefuses, type Use, type VelocityLimit } from "../../src/ledger/velocity.js";
+import { usageOf, used, velocityRefuses, type Use, type VelocityLimit } from "../../src/ledger/account/velocity.js";
 
 const WINDOW_MICROS = 60_000_000n;
 const SLICE_MICROS = WINDOW_MICROS / 100n;

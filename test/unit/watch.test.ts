@@ -1,8 +1,8 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
-import { weightOf, type Interest, type Page, type Sight, type Tail, type Wanted } from "../../src/ledger/tail.js";
-import { watchJournal, type Told } from "../../src/ledger/watch.js";
+import { weightOf, type Interest, type Page, type Sight, type Tail, type Wanted } from "../../src/ledger/watch/tail.js";
+import { watchJournal, type Told } from "../../src/ledger/watch/watch.js";
 
 /** A journal whose records are about the thing of their number, one after the other. */
 function journalOf(ids: readonly number[]): Sight[] {

@@ -1,0 +1,150 @@
+import type { Uuid } from "../../base/ids.js";
+import { uuidArray } from "../../db/binary-array.js";
+import type { Queryable } from "../../db/database.js";
+import type { Micros } from "../../base/time.js";
+import type { AccountState, NormalSide } from "../../entities/account.js";
+import type { Hold } from "../decide/hold.js";
+import { decodeVelocity } from "./limits.js";
+import type { LedgerTransaction } from "../transaction/transaction.js";
+import type { Slice, VelocityLimit } from "./velocity.js";
+
+/** An account as posting sees it; a decision replaces it, it is never changed. */
+export interface Book {
+  readonly id: Uuid;
+  readonly isWallet: boolean;
+  readonly currencyCode: string;
+  readonly normalSide: NormalSide;
+  readonly state: AccountState;
+  /** Minor units on the normal side. */
+  readonly balanceMinor: bigint;
+  readonly pendingDebitsMinor: bigint;
+  readonly pendingCreditsMinor: bigint;
+  /** null: without a limit. */
+  readonly minBalanceMinor: bigint | null;
+  readonly maxBalanceMinor: bigint | null;
+  /** null: without one. */
+  readonly velocity: readonly VelocityLimit[] | null;
+  readonly sequence: bigint;
+}
+
+/** A book as it was read. */
+export interface ReadBook {
+  readonly book: Book;
+  /** Names this very state of the account: no other one ever has the same. */
+  readonly revision: bigint;
+}
+
+/** A transaction that is to be reversed, and how much of it has been. */
+export interface Original {
+  readonly transaction: LedgerTransaction;
+  readonly reversedMinor: bigint;
+  /** In how many parts. */
+  readonly reversalCount: number;
+  /** How much of each leg, in their order; empty for a transaction without. */
+  readonly reversedLegs: readonly bigint[];
+}
+
+/** Where decisions read accounts and holds and leave them changed. */
+export interface Books {
+  get(id: Uuid): Book | undefined;
+  set(id: Uuid, book: Book): void;
+  hold(id: Uuid): Hold | undefined;
+  setHold(hold: Hold): void;
+  /** A transaction that is to be reversed. */
+  original(id: Uuid): Original | undefined;
+  setOriginal(original: Original): void;
+  /** The time by the database's clock, as far as it is known; the database itself settles whether a hold has expired. */
+  readonly now: Micros;
+}
+
+const COLUMNS = `
+SELECT id, system_account IS NULL AS is_wallet, currency_code, normal_side, state, balance, pending_debits,
+  pending_credits, min_balance, max_balance, velocity_limits, sequence, revision
+FROM accounts WHERE id = ANY($1::uuid[])`;
+
+interface AccountRow {
+  readonly id: Uuid;
+  readonly is_wallet: boolean;
+  readonly currency_code: string;
+  readonly normal_side: NormalSide;
+  readonly state: AccountState;
+  readonly balance: bigint;
+  readonly pending_debits: bigint;
+  readonly pending_credits: bigint;
+  readonly min_balance: bigint | null;
+  readonly max_balance: bigint | null;
+  readonly velocity_limits: string | null;
+  readonly sequence: bigint;
+  readonly revision: bigint;
+}
+
+/** Reads the accounts that exist of these and locks them, in id order, until the transaction ends. */
+export async function lockBooks(client: Queryable, ids: Iterable<Uuid>): Promise<ReadBook[]> {
+  const text = `${COLUMNS} ORDER BY id FOR UPDATE`;
+  const { rows } = await client.query<AccountRow>({ name: "books-lock", text, values: [uuidArray([...ids])] });
+  return booksOf(client, rows);
+}
+
+/** Reads the accounts that exist of these, as they are at the moment. */
+export async function readBooks(client: Queryable, ids: Iterable<Uuid>): Promise<ReadBook[]> {
+  const { rows } = await client.query<AccountRow>({ name: "books-read", text: COLUMNS, values: [uuidArray([...ids])] });
+  return booksOf(client, rows);
+}
+
+/**
+ * What was used of velocity limits is read after the accounts: it may be that of a later state, which then is more. What is
+ * written of it counts only if the account is still in the state that was read.
+ */
+async function booksOf(client: Queryable, rows: readonly AccountRow[]): Promise<ReadBook[]> {
+  const limited = rows.filter((row) => row.velocity_limits !== null);
+  const usage = limited.length === 0 ? NO_USAGE : await readUsage(client, limited);
+  return rows.map((row) => readBook(row, usage));
+}
+
+/** What was used, by account and limit. */
+type Usage = ReadonlyMap<string, readonly Slice[]>;
+
+const NO_USAGE: Usage = new Map();
+
+async function readUsage(client: Queryable, accounts: readonly { readonly id: Uuid }[]): Promise<Usage> {
+  const { rows } = await client.query<{ account_id: Uuid; name: string; slice: bigint; amount: bigint; count: bigint }>(
+    {
+      name: "books-usage",
+      text: `SELECT account_id, name, slice, amount, count FROM velocity_usage WHERE account_id = ANY($1::uuid[])
+      ORDER BY account_id, name, slice`,
+      values: [uuidArray(accounts.map(({ id }) => id))],
+    },
+  );
+  const usage = new Map<string, Slice[]>();
+  for (const { account_id: id, name, slice, amount, count } of rows) {
+    const key = `${id}/${name}`;
+    const slices = usage.get(key) ?? [];
+    if (slices.length === 0) usage.set(key, slices);
+    slices.push({ slice, amountMinor: amount, count });
+  }
+  return usage;
+}
+
+/** The velocity limits of an account, with what was used of them. */
+function velocityOf({ id, velocity_limits: limits }: AccountRow, usage: Usage): readonly VelocityLimit[] | null {
+  if (limits === null) return null;
+  return decodeVelocity(limits).map((terms) => ({ ...terms, slices: usage.get(`${id}/${terms.name}`) ?? [] }));
+}
+
+function readBook(row: AccountRow, usage: Usage): ReadBook {
+  const book = {
+    id: row.id,
+    isWallet: row.is_wallet,
+    currencyCode: row.currency_code,
+    normalSide: row.normal_side,
+    state: row.state,
+    balanceMinor: row.balance,
+    pendingDebitsMinor: row.pending_debits,
+    pendingCreditsMinor: row.pending_credits,
+    minBalanceMinor: row.min_balance,
+    maxBalanceMinor: row.max_balance,
+    velocity: velocityOf(row, usage),
+    sequence: row.sequence,
+  };
+  return { book, revision: row.revision };
+}

@@ -1,0 +1,110 @@
+import type { Micros } from "../../base/time.js";
+import type { TransactionKind } from "../../entities/transaction.js";
+import type { Direction, VelocityTerms } from "./velocity.js";
+
+/** The limits of an account; amounts are minor units of its currency. */
+export interface Limits {
+  /** null: without a limit, as system accounts may be. */
+  readonly minBalanceMinor: bigint | null;
+  readonly maxBalanceMinor: bigint | null;
+  readonly velocity: readonly VelocityTerms[];
+}
+
+/** The limits of a wallet for which nothing else was set: no overdraft, any balance, any velocity. */
+export const WALLET_LIMITS: Limits = { minBalanceMinor: 0n, maxBalanceMinor: null, velocity: [] };
+
+/** Limits as JSON text; amounts and numbers are decimal strings. */
+export function encodeLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Limits): string {
+  return JSON.stringify({
+    minBalance: minBalanceMinor?.toString() ?? null,
+    maxBalance: maxBalanceMinor?.toString() ?? null,
+    velocity: velocity.map(velocityJson),
+  });
+}
+
+/** What encodeLimits() wrote. */
+export function decodeLimits(json: string): Limits {
+  const { minBalance, maxBalance, velocity } = JSON.parse(json) as {
+    minBalance: string | null;
+    maxBalance: string | null;
+    velocity: VelocityJson[];
+  };
+  return {
+    minBalanceMinor: bigintOf(minBalance),
+    maxBalanceMinor: bigintOf(maxBalance),
+    velocity: velocity.map(velocityOf),
+  };
+}
+
+/**
+ * The velocity limits that take the place of others. What was used stays with a limit of which only the maxima change; any
+ * other one counts from now on.
+ */
+export function replaceVelocity(
+  before: readonly VelocityTerms[],
+  after: readonly VelocityTerms[],
+  now: Micros,
+): readonly VelocityTerms[] {
+  return after.map((terms) => {
+    const same = before.find((one) => countsAlike(one, terms));
+    return { ...terms, since: same?.since ?? now };
+  });
+}
+
+function countsAlike(a: VelocityTerms, b: VelocityTerms): boolean {
+  return (
+    a.name === b.name &&
+    a.direction === b.direction &&
+    a.windowMicros === b.windowMicros &&
+    a.kinds.length === b.kinds.length &&
+    a.kinds.every((kind) => b.kinds.includes(kind))
+  );
+}
+
+/** The velocity limits of an account as JSON text; null for none. */
+export function encodeVelocity(velocity: readonly VelocityTerms[]): string | null {
+  return velocity.length === 0 ? null : JSON.stringify(velocity.map(velocityJson));
+}
+
+/** What encodeVelocity() wrote. */
+export function decodeVelocity(json: string | null): readonly VelocityTerms[] {
+  return json === null ? [] : (JSON.parse(json) as VelocityJson[]).map(velocityOf);
+}
+
+interface VelocityJson {
+  readonly name: string;
+  readonly direction: Direction;
+  readonly kinds: readonly TransactionKind[];
+  readonly windowMicros: string;
+  readonly maxAmount: string | null;
+  readonly maxCount: string | null;
+  readonly since: string;
+}
+
+function velocityJson(terms: VelocityTerms): VelocityJson {
+  return {
+    name: terms.name,
+    direction: terms.direction,
+    kinds: terms.kinds,
+    windowMicros: terms.windowMicros.toString(),
+    maxAmount: terms.maxAmountMinor?.toString() ?? null,
+    maxCount: terms.maxCount?.toString() ?? null,
+    since: terms.since.toString(),
+  };
+}
+
+function velocityOf(json: VelocityJson): VelocityTerms {
+  return {
+    name: json.name,
+    direction: json.direction,
+    kinds: json.kinds,
+    windowMicros: BigInt(json.windowMicros),
+    maxAmountMinor: bigintOf(json.maxAmount),
+    maxCount: bigintOf(json.maxCount),
+    since: BigInt(json.since),
+  };
+}
+
+function bigintOf(text: string | null): bigint | null {
+  return text === null ? null : BigInt(text);
+}

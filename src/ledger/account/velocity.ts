@@ -1,0 +1,225 @@
+import type { Failure } from "../../base/failure.js";
+import { AMOUNT_MAX } from "../../base/money.js";
+import { toIso, type Micros } from "../../base/time.js";
+import { TRANSACTION_KIND, type TransactionKind } from "../../entities/transaction.js";
+
+/** Whether money leaves a wallet or comes to it. */
+export type Direction = "OUTGOING" | "INCOMING";
+
+/** How much may move within a rolling window of time. */
+export interface VelocityTerms {
+  /** Names it among the limits of its account. */
+  readonly name: string;
+  readonly direction: Direction;
+  /** The kinds of transactions that count; empty: every one that can. */
+  readonly kinds: readonly TransactionKind[];
+  readonly windowMicros: bigint;
+  /** Minor units; null: any amount. */
+  readonly maxAmountMinor: bigint | null;
+  /** null: any number. */
+  readonly maxCount: bigint | null;
+  /** From when on uses are counted. */
+  readonly since: Micros;
+}
+
+/** A limit and what was used of it. A decision replaces it, it is never changed. */
+export interface VelocityLimit extends VelocityTerms {
+  /** The oldest first; those that no window reaches any more may be among them. */
+  readonly slices: readonly Slice[];
+}
+
+/** What was used in one slice of time: a hundredth of the window. */
+export interface Slice {
+  /** The time since 1970 divided by the slice's length. */
+  readonly slice: bigint;
+  readonly amountMinor: bigint;
+  readonly count: bigint;
+}
+
+/** Money that is to leave a wallet or come to it. */
+export interface Use {
+  readonly direction: Direction;
+  readonly kind: TransactionKind;
+  readonly amountMinor: bigint;
+  /** 0 for what only adds to what was counted, such as an increase of a hold. */
+  readonly count: bigint;
+}
+
+/**
+ * What counts: what customers do. What is held counts when it is held, so that a capture cannot breach what the hold had
+ * passed; a capture counts only for a wallet that the hold was not for. Openings, reversals, and what gives holds free do not.
+ */
+export const COUNTED_KINDS: readonly TransactionKind[] = [
+  TRANSACTION_KIND.DEPOSIT,
+  TRANSACTION_KIND.WITHDRAWAL,
+  TRANSACTION_KIND.TRANSFER,
+  TRANSACTION_KIND.HOLD,
+  TRANSACTION_KIND.HOLD_CAPTURE,
+  TRANSACTION_KIND.COMPOUND,
+  TRANSACTION_KIND.EXCHANGE,
+];
+
+const SLICES = 100n;
+
+type VelocityFailure = Extract<Failure, { reason: "VELOCITY_EXCEEDED" }>;
+
+/** Why the limits refuse the use at this time; the first that does answers. */
+export function velocityRefuses(
+  walletId: string,
+  limits: readonly VelocityLimit[],
+  use: Use,
+  now: Micros,
+): Omit<VelocityFailure, "currencyCode"> | undefined {
+  for (const limit of limits) {
+    if (!counts(limit, use)) continue;
+    const live = liveSlices(limit, now);
+    const breach =
+      breachOf(limit, live, "amount", limit.maxAmountMinor, use.amountMinor) ??
+      breachOf(limit, live, "count", limit.maxCount, use.count);
+    if (breach !== undefined) return { ...breach, walletId };
+  }
+  return undefined;
+}
+
+/** The limits with the use counted. */
+export function used(limits: readonly VelocityLimit[], use: Use, now: Micros): readonly VelocityLimit[] {
+  return limits.map((limit) => (counts(limit, use) ? usedOne(limit, use, now) : limit));
+}
+
+/** What is used of the limit at this time. */
+export function usageOf(limit: VelocityLimit, now: Micros): { amountMinor: bigint; count: bigint } {
+  const live = liveSlices(limit, now);
+  return { amountMinor: least(sum(live, "amount"), AMOUNT_MAX), count: sum(live, "count") };
+}
+
+/** How long a slice is. */
+export function sliceMicros({ windowMicros }: VelocityTerms): bigint {
+  return windowMicros / SLICES;
+}
+
+/** The slice that a use at this time is counted in. */
+export function sliceAt(limit: VelocityTerms, time: Micros): bigint {
+  return time / sliceMicros(limit);
+}
+
+/**
+ * What was used of each of the limits since they were as before; undefined for nothing. All of it is in one slice, the
+ * latest, because a batch has one time.
+ */
+export function usesSince(
+  limits: readonly VelocityLimit[] | null,
+  before: readonly VelocityLimit[] | null,
+): readonly (Slice | undefined)[] {
+  return (limits ?? []).map((limit, index) => {
+    const earlier = before?.[index];
+    const last = limit.slices.at(-1);
+    if (last === undefined || earlier === undefined || limit === earlier) return undefined;
+    const same = earlier.slices.find(({ slice }) => slice === last.slice);
+    return same === undefined ? last : minus(last, same);
+  });
+}
+
+/**
+ * The limits as they are once these uses, which were counted by a time before, are recorded at this one: as in the database,
+ * they are in its slice, and nothing else moves.
+ */
+export function recordedAt(
+  limits: readonly VelocityLimit[],
+  uses: readonly (Slice | undefined)[],
+  time: Micros,
+): readonly VelocityLimit[] {
+  return limits.map((limit, index) => {
+    const use = uses[index];
+    const slice = sliceAt(limit, time);
+    return use === undefined || use.slice === slice ? limit : { ...limit, slices: moved(limit.slices, use, slice) };
+  });
+}
+
+/** The slices with the use in this slice in place of its own. */
+function moved(slices: readonly Slice[], use: Slice, slice: bigint): readonly Slice[] {
+  const target = slices.find((one) => one.slice === slice) ?? { slice, amountMinor: 0n, count: 0n };
+  const rest = slices
+    .filter((one) => one.slice !== slice)
+    .map((one) => (one.slice === use.slice ? minus(one, use) : one))
+    .filter(({ amountMinor, count }) => amountMinor > 0n || count > 0n);
+  const after = { slice, amountMinor: target.amountMinor + use.amountMinor, count: target.count + use.count };
+  return [...rest, after].toSorted((a, b) => (a.slice < b.slice ? -1 : 1));
+}
+
+function minus(one: Slice, other: Slice): Slice {
+  return { ...one, amountMinor: one.amountMinor - other.amountMinor, count: one.count - other.count };
+}
+
+/** The oldest slice that the window reaches at this time: a part of it counts as the whole. */
+export function oldestSliceAt(limit: VelocityTerms, time: Micros): bigint {
+  return sliceAt(limit, time) - SLICES;
+}
+
+function counts(limit: VelocityTerms, { direction, kind }: Use): boolean {
+  return (
+    limit.direction === direction &&
+    COUNTED_KINDS.includes(kind) &&
+    (limit.kinds.length === 0 || limit.kinds.includes(kind))
+  );
+}
+
+function liveSlices(limit: VelocityLimit, now: Micros): readonly Slice[] {
+  const oldest = oldestSliceAt(limit, now);
+  return limit.slices.filter(({ slice }) => slice >= oldest);
+}
+
+type Measure = "amount" | "count";
+
+function sum(slices: readonly Slice[], measure: Measure): bigint {
+  return slices.reduce((total, slice) => total + valueOf(slice, measure), 0n);
+}
+
+function valueOf({ amountMinor, count }: Slice, measure: Measure): bigint {
+  return measure === "amount" ? amountMinor : count;
+}
+
+function breachOf(
+  limit: VelocityLimit,
+  live: readonly Slice[],
+  measure: Measure,
+  max: bigint | null,
+  required: bigint,
+): Omit<VelocityFailure, "walletId" | "currencyCode"> | undefined {
+  const total = sum(live, measure);
+  if (max === null || required === 0n || total + required <= max) return undefined;
+  const freesAt = freedAt(limit, live, measure, max - required);
+  return {
+    reason: "VELOCITY_EXCEEDED",
+    limit: limit.name,
+    measure,
+    max: max.toString(),
+    used: total.toString(),
+    required: required.toString(),
+    windowSeconds: (limit.windowMicros / 1_000_000n).toString(),
+    ...(freesAt !== undefined && { freesTime: toIso(freesAt) }),
+  };
+}
+
+/** When no more than this is used, unless more is used until then; undefined for never. */
+function freedAt(limit: VelocityLimit, live: readonly Slice[], measure: Measure, most: bigint): Micros | undefined {
+  let left = sum(live, measure);
+  for (const slice of live) {
+    left -= valueOf(slice, measure);
+    // The window has left a slice as soon as it reaches no part of it.
+    if (left <= most) return (slice.slice + SLICES + 1n) * sliceMicros(limit);
+  }
+  return undefined;
+}
+
+function usedOne(limit: VelocityLimit, use: Use, now: Micros): VelocityLimit {
+  const current = sliceAt(limit, now);
+  // The clock of another server may have been ahead: time does not go back.
+  const slice = limit.slices.reduce((latest, one) => (one.slice > latest ? one.slice : latest), current);
+  const before = limit.slices.find((one) => one.slice === slice) ?? { slice, amountMinor: 0n, count: 0n };
+  const after = { slice, amountMinor: before.amountMinor + use.amountMinor, count: before.count + use.count };
+  return { ...limit, slices: [...liveSlices(limit, now).filter((one) => one.slice !== slice), after] };
+}
+
+function least(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}

@@ -1,0 +1,98 @@
+import pg from "pg";
+import { breakConnection, parserOf, readTimeoutMs } from "../../db/database.js";
+import { openSession, servicePlan } from "../../db/session.js";
+import { isWarning } from "../../db/sqlstate.js";
+import { unavailable } from "../../db/transaction.js";
+import { FailureError } from "../../base/failure.js";
+import type { Config } from "../../config/config.js";
+
+/** One statement for the posting connection. */
+export interface PostingQuery {
+  readonly name: string;
+  readonly text: string;
+  readonly values: unknown[];
+}
+
+/**
+ * The connection that optimistic batches are sent on. It is pipelined: a batch is sent while the one before it is being
+ * committed, and PostgreSQL takes them in the order in which they were sent.
+ */
+export interface PostingConnection {
+  /**
+   * Sends a statement, in the order of the calls. Fails with DATABASE_UNAVAILABLE when it was not sent, with
+   * OUTCOME_UNKNOWN when a warning came with its commit, and otherwise with the database's or the connection's error.
+   */
+  query<Row extends pg.QueryResultRow>(query: PostingQuery): Promise<pg.QueryResult<Row>>;
+  /** Breaks the connection, for when the network has fallen silent. The next statement makes another one. */
+  breakConnection(): void;
+  stop(): Promise<void>;
+}
+
+export function createPostingConnection(url: string, config: Config): PostingConnection {
+  const plan = servicePlan(config);
+  let current: Promise<pg.Client> | undefined;
+  let warnings = 0;
+
+  const connect = (): Promise<pg.Client> => {
+    const client = new pg.Client({
+      connectionString: url,
+      application_name: "grey-posting",
+      connectionTimeoutMillis: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+      // When an answer is overdue the driver breaks the connection, and all that was sent on it fails.
+      query_timeout: readTimeoutMs(config),
+      pipeline: true,
+      types: { getTypeParser: parserOf as typeof pg.types.getTypeParser },
+    });
+    const connected = open(client);
+    const forget = (): void => {
+      if (current === connected) current = undefined;
+    };
+    client.on("error", forget);
+    client.on("end", forget);
+    connected.catch(forget);
+    // A commit that is cancelled while it waits for a replica succeeds with a warning: it may be lost in a failover.
+    client.on("notice", (notice) => {
+      if (isWarning(notice)) warnings += 1;
+    });
+    return connected;
+  };
+
+  const open = async (client: pg.Client): Promise<pg.Client> => {
+    try {
+      await client.connect();
+      await openSession(client, plan);
+      return client;
+    } catch (error) {
+      breakConnection(client);
+      throw error;
+    }
+  };
+
+  return {
+    query: async (query) => {
+      current ??= connect();
+      let client: pg.Client;
+      try {
+        client = await current;
+      } catch (error) {
+        throw unavailable(error);
+      }
+      const warningsBefore = warnings;
+      const result = await client.query(query);
+      if (warnings !== warningsBefore) throw new FailureError({ reason: "OUTCOME_UNKNOWN" });
+      return result;
+    },
+    breakConnection: () => {
+      current?.then(breakConnection).catch(() => undefined);
+    },
+    stop: async () => {
+      const client = await current?.catch(() => undefined);
+      if (client === undefined) return;
+      // An orderly end waits for what is under way; a dead network would never let it end.
+      const timer = setTimeout(() => breakConnection(client), config.GREY_DATABASE_CONNECT_TIMEOUT_MS);
+      await client.end().catch(() => undefined);
+      clearTimeout(timer);
+    },
+  };
+}

@@ -1,0 +1,140 @@
+import { present } from "../../base/assert.js";
+import type { Uuid } from "../../base/ids.js";
+import { toIso, type Micros } from "../../base/time.js";
+import type { Queryable } from "../../db/database.js";
+import { NORMAL_SIDE } from "../../entities/account.js";
+import { findEffectiveBalance, type EffectiveBalance } from "./effective-history.js";
+import {
+  summaryOf,
+  turnoverOf,
+  type LinePlace,
+  type Period,
+  type StatementAccount,
+  type StatementBeginning,
+  type StatementLine,
+  type Turnover,
+} from "./statement.js";
+
+const LAST_ENTRY = "SELECT coalesce(max(sequence), 0) AS last FROM entries WHERE account_id = $1";
+
+// Entries without an effective time of their own take effect when they are recorded, the others when theirs is.
+const TURNOVER = `
+SELECT coalesce(sum(amount) FILTER (WHERE amount > 0), 0)::text AS debits,
+  coalesce(-sum(amount) FILTER (WHERE amount < 0), 0)::text AS credits
+FROM (
+  SELECT e.amount
+  FROM (
+    SELECT entry_sequence_before_index($1::uuid, journal_index_from_time($2::timestamptz)) AS first,
+      entry_sequence_before_index($1::uuid, journal_index_from_time($3::timestamptz)) AS last
+  ) p JOIN entries e ON e.account_id = $1::uuid AND e.sequence > p.first AND e.sequence <= p.last
+  WHERE NOT EXISTS (
+    SELECT FROM dated_entries d
+    WHERE d.account_id = $1::uuid AND d.sequence = e.sequence AND d.sequence > p.first AND d.sequence <= p.last
+  )
+  UNION ALL
+  SELECT amount FROM dated_entries
+  WHERE account_id = $1::uuid AND effective_time >= $2::timestamptz AND effective_time < $3::timestamptz
+) l`;
+
+/**
+ * What took effect on an account in a period, whenever it was recorded; undefined when there is no such account. No balance of it need
+ * ever have been one of the record, nor within its limits.
+ * @param client sees one snapshot
+ */
+export async function findEffectiveStatement(
+  client: Queryable,
+  id: Uuid,
+  { from, before }: Period,
+): Promise<StatementBeginning | undefined> {
+  const [opening, closing] = [await balanceBefore(client, id, from), await balanceBefore(client, id, before)];
+  if (opening === undefined || closing === undefined) return undefined;
+  const { systemAccount, currencyCode, normalSide, balanceMinor: openingMinor } = opening;
+  const account = { id, systemAccount, currencyCode, normalSide };
+  const turnover = await client.query<Turnover>({
+    name: "statement-effective-turnover",
+    text: TURNOVER,
+    values: [id, toIso(from), toIso(before)],
+  });
+  const entries = await client.query<{ last: bigint }>({ name: "entries-last", text: LAST_ENTRY, values: [id] });
+  const { last } = present(entries.rows[0], "the last entry");
+  const sums = turnoverOf(account, present(turnover.rows[0], "the turnover of a period"));
+  return {
+    summary: summaryOf({ account, openingMinor, ...sums, closingMinor: closing.balanceMinor, last }),
+    place: { sequence: 0n, effectiveTime: from, balanceAfterMinor: openingMinor },
+  };
+}
+
+/** The balance of what took effect before the time: nothing does before 1970. */
+async function balanceBefore(client: Queryable, id: Uuid, time: Micros): Promise<EffectiveBalance | undefined> {
+  if (time > 0n) return findEffectiveBalance(client, id, time - 1n);
+  const first = await findEffectiveBalance(client, id, 0n);
+  return first === undefined ? undefined : { ...first, balanceMinor: 0n };
+}
+
+// Of those with a time of their own as many as may be needed; of the others no more than are among these, or as many as may be needed.
+const LINES = `
+WITH dated AS MATERIALIZED (
+  SELECT sequence, amount, effective_time AS time FROM dated_entries
+  WHERE account_id = $1::uuid AND (effective_time, sequence) > ($2::timestamptz, $3::bigint) AND effective_time < $4::timestamptz
+    AND sequence <= $5 AND amount <> 0
+  ORDER BY effective_time, sequence LIMIT $6
+), among AS MATERIALIZED (
+  SELECT entry_sequence_before_index($1::uuid, journal_index_from_time($2::timestamptz)) AS first,
+    least($5, entry_sequence_before_index($1::uuid, journal_index_from_time(
+      CASE WHEN count(*) < $6 THEN $4::timestamptz ELSE max(time) + interval '1 microsecond' END
+    ))) AS last
+  FROM dated
+), recorded AS (
+  SELECT sequence, amount, create_time AS time FROM entries e
+  WHERE account_id = $1::uuid AND sequence > (SELECT first FROM among) AND sequence <= (SELECT last FROM among)
+    AND (create_time, sequence) > ($2::timestamptz, $3::bigint) AND amount <> 0
+    AND NOT EXISTS (SELECT FROM dated_entries d WHERE d.account_id = $1::uuid AND d.sequence = e.sequence)
+  ORDER BY sequence LIMIT $6
+)
+SELECT e.transaction_id, page.amount, page.sequence, e.journal_index, t.description,
+  (extract(epoch FROM e.create_time) * 1000000)::bigint AS create_time,
+  (extract(epoch FROM page.time) * 1000000)::bigint AS effective_time
+FROM (SELECT * FROM dated UNION ALL SELECT * FROM recorded ORDER BY time, sequence LIMIT $6) page
+JOIN entries e ON e.account_id = $1::uuid AND e.sequence = page.sequence JOIN transactions t ON t.id = e.transaction_id
+ORDER BY page.time, page.sequence`;
+
+/** What took effect on an account after a line and before a time, in the order of effect; nothing that was recorded after its `last` entry. */
+export async function readEffectiveLines(
+  client: Queryable,
+  { id, normalSide }: Pick<StatementAccount, "id" | "normalSide">,
+  {
+    after,
+    before,
+    last,
+    limit,
+  }: { readonly after: LinePlace; readonly before: Micros; readonly last: bigint; readonly limit: number },
+): Promise<StatementLine[]> {
+  const { rows } = await client.query<{
+    transaction_id: Uuid;
+    amount: bigint;
+    sequence: bigint;
+    journal_index: bigint;
+    description: string;
+    create_time: Micros;
+    effective_time: Micros;
+  }>({
+    name: "statement-effective-lines",
+    text: LINES,
+    values: [id, toIso(after.effectiveTime), after.sequence, toIso(before), last, limit],
+  });
+  let balanceMinor = after.balanceAfterMinor;
+  return rows.map((line) => {
+    const amountMinor = normalSide === NORMAL_SIDE.CREDIT ? -line.amount : line.amount;
+    balanceMinor += amountMinor;
+    return {
+      transactionId: line.transaction_id,
+      amountMinor,
+      balanceAfterMinor: balanceMinor,
+      sequence: line.sequence,
+      createTime: line.create_time,
+      effectiveTime: line.effective_time,
+      journalIndex: line.journal_index,
+      description: line.description,
+    };
+  });
+}

@@ -1,0 +1,93 @@
+import type { Uuid } from "../../base/ids.js";
+import { textArray, uuidArray } from "../../db/binary-array.js";
+import { CLOCK } from "../../db/clock.js";
+import type { Queryable } from "../../db/database.js";
+import type { LedgerTransaction } from "./transaction.js";
+
+/** The client's own data about a transaction. */
+export type Metadata = Readonly<Record<string, string>>;
+
+/** A change of it: pairs that are set, and keys of pairs that are removed; no key is in both. */
+export interface MetadataChange {
+  readonly set: Metadata;
+  readonly remove: readonly string[];
+}
+
+/** How many pairs a transaction has at the most; the contract bounds those of requests alike. */
+export const PAIRS_MAX = 32;
+
+/** The metadata of the transaction `t` since its latest change; nothing when it was never changed. */
+export const LATEST_METADATA = `
+SELECT c.metadata FROM metadata_changes c WHERE c.transaction_id = t.id ORDER BY c.revision DESC LIMIT 1`;
+
+const CURRENT = `
+SELECT t.id, changed.metadata FROM unnest($1::uuid[]) AS t (id) CROSS JOIN LATERAL (${LATEST_METADATA}) changed`;
+
+/** The transactions with their metadata as it is now. As they are found elsewhere, they have what their requests gave. */
+export async function withMetadata(
+  client: Queryable,
+  transactions: readonly LedgerTransaction[],
+): Promise<LedgerTransaction[]> {
+  if (transactions.length === 0) return [];
+  const { rows } = await client.query<{ id: Uuid; metadata: Metadata }>({
+    name: "metadata-current",
+    text: CURRENT,
+    values: [uuidArray(transactions.map(({ id }) => id))],
+  });
+  const changed = new Map(rows.map(({ id, metadata }) => [id, metadata]));
+  return transactions.map((transaction) => ({
+    ...transaction,
+    metadata: changed.get(transaction.id) ?? transaction.metadata,
+  }));
+}
+
+// The transaction itself cannot be locked, since nothing may change it: its request is locked for it.
+const LOCK = `
+SELECT t.id FROM transactions t JOIN requests r ON r.caller = t.caller AND r.request_id = t.request_id
+WHERE t.id = $1 FOR NO KEY UPDATE OF r`;
+
+const LATEST = `
+SELECT coalesce(c.revision, 0) AS revision, coalesce(c.metadata, t.metadata, '{}') AS metadata
+FROM transactions t
+LEFT JOIN LATERAL (
+  SELECT revision, metadata FROM metadata_changes WHERE transaction_id = t.id ORDER BY revision DESC LIMIT 1
+) c ON true
+WHERE t.id = $1`;
+
+const CHANGE = `
+INSERT INTO metadata_changes (transaction_id, revision, caller, set_pairs, removed_keys, metadata, create_time)
+VALUES ($1, $2, $3, $4, $5::text[], $6, ${CLOCK})`;
+
+/**
+ * Changes the metadata of a transaction, in the caller's database transaction. Concurrent changes come one after the other.
+ * @returns what it is after the change; what it would be, and nothing is written, when that has more than PAIRS_MAX pairs; undefined
+ * when there is no such transaction
+ */
+export async function changeMetadata(
+  client: Queryable,
+  transactionId: Uuid,
+  caller: Uuid,
+  change: MetadataChange,
+): Promise<Metadata | undefined> {
+  await client.query(LOCK, [transactionId]);
+  const { rows } = await client.query<{ revision: number; metadata: Metadata }>(LATEST, [transactionId]);
+  const [latest] = rows;
+  if (latest === undefined) return undefined;
+  const metadata = changedMetadata(latest.metadata, change);
+  if (Object.keys(metadata).length > PAIRS_MAX) return metadata;
+  await client.query(CHANGE, [
+    transactionId,
+    latest.revision + 1,
+    caller,
+    change.set,
+    textArray(change.remove),
+    metadata,
+  ]);
+  return metadata;
+}
+
+/** The metadata after a change. */
+export function changedMetadata(before: Metadata, { set, remove }: MetadataChange): Metadata {
+  const kept = Object.entries(before).filter(([key]) => !remove.includes(key));
+  return { ...Object.fromEntries(kept), ...set };
+}

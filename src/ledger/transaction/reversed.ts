@@ -1,0 +1,84 @@
+import type { Uuid } from "../../base/ids.js";
+import { uuidArray } from "../../db/binary-array.js";
+import type { Queryable } from "../../db/database.js";
+import type { Original } from "../account/books.js";
+import type { LedgerTransaction, Reversed } from "./transaction.js";
+
+/** A transaction is reversed in so many parts, and then only in full: each reversal looks at those before it. */
+export const REVERSALS_MAX = 1_000;
+
+/**
+ * What was reversed of these transactions, by id; those of which nothing was are left out.
+ * @param idsMax how many of the reversals of each are named
+ */
+export async function findReversed(
+  client: Queryable,
+  ids: readonly Uuid[],
+  idsMax: number,
+): Promise<Map<Uuid, Reversed>> {
+  if (ids.length === 0) return new Map();
+  const { rows } = await client.query<{
+    id: Uuid;
+    amount: bigint;
+    count: number;
+    by_ids: Uuid[];
+    has_legs: boolean;
+  }>({
+    name: "transactions-reversed",
+    text: `SELECT reverses_id AS id, sum(amount)::bigint AS amount, count(*)::integer AS count,
+        (array_agg(id::text ORDER BY journal_index))[greatest(count(*) - $2::integer, 0) + 1:] AS by_ids,
+        bool_or(leg_account_ids IS NOT NULL) AS has_legs
+      FROM transactions WHERE reverses_id = ANY($1::uuid[]) AND state = 1 GROUP BY reverses_id`,
+    values: [uuidArray(ids), idsMax],
+  });
+  const legs = await findReversedLegs(
+    client,
+    rows.filter((row) => row.has_legs).map((row) => row.id),
+  );
+  return new Map(
+    rows.map(({ id, amount, count, by_ids: byIds }) => [
+      id,
+      { amountMinor: amount, count, byIds, legs: legs.get(id) ?? NONE },
+    ]),
+  );
+}
+
+/** A transaction and what was reversed of it. */
+export function originalOf(transaction: LedgerTransaction, reversed: Reversed | undefined): Original {
+  const left = new Map(reversed?.legs);
+  const reversedLegs = (transaction.legs ?? []).map(({ accountId, amountMinor }) => {
+    // Legs of one account and side are alike: what was reversed of them is counted to the first of them first.
+    const key = legKey(accountId, amountMinor > 0n);
+    const most = amountMinor > 0n ? amountMinor : -amountMinor;
+    const available = left.get(key) ?? 0n;
+    const taken = available < most ? available : most;
+    left.set(key, available - taken);
+    return taken;
+  });
+  return { transaction, reversedMinor: reversed?.amountMinor ?? 0n, reversalCount: reversed?.count ?? 0, reversedLegs };
+}
+
+const NONE: ReadonlyMap<string, bigint> = new Map();
+
+/** How much was reversed of the debits or the credits of each account. */
+async function findReversedLegs(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Map<string, bigint>>> {
+  const legs = new Map<Uuid, Map<string, bigint>>();
+  if (ids.length === 0) return legs;
+  const { rows } = await client.query<{ id: Uuid; account_id: Uuid; was_debit: boolean; amount: bigint }>({
+    name: "transactions-reversed-legs",
+    // A reversal has the other side.
+    text: `SELECT t.reverses_id AS id, leg.account_id, leg.amount < 0 AS was_debit, sum(abs(leg.amount))::bigint AS amount
+      FROM transactions t CROSS JOIN LATERAL unnest(t.leg_account_ids, t.leg_amounts) AS leg (account_id, amount)
+      WHERE t.reverses_id = ANY($1::uuid[]) AND t.state = 1 GROUP BY 1, 2, 3`,
+    values: [uuidArray(ids)],
+  });
+  for (const row of rows) {
+    const ofTransaction = legs.get(row.id) ?? new Map<string, bigint>();
+    legs.set(row.id, ofTransaction.set(legKey(row.account_id, row.was_debit), row.amount));
+  }
+  return legs;
+}
+
+function legKey(accountId: Uuid, isDebit: boolean): string {
+  return `${accountId}/${isDebit ? "debit" : "credit"}`;
+}

@@ -1,0 +1,265 @@
+import { present } from "../../base/assert.js";
+import { decodeFailure } from "../../base/failure.js";
+import type { Uuid } from "../../base/ids.js";
+import type { Micros } from "../../base/time.js";
+import { uuidArray } from "../../db/binary-array.js";
+import type { Queryable } from "../../db/database.js";
+import type { HoldState } from "../../entities/hold.js";
+import type { TransactionKind } from "../../entities/transaction.js";
+import type { Hold } from "../decide/hold.js";
+import type { Entry, Leg, LedgerTransaction, Terms } from "./transaction.js";
+
+interface Row {
+  readonly id: Uuid;
+  readonly journal_index: bigint;
+  readonly kind: TransactionKind;
+  readonly request_id: Uuid;
+  readonly debit_account_id: Uuid;
+  readonly credit_account_id: Uuid | null;
+  readonly currency_code: string;
+  readonly amount: bigint;
+  readonly description: string;
+  readonly metadata: Record<string, string> | null;
+  readonly create_time: Micros;
+  readonly effective_time: Micros | null;
+  readonly failure: string | null;
+  readonly terms: string | null;
+  readonly hold_id: Uuid | null;
+  readonly hold_amount: bigint | null;
+  readonly hold_captured: bigint | null;
+  readonly hold_state: HoldState | null;
+  readonly hold_expire_time: Micros | null;
+  readonly hold_account_id: Uuid | null;
+  readonly hold_to_account_id: Uuid | null;
+  readonly hold_currency_code: string | null;
+  readonly hold_create_time: Micros | null;
+  readonly reverses_id: Uuid | null;
+  readonly external_reference: string | null;
+  readonly leg_account_ids: readonly Uuid[] | null;
+  readonly leg_currency_codes: readonly string[] | null;
+  readonly leg_amounts: readonly string[] | null;
+  readonly detail: string | null;
+  readonly debit_sequence: bigint | null;
+  readonly debit_amount: bigint | null;
+  readonly debit_balance: bigint | null;
+  readonly debit_pending_debits: bigint | null;
+  readonly debit_pending_credits: bigint | null;
+  readonly debit_is_wallet: boolean | null;
+  readonly credit_sequence: bigint | null;
+  readonly credit_amount: bigint | null;
+  readonly credit_balance: bigint | null;
+  readonly credit_pending_debits: bigint | null;
+  readonly credit_pending_credits: bigint | null;
+  readonly credit_is_wallet: boolean | null;
+}
+
+// A transaction's entries are found by their primary key, so the cost does not depend on how many there are.
+const COLUMNS = `
+SELECT t.id, t.journal_index, t.kind, t.request_id, t.debit_account_id, t.credit_account_id, t.currency_code, t.amount,
+  t.description, t.metadata, t.failure, t.terms, t.reverses_id, t.external_reference, t.leg_account_ids::text[],
+  t.leg_currency_codes, t.leg_amounts::text[], t.detail,
+  t.hold_id, t.hold_amount, t.hold_captured, t.hold_state,
+  (extract(epoch FROM t.hold_expire_time) * 1000000)::bigint AS hold_expire_time,
+  h.account_id AS hold_account_id, h.to_account_id AS hold_to_account_id, h.currency_code AS hold_currency_code,
+  (extract(epoch FROM h.create_time) * 1000000)::bigint AS hold_create_time,
+  (extract(epoch FROM t.create_time) * 1000000)::bigint AS create_time,
+  (extract(epoch FROM t.effective_time) * 1000000)::bigint AS effective_time,
+  d.sequence AS debit_sequence, d.amount AS debit_amount, d.balance_after AS debit_balance,
+  d.pending_debits_after AS debit_pending_debits, d.pending_credits_after AS debit_pending_credits, da.system_account IS NULL AS debit_is_wallet,
+  c.sequence AS credit_sequence, c.amount AS credit_amount, c.balance_after AS credit_balance,
+  c.pending_debits_after AS credit_pending_debits, c.pending_credits_after AS credit_pending_credits, ca.system_account IS NULL AS credit_is_wallet
+`;
+const JOINS = `
+LEFT JOIN entries d ON d.account_id = t.debit_account_id AND d.sequence = t.debit_sequence
+LEFT JOIN accounts da ON da.id = t.debit_account_id
+LEFT JOIN entries c ON c.account_id = t.credit_account_id AND c.sequence = t.credit_sequence
+LEFT JOIN accounts ca ON ca.id = t.credit_account_id
+LEFT JOIN holds h ON h.id = t.hold_id
+`;
+const BY_ID = `${COLUMNS} FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id ${JOINS}`;
+const BY_REQUEST = `${COLUMNS}, r.caller AS of_caller, r.request_id AS of_request
+FROM unnest($1::uuid[], $2::uuid[]) AS wanted (caller, request_id)
+JOIN requests r ON r.caller = wanted.caller AND r.request_id = wanted.request_id
+LEFT JOIN transactions t ON t.id = r.transaction_id ${JOINS}`;
+
+/** The transactions that exist of these ids, by id. */
+export async function findTransactions(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, LedgerTransaction>> {
+  if (ids.length === 0) return new Map();
+  const { rows } = await client.query<Row>({ name: "transactions-by-id", text: BY_ID, values: [uuidArray(ids)] });
+  const legs = await findLegEntries(client, rows);
+  return new Map(rows.map((row) => [row.id, fromRow(row, legs)]));
+}
+
+/** What the callers' requests made, by requestKey(): a transaction, or null. A request that was never answered is left out. */
+export async function findAnswered(
+  client: Queryable,
+  requests: readonly { readonly caller: Uuid; readonly requestId: Uuid }[],
+): Promise<Map<string, LedgerTransaction | null>> {
+  if (requests.length === 0) return new Map();
+  const { rows } = await client.query<Row & { id: Uuid | null; of_caller: Uuid; of_request: Uuid }>({
+    name: "transactions-by-request",
+    text: BY_REQUEST,
+    values: [
+      uuidArray(requests.map((request) => request.caller)),
+      uuidArray(requests.map((request) => request.requestId)),
+    ],
+  });
+  const legs = await findLegEntries(client, rows);
+  return new Map(
+    rows.map((row) => [
+      requestKey({ caller: row.of_caller, requestId: row.of_request }),
+      row.id === null ? null : fromRow({ ...row, id: row.id }, legs),
+    ]),
+  );
+}
+
+/** The entries of transactions with many legs, in the order of these, by transaction. */
+type LegEntries = ReadonlyMap<Uuid, readonly Entry[]>;
+
+const NO_LEGS: LegEntries = new Map();
+
+async function findLegEntries(client: Queryable, rows: readonly Pick<Row, "leg_account_ids">[]): Promise<LegEntries> {
+  const ids = (rows as readonly Pick<Row, "id" | "leg_account_ids">[])
+    .filter((row) => row.leg_account_ids !== null)
+    .map((row) => row.id);
+  if (ids.length === 0) return NO_LEGS;
+  const { rows: found } = await client.query<LegRow>({
+    name: "legs-of-transactions",
+    text: LEGS,
+    values: [uuidArray(ids)],
+  });
+  const entries = new Map<Uuid, Entry[]>();
+  for (const row of found) {
+    const ofTransaction = entries.get(row.id) ?? [];
+    if (ofTransaction.length === 0) entries.set(row.id, ofTransaction);
+    ofTransaction.push({
+      accountId: row.account_id,
+      currencyCode: row.currency_code,
+      isWallet: row.is_wallet,
+      sequence: row.sequence,
+      amountMinor: row.amount,
+      balanceAfterMinor: row.balance_after,
+      pendingDebitsAfterMinor: row.pending_debits_after ?? 0n,
+      pendingCreditsAfterMinor: row.pending_credits_after ?? 0n,
+    });
+  }
+  return entries;
+}
+
+interface LegRow {
+  readonly id: Uuid;
+  readonly account_id: Uuid;
+  readonly currency_code: string;
+  readonly is_wallet: boolean;
+  readonly sequence: bigint;
+  readonly amount: bigint;
+  readonly balance_after: bigint;
+  readonly pending_debits_after: bigint | null;
+  readonly pending_credits_after: bigint | null;
+}
+
+const LEGS = `
+SELECT t.id, e.account_id, leg.currency_code, a.system_account IS NULL AS is_wallet, e.sequence, e.amount, e.balance_after,
+  e.pending_debits_after, e.pending_credits_after
+FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id
+CROSS JOIN LATERAL unnest(t.leg_account_ids, t.leg_sequences, t.leg_currency_codes) WITH ORDINALITY
+  AS leg (account_id, sequence, currency_code, position)
+JOIN entries e ON e.account_id = leg.account_id AND e.sequence = leg.sequence
+JOIN accounts a ON a.id = e.account_id
+ORDER BY t.id, leg.position`;
+
+/** One text for what names a request. */
+export function requestKey({ caller, requestId }: { readonly caller: Uuid; readonly requestId: Uuid }): string {
+  return `${caller}/${requestId}`;
+}
+
+function fromRow(row: Row, legEntries: LegEntries): LedgerTransaction {
+  return {
+    id: row.id,
+    journalIndex: row.journal_index,
+    kind: row.kind,
+    requestId: row.request_id,
+    debitAccountId: row.debit_account_id,
+    creditAccountId: row.credit_account_id,
+    currencyCode: row.currency_code,
+    amountMinor: row.amount,
+    description: row.description,
+    metadata: row.metadata ?? {},
+    createTime: row.create_time,
+    effectiveTime: row.effective_time,
+    failure: row.failure === null ? null : decodeFailure(row.failure),
+    terms: row.terms === null ? null : (JSON.parse(row.terms) as Terms),
+    holdId: row.hold_id,
+    hold: holdOf(row),
+    reversesId: row.reverses_id,
+    externalReference: row.external_reference ?? "",
+    legs: legsOf(row),
+    detail: row.detail === null ? null : (JSON.parse(row.detail) as Terms),
+    entries: legEntries.get(row.id) ?? [
+      ...entry(row, row.debit_account_id, {
+        amountMinor: row.debit_amount,
+        sequence: row.debit_sequence,
+        balanceAfterMinor: row.debit_balance,
+        pendingDebitsAfterMinor: row.debit_pending_debits,
+        pendingCreditsAfterMinor: row.debit_pending_credits,
+        isWallet: row.debit_is_wallet,
+      }),
+      ...entry(row, row.credit_account_id, {
+        amountMinor: row.credit_amount,
+        sequence: row.credit_sequence,
+        balanceAfterMinor: row.credit_balance,
+        pendingDebitsAfterMinor: row.credit_pending_debits,
+        pendingCreditsAfterMinor: row.credit_pending_credits,
+        isWallet: row.credit_is_wallet,
+      }),
+    ],
+  };
+}
+
+/** The hold right after the step; null when the transaction is no step of one, or was rejected. */
+function holdOf(row: Row): Hold | null {
+  if (row.hold_id === null || row.hold_state === null || row.hold_account_id === null) return null;
+  return {
+    id: row.hold_id,
+    accountId: row.hold_account_id,
+    toAccountId: row.hold_to_account_id,
+    currencyCode: row.hold_currency_code ?? row.currency_code,
+    amountMinor: row.hold_amount ?? 0n,
+    capturedMinor: row.hold_captured ?? 0n,
+    state: row.hold_state,
+    expireTime: row.hold_expire_time,
+    expiresInMicros: null,
+    createTime: row.hold_create_time,
+    updateTime: row.create_time,
+  };
+}
+
+function legsOf({ leg_account_ids: ids, leg_currency_codes: codes, leg_amounts: amounts }: Row): readonly Leg[] | null {
+  if (ids === null) return null;
+  return ids.map((accountId, index) => ({
+    accountId,
+    currencyCode: present(codes?.[index], "the currency of a leg"),
+    amountMinor: BigInt(present(amounts?.[index], "the amount of a leg")),
+  }));
+}
+
+function entry(
+  { currency_code: currencyCode }: Row,
+  accountId: Uuid | null,
+  row: { readonly [Name in keyof Omit<Entry, "accountId" | "currencyCode">]: Entry[Name] | null },
+): Entry[] {
+  const { amountMinor, sequence, balanceAfterMinor } = row;
+  if (accountId === null || sequence === null || amountMinor === null || balanceAfterMinor === null) return [];
+  return [
+    {
+      accountId,
+      currencyCode,
+      isWallet: row.isWallet === true,
+      sequence,
+      amountMinor,
+      balanceAfterMinor,
+      pendingDebitsAfterMinor: row.pendingDebitsAfterMinor ?? 0n,
+      pendingCreditsAfterMinor: row.pendingCreditsAfterMinor ?? 0n,
+    },
+  ];
+}

@@ -1,0 +1,141 @@
+import type { Uuid } from "../../base/ids.js";
+import { int2Array, textArray, uuidArray } from "../../db/binary-array.js";
+import type { Queryable } from "../../db/database.js";
+import { RECORD_TYPE } from "../../entities/journal.js";
+import { TRANSACTION_STATE } from "../../entities/transaction.js";
+import type { TransactionFilter } from "./filter.js";
+
+/**
+ * A way down the journal along an ordered index, on which every transaction that a filter looks for is met, newest first. Each takes
+ * as its first three parameters the index below which it begins, the index above which it ends, and how many places it goes.
+ */
+interface Walk {
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** A place on the way: null where the journal has no transaction. A transaction may have several, which stand together. */
+export interface Place {
+  readonly id: Uuid | null;
+  readonly journal_index: bigint;
+}
+
+/** What is gone down at once. */
+export interface Stretch {
+  /** Only places with a lesser journal index. */
+  readonly below: bigint;
+  /** Only places with this journal index or a greater one. */
+  readonly from: bigint;
+  /** How many places at the most. */
+  readonly length: number;
+}
+
+/** The next places of the way that leads furthest down the journal, which is the way with the fewest transactions to look at. */
+export async function walkFurthest(
+  client: Queryable,
+  filter: TransactionFilter,
+  { below, from, length }: Stretch,
+): Promise<readonly Place[]> {
+  let furthest: readonly Place[] | undefined;
+  for (const { name, text, values } of walksOf(filter)) {
+    const { rows } = await client.query<Place>({ name, text, values: [below, from, length, ...values] });
+    if (furthest === undefined || isFurther(rows, furthest, length)) furthest = rows;
+  }
+  return furthest ?? [];
+}
+
+function isFurther(places: readonly Place[], than: readonly Place[], length: number): boolean {
+  if (places.length < length || than.length < length) return places.length < than.length;
+  const [last, other] = [places.at(-1), than.at(-1)];
+  return last !== undefined && other !== undefined && last.journal_index < other.journal_index;
+}
+
+/** The ways that the filter allows, at least one. */
+function walksOf({ externalReference, metadata, accountIds, states }: TransactionFilter): readonly Walk[] {
+  const walks: Walk[] = [];
+  if (externalReference !== "")
+    walks.push({ name: "transactions-of-reference", text: OF_REFERENCE, values: [externalReference] });
+  for (const { key, values } of metadata) {
+    walks.push(
+      values === null
+        ? { name: "transactions-of-key", text: OF_KEY, values: [key] }
+        : { name: "transactions-of-values", text: OF_VALUES, values: [key, textArray([...new Set(values)])] },
+    );
+  }
+  if (accountIds !== null) {
+    const wanted = states.length === 0 ? Object.values(TRANSACTION_STATE) : states;
+    walks.push({
+      name: "transactions-list",
+      text: OF_ACCOUNTS,
+      values: [uuidArray(accountIds), int2Array(wanted)],
+    });
+  }
+  return walks.length === 0 ? [{ name: "transactions-of-journal", text: OF_JOURNAL, values: [] }] : walks;
+}
+
+const OF_REFERENCE = `
+SELECT id, journal_index FROM transactions
+WHERE external_reference = $4 AND journal_index < $1::bigint AND journal_index >= $2::bigint
+ORDER BY journal_index DESC LIMIT $3`;
+
+const OF_KEY = `
+SELECT transaction_id AS id, journal_index FROM transaction_metadata
+WHERE key = $4 AND journal_index < $1::bigint AND journal_index >= $2::bigint
+ORDER BY journal_index DESC LIMIT $3`;
+
+const OF_VALUES = `
+SELECT p.transaction_id AS id, p.journal_index
+FROM unnest($5::text[]) AS wanted (value) CROSS JOIN LATERAL (
+  SELECT transaction_id, journal_index FROM transaction_metadata
+  WHERE key = $4 AND value = wanted.value AND journal_index < $1::bigint AND journal_index >= $2::bigint
+  ORDER BY key DESC, value DESC, journal_index DESC LIMIT $3
+) p
+ORDER BY p.journal_index DESC LIMIT $3`;
+
+// For each account: its posted transactions through the entries' primary key, entered by binary search at the page's
+// place; its rejected ones through their partial indexes and the legs of those that have many. A transaction stands here once for each
+// of its entries on the accounts. So the cost does not grow with the number of transactions before or after the page.
+const OF_ACCOUNTS = `
+WITH places AS (
+  SELECT w.id, entry_sequence_before_index(w.id, $1::bigint) AS below,
+    CASE WHEN $2::bigint = 0 THEN 0 ELSE entry_sequence_before_index(w.id, $2::bigint) END AS above
+  FROM unnest($4::uuid[]) AS w (id)
+)
+SELECT id, journal_index FROM (
+  SELECT e.transaction_id AS id, e.journal_index
+  FROM places p CROSS JOIN LATERAL (
+    SELECT transaction_id, journal_index FROM entries
+    WHERE account_id = p.id AND sequence <= p.below AND sequence > p.above
+    ORDER BY sequence DESC LIMIT $3
+  ) e WHERE ${TRANSACTION_STATE.POSTED} = ANY ($5::smallint[])
+  UNION ALL
+  SELECT r.id, r.journal_index
+  FROM places p CROSS JOIN LATERAL (
+    (SELECT id, journal_index FROM transactions
+     WHERE debit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $1 AND journal_index >= $2
+     ORDER BY journal_index DESC LIMIT $3)
+    UNION ALL
+    (SELECT id, journal_index FROM transactions
+     WHERE credit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $1 AND journal_index >= $2
+     ORDER BY journal_index DESC LIMIT $3)
+    UNION ALL
+    (SELECT transaction_id, journal_index FROM rejected_legs
+     WHERE account_id = p.id AND journal_index < $1 AND journal_index >= $2
+     ORDER BY journal_index DESC LIMIT $3)
+  ) r WHERE ${TRANSACTION_STATE.REJECTED} = ANY ($5::smallint[])
+) found
+ORDER BY journal_index DESC LIMIT $3`;
+
+// The journal itself, batch by batch: the sort is by batch, so that no more batches are taken apart than are needed.
+const OF_JOURNAL = `
+SELECT CASE WHEN r.type IN (${RECORD_TYPE.TRANSACTION_POSTED}, ${RECORD_TYPE.TRANSACTION_REJECTED}) THEN r.id END AS id,
+  b.first_index + r.position - 1 AS journal_index
+FROM (
+  SELECT first_index, record_ids, record_types FROM journal_batches
+  WHERE first_index < $1::bigint
+    AND first_index >= coalesce((SELECT max(first_index) FROM journal_batches WHERE first_index <= $2::bigint), 0)
+  ORDER BY first_index DESC LIMIT $3
+) b CROSS JOIN LATERAL unnest(b.record_ids, b.record_types) WITH ORDINALITY AS r (id, type, position)
+WHERE b.first_index + r.position - 1 < $1::bigint AND b.first_index + r.position - 1 >= $2::bigint
+ORDER BY b.first_index DESC, r.position DESC LIMIT $3`;

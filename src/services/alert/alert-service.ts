@@ -1,0 +1,186 @@
+import { IsNull, LessThan } from "typeorm";
+import {
+  AlertBalance,
+  CreateAlertRequest,
+  CreateAlertResponse,
+  DeleteAlertRequest,
+  DeleteAlertResponse,
+  Alert,
+  AlertEvent,
+  type AlertServiceService,
+} from "../../../generated/grey/alert/v1/alert_service.js";
+import { present } from "../../base/assert.js";
+import { fail } from "../../base/failure.js";
+import { newId, parseId } from "../../base/ids.js";
+import { fromDate } from "../../base/time.js";
+import { readDate } from "../../db/clock.js";
+import type { Database } from "../../db/database.js";
+import { reading } from "../../db/transaction.js";
+import { AccountEntity } from "../../entities/account.js";
+import {
+  BalanceAlertEntity,
+  BalanceAlertEventEntity,
+  type AlertBalance as AlertBalanceKind,
+  type AlertDirection,
+  type BalanceAlert,
+  type BalanceAlertEvent,
+} from "../../entities/alert.js";
+import { RECORD_TYPE } from "../../entities/journal.js";
+import { REQUEST_METHOD } from "../../entities/request.js";
+import { WalletEntity } from "../../entities/wallet.js";
+import { appendRecords } from "../../journal/append.js";
+import type { Methods } from "../../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { openPage, type PageTokens } from "../shared/paging.js";
+import { money } from "../shared/present.js";
+
+/** Each entry of a wallet is compared with all its alerts. */
+const ALERTS_MAX = 100;
+
+/** grey.alert.v1.AlertService. */
+export function createAlertService(database: Database, tokens: PageTokens): Methods<typeof AlertServiceService> {
+  return {
+    createAlert: (asked, context) => {
+      const request = { ...asked, balance: asked.balance || AlertBalance.AVAILABLE };
+      return answerOnce(database, context, CREATE_ALERT, request, async (transaction) => {
+        const { manager } = transaction;
+        const threshold = present(request.threshold, "threshold");
+        const walletId = parseId(request.walletId);
+        // Locked, so that alerts that are made at the same time are counted one after the other.
+        const lock = { mode: "for_no_key_update" } as const;
+        const wallet = await manager.findOne(WalletEntity, { where: { id: walletId }, lock });
+        if (wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+        const { currencyCode } = await manager.findOneByOrFail(AccountEntity, { id: walletId });
+        if (currencyCode !== threshold.currencyCode) {
+          fail({
+            reason: "CURRENCY_MISMATCH",
+            walletId,
+            walletCurrencyCode: currencyCode,
+            amountCurrencyCode: threshold.currencyCode,
+          });
+        }
+        if ((await manager.countBy(BalanceAlertEntity, { accountId: walletId, deleteTime: IsNull() })) >= ALERTS_MAX)
+          fail({ reason: "TOO_MANY_ALERTS", walletId, max: `${ALERTS_MAX}` });
+        const id = newId();
+        const startIndex = await appendRecords(transaction.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_CREATED }]);
+        const alert: BalanceAlert = {
+          id,
+          accountId: walletId,
+          currencyCode,
+          threshold: threshold.minorUnits,
+          direction: request.direction as number as AlertDirection,
+          balance: request.balance as number as AlertBalanceKind,
+          createTime: await readDate(transaction.client),
+          startIndex,
+          endIndex: null,
+          deleteTime: null,
+        };
+        await manager.insert(BalanceAlertEntity, alert);
+        return { response: { alert: presentAlert(alert), replayed: false }, resourceId: id, journalIndex: startIndex };
+      });
+    },
+
+    getAlert: async (request, context) => {
+      const id = parseId(request.id);
+      const alert = await reading(database, context, ({ manager }) => manager.findOneBy(BalanceAlertEntity, { id }));
+      return { alert: presentAlert(alert ?? fail({ reason: "ALERT_NOT_FOUND", alertId: id })) };
+    },
+
+    listAlerts: async (request, context) => {
+      const walletId = parseId(request.walletId);
+      const scope = ["ListAlerts", context.caller, walletId];
+      const page = openPage(tokens, scope, request);
+      return reading(database, context, async ({ manager }) => {
+        if (!(await manager.existsBy(WalletEntity, { id: walletId }))) fail({ reason: "WALLET_NOT_FOUND", walletId });
+        const { items: alerts, nextPageToken } = await page.read({
+          read: (below, take) =>
+            manager.find(BalanceAlertEntity, {
+              where: { accountId: walletId, deleteTime: IsNull(), ...(below !== undefined && { id: LessThan(below) }) },
+              order: { id: "DESC" },
+              take,
+            }),
+          present: (found) => found.map(presentAlert),
+          codec: Alert,
+          cursorOf: (alert) => alert.id,
+        });
+        return { alerts, nextPageToken };
+      });
+    },
+
+    deleteAlert: (request, context) =>
+      answerOnce(database, context, DELETE_ALERT, request, async (transaction) => {
+        const { manager } = transaction;
+        const id = parseId(request.alertId);
+        const alert = await manager.findOne(BalanceAlertEntity, {
+          where: { id, deleteTime: IsNull() },
+          lock: { mode: "pessimistic_write" },
+        });
+        if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId: id });
+        const deleteTime = await readDate(transaction.client);
+        const endIndex = await appendRecords(transaction.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_DELETED }]);
+        await manager.update(BalanceAlertEntity, { id }, { endIndex, deleteTime });
+        const response = { alert: presentAlert({ ...alert, deleteTime }), replayed: false };
+        return { response, resourceId: id, journalIndex: endIndex };
+      }),
+
+    listAlertEvents: async (request, context) => {
+      const alertId = parseId(request.alertId);
+      const scope = ["ListAlertEvents", context.caller, alertId];
+      const page = openPage(tokens, scope, request);
+      return reading(database, context, async ({ manager }) => {
+        const alert = await manager.findOneBy(BalanceAlertEntity, { id: alertId });
+        if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId });
+        const { items: events, nextPageToken } = await page.read({
+          read: (below, take) =>
+            manager.find(BalanceAlertEventEntity, {
+              where: { alertId, ...(below !== undefined && { sequence: LessThan(BigInt(below)) }) },
+              order: { sequence: "DESC" },
+              take,
+            }),
+          present: (found) => found.map((event) => presentEvent(event, alert)),
+          codec: AlertEvent,
+          cursorOf: (event) => event.sequence.toString(),
+        });
+        return { events, nextPageToken };
+      });
+    },
+  };
+}
+
+const CREATE_ALERT: OnceMethod<CreateAlertRequest, CreateAlertResponse> = {
+  method: REQUEST_METHOD.CREATE_ALERT,
+  request: CreateAlertRequest,
+  response: CreateAlertResponse,
+};
+const DELETE_ALERT: OnceMethod<DeleteAlertRequest, DeleteAlertResponse> = {
+  method: REQUEST_METHOD.DELETE_ALERT,
+  request: DeleteAlertRequest,
+  response: DeleteAlertResponse,
+};
+
+function presentAlert(alert: BalanceAlert): Alert {
+  return {
+    id: alert.id,
+    walletId: alert.accountId,
+    threshold: money(alert.currencyCode, alert.threshold),
+    direction: alert.direction,
+    balance: alert.balance,
+    startIndex: alert.startIndex,
+    createTime: fromDate(alert.createTime),
+    deleteTime: alert.deleteTime === null ? undefined : fromDate(alert.deleteTime),
+  };
+}
+
+function presentEvent(event: BalanceAlertEvent, { currencyCode }: BalanceAlert): AlertEvent {
+  return {
+    id: event.id,
+    alertId: event.alertId,
+    transactionId: event.transactionId,
+    direction: event.direction,
+    balanceBefore: money(currencyCode, event.balanceBefore),
+    balanceAfter: money(currencyCode, event.balanceAfter),
+    accountSequence: event.sequence,
+    journalIndex: event.journalIndex,
+    createTime: fromDate(event.createTime),
+  };
+}

@@ -1,0 +1,214 @@
+import { IsNull, MoreThan, Not } from "typeorm";
+import {
+  CreateAccountRequest,
+  CreateAccountResponse,
+  CreateCurrencyRequest,
+  CreateCurrencyResponse,
+  Account as AccountMessage,
+  Currency as CurrencyMessage,
+  type LedgerServiceService,
+  TrialBalance as TrialBalanceMessage,
+} from "../../../generated/grey/ledger/v1/ledger_service.js";
+import { present } from "../../base/assert.js";
+import { fail, invalid } from "../../base/failure.js";
+import { parseId, systemAccountId } from "../../base/ids.js";
+import { createRoom } from "../../base/room.js";
+import type { Database } from "../../db/database.js";
+import { reading, readingSnapshot, type Transaction } from "../../db/transaction.js";
+import { AccountEntity, NORMAL_SIDE, type Account } from "../../entities/account.js";
+import { CurrencyEntity } from "../../entities/currency.js";
+import { RECORD_TYPE } from "../../entities/journal.js";
+import { REQUEST_METHOD } from "../../entities/request.js";
+import { ALL_WALLETS, readTrialBalance, type TrialBalance } from "../../ledger/account/trial-balance.js";
+import type { Methods } from "../../rpc/methods.js";
+import { createIntegrityMethods } from "./integrity-methods.js";
+import { createNamingMethods } from "./naming-methods.js";
+import { createLimitMethods } from "./limit-methods.js";
+import { createRateMethods } from "./rate-methods.js";
+import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { openPage, type PageTokens } from "../shared/paging.js";
+import { money } from "../shared/present.js";
+
+/** grey.ledger.v1.LedgerService. @param progressMs a check of the books says how far it is after this */
+export function createLedgerService(
+  database: Database,
+  tokens: PageTokens,
+  progressMs: number,
+): Methods<typeof LedgerServiceService> {
+  return {
+    listCurrencies: async (request, context) => {
+      const scope = ["ListCurrencies", context.caller];
+      const page = openPage(tokens, scope, request);
+      const { items: currencies, nextPageToken } = await reading(database, context, ({ manager }) =>
+        page.read({
+          read: (after, take) =>
+            manager.find(CurrencyEntity, {
+              where: { ...(after !== undefined && { code: MoreThan(after) }) },
+              order: { code: "ASC" },
+              take,
+            }),
+          present: (found) => found,
+          codec: CurrencyMessage,
+          cursorOf: (currency) => currency.code,
+        }),
+      );
+      return { currencies, nextPageToken };
+    },
+
+    createCurrency: (request, context) =>
+      answerOnce(database, context, CREATE_CURRENCY, request, async (transaction) => {
+        const { code, exponent, name } = request;
+        // Waits for a concurrent transaction that makes the same currency.
+        const { rowCount } = await transaction.client.query(
+          "INSERT INTO currencies (code, exponent, name, custom) VALUES ($1, $2, $3, true) ON CONFLICT DO NOTHING",
+          [code, exponent, name],
+        );
+        if (rowCount === 0) fail({ reason: "CURRENCY_EXISTS", currencyCode: code });
+        const currency = { code, exponent, name, custom: true };
+        const accounts = SYSTEM_ACCOUNTS.map(({ systemAccount, normalSide }) => ({
+          id: systemAccountId(code, systemAccount),
+          systemAccount,
+          normalSide,
+          currencyCode: code,
+        }));
+        await transaction.manager.insert(AccountEntity, accounts);
+        const cash = systemAccountId(code, "cash");
+        return {
+          response: { currency, replayed: false },
+          // The journal names things by UUID: a currency by its cash account.
+          records: [{ id: cash, type: RECORD_TYPE.CURRENCY_CREATED }],
+        };
+      }),
+
+    createAccount: (request, context) =>
+      answerOnce(database, context, CREATE_ACCOUNT, request, (transaction) => createAccount(transaction, request)),
+
+    ...createLimitMethods(database, tokens),
+    ...createNamingMethods(database),
+    ...createRateMethods(database, tokens),
+    ...createIntegrityMethods(database, progressMs),
+
+    getAccount: async ({ by }, context) => {
+      const id =
+        by?.$case === "systemAccount"
+          ? systemAccountId(by.value.currencyCode, by.value.name)
+          : parseId(by?.value ?? "");
+      const account = await reading(database, context, ({ manager }) => manager.findOneBy(AccountEntity, { id }));
+      if (account !== null) return { account: presentAccount(account) };
+      return by?.$case === "systemAccount"
+        ? fail({ reason: "ACCOUNT_NOT_FOUND", systemAccount: by.value.name, currencyCode: by.value.currencyCode })
+        : fail({ reason: "ACCOUNT_NOT_FOUND", accountId: id });
+    },
+
+    listAccounts: async (request, context) => {
+      const { currencyCode, systemOnly } = request;
+      const scope = ["ListAccounts", context.caller, currencyCode, systemOnly];
+      const page = openPage(tokens, scope, request);
+      const { items: accounts, nextPageToken } = await reading(database, context, ({ manager }) =>
+        page.read({
+          read: (after, take) =>
+            manager.find(AccountEntity, {
+              where: {
+                ...(currencyCode !== "" && { currencyCode }),
+                ...(systemOnly && { systemAccount: Not(IsNull()) }),
+                ...(after !== undefined && { id: MoreThan(after) }),
+              },
+              order: { id: "ASC" },
+              take,
+            }),
+          present: (found) => found.map(presentAccount),
+          codec: AccountMessage,
+          cursorOf: (account) => account.id,
+        }),
+      );
+      return { accounts, nextPageToken };
+    },
+
+    getTrialBalance: async ({ currencyCode, pageToken }, context) => {
+      const scope = ["GetTrialBalance", context.caller, currencyCode];
+      const after = tokens.open(scope, pageToken);
+      const balances = await readingSnapshot(database, context, ({ client }) =>
+        readTrialBalance(client, currencyCode, after),
+      );
+      const presented = balances.map(presentTrialBalance);
+      const currencies = [...createRoom(TrialBalanceMessage).take(presented)];
+      const last = currencies.length < presented.length ? currencies.at(-1) : undefined;
+      return { currencies, nextPageToken: last === undefined ? "" : tokens.seal(scope, last.currencyCode) };
+    },
+  };
+}
+
+const CREATE_CURRENCY: OnceMethod<CreateCurrencyRequest, CreateCurrencyResponse> = {
+  method: REQUEST_METHOD.CREATE_CURRENCY,
+  request: CreateCurrencyRequest,
+  response: CreateCurrencyResponse,
+};
+
+const CREATE_ACCOUNT: OnceMethod<CreateAccountRequest, CreateAccountResponse> = {
+  method: REQUEST_METHOD.CREATE_ACCOUNT,
+  request: CreateAccountRequest,
+  response: CreateAccountResponse,
+};
+
+async function createAccount({ manager, client }: Transaction, request: CreateAccountRequest) {
+  const { name, currencyCode } = present(request.systemAccount, "system_account");
+  if (name === ALL_WALLETS)
+    invalid("system_account.name", `must not be ${ALL_WALLETS}: it stands for all wallets together`);
+  if (!(await manager.existsBy(CurrencyEntity, { code: currencyCode })))
+    fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+  const id = systemAccountId(currencyCode, name);
+  // Waits for a concurrent transaction that opens the same account.
+  const { rowCount } = await client.query(
+    `INSERT INTO accounts (id, system_account, currency_code, normal_side, min_balance, max_balance)
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+    [id, name, currencyCode, request.normalSide, request.minBalance ?? null, request.maxBalance ?? null],
+  );
+  if (rowCount === 0) fail({ reason: "ACCOUNT_EXISTS", systemAccount: name, currencyCode });
+  const account = await manager.findOneByOrFail(AccountEntity, { id });
+  return {
+    response: { account: presentAccount(account), replayed: false },
+    records: [{ id, type: RECORD_TYPE.ACCOUNT_CREATED }],
+  };
+}
+
+/** So many lines of a currency, and that of all wallets, fit into an answer. */
+const TRIAL_BALANCE_LINES_MAX = 10_000;
+
+/** The accounts that each currency has from the start; those of ISO 4217's are made by the first migration. */
+const SYSTEM_ACCOUNTS = [
+  { systemAccount: "cash", normalSide: NORMAL_SIDE.DEBIT },
+  { systemAccount: "fees", normalSide: NORMAL_SIDE.CREDIT },
+  { systemAccount: "fx", normalSide: NORMAL_SIDE.CREDIT },
+  { systemAccount: "opening", normalSide: NORMAL_SIDE.DEBIT },
+] as const;
+
+function presentAccount(account: Account): AccountMessage {
+  const { currencyCode, minBalance, maxBalance } = account;
+  return {
+    id: account.id,
+    systemAccount: account.systemAccount ?? "",
+    currencyCode,
+    normalSide: account.normalSide,
+    balance: money(currencyCode, account.balance),
+    minBalance: minBalance === null ? undefined : money(currencyCode, minBalance),
+    maxBalance: maxBalance === null ? undefined : money(currencyCode, maxBalance),
+    accountSequence: account.sequence,
+  };
+}
+
+function presentTrialBalance(balance: TrialBalance): TrialBalanceMessage {
+  return {
+    currencyCode: balance.currencyCode,
+    debitMinorUnits: balance.debitMinor.toString(),
+    creditMinorUnits: balance.creditMinor.toString(),
+    differenceMinorUnits: (balance.debitMinor - balance.creditMinor).toString(),
+    accountCount: balance.accountCount,
+    lines: balance.lines
+      .filter(({ name }, index) => index < TRIAL_BALANCE_LINES_MAX || name === ALL_WALLETS)
+      .map((line) => ({
+        name: line.name,
+        debitMinorUnits: line.debitMinor.toString(),
+        creditMinorUnits: line.creditMinor.toString(),
+      })),
+  };
+}

@@ -1,0 +1,357 @@
+import { IsNull, LessThan, Not, type EntityManager } from "typeorm";
+import {
+  SetDefaultLimitsRequest,
+  SetDefaultLimitsResponse,
+  SetLimitsRequest,
+  SetLimitsResponse,
+  VelocityDirection,
+  type GetLimitsRequest,
+  type LedgerServiceService,
+  LimitChange as LimitChangeMessage,
+  type Limits as LimitsMessage,
+  type ListLimitChangesRequest,
+  type VelocityLimit as VelocityMessage,
+} from "../../../generated/grey/ledger/v1/ledger_service.js";
+import { present } from "../../base/assert.js";
+import { fail, invalid, type Failure, type FieldViolation } from "../../base/failure.js";
+import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
+import { fromDate } from "../../base/time.js";
+import { readClock, readDate } from "../../db/clock.js";
+import type { Database } from "../../db/database.js";
+import { reading, type Transaction } from "../../db/transaction.js";
+import { AccountEntity } from "../../entities/account.js";
+import { CurrencyEntity } from "../../entities/currency.js";
+import { RECORD_TYPE } from "../../entities/journal.js";
+import { LimitChangeEntity, type LimitChangeRow } from "../../entities/limits.js";
+import { REQUEST_METHOD } from "../../entities/request.js";
+import type { TransactionKind } from "../../entities/transaction.js";
+import { lockBooks, readBooks, type Book } from "../../ledger/account/books.js";
+import {
+  decodeLimits,
+  encodeLimits,
+  encodeVelocity,
+  replaceVelocity,
+  WALLET_LIMITS,
+  type Limits,
+} from "../../ledger/account/limits.js";
+import { availableMinor, incomingMinor } from "../../ledger/decide/movement.js";
+import { usageOf, type VelocityTerms } from "../../ledger/account/velocity.js";
+import type { CallContext } from "../../rpc/context.js";
+import type { Methods } from "../../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { openPage, type PageTokens } from "../shared/paging.js";
+
+type LimitMethods = Pick<
+  Methods<typeof LedgerServiceService>,
+  "setLimits" | "getLimits" | "setDefaultLimits" | "getDefaultLimits" | "listLimitChanges"
+>;
+
+/** The methods of grey.ledger.v1.LedgerService that are about limits. */
+export function createLimitMethods(database: Database, tokens: PageTokens): LimitMethods {
+  return {
+    setLimits: (asked, context) => {
+      const isWallet = present(asked.account, "account").$case === "walletId";
+      const request = { ...asked, limits: withDefaults(asked.limits, isWallet ? 0n : undefined) };
+      const limits = parseLimits(request.limits);
+      if (!isWallet && limits.velocity.length > 0)
+        invalid("limits.velocity", "must be empty: only wallets have such limits");
+      return answerOnce(database, context, SET_LIMITS, request, (transaction) =>
+        setLimits(transaction, request, limits, context),
+      );
+    },
+
+    getLimits: (request, context) =>
+      reading(database, context, async (session) => {
+        const id = idOf(request.account);
+        const [read] = await readBooks(session.client, [id]);
+        const book = assertNamed(request.account, read?.book);
+        const now = await readClock(session.client);
+        return {
+          limits: presentLimits(limitsOf(book)),
+          usage: (book.velocity ?? []).map((limit) => {
+            const { amountMinor, count } = usageOf(limit, now);
+            return { name: limit.name, amount: amountMinor, count };
+          }),
+        };
+      }),
+
+    setDefaultLimits: (asked, context) => {
+      const request = { ...asked, limits: withDefaults(asked.limits, 0n) };
+      const limits = parseLimits(request.limits);
+      // A new wallet is empty.
+      if ((limits.minBalanceMinor ?? 0n) > 0n) invalid("limits.min_balance", "must be 0 or less");
+      if ((limits.maxBalanceMinor ?? 0n) < 0n) invalid("limits.max_balance", "must be 0 or more");
+      return answerOnce(database, context, SET_DEFAULT_LIMITS, request, (transaction) =>
+        setDefaultLimits(transaction, request, limits, context),
+      );
+    },
+
+    getDefaultLimits: ({ currencyCode }, context) =>
+      reading(database, context, async ({ manager }) => {
+        const currency = await manager.findOneBy(CurrencyEntity, { code: currencyCode });
+        if (currency === null) return fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+        const { defaultLimits } = currency;
+        return { limits: presentLimits(defaultLimits === null ? WALLET_LIMITS : decodeLimits(defaultLimits)) };
+      }),
+
+    listLimitChanges: async (request, context) => {
+      const of = present(request.of, "what the limits are of");
+      const subjectId = subjectOf(of);
+      const scope = ["ListLimitChanges", context.caller, subjectId];
+      const page = openPage(tokens, scope, request);
+      return reading(database, context, async ({ manager }) => {
+        if (!(await subjectExists(manager, of))) fail(notFound(of));
+        const { items: changes, nextPageToken } = await page.read({
+          read: (below, take) =>
+            manager.find(LimitChangeEntity, {
+              where: { subjectId, ...(below !== undefined && { id: LessThan(below) }) },
+              order: { id: "DESC" },
+              take,
+            }),
+          present: (found) => found.map(presentChange),
+          codec: LimitChangeMessage,
+          cursorOf: (change) => change.id,
+        });
+        return { changes, nextPageToken };
+      });
+    },
+  };
+}
+
+const SET_LIMITS: OnceMethod<SetLimitsRequest, SetLimitsResponse> = {
+  method: REQUEST_METHOD.SET_LIMITS,
+  request: SetLimitsRequest,
+  response: SetLimitsResponse,
+};
+const SET_DEFAULT_LIMITS: OnceMethod<SetDefaultLimitsRequest, SetDefaultLimitsResponse> = {
+  method: REQUEST_METHOD.SET_DEFAULT_LIMITS,
+  request: SetDefaultLimitsRequest,
+  response: SetDefaultLimitsResponse,
+};
+
+/** Sets the limits with the account locked: what is being posted comes before them or sees them. */
+async function setLimits(transaction: Transaction, request: SetLimitsRequest, asked: Limits, { caller }: CallContext) {
+  const { manager, client } = transaction;
+  const id = idOf(request.account);
+  const [read] = await lockBooks(client, [id]);
+  const book = assertNamed(request.account, read?.book);
+  const failure = limitsRefuse(book, asked);
+  if (failure !== undefined) fail(failure);
+  const before = book.velocity ?? [];
+  const velocity = replaceVelocity(before, asked.velocity, await readClock(client));
+  const limits = { ...asked, velocity };
+  const kept = velocity.filter(({ name, since }) => before.some((one) => one.name === name && one.since === since));
+  await client.query("DELETE FROM velocity_usage WHERE account_id = $1 AND name <> ALL ($2::text[])", [
+    id,
+    kept.map(({ name }) => name),
+  ]);
+  await manager.update(
+    AccountEntity,
+    { id },
+    {
+      minBalance: limits.minBalanceMinor,
+      maxBalance: limits.maxBalanceMinor,
+      velocityLimits: encodeVelocity(velocity),
+      revision: () => "revision + 1",
+    },
+  );
+  await recordChange(transaction, id, limits, { caller, reason: request.reason });
+  return {
+    response: { limits: presentLimits(limits), replayed: false },
+    resourceId: id,
+    records: [{ id, type: RECORD_TYPE.LIMITS_SET }],
+  };
+}
+
+async function setDefaultLimits(
+  transaction: Transaction,
+  request: SetDefaultLimitsRequest,
+  limits: Limits,
+  { caller }: CallContext,
+) {
+  const { manager } = transaction;
+  const { currencyCode } = request;
+  const { affected } = await manager.update(
+    CurrencyEntity,
+    { code: currencyCode },
+    { defaultLimits: encodeLimits(limits) },
+  );
+  if (affected === 0) fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+  // The journal names things by UUID: a currency by its cash account.
+  const id = systemAccountId(currencyCode, "cash");
+  await recordChange(transaction, defaultsSubject(currencyCode), limits, {
+    caller,
+    reason: request.reason,
+  });
+  return {
+    response: { limits: presentLimits(limits), replayed: false },
+    records: [{ id, type: RECORD_TYPE.DEFAULT_LIMITS_SET }],
+  };
+}
+
+async function recordChange(
+  { manager, client }: Transaction,
+  subjectId: Uuid,
+  limits: Limits,
+  { caller, reason }: { readonly caller: Uuid; readonly reason: string },
+): Promise<void> {
+  await manager.insert(LimitChangeEntity, {
+    id: newId(),
+    subjectId,
+    caller,
+    reason,
+    limits: encodeLimits(limits),
+    createTime: await readDate(client),
+  });
+}
+
+/** Why the account cannot have the limits: it is outside of them. */
+function limitsRefuse(book: Book, { minBalanceMinor, maxBalanceMinor }: Limits): Failure | undefined {
+  const { id: accountId, currencyCode } = book;
+  const available = availableMinor(book);
+  const most = book.balanceMinor + incomingMinor(book);
+  const refuse = (
+    limit: "min_balance" | "max_balance",
+    limitMinorUnits: bigint,
+    actualMinorUnits: bigint,
+  ): Failure => ({
+    reason: "LIMIT_BREACHED",
+    accountId,
+    limit,
+    currencyCode,
+    limitMinorUnits,
+    actualMinorUnits,
+  });
+  if (minBalanceMinor !== null && available < minBalanceMinor) return refuse("min_balance", minBalanceMinor, available);
+  if (maxBalanceMinor !== null && most > maxBalanceMinor) return refuse("max_balance", maxBalanceMinor, most);
+  return undefined;
+}
+
+/**
+ * The limits with what the contract means by the fields that they leave out; all kinds are none in particular.
+ * @param minBalance what is meant when none is given
+ */
+function withDefaults(message: LimitsMessage | undefined, minBalance: bigint | undefined): LimitsMessage {
+  const limits = present(message, "limits");
+  return {
+    ...limits,
+    minBalance: limits.minBalance ?? minBalance,
+    velocity: limits.velocity.map((one) => (one.kinds.length === KINDS_MAX ? { ...one, kinds: [] } : one)),
+  };
+}
+
+/** As many kinds of transactions count for a limit by velocity. */
+const KINDS_MAX = 7;
+
+function parseLimits({ minBalance: min, maxBalance: max, velocity }: LimitsMessage): Limits {
+  const limits = {
+    minBalanceMinor: min ?? null,
+    maxBalanceMinor: max ?? null,
+    velocity: velocity.map(parseVelocity),
+  };
+  if (limits.minBalanceMinor !== null && max !== undefined && limits.minBalanceMinor > max)
+    invalid("limits.max_balance", "must be no less than min_balance");
+  assertNames(velocity);
+  return limits;
+}
+
+function assertNames(velocity: readonly VelocityMessage[]): void {
+  const violations: FieldViolation[] = [];
+  velocity.forEach(({ name }, index) => {
+    const first = velocity.findIndex((one) => one.name === name);
+    if (first < index)
+      violations.push({
+        field: `limits.velocity[${index}].name`,
+        rule: `must differ from that of limits.velocity[${first}]`,
+      });
+  });
+  if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
+}
+
+function parseVelocity(message: VelocityMessage): VelocityTerms {
+  return {
+    name: message.name,
+    direction: message.direction === VelocityDirection.OUTGOING ? "OUTGOING" : "INCOMING",
+    kinds: message.kinds as number[] as TransactionKind[],
+    windowMicros: message.windowSeconds * 1_000_000n,
+    maxAmountMinor: message.maxAmount ?? null,
+    maxCount: message.maxCount ?? null,
+    since: 0n,
+  };
+}
+
+function limitsOf({ minBalanceMinor, maxBalanceMinor, velocity }: Book): Limits {
+  return { minBalanceMinor, maxBalanceMinor, velocity: velocity ?? [] };
+}
+
+function presentLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Limits): LimitsMessage {
+  return {
+    minBalance: minBalanceMinor ?? undefined,
+    maxBalance: maxBalanceMinor ?? undefined,
+    velocity: velocity.map((terms) => ({
+      name: terms.name,
+      direction: VelocityDirection[terms.direction],
+      kinds: [...terms.kinds],
+      windowSeconds: terms.windowMicros / 1_000_000n,
+      maxAmount: terms.maxAmountMinor ?? undefined,
+      maxCount: terms.maxCount ?? undefined,
+    })),
+  };
+}
+
+function presentChange(change: LimitChangeRow): LimitChangeMessage {
+  return {
+    id: change.id,
+    caller: change.caller,
+    reason: change.reason,
+    limits: presentLimits(decodeLimits(change.limits)),
+    createTime: fromDate(change.createTime),
+  };
+}
+
+type Named = NonNullable<GetLimitsRequest["account"]>;
+type Subject = NonNullable<ListLimitChangesRequest["of"]>;
+
+function idOf(named: GetLimitsRequest["account"]): Uuid {
+  return subjectOf(present(named, "account"));
+}
+
+function subjectOf(of: Named | Subject): Uuid {
+  switch (of.$case) {
+    case "walletId":
+      return parseId(of.value);
+    case "systemAccount":
+      return systemAccountId(of.value.currencyCode, of.value.name);
+    case "defaultsOfCurrencyCode":
+      return defaultsSubject(of.value);
+  }
+}
+
+/** What stands for the new wallets of a currency: an id that no account has, because none can have this name. */
+function defaultsSubject(currencyCode: string): Uuid {
+  return systemAccountId(currencyCode, "new wallets");
+}
+
+async function subjectExists(manager: EntityManager, of: Subject): Promise<boolean> {
+  if (of.$case === "defaultsOfCurrencyCode") return manager.existsBy(CurrencyEntity, { code: of.value });
+  const isWallet = of.$case === "walletId";
+  return manager.existsBy(AccountEntity, { id: subjectOf(of), systemAccount: isWallet ? IsNull() : Not(IsNull()) });
+}
+
+function notFound(of: Named | Subject): Failure {
+  switch (of.$case) {
+    case "walletId":
+      return { reason: "WALLET_NOT_FOUND", walletId: parseId(of.value) };
+    case "systemAccount":
+      return { reason: "ACCOUNT_NOT_FOUND", systemAccount: of.value.name, currencyCode: of.value.currencyCode };
+    case "defaultsOfCurrencyCode":
+      return { reason: "CURRENCY_NOT_FOUND", currencyCode: of.value };
+  }
+}
+
+/** The account, if it is what was named. */
+function assertNamed(named: GetLimitsRequest["account"], book: Book | undefined): Book {
+  const of = present(named, "account");
+  if (book === undefined || book.isWallet !== (of.$case === "walletId")) return fail(notFound(of));
+  return book;
+}

@@ -1,0 +1,73 @@
+import { In } from "typeorm";
+import {
+  IdKind,
+  type AccountName,
+  type FindIdsRequest,
+  type LedgerServiceService,
+} from "../../../generated/grey/ledger/v1/ledger_service.js";
+import { parseId, type Uuid } from "../../base/ids.js";
+import type { Database } from "../../db/database.js";
+import { reading, type Transaction } from "../../db/transaction.js";
+import { AccountEntity } from "../../entities/account.js";
+import { UserEntity } from "../../entities/user.js";
+import { WalletEntity } from "../../entities/wallet.js";
+import type { Methods } from "../../rpc/methods.js";
+
+/** The methods of grey.ledger.v1.LedgerService by which people read and type ids. */
+export function createNamingMethods(
+  database: Database,
+): Pick<Methods<typeof LedgerServiceService>, "nameAccounts" | "findIds"> {
+  return {
+    nameAccounts: (request, context) =>
+      reading(database, context, async (transaction) => ({
+        names: await nameAccounts(transaction, request.accountIds.map(parseId)),
+      })),
+
+    findIds: (request, context) =>
+      reading(database, context, async ({ client }) => {
+        const { rows } = await client.query<{ id: Uuid }>(
+          // A primary key is read in order from the first id that begins so.
+          `SELECT id FROM ${TABLES[request.kind as keyof typeof TABLES]} WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT ${IDS_MAX}`,
+          boundsOf(request),
+        );
+        return { ids: rows.map(({ id }) => id) };
+      }),
+  };
+}
+
+const IDS_MAX = 10;
+
+const TABLES = {
+  [IdKind.USER]: "users",
+  [IdKind.WALLET]: "wallets",
+  [IdKind.TRANSACTION]: "transactions",
+  [IdKind.HOLD]: "holds",
+  [IdKind.SCHEDULE]: "schedules",
+  [IdKind.ALERT]: "balance_alerts",
+} as const;
+
+/** The least and the greatest id that begins so. */
+function boundsOf({ prefix }: FindIdsRequest): [Uuid, Uuid] {
+  const digits = prefix.toLowerCase().replaceAll("-", "").slice(0, 32);
+  return [digits.padEnd(32, "0"), digits.padEnd(32, "f")];
+}
+
+async function nameAccounts({ manager }: Transaction, ids: readonly Uuid[]): Promise<AccountName[]> {
+  const accounts = await manager.findBy(AccountEntity, { id: In(ids) });
+  const wallets = new Map((await manager.findBy(WalletEntity, { id: In(ids) })).map((one) => [one.id, one]));
+  const owners = [...new Set([...wallets.values()].map(({ userId }) => userId))];
+  const users = new Map((await manager.findBy(UserEntity, { id: In(owners) })).map((one) => [one.id, one]));
+  return accounts.map(({ id, currencyCode, systemAccount }) => {
+    const wallet = wallets.get(id);
+    const user = users.get(wallet?.userId ?? "");
+    return {
+      accountId: id,
+      currencyCode,
+      systemAccount: systemAccount ?? "",
+      label: wallet?.label ?? "",
+      userId: wallet?.userId ?? "",
+      userName: user?.name ?? "",
+      email: user?.email ?? "",
+    };
+  });
+}

@@ -1,0 +1,131 @@
+import { In } from "typeorm";
+import {
+  SetRateRequest,
+  SetRateResponse,
+  type LedgerServiceService,
+  Rate as RateMessage,
+} from "../../../generated/grey/ledger/v1/ledger_service.js";
+import { fail, invalid } from "../../base/failure.js";
+import { newId } from "../../base/ids.js";
+import { fromMicros, toIso, microsDown, microsUp } from "../../base/time.js";
+import { readClock } from "../../db/clock.js";
+import type { Database } from "../../db/database.js";
+import { reading, type Transaction } from "../../db/transaction.js";
+import { CurrencyEntity } from "../../entities/currency.js";
+import { RECORD_TYPE } from "../../entities/journal.js";
+import { REQUEST_METHOD } from "../../entities/request.js";
+import { findRate, listRates, type Rate, type RatePlace } from "../../ledger/currency/find-rate.js";
+import type { CallContext } from "../../rpc/context.js";
+import type { Methods } from "../../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { openPage, type PageTokens } from "../shared/paging.js";
+
+type RateMethods = Pick<Methods<typeof LedgerServiceService>, "setRate" | "getRate" | "listRates">;
+
+/** The methods of grey.ledger.v1.LedgerService that are about rates. */
+export function createRateMethods(database: Database, tokens: PageTokens): RateMethods {
+  return {
+    setRate: (request, context) => {
+      if (request.sourceCurrencyCode === request.targetCurrencyCode)
+        invalid("target_currency_code", "must differ from source_currency_code");
+      return answerOnce(database, context, SET_RATE, request, (transaction) => setRate(transaction, request, context));
+    },
+
+    getRate: async ({ sourceCurrencyCode, targetCurrencyCode, atTime }, context) => {
+      const at = atTime === undefined ? null : microsDown(atTime);
+      const rate = await reading(database, context, ({ client }) =>
+        findRate(client, sourceCurrencyCode, targetCurrencyCode, at),
+      );
+      return { rate: presentRate(rate ?? fail({ reason: "RATE_NOT_FOUND", sourceCurrencyCode, targetCurrencyCode })) };
+    },
+
+    listRates: async (request, context) => {
+      const { sourceCurrencyCode, targetCurrencyCode } = request;
+      const scope = ["ListRates", context.caller, sourceCurrencyCode, targetCurrencyCode];
+      const page = openPage(tokens, scope, request);
+      const { items: rates, nextPageToken } = await reading(database, context, ({ client }) =>
+        page.read({
+          read: (after, limit) =>
+            listRates(
+              client,
+              sourceCurrencyCode,
+              targetCurrencyCode,
+              after === undefined ? undefined : placeOf(after),
+              limit,
+            ),
+          present: (found) => found.map(presentRate),
+          codec: RateMessage,
+          cursorOf: (rate) => `${rate.validFrom}/${rate.id}`,
+        }),
+      );
+      return { rates, nextPageToken };
+    },
+  };
+}
+
+const SET_RATE: OnceMethod<SetRateRequest, SetRateResponse> = {
+  method: REQUEST_METHOD.SET_RATE,
+  request: SetRateRequest,
+  response: SetRateResponse,
+};
+
+async function setRate(transaction: Transaction, request: SetRateRequest, { caller }: CallContext) {
+  const { manager, client } = transaction;
+  const { sourceCurrencyCode, targetCurrencyCode } = request;
+  const now = await readClock(client);
+  const validFrom = request.validFrom === undefined ? now : microsUp(request.validFrom);
+  const validUntil = request.validUntil === undefined ? null : microsUp(request.validUntil);
+  // What a rate was at any time stays what it was.
+  if (validFrom < now) invalid("valid_from", "must not be in the past");
+  if (validUntil !== null && validUntil <= validFrom) invalid("valid_until", "must be later than valid_from");
+  const codes = [sourceCurrencyCode, targetCurrencyCode];
+  const found = await manager.findBy(CurrencyEntity, { code: In(codes) });
+  const missing = codes.find((code) => !found.some((currency) => currency.code === code));
+  if (missing !== undefined) fail({ reason: "CURRENCY_NOT_FOUND", currencyCode: missing });
+  const rate: Rate = {
+    id: newId(),
+    sourceCurrencyCode,
+    targetCurrencyCode,
+    rate: request.rate,
+    validFrom,
+    validUntil,
+    createTime: now,
+  };
+  await client.query(
+    `INSERT INTO rates (source_currency_code, target_currency_code, valid_from, id, rate, valid_until, caller, create_time)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [
+      sourceCurrencyCode,
+      targetCurrencyCode,
+      toIso(validFrom),
+      rate.id,
+      rate.rate,
+      validUntil === null ? null : toIso(validUntil),
+      caller,
+      toIso(now),
+    ],
+  );
+  return {
+    response: { rate: presentRate(rate), replayed: false },
+    resourceId: rate.id,
+    records: [{ id: rate.id, type: RECORD_TYPE.RATE_SET }],
+  };
+}
+
+function placeOf(cursor: string): RatePlace {
+  const [validFrom = "", id = ""] = cursor.split("/");
+  return { validFrom: BigInt(validFrom), id };
+}
+
+function presentRate(rate: Rate): RateMessage {
+  const { id, sourceCurrencyCode, targetCurrencyCode, validFrom, validUntil, createTime } = rate;
+  return {
+    id,
+    sourceCurrencyCode,
+    targetCurrencyCode,
+    rate: rate.rate,
+    validFrom: fromMicros(validFrom),
+    validUntil: validUntil === null ? undefined : fromMicros(validUntil),
+    createTime: fromMicros(createTime),
+  };
+}

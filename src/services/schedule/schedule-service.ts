@@ -1,0 +1,383 @@
+import type { Duration } from "../../../generated/google/protobuf/duration.js";
+import type { Timestamp } from "../../../generated/google/protobuf/timestamp.js";
+import { ErrorReason } from "../../../generated/grey/error/v1/error_reason.js";
+import {
+  CancelScheduleRequest,
+  CancelScheduleResponse,
+  CreateScheduleRequest,
+  CreateScheduleResponse,
+  InsufficientFundsPolicy,
+  PauseScheduleRequest,
+  PauseScheduleResponse,
+  ResumeScheduleRequest,
+  ResumeScheduleResponse,
+  Run,
+  Schedule as ScheduleMessage,
+  type ScheduleServiceService,
+} from "../../../generated/grey/schedule/v1/schedule_service.js";
+import { AmountMode } from "../../../generated/grey/transaction/v1/transaction.js";
+import { present } from "../../base/assert.js";
+import { fail, invalid, type Failure } from "../../base/failure.js";
+import { newId, parseId } from "../../base/ids.js";
+import { fromMicros, microsUp, type Micros } from "../../base/time.js";
+import { readClock } from "../../db/clock.js";
+import type { Database, Queryable } from "../../db/database.js";
+import { reading, type Transaction } from "../../db/transaction.js";
+import { ACCOUNT_STATE } from "../../entities/account.js";
+import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
+import { REQUEST_METHOD } from "../../entities/request.js";
+import { FUNDS_POLICY, SCHEDULE_STATE, type FundsPolicy, type ScheduleState } from "../../entities/schedule.js";
+import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { WalletEntity } from "../../entities/wallet.js";
+import type { JournalRecord } from "../../journal/append.js";
+import { openBatch } from "../../ledger/post/batch.js";
+import { readBooks, type ReadBook } from "../../ledger/account/books.js";
+import { listRuns, listSchedules, lockSchedules, readSchedule } from "../../ledger/schedule/rows.js";
+import { cronFault } from "../../ledger/schedule/cron.js";
+import { decideMovement } from "../../ledger/decide/movement.js";
+import { afterCancel, afterPause, afterResume, isLasting, isTimeZone, nextTime } from "../../ledger/schedule/rules.js";
+import type { Progress, Schedule, ScheduledMovement, ScheduleRun, Times } from "../../ledger/schedule/schedule.js";
+import type { MovementCommand } from "../../ledger/transaction/transaction.js";
+import { endOf, insertSchedule, skipRun, withholdRun, writeProgress } from "../../ledger/schedule/write.js";
+import type { CallContext } from "../../rpc/context.js";
+import type { Methods } from "../../rpc/methods.js";
+import { CASH, parseDeposit, parseTransfer, parseWithdraw } from "../transaction/movements.js";
+import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { openPage, type PageTokens } from "../shared/paging.js";
+import { money, reasonOf } from "../shared/present.js";
+
+/** A first run may be planned so far ahead: 10 years of 366 days. */
+const AHEAD_MICROS_MAX = 10n * 366n * 86_400_000_000n;
+const RETRY_INTERVAL_DEFAULT: Duration = { seconds: 3_600n, nanos: 0 };
+const RETRY_MAX_DEFAULT = 3;
+
+/** grey.schedule.v1.ScheduleService. */
+export function createScheduleService(database: Database, tokens: PageTokens): Methods<typeof ScheduleServiceService> {
+  return {
+    createSchedule: (asked, context) => {
+      const request = withDefaults(asked);
+      const command = parseCommand(request, context);
+      const { times, maxRuns } = parseTimes(request.when);
+      return answerOnce(database, context, CREATE_SCHEDULE, request, async ({ client }) => {
+        const now = await readClock(client);
+        const plannedTime = nextTime(times, now);
+        if (plannedTime === null || plannedTime > now + AHEAD_MICROS_MAX) fail({ reason: "SCHEDULE_TIME_INVALID" });
+        await assertPossible(client, command);
+        const schedule: Schedule = {
+          id: newId(),
+          state: SCHEDULE_STATE.ACTIVE,
+          movement: movementOf(command),
+          times,
+          maxRuns,
+          ...parsePolicy(request),
+          plannedTime,
+          dueTime: plannedTime,
+          attempt: 1,
+          tries: 0,
+          runCount: 0,
+          failure: null,
+          createTime: now,
+          updateTime: now,
+        };
+        await insertSchedule(client, schedule);
+        return {
+          response: { schedule: presentSchedule(schedule), replayed: false },
+          resourceId: schedule.id,
+          records: [{ id: schedule.id, type: RECORD_TYPE.SCHEDULE_CREATED }],
+        };
+      });
+    },
+
+    getSchedule: async (request, context) => {
+      const id = parseId(request.id);
+      const found = await reading(database, context, ({ client }) => readSchedule(client, id));
+      return { schedule: presentSchedule(found ?? fail({ reason: "SCHEDULE_NOT_FOUND", scheduleId: id })) };
+    },
+
+    listSchedules: async (request, context) => {
+      const walletId = request.walletId === "" ? undefined : parseId(request.walletId);
+      const states = request.states as number[] as ScheduleState[];
+      const scope = ["ListSchedules", context.caller, walletId ?? "", states];
+      const page = openPage(tokens, scope, request);
+      return reading(database, context, async ({ manager, client }) => {
+        if (walletId !== undefined && !(await manager.existsBy(WalletEntity, { id: walletId })))
+          fail({ reason: "WALLET_NOT_FOUND", walletId });
+        const { items: schedules, nextPageToken } = await page.read({
+          read: (below, limit) => listSchedules(client, walletId, { states, below, limit }),
+          present: (found) => found.map(presentSchedule),
+          codec: ScheduleMessage,
+          cursorOf: (schedule) => schedule.id,
+        });
+        return { schedules, nextPageToken };
+      });
+    },
+
+    pauseSchedule: (request, context) =>
+      answerOnce(database, context, PAUSE_SCHEDULE, request, (transaction) => change(transaction, request, PAUSE)),
+    resumeSchedule: (request, context) =>
+      answerOnce(database, context, RESUME_SCHEDULE, request, (transaction) => change(transaction, request, RESUME)),
+    cancelSchedule: (request, context) =>
+      answerOnce(database, context, CANCEL_SCHEDULE, request, (transaction) => change(transaction, request, CANCEL)),
+
+    listRuns: async (request, context) => {
+      const scheduleId = parseId(request.scheduleId);
+      const scope = ["ListRuns", context.caller, scheduleId];
+      const page = openPage(tokens, scope, request);
+      return reading(database, context, async ({ client }) => {
+        if ((await readSchedule(client, scheduleId)) === undefined) fail({ reason: "SCHEDULE_NOT_FOUND", scheduleId });
+        const { items: runs, nextPageToken } = await page.read({
+          read: (cursor, limit) =>
+            listRuns(client, scheduleId, { before: cursor === undefined ? undefined : BigInt(cursor), limit }),
+          present: (found) => found.map(presentRun),
+          codec: Run,
+          cursorOf: (run) => run.plannedTime.toString(),
+        });
+        return { runs, nextPageToken };
+      });
+    },
+  };
+}
+
+const CREATE_SCHEDULE: OnceMethod<CreateScheduleRequest, CreateScheduleResponse> = {
+  method: REQUEST_METHOD.CREATE_SCHEDULE,
+  request: CreateScheduleRequest,
+  response: CreateScheduleResponse,
+};
+const PAUSE_SCHEDULE: OnceMethod<PauseScheduleRequest, PauseScheduleResponse> = {
+  method: REQUEST_METHOD.PAUSE_SCHEDULE,
+  request: PauseScheduleRequest,
+  response: PauseScheduleResponse,
+};
+const RESUME_SCHEDULE: OnceMethod<ResumeScheduleRequest, ResumeScheduleResponse> = {
+  method: REQUEST_METHOD.RESUME_SCHEDULE,
+  request: ResumeScheduleRequest,
+  response: ResumeScheduleResponse,
+};
+const CANCEL_SCHEDULE: OnceMethod<CancelScheduleRequest, CancelScheduleResponse> = {
+  method: REQUEST_METHOD.CANCEL_SCHEDULE,
+  request: CancelScheduleRequest,
+  response: CancelScheduleResponse,
+};
+
+/** What a caller may do to a schedule that has not ended. */
+interface Change {
+  readonly record: RecordType;
+  /** Why it cannot be done to a schedule in this state. */
+  readonly refuses: (schedule: Schedule) => Failure | undefined;
+  readonly apply: (schedule: Schedule, now: Micros) => Progress;
+}
+
+const PAUSE: Change = {
+  record: RECORD_TYPE.SCHEDULE_PAUSED,
+  refuses: ({ id, state }) =>
+    state === SCHEDULE_STATE.PAUSED ? { reason: "SCHEDULE_NOT_ACTIVE", scheduleId: id } : undefined,
+  apply: afterPause,
+};
+const RESUME: Change = {
+  record: RECORD_TYPE.SCHEDULE_RESUMED,
+  refuses: ({ id, state }) =>
+    state === SCHEDULE_STATE.PAUSED ? undefined : { reason: "SCHEDULE_NOT_PAUSED", scheduleId: id },
+  apply: afterResume,
+};
+const CANCEL: Change = {
+  record: RECORD_TYPE.SCHEDULE_CANCELLED,
+  refuses: () => undefined,
+  apply: afterCancel,
+};
+
+/** Changes a schedule with its row locked and, while it is active, with its next attempt withheld. */
+async function change({ client }: Transaction, request: PauseScheduleRequest, { record, refuses, apply }: Change) {
+  const id = parseId(request.scheduleId);
+  const [locked] = await lockSchedules(client, [id]);
+  const before = locked ?? fail({ reason: "SCHEDULE_NOT_FOUND", scheduleId: id });
+  assertAllowed(before, refuses);
+  const schedule = before.state === SCHEDULE_STATE.ACTIVE ? await withholdRun(client, before) : before;
+  // Its last run may have been on its way.
+  assertAllowed(schedule, refuses);
+  const now = await readClock(client);
+  const progress = apply(schedule, now);
+  await writeProgress(client, [{ id, progress }], now);
+  const skipped: JournalRecord[] =
+    progress.state === SCHEDULE_STATE.CANCELLED && schedule.tries > 0 ? await skipRun(client, id, now) : [];
+  return {
+    response: { schedule: presentSchedule({ ...schedule, ...progress, updateTime: now }), replayed: false },
+    resourceId: id,
+    records: [...skipped, { id, type: record }, ...endOf(id, progress)],
+  };
+}
+
+function assertAllowed(schedule: Schedule, refuses: Change["refuses"]): void {
+  const { id, state } = schedule;
+  if (state !== SCHEDULE_STATE.ACTIVE && state !== SCHEDULE_STATE.PAUSED)
+    fail({ reason: "SCHEDULE_ENDED", scheduleId: id, scheduleState: STATE_NAMES[state] });
+  const failure = refuses(schedule);
+  if (failure !== undefined) fail(failure);
+}
+
+const STATE_NAMES = {
+  [SCHEDULE_STATE.COMPLETED]: "COMPLETED",
+  [SCHEDULE_STATE.CANCELLED]: "CANCELLED",
+  [SCHEDULE_STATE.FAILED]: "FAILED",
+} as const;
+
+/**
+ * Refuses what would be refused at any time, by what its accounts are at the moment: one statement reads them. That one is
+ * frozen passes, and hides nothing else.
+ */
+async function assertPossible(client: Queryable, command: MovementCommand): Promise<void> {
+  const read = await readBooks(client, [command.debitAccountId, command.creditAccountId]);
+  const decision = decideMovement(openBatch(read.map(withoutFreeze)), command);
+  if ("failure" in decision && isLasting(decision.failure)) fail(decision.failure);
+}
+
+/** The account as it is when nothing passing is in the way of it. */
+function withoutFreeze({ book, revision }: ReadBook): ReadBook {
+  const state = book.state === ACCOUNT_STATE.FROZEN ? ACCOUNT_STATE.OPEN : book.state;
+  return { book: { ...book, state, velocity: null }, revision };
+}
+
+function parseCommand({ movement }: CreateScheduleRequest, context: CallContext): MovementCommand {
+  switch (movement?.$case) {
+    case "deposit":
+      return parseDeposit(movement.value, context);
+    case "withdrawal":
+      return parseWithdraw(movement.value, context);
+    case "transfer":
+      return parseTransfer(movement.value, context);
+    default:
+      return invalid("movement", "must be set");
+  }
+}
+
+function movementOf(command: MovementCommand): ScheduledMovement {
+  const { kind, debitAccountId, creditAccountId, system, currencyCode, amountMinor, isUpTo } = command;
+  const { description, metadata } = command;
+  return {
+    kind,
+    debitAccountId,
+    creditAccountId,
+    system,
+    currencyCode,
+    amountMinor,
+    isUpTo,
+    description,
+    metadata,
+  };
+}
+
+/** The times that were asked for, by the rules that annotations cannot state. */
+function parseTimes(when: CreateScheduleRequest["when"]): { readonly times: Times; readonly maxRuns: number | null } {
+  if (when?.$case === "once") return { times: { once: microsUp(when.value) }, maxRuns: null };
+  const { cron, timeZone, startTime, endTime, maxRuns } = present(when, "when").value;
+  const fault = cronFault(cron);
+  if (fault !== undefined) invalid("recurring.cron", fault);
+  if (!isTimeZone(timeZone)) invalid("recurring.time_zone", "must be an IANA time zone, such as Europe/Berlin");
+  const [start, end] = [microsOrNull(startTime), microsOrNull(endTime)];
+  if (start !== null && end !== null && end <= start) invalid("recurring.end_time", "must be later than start_time");
+  return { times: { cron, timeZone, startTime: start, endTime: end }, maxRuns: maxRuns === 0 ? null : maxRuns };
+}
+
+function parsePolicy({ onInsufficientFunds, retryInterval, retryMax }: CreateScheduleRequest) {
+  return {
+    onInsufficientFunds: onInsufficientFunds as number as FundsPolicy,
+    retryIntervalMicros: microsUp(present(retryInterval, "retry_interval")),
+    retryMax,
+  };
+}
+
+/** The request with what the contract means by the fields that it leaves out. */
+function withDefaults(request: CreateScheduleRequest): CreateScheduleRequest {
+  return {
+    ...request,
+    movement: movementWithDefaults(request.movement),
+    onInsufficientFunds: request.onInsufficientFunds || InsufficientFundsPolicy.SKIP,
+    retryInterval: request.retryInterval ?? RETRY_INTERVAL_DEFAULT,
+    retryMax: request.retryMax || RETRY_MAX_DEFAULT,
+  };
+}
+
+function movementWithDefaults(movement: CreateScheduleRequest["movement"]): CreateScheduleRequest["movement"] {
+  switch (movement?.$case) {
+    case "deposit": {
+      const { systemAccount, ...rest } = movement.value;
+      return { ...movement, value: { ...rest, systemAccount: systemAccount || CASH } };
+    }
+    case "withdrawal": {
+      const { systemAccount, amountMode, ...rest } = movement.value;
+      const defaults = { systemAccount: systemAccount || CASH, amountMode: amountMode || AmountMode.EXACT };
+      return { ...movement, value: { ...rest, ...defaults } };
+    }
+    case "transfer": {
+      const { amountMode, ...rest } = movement.value;
+      return { ...movement, value: { ...rest, amountMode: amountMode || AmountMode.EXACT } };
+    }
+    case undefined:
+      return undefined;
+  }
+}
+
+function presentSchedule(schedule: Schedule): ScheduleMessage {
+  const { state, onInsufficientFunds, plannedTime, failure } = schedule;
+  const isRetrying = onInsufficientFunds === FUNDS_POLICY.RETRY;
+  return {
+    id: schedule.id,
+    movement: presentMovement(schedule.movement),
+    when: presentTimes(schedule),
+    onInsufficientFunds,
+    retryInterval: isRetrying ? fromMicros(schedule.retryIntervalMicros) : undefined,
+    retryMax: isRetrying ? schedule.retryMax : 0,
+    state,
+    nextRunTime: state === SCHEDULE_STATE.ACTIVE && plannedTime !== null ? fromMicros(plannedTime) : undefined,
+    runCount: schedule.runCount,
+    reason: failure === null ? ErrorReason.UNSPECIFIED : reasonOf(failure.reason),
+    createTime: fromMicros(schedule.createTime),
+    updateTime: fromMicros(schedule.updateTime),
+  };
+}
+
+function presentMovement(movement: ScheduledMovement): ScheduleMessage["movement"] {
+  const { kind, debitAccountId, creditAccountId, system, description, metadata } = movement;
+  const moved = { amount: money(movement.currencyCode, movement.amountMinor), description, metadata };
+  const systemAccount = system?.name ?? "";
+  const amountMode = movement.isUpTo ? AmountMode.UP_TO : AmountMode.EXACT;
+  if (kind === TRANSACTION_KIND.DEPOSIT)
+    return { $case: "deposit", value: { walletId: creditAccountId, systemAccount, ...moved } };
+  if (kind === TRANSACTION_KIND.WITHDRAWAL)
+    return { $case: "withdrawal", value: { walletId: debitAccountId, systemAccount, amountMode, ...moved } };
+  return {
+    $case: "transfer",
+    value: { fromWalletId: debitAccountId, toWalletId: creditAccountId, amountMode, ...moved },
+  };
+}
+
+function presentTimes({ times, maxRuns }: Schedule): ScheduleMessage["when"] {
+  if ("once" in times) return { $case: "once", value: fromMicros(times.once) };
+  const { cron, timeZone, startTime, endTime } = times;
+  return {
+    $case: "recurring",
+    value: {
+      cron,
+      timeZone,
+      startTime: startTime === null ? undefined : fromMicros(startTime),
+      endTime: endTime === null ? undefined : fromMicros(endTime),
+      maxRuns: maxRuns ?? 0,
+    },
+  };
+}
+
+function presentRun(run: ScheduleRun): Run {
+  return {
+    id: run.id,
+    plannedTime: fromMicros(run.plannedTime),
+    state: run.state,
+    attempts: run.attempts,
+    transactionId: run.transactionId,
+    reason: run.failure === null ? ErrorReason.UNSPECIFIED : reasonOf(run.failure.reason),
+    createTime: fromMicros(run.createTime),
+    updateTime: fromMicros(run.updateTime),
+  };
+}
+
+function microsOrNull(time: Timestamp | undefined): Micros | null {
+  return time === undefined ? null : microsUp(time);
+}

@@ -1,0 +1,71 @@
+import { isDeepStrictEqual } from "node:util";
+import { fromBinary, getOption, type DescField, type DescMessage } from "@bufbuild/protobuf";
+import { reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { field as fieldRules, type FieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { present } from "../../base/assert.js";
+import { microsUp } from "../../base/time.js";
+import { loadDescriptors } from "../../rpc/descriptors.js";
+
+/**
+ * The contract's names of the fields in which two requests of a type differ: of a choice, the member that is set. Only ids are
+ * compared without case, and times as they are kept. Defaults are filled in already.
+ * @param typeName the full name of their message
+ */
+export function differingFields(typeName: string, a: Uint8Array, b: Uint8Array): string[] {
+  const type = present(loadDescriptors().registry.getMessage(typeName), typeName);
+  const [one, other] = [a, b].map((bytes) => canonical(reflect(type, fromBinary(type, bytes)))) as [Fields, Fields];
+  return [...new Set([...Object.keys(one), ...Object.keys(other)])]
+    .filter((name) => !isDeepStrictEqual(one[name], other[name]))
+    .filter((name) => !isReplaced(type, name, one, other));
+}
+
+/** The fields that are set, by the contract's names. */
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Whether another member of the same choice is set in the first request, which tells the difference already. */
+function isReplaced(type: DescMessage, name: string, one: Fields, other: Fields): boolean {
+  const { oneof } = present(
+    type.fields.find((field) => field.name === name),
+    name,
+  );
+  return name in other && !(name in one) && (oneof?.fields.some((member) => member.name in one) ?? false);
+}
+
+/** The request in the form in which equal requests are equal. */
+function canonical(message: ReflectMessage): Fields {
+  return Object.fromEntries(
+    message.fields.filter((field) => message.isSet(field)).map((field) => [field.name, valueOf(message, field)]),
+  );
+}
+
+function valueOf(message: ReflectMessage, field: DescField): unknown {
+  const rules = getOption(field, fieldRules);
+  switch (field.fieldKind) {
+    case "message":
+      return ofMessage(message.get(field));
+    case "list": {
+      const items = rules.type.case === "repeated" ? rules.type.value.items : undefined;
+      return [...message.get(field)].map((item) =>
+        field.listKind === "message" ? ofMessage(item as ReflectMessage) : ofScalar(item, items),
+      );
+    }
+    case "map":
+      return Object.fromEntries(message.get(field));
+    default:
+      return ofScalar(message.get(field), rules);
+  }
+}
+
+const TIMES = ["google.protobuf.Timestamp", "google.protobuf.Duration"];
+
+/** Times of requests that are compared so are bounds, which are rounded up. */
+function ofMessage(message: ReflectMessage): unknown {
+  return TIMES.includes(message.desc.typeName) ? microsUp(message.message as Timestamp) : canonical(message);
+}
+
+/** UUIDs are the same in any case. */
+function ofScalar(value: unknown, rules: FieldRules | undefined): unknown {
+  const isId = rules?.type.case === "string" && rules.type.value.wellKnown.case === "uuid";
+  return isId ? String(value).toLowerCase() : value;
+}

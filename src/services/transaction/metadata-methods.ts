@@ -1,0 +1,89 @@
+import {
+  SetTransactionMetadataRequest,
+  SetTransactionMetadataResponse,
+  MetadataChange,
+  type TransactionServiceService,
+} from "../../../generated/grey/transaction/v1/transaction_service.js";
+import { LessThan } from "typeorm";
+import { present } from "../../base/assert.js";
+import { fail } from "../../base/failure.js";
+import { parseId } from "../../base/ids.js";
+import { fromDate } from "../../base/time.js";
+import type { Database } from "../../db/database.js";
+import { reading } from "../../db/transaction.js";
+import { RECORD_TYPE } from "../../entities/journal.js";
+import { MetadataChangeEntity, type MetadataChangeRow } from "../../entities/metadata.js";
+import { REQUEST_METHOD } from "../../entities/request.js";
+import { TransactionEntity } from "../../entities/transaction.js";
+import { findTransactions } from "../../ledger/transaction/rows.js";
+import { changeMetadata, PAIRS_MAX } from "../../ledger/transaction/metadata.js";
+import type { Methods } from "../../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { openPage, type PageTokens } from "../shared/paging.js";
+import { presentTransaction } from "../shared/present.js";
+
+type MetadataMethods = Pick<
+  Methods<typeof TransactionServiceService>,
+  "setTransactionMetadata" | "listMetadataChanges"
+>;
+
+const SET_METADATA: OnceMethod<SetTransactionMetadataRequest, SetTransactionMetadataResponse> = {
+  method: REQUEST_METHOD.SET_TRANSACTION_METADATA,
+  request: SetTransactionMetadataRequest,
+  response: SetTransactionMetadataResponse,
+};
+
+/** The methods of grey.transaction.v1.TransactionService that are about the metadata of transactions. */
+export function createMetadataMethods(database: Database, tokens: PageTokens): MetadataMethods {
+  return {
+    setTransactionMetadata: (request, context) =>
+      answerOnce(database, context, SET_METADATA, request, async ({ client }) => {
+        const { set, remove } = request;
+        const transactionId = parseId(request.transactionId);
+        const metadata = await changeMetadata(client, transactionId, context.caller, { set, remove });
+        if (metadata === undefined) return fail({ reason: "TRANSACTION_NOT_FOUND", transactionId });
+        const pairs = Object.keys(metadata).length;
+        if (pairs > PAIRS_MAX) return fail({ reason: "METADATA_EXCEEDED", transactionId, pairs });
+        const found = await findTransactions(client, [transactionId]);
+        const transaction = { ...present(found.get(transactionId), "a changed transaction"), metadata };
+        return {
+          response: { transaction: presentTransaction(transaction), replayed: false },
+          resourceId: transactionId,
+          records: [{ id: transactionId, type: RECORD_TYPE.TRANSACTION_METADATA_SET }],
+        };
+      }),
+
+    listMetadataChanges: async (request, context) => {
+      const transactionId = parseId(request.transactionId);
+      const scope = ["ListMetadataChanges", context.caller, transactionId];
+      const page = openPage(tokens, scope, request);
+      return reading(database, context, async ({ manager }) => {
+        if (!(await manager.existsBy(TransactionEntity, { id: transactionId })))
+          fail({ reason: "TRANSACTION_NOT_FOUND", transactionId });
+        const { items: changes, nextPageToken } = await page.read({
+          read: (below, take) =>
+            manager.find(MetadataChangeEntity, {
+              where: { transactionId, ...(below !== undefined && { revision: LessThan(Number(below)) }) },
+              order: { revision: "DESC" },
+              take,
+            }),
+          present: (found) => found.map(presentChange),
+          codec: MetadataChange,
+          cursorOf: (change) => change.revision.toString(),
+        });
+        return { changes, nextPageToken };
+      });
+    },
+  };
+}
+
+function presentChange(change: MetadataChangeRow): MetadataChange {
+  return {
+    revision: change.revision,
+    caller: change.caller,
+    set: change.setPairs,
+    removed: [...change.removedKeys],
+    metadata: change.metadata,
+    createTime: fromDate(change.createTime),
+  };
+}

@@ -1,0 +1,302 @@
+import { Transaction, TransactionState } from "../../../generated/grey/transaction/v1/transaction.js";
+import {
+  BatchMode,
+  BatchTransferResponse,
+  type ListTransactionsRequest,
+  type MetadataFilter,
+  type ReverseRequest,
+  type TransactionServiceService,
+  type TransferRequest,
+} from "../../../generated/grey/transaction/v1/transaction_service.js";
+import type { Balance } from "../../../generated/grey/wallet/v1/wallet_service.js";
+import type { EntityManager } from "typeorm";
+import { present } from "../../base/assert.js";
+import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../../base/failure.js";
+import { newId, parseId, type Uuid } from "../../base/ids.js";
+import type { CurrencyUnit } from "../../base/money.js";
+import { createRoom, MESSAGE_BYTES_MAX } from "../../base/room.js";
+import { microsUp } from "../../base/time.js";
+import type { Database, Queryable } from "../../db/database.js";
+import { reading } from "../../db/transaction.js";
+import {
+  TRANSACTION_KIND,
+  type TransactionKind,
+  type TransactionState as StoredState,
+} from "../../entities/transaction.js";
+import { WalletEntity } from "../../entities/wallet.js";
+import { findAnswered, findTransactions } from "../../ledger/transaction/rows.js";
+import { findReversed, REVERSALS_MAX } from "../../ledger/transaction/reversed.js";
+import type { MetadataCondition, TransactionFilter } from "../../ledger/transaction/filter.js";
+import { listTransactions } from "../../ledger/transaction/list.js";
+import { withMetadata } from "../../ledger/transaction/metadata.js";
+import type { Engine } from "../../ledger/post/engine.js";
+import type { Outcome } from "../../ledger/command/work.js";
+import type { LedgerTransaction, MovementCommand, ReverseCommand } from "../../ledger/transaction/transaction.js";
+import type { CallContext } from "../../rpc/context.js";
+import { currencyCodeOf, type FindCurrency } from "../../rpc/amounts.js";
+import { toStatus, withoutMetadata } from "../../rpc/status.js";
+import type { Methods } from "../../rpc/methods.js";
+import { pageSizeOf, type PageTokens } from "../shared/paging.js";
+import { createCompoundMethods } from "./compound-methods.js";
+import { createHoldMethods } from "./hold-methods.js";
+import { createMetadataMethods } from "./metadata-methods.js";
+import type { EffectiveWindow } from "./effective-window.js";
+import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
+import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
+import { keptBy, postOne, postWork } from "./posting.js";
+import { balancesAfter, presentTransaction } from "../shared/present.js";
+import { assertUserExists } from "../user/user-service.js";
+import { createTransactionWatch, type Watching } from "../shared/watch-methods.js";
+
+/** grey.transaction.v1.TransactionService. */
+export function createTransactionService(
+  database: Database,
+  engine: Engine,
+  tokens: PageTokens,
+  window: EffectiveWindow,
+  watching: Watching,
+  findCurrency: FindCurrency,
+): Methods<typeof TransactionServiceService> {
+  const posting = { engine, database, window };
+  const post = async (
+    { dryRun }: { readonly dryRun: boolean },
+    context: CallContext,
+    command: MovementCommand | ReverseCommand,
+  ) => (await postOne(posting, context, command, dryRun)).answer;
+  return {
+    deposit: (request, context) => post(request, context, parseDeposit(request, context)),
+    withdraw: (request, context) => post(request, context, parseWithdraw(request, context)),
+    transfer: (request, context) => post(request, context, parseTransfer(request, context)),
+
+    batchTransfer: async (request, context) => {
+      const { transfers } = request;
+      assertDistinct(transfers);
+      const commands = transfers.map((transfer) =>
+        parseTransfer(transfer, { ...context, requestId: transfer.requestId }),
+      );
+      const mode = request.mode === BatchMode.ATOMIC ? "ATOMIC" : "INDEPENDENT";
+      const outcomes = await postWork(
+        posting,
+        context,
+        { commands, mode },
+        request.dryRun,
+        (index) => `transfers[${index}].effective_time`,
+      );
+      return presentBatch(outcomes, findCurrency);
+    },
+
+    streamTransfers: {
+      requestIdOf: ({ transfer }) => parseId(transfer?.requestId ?? ""),
+      answer: async ({ correlation, transfer }, context) => {
+        const request = present(transfer, "a transfer");
+        const value = await post(request, context, parseTransfer(request, context));
+        return { correlation, outcome: { $case: "posted", value } };
+      },
+      refuse: ({ correlation }, value) => ({ correlation, outcome: { $case: "error", value } }),
+    },
+
+    ...createHoldMethods(posting, tokens),
+    ...createTransactionWatch(database, watching),
+
+    ...createCompoundMethods(posting, tokens),
+
+    ...createMetadataMethods(database, tokens),
+
+    reverse: (request, context) => post(request, context, parseReverse(request, context)),
+
+    getTransaction: async ({ by }, context) => {
+      const id = parseId(present(by, "what names the transaction").value);
+      if (by?.$case === "requestId") {
+        const key = { caller: context.caller, requestId: id };
+        return reading(database, context, async ({ client }) => {
+          const [found] = (await findAnswered(client, [key])).values();
+          return { transaction: await tell(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })) };
+        });
+      }
+      return reading(database, context, async ({ client }) => {
+        const found = (await findTransactions(client, [id])).get(id);
+        return {
+          transaction: await tell(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id })),
+        };
+      });
+    },
+
+    listTransactions: async (request, context) => {
+      const scope = [
+        "ListTransactions",
+        context.caller,
+        { ...request, pageSize: 0, pageToken: "", minJournalIndex: undefined },
+      ];
+      const cursor = tokens.open(scope, request.pageToken);
+      return reading(database, context, async ({ manager, client }) => {
+        const filter = await parseFilter(manager, request);
+        const below = cursor === undefined ? undefined : BigInt(cursor);
+        const page = await listTransactions(client, filter, below, pageSizeOf(request));
+        const reversed = await findReversed(
+          client,
+          page.transactions.map(({ id }) => id),
+          LISTED_REVERSALS_MAX,
+        );
+        const found = page.transactions.map((one) => presentTransaction(one, reversed.get(one.id)));
+        const transactions = [...createRoom(Transaction).take(found)];
+        const nextBelow = transactions.length < found.length ? transactions.at(-1)?.journalIndex : page.nextBelow;
+        return {
+          transactions,
+          nextPageToken: nextBelow === undefined ? "" : tokens.seal(scope, nextBelow.toString()),
+        };
+      });
+    },
+  };
+}
+
+function parseReverse(request: ReverseRequest, { caller, requestId }: CallContext): ReverseCommand {
+  const { amount, atEffectiveTimeOfOriginal, description, metadata, externalReference } = request;
+  const preconditions = parsePreconditions(request.preconditions);
+  return {
+    caller,
+    requestId: parseId(requestId),
+    transactionId: newId(),
+    kind: TRANSACTION_KIND.REVERSAL,
+    originalId: parseId(request.transactionId),
+    amount: amount === undefined ? null : { currencyCode: amount.currencyCode, amountMinor: amount.minorUnits },
+    atEffectiveTimeOfOriginal,
+    description,
+    metadata,
+    externalReference,
+    terms: {
+      ...(amount !== undefined && amountTerms(amount)),
+      ...(atEffectiveTimeOfOriginal && { at_effective_time_of_original: "true" }),
+      ...preconditionTerms(preconditions),
+    },
+    preconditions,
+  };
+}
+
+/** The transaction as it is told now: with what was reversed of it, and what its metadata was changed to. */
+async function tell(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
+  const reversed = await findReversed(client, [transaction.id], REVERSALS_MAX + 1);
+  const [current] = await withMetadata(client, [transaction]);
+  return presentTransaction(present(current, "the transaction"), reversed.get(transaction.id));
+}
+
+/** A page tells the latest reversals of each transaction: clients take messages of 4 MiB. */
+const LISTED_REVERSALS_MAX = 20;
+
+/** Two transfers with one request_id cannot both be answered, and none can be tried out by itself. */
+function assertDistinct(transfers: readonly TransferRequest[]): void {
+  const seen = new Map<string, number>();
+  const violations: FieldViolation[] = [];
+  transfers.forEach(({ requestId }, index) => {
+    const key = parseId(requestId);
+    const first = seen.get(key);
+    if (first === undefined) seen.set(key, index);
+    else
+      violations.push({
+        field: `transfers[${index}].request_id`,
+        rule: `must differ from that of transfers[${first}]`,
+      });
+  });
+  transfers.forEach(({ dryRun }, index) => {
+    if (dryRun) violations.push({ field: `transfers[${index}].dry_run`, rule: "must be false: the batch has its own" });
+  });
+  if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
+}
+
+/** A result and its two balances take no more than this, whatever the result is. */
+const BATCH_ITEM_BYTES_MAX = 1_024;
+
+/** The answer to a batch, which clients take whatever it is: if need be, the metadata of its errors is left out. */
+async function presentBatch(outcomes: readonly Outcome[], findCurrency: FindCurrency): Promise<BatchTransferResponse> {
+  const answer = await presentOutcomes(outcomes, findCurrency);
+  const fits =
+    outcomes.length * BATCH_ITEM_BYTES_MAX <= MESSAGE_BYTES_MAX ||
+    BatchTransferResponse.encode(answer).finish().length <= MESSAGE_BYTES_MAX;
+  if (fits) return answer;
+  return {
+    ...answer,
+    results: answer.results.map((result) => ({ ...result, error: result.error && withoutMetadata(result.error) })),
+  };
+}
+
+async function presentOutcomes(
+  outcomes: readonly Outcome[],
+  findCurrency: FindCurrency,
+): Promise<BatchTransferResponse> {
+  const balances = new Map<Uuid, Balance>();
+  const currencies = await currenciesOf(outcomes, findCurrency);
+  const results = outcomes.map((outcome) => {
+    const error = (failure: Failure, details: FailureDetails) => {
+      const currency = currencies.get(currencyCodeOf(failure));
+      // Nothing in a result passes, so no delay is told; the ids are those of the whole call.
+      return toStatus(new FailureError(failure, { ...details, currency }), undefined, 0);
+    };
+    if ("failure" in outcome) return { ...NO_TRANSACTION, error: error(outcome.failure, {}) };
+    const { transaction, replayed } = outcome;
+    const { id, failure, journalIndex } = transaction;
+    for (const balance of balancesAfter(transaction)) balances.set(balance.walletId, balance);
+    return {
+      transactionId: id,
+      state: failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
+      journalIndex,
+      error: failure === null ? undefined : error(failure, keptBy(outcome)),
+      replayed,
+    };
+  });
+  return { results, balances: [...balances.values()] };
+}
+
+/** The currencies that the refusals among the outcomes write their amounts in. */
+async function currenciesOf(outcomes: readonly Outcome[], findCurrency: FindCurrency) {
+  const codes = new Set<string>();
+  for (const outcome of outcomes) {
+    const failure = "failure" in outcome ? outcome.failure : outcome.transaction.failure;
+    const code = failure === null ? undefined : currencyCodeOf(failure);
+    if (code !== undefined) codes.add(code);
+  }
+  return new Map<string | undefined, CurrencyUnit | undefined>(
+    await Promise.all([...codes].map(async (code) => [code, await findCurrency(code)] as const)),
+  );
+}
+
+const NO_TRANSACTION = { transactionId: "", state: TransactionState.UNSPECIFIED, journalIndex: 0n, replayed: false };
+
+async function parseFilter(manager: EntityManager, request: ListTransactionsRequest): Promise<TransactionFilter> {
+  const { of, createTimeFrom, createTimeBefore } = request;
+  return {
+    accountIds: of === undefined ? null : await accountsOf(manager, of),
+    kinds: request.kinds as number[] as TransactionKind[],
+    states: request.states as number[] as StoredState[],
+    from: createTimeFrom === undefined ? null : microsUp(createTimeFrom),
+    before: createTimeBefore === undefined ? null : microsUp(createTimeBefore),
+    minAmount: request.minAmount ?? null,
+    maxAmount: request.maxAmount ?? null,
+    currencyCode: request.currencyCode,
+    descriptionPrefix: request.descriptionPrefix,
+    externalReference: request.externalReference,
+    metadata: request.metadataFilters.map(parseMetadataFilter),
+  };
+}
+
+function parseMetadataFilter({ key, condition }: MetadataFilter): MetadataCondition {
+  switch (condition?.$case) {
+    case undefined:
+      return { key, values: null, range: null };
+    case "equals":
+      return { key, values: [condition.value], range: null };
+    case "anyOf":
+      return { key, values: condition.value.values, range: null };
+    case "range":
+      return { key, values: null, range: condition.value };
+  }
+}
+
+async function accountsOf(manager: EntityManager, of: NonNullable<ListTransactionsRequest["of"]>): Promise<Uuid[]> {
+  const id = parseId(of.value);
+  if (of.$case === "walletId") {
+    const exists = await manager.existsBy(WalletEntity, { id });
+    return exists ? [id] : fail({ reason: "WALLET_NOT_FOUND", walletId: id });
+  }
+  await assertUserExists(manager, id, { evenDeleted: true });
+  const wallets = await manager.find(WalletEntity, { select: { id: true }, where: { userId: id } });
+  return wallets.map((wallet) => wallet.id);
+}

@@ -1,0 +1,126 @@
+import type { Timestamp } from "../../../generated/google/protobuf/timestamp.js";
+import type {
+  StatementLine as StatementLineMessage,
+  StreamStatementRequest,
+  StreamStatementResponse,
+  WalletServiceService,
+} from "../../../generated/grey/wallet/v1/wallet_service.js";
+import { assert, present } from "../../base/assert.js";
+import { fail, invalid } from "../../base/failure.js";
+import { parseId } from "../../base/ids.js";
+import { limit } from "../../base/limit.js";
+import { fromMicros, microsUp } from "../../base/time.js";
+import type { Database } from "../../db/database.js";
+import { reading } from "../../db/transaction.js";
+import {
+  findStatementExtent,
+  readLines,
+  type Period,
+  type StatementExtent,
+  type StatementLine,
+} from "../../ledger/statement/statement.js";
+import type { CallContext } from "../../rpc/context.js";
+import type { Methods } from "../../rpc/methods.js";
+import { fitting, money } from "../shared/present.js";
+
+/** The lines of one message: with the longest descriptions some 1 MiB, of the 4 MiB that clients take unless they say otherwise. */
+const LINES_MAX = 500;
+/** However many statements are sent, most connections are left to others. */
+const READS_MAX = 2;
+
+/** The method of grey.wallet.v1.WalletService that streams a statement. */
+export function createStatementStream(
+  database: Database,
+): Pick<Methods<typeof WalletServiceService>, "streamStatement"> {
+  const limited = limit(READS_MAX);
+  return {
+    streamStatement: {
+      watch: async function* (request, context) {
+        const extent = await findExtent(database, context, request);
+        const { account, openingMinor, closingMinor, last } = extent;
+        const { currencyCode } = account;
+        yield presentOpening(request, extent);
+        const sums = { raisedMinor: 0n, loweredMinor: 0n };
+        let balanceMinor = openingMinor;
+        let lineCount = 0n;
+        let after = extent.first;
+        for (let isLast = false; !isLast;) {
+          const page = { after, last, limit: LINES_MAX };
+          const lines = await limited(() =>
+            reading(database, context, ({ client }) => readLines(client, account, page)),
+          );
+          for (const { amountMinor, balanceAfterMinor, sequence } of lines) {
+            balanceMinor += amountMinor;
+            assert(balanceMinor === balanceAfterMinor, "a line of a statement does not follow from the one before");
+            if (amountMinor > 0n) sums.raisedMinor += amountMinor;
+            else sums.loweredMinor -= amountMinor;
+            after = sequence;
+          }
+          lineCount += BigInt(lines.length);
+          isLast = lines.length < LINES_MAX;
+          const messages = lines.map((line) => presentLine(line, currencyCode));
+          if (messages.length > 0) yield { part: { $case: "lines", value: { lines: messages } } };
+        }
+        assert(balanceMinor === closingMinor, "a statement does not add up");
+        const closing = {
+          credits: fitting(currencyCode, sums.raisedMinor),
+          debits: fitting(currencyCode, sums.loweredMinor),
+          closing: money(currencyCode, closingMinor),
+          lineCount,
+          creditMinorUnits: sums.raisedMinor.toString(),
+          debitMinorUnits: sums.loweredMinor.toString(),
+        };
+        yield { part: { $case: "closing", value: closing } };
+      },
+    },
+  };
+}
+
+/** Fails: WALLET_NOT_FOUND, JOURNAL_BEHIND. */
+async function findExtent(
+  database: Database,
+  context: CallContext,
+  request: StreamStatementRequest,
+): Promise<StatementExtent> {
+  const walletId = parseId(request.walletId);
+  const period = parsePeriod(request);
+  const { minJournalIndex, afterAccountSequence } = request;
+  const patience = minJournalIndex === undefined ? context : { ...context, minJournalIndex };
+  const extent = await reading(database, patience, ({ client }) =>
+    findStatementExtent(client, walletId, period, afterAccountSequence),
+  );
+  if (extent === undefined || extent.account.systemAccount !== null)
+    return fail({ reason: "WALLET_NOT_FOUND", walletId });
+  return extent;
+}
+
+function presentOpening(
+  { from, before }: StreamStatementRequest,
+  { account, openingMinor, journalSize }: StatementExtent,
+): StreamStatementResponse {
+  const opening = money(account.currencyCode, openingMinor);
+  return { part: { $case: "opening", value: { walletId: account.id, from, before, opening, journalSize } } };
+}
+
+/** The period of a statement. */
+export function parsePeriod(request: {
+  readonly from?: Timestamp | undefined;
+  readonly before?: Timestamp | undefined;
+}): Period {
+  const period = { from: microsUp(present(request.from, "from")), before: microsUp(present(request.before, "before")) };
+  if (period.before < period.from) invalid("before", "must not be earlier than from");
+  return period;
+}
+
+export function presentLine(line: StatementLine, currencyCode: string): StatementLineMessage {
+  return {
+    transactionId: line.transactionId,
+    amount: money(currencyCode, line.amountMinor),
+    balanceAfter: fitting(currencyCode, line.balanceAfterMinor),
+    accountSequence: line.sequence,
+    createTime: fromMicros(line.createTime),
+    effectiveTime: fromMicros(line.effectiveTime),
+    journalIndex: line.journalIndex,
+    description: line.description,
+  };
+}

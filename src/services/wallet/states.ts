@@ -1,0 +1,148 @@
+import {
+  CloseWalletRequest,
+  CloseWalletResponse,
+  FreezeWalletRequest,
+  FreezeWalletResponse,
+  ReopenWalletRequest,
+  ReopenWalletResponse,
+  UnfreezeWalletRequest,
+  UnfreezeWalletResponse,
+  type WalletServiceService,
+} from "../../../generated/grey/wallet/v1/wallet_service.js";
+import { fail, type Failure } from "../../base/failure.js";
+import { parseId } from "../../base/ids.js";
+import { readDate } from "../../db/clock.js";
+import type { Database } from "../../db/database.js";
+import type { Transaction } from "../../db/transaction.js";
+import { ACCOUNT_STATE, AccountEntity, type Account, type AccountState } from "../../entities/account.js";
+import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
+import { REQUEST_METHOD } from "../../entities/request.js";
+import { WalletEntity } from "../../entities/wallet.js";
+import type { Methods } from "../../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { presentWallet } from "../shared/present.js";
+import { keepUser } from "../user/user-service.js";
+
+type StateMethods = Pick<
+  Methods<typeof WalletServiceService>,
+  "freezeWallet" | "unfreezeWallet" | "closeWallet" | "reopenWallet"
+>;
+
+/** A change of a wallet's state. */
+interface Change {
+  readonly to: AccountState;
+  readonly record: RecordType;
+  /** Why a wallet in this state cannot be changed so. */
+  readonly refuses: (account: Account) => Failure | undefined;
+}
+
+const FREEZE: Change = {
+  to: ACCOUNT_STATE.FROZEN,
+  record: RECORD_TYPE.WALLET_FROZEN,
+  refuses: ({ id, state }) => isNotOpen(id, state),
+};
+const UNFREEZE: Change = {
+  to: ACCOUNT_STATE.OPEN,
+  record: RECORD_TYPE.WALLET_UNFROZEN,
+  refuses: ({ id, state }) => {
+    if (state === ACCOUNT_STATE.CLOSED) return { reason: "WALLET_CLOSED", walletId: id };
+    return state === ACCOUNT_STATE.OPEN ? { reason: "WALLET_NOT_FROZEN", walletId: id } : undefined;
+  },
+};
+const CLOSE: Change = {
+  to: ACCOUNT_STATE.CLOSED,
+  record: RECORD_TYPE.WALLET_CLOSED,
+  refuses: ({ id, state, balance, pendingDebits, pendingCredits, currencyCode }) => {
+    const failure = isNotOpen(id, state);
+    if (failure !== undefined || (balance === 0n && pendingDebits === 0n && pendingCredits === 0n)) return failure;
+    return {
+      reason: "WALLET_NOT_EMPTY",
+      walletId: id,
+      currencyCode,
+      postedMinorUnits: balance,
+      pendingOutgoingMinorUnits: pendingDebits,
+      pendingIncomingMinorUnits: pendingCredits,
+    };
+  },
+};
+const REOPEN: Change = {
+  to: ACCOUNT_STATE.OPEN,
+  record: RECORD_TYPE.WALLET_REOPENED,
+  refuses: ({ id, state }) =>
+    state === ACCOUNT_STATE.CLOSED ? undefined : { reason: "WALLET_NOT_CLOSED", walletId: id },
+};
+
+/** The methods of grey.wallet.v1.WalletService that say whether a wallet takes part in movements. */
+export function createStateMethods(database: Database): StateMethods {
+  return {
+    freezeWallet: (request, context) =>
+      answerOnce(database, context, FREEZE_WALLET, request, (transaction) => changeState(transaction, request, FREEZE)),
+    unfreezeWallet: (request, context) =>
+      answerOnce(database, context, UNFREEZE_WALLET, request, (transaction) =>
+        changeState(transaction, request, UNFREEZE),
+      ),
+    closeWallet: (request, context) =>
+      answerOnce(database, context, CLOSE_WALLET, request, (transaction) => changeState(transaction, request, CLOSE)),
+    reopenWallet: (request, context) =>
+      answerOnce(database, context, REOPEN_WALLET, request, async (transaction) => {
+        // A wallet of nobody stays closed. The user is locked before the account, as in every writer.
+        const { manager } = transaction;
+        const wallet = await manager.findOneBy(WalletEntity, { id: parseId(request.walletId) });
+        if (wallet !== null) await keepUser(transaction, wallet.userId);
+        return changeState(transaction, request, REOPEN);
+      }),
+  };
+}
+
+const FREEZE_WALLET: OnceMethod<FreezeWalletRequest, FreezeWalletResponse> = {
+  method: REQUEST_METHOD.FREEZE_WALLET,
+  request: FreezeWalletRequest,
+  response: FreezeWalletResponse,
+};
+const UNFREEZE_WALLET: OnceMethod<UnfreezeWalletRequest, UnfreezeWalletResponse> = {
+  method: REQUEST_METHOD.UNFREEZE_WALLET,
+  request: UnfreezeWalletRequest,
+  response: UnfreezeWalletResponse,
+};
+const CLOSE_WALLET: OnceMethod<CloseWalletRequest, CloseWalletResponse> = {
+  method: REQUEST_METHOD.CLOSE_WALLET,
+  request: CloseWalletRequest,
+  response: CloseWalletResponse,
+};
+const REOPEN_WALLET: OnceMethod<ReopenWalletRequest, ReopenWalletResponse> = {
+  method: REQUEST_METHOD.REOPEN_WALLET,
+  request: ReopenWalletRequest,
+  response: ReopenWalletResponse,
+};
+
+/** Changes the state with the account locked: what is being posted comes before it or sees it. */
+async function changeState(
+  transaction: Transaction,
+  { walletId, reason }: FreezeWalletRequest,
+  { to, record, refuses }: Change,
+) {
+  const { manager } = transaction;
+  const id = parseId(walletId);
+  const lock = { mode: "pessimistic_write" } as const;
+  const account = await manager.findOne(AccountEntity, { where: { id }, lock });
+  const wallet = account === null ? null : await manager.findOne(WalletEntity, { where: { id }, lock });
+  if (account === null || wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId: id });
+  const failure = refuses(account);
+  if (failure !== undefined) fail(failure);
+  account.state = to;
+  wallet.stateReason = reason;
+  wallet.revision += 1;
+  wallet.updateTime = await readDate(transaction.client);
+  await manager.update(AccountEntity, { id }, { state: to, revision: () => "revision + 1" });
+  await manager.update(WalletEntity, { id }, wallet);
+  return {
+    response: { wallet: presentWallet(wallet, account), replayed: false },
+    resourceId: id,
+    records: [{ id, type: record }],
+  };
+}
+
+function isNotOpen(walletId: string, state: AccountState): Failure | undefined {
+  if (state === ACCOUNT_STATE.FROZEN) return { reason: "WALLET_FROZEN", walletId };
+  return state === ACCOUNT_STATE.CLOSED ? { reason: "WALLET_CLOSED", walletId } : undefined;
+}

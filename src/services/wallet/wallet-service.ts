@@ -1,0 +1,281 @@
+import { In, MoreThan, type EntityManager } from "typeorm";
+import {
+  CreateWalletRequest,
+  CreateWalletResponse,
+  UpdateWalletRequest,
+  UpdateWalletResponse,
+  type GetBalanceRequest,
+  type GetBalanceResponse,
+  GetWalletResponse,
+  type WalletServiceService,
+} from "../../../generated/grey/wallet/v1/wallet_service.js";
+import { present } from "../../base/assert.js";
+import { fail } from "../../base/failure.js";
+import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
+import { createRoom } from "../../base/room.js";
+import { microsDown, type Micros } from "../../base/time.js";
+import { readClock, readDate } from "../../db/clock.js";
+import type { Database, Queryable } from "../../db/database.js";
+import { reading, readingSnapshot, type Transaction } from "../../db/transaction.js";
+import { AccountEntity, NORMAL_SIDE } from "../../entities/account.js";
+import { CurrencyEntity } from "../../entities/currency.js";
+import { RECORD_TYPE } from "../../entities/journal.js";
+import { REQUEST_METHOD } from "../../entities/request.js";
+import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { WalletEntity, type Wallet } from "../../entities/wallet.js";
+import type { JournalRecord } from "../../journal/append.js";
+import { findEffectiveBalance } from "../../ledger/statement/effective-history.js";
+import { findPastAccount, type AsOf } from "../../ledger/account/history.js";
+import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../../ledger/account/limits.js";
+import { postWorks } from "../../ledger/post/posting.js";
+import type { LedgerTransaction, MovementCommand } from "../../ledger/transaction/transaction.js";
+import type { CallContext } from "../../rpc/context.js";
+import type { Methods } from "../../rpc/methods.js";
+import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { openPage, ROWS_AT_ONCE, type PageTokens } from "../shared/paging.js";
+import { etagOf, fitting, presentBalance, presentWallet } from "../shared/present.js";
+import { presentStatement } from "./statement-page.js";
+import { createStatementStream } from "./statement-stream.js";
+import { createStateMethods } from "./states.js";
+import { createWalletWatch, type Watching } from "../shared/watch-methods.js";
+import { assertUserExists, keepUser } from "../user/user-service.js";
+
+/** grey.wallet.v1.WalletService. */
+export function createWalletService(
+  database: Database,
+  tokens: PageTokens,
+  watching: Watching,
+): Methods<typeof WalletServiceService> {
+  return {
+    createWallet: (asked, context) => {
+      // An initial balance of 0 is none.
+      const request = asked.initialBalance?.minorUnits === 0n ? { ...asked, initialBalance: undefined } : asked;
+      return answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
+        const userId = parseId(request.userId);
+        await keepUser(transaction, userId);
+        const wallet = await insertWallet(transaction, request, userId);
+        const opening = await postOpening(transaction, context, request, wallet.id);
+        const account = await transaction.manager.findOneByOrFail(AccountEntity, { id: wallet.id });
+        return {
+          response: { wallet: presentWallet(wallet, account), balance: presentBalance(account), replayed: false },
+          resourceId: wallet.id,
+          ...(opening === undefined ? { records: [walletCreated(wallet.id)] } : { transaction: opening }),
+        };
+      });
+    },
+
+    getWallet: async ({ id }, context) => {
+      const walletId = parseId(id);
+      const found = await reading(database, context, ({ manager }) => findWallets(manager, [walletId]));
+      return found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId });
+    },
+
+    batchGetWallets: async (request, context) => {
+      const ids = request.ids.map(parseId);
+      return reading(database, context, async ({ manager }) => {
+        const wallets: GetWalletResponse[] = [];
+        const room = createRoom(GetWalletResponse);
+        for (let end = 0; end < ids.length && wallets.length === end;) {
+          const some = ids.slice(end, (end += ROWS_AT_ONCE));
+          const found = await findWallets(manager, some);
+          const asked = some.map((walletId) => found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId }));
+          wallets.push(...room.take(asked));
+        }
+        return { wallets, unreadIds: ids.slice(wallets.length) };
+      });
+    },
+
+    listWallets: async (request, context) => {
+      const userId = parseId(request.userId);
+      const scope = ["ListWallets", context.caller, userId];
+      const page = openPage(tokens, scope, request);
+      return reading(database, context, async ({ manager }) => {
+        await assertUserExists(manager, userId, { evenDeleted: true });
+        const { items: wallets, nextPageToken } = await page.read({
+          read: (after, take) =>
+            manager.find(WalletEntity, {
+              where: { userId, ...(after !== undefined && { id: MoreThan(after) }) },
+              order: { id: "ASC" },
+              take,
+            }),
+          present: (found) => withAccounts(manager, found),
+          codec: GetWalletResponse,
+          cursorOf: (wallet) => wallet.id,
+        });
+        return { wallets, nextPageToken };
+      });
+    },
+
+    updateWallet: (request, context) =>
+      answerOnce(database, context, UPDATE_WALLET, request, async (transaction) => {
+        const wallet = await lockWallet(transaction, parseId(request.walletId), request.etag);
+        const paths = new Set(request.updateMask);
+        if (paths.has("label")) wallet.label = request.label;
+        if (paths.has("metadata")) wallet.metadata = request.metadata;
+        wallet.revision += 1;
+        wallet.updateTime = await readDate(transaction.client);
+        const { id, ...columns } = wallet;
+        await transaction.manager.update(WalletEntity, { id }, columns);
+        const account = await transaction.manager.findOneByOrFail(AccountEntity, { id });
+        return {
+          response: { wallet: presentWallet(wallet, account), replayed: false },
+          resourceId: id,
+          records: [{ id, type: RECORD_TYPE.WALLET_UPDATED }],
+        };
+      }),
+
+    ...createStateMethods(database),
+    ...createWalletWatch(database, watching),
+    ...createStatementStream(database),
+
+    getStatement: (request, context) =>
+      readingSnapshot(database, context, ({ client }) => presentStatement(client, request, context, tokens)),
+
+    getBalance: async (request, context) => {
+      const walletId = parseId(request.walletId);
+      const { asOf } = request;
+      if (asOf?.$case === "effectiveTime")
+        return reading(database, context, ({ client }) => effectiveBalance(client, walletId, microsDown(asOf.value)));
+      const account = await reading(database, context, ({ manager, client }) =>
+        asOf === undefined
+          ? manager.findOneBy(AccountEntity, { id: walletId })
+          : findPastAccount(client, walletId, parseAsOf(asOf)),
+      );
+      if (account === null || account === undefined || account.systemAccount !== null)
+        return fail({ reason: "WALLET_NOT_FOUND", walletId });
+      return { balance: presentBalance(account), postedMinorUnits: "" };
+    },
+  };
+}
+
+const CREATE_WALLET: OnceMethod<CreateWalletRequest, CreateWalletResponse> = {
+  method: REQUEST_METHOD.CREATE_WALLET,
+  request: CreateWalletRequest,
+  response: CreateWalletResponse,
+};
+const UPDATE_WALLET: OnceMethod<UpdateWalletRequest, UpdateWalletResponse> = {
+  method: REQUEST_METHOD.UPDATE_WALLET,
+  request: UpdateWalletRequest,
+  response: UpdateWalletResponse,
+};
+
+async function insertWallet(transaction: Transaction, request: CreateWalletRequest, userId: Uuid): Promise<Wallet> {
+  const { manager } = transaction;
+  const { currencyCode, label, metadata } = request;
+  const now = await readDate(transaction.client);
+  const limits = await openingLimits(transaction, currencyCode);
+  const wallet: Wallet = {
+    id: newId(),
+    userId,
+    label,
+    metadata,
+    stateReason: "",
+    revision: 1,
+    createTime: now,
+    updateTime: now,
+  };
+  await manager.insert(WalletEntity, wallet);
+  await manager.insert(AccountEntity, {
+    id: wallet.id,
+    systemAccount: null,
+    currencyCode,
+    normalSide: NORMAL_SIDE.CREDIT,
+    ...limits,
+  });
+  return wallet;
+}
+
+/** The limits of a new wallet: those that were set for its currency, or else that it is never overdrawn. */
+async function openingLimits({ manager, client }: Transaction, currencyCode: string) {
+  const currency = await manager.findOneBy(CurrencyEntity, { code: currencyCode });
+  if (currency === null) return fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
+  const limits = currency.defaultLimits === null ? WALLET_LIMITS : decodeLimits(currency.defaultLimits);
+  return {
+    minBalance: limits.minBalanceMinor,
+    maxBalance: limits.maxBalanceMinor,
+    velocityLimits: encodeVelocity(replaceVelocity([], limits.velocity, await readClock(client))),
+  };
+}
+
+function walletCreated(walletId: Uuid): JournalRecord {
+  return { id: walletId, type: RECORD_TYPE.WALLET_CREATED };
+}
+
+/** Posts the initial balance under the wallet's own request id, which is claimed already; in the journal, after the wallet. */
+async function postOpening(
+  { client }: Transaction,
+  { caller, requestId }: CallContext,
+  { currencyCode, initialBalance }: CreateWalletRequest,
+  walletId: Uuid,
+): Promise<LedgerTransaction | undefined> {
+  if (initialBalance === undefined) return undefined;
+  const amountMinor = initialBalance.minorUnits;
+  const openingId = systemAccountId(currencyCode, "opening");
+  const opening: MovementCommand = {
+    kind: TRANSACTION_KIND.OPENING,
+    caller,
+    requestId,
+    transactionId: newId(),
+    debitAccountId: openingId,
+    creditAccountId: walletId,
+    currencyCode,
+    amountMinor,
+    description: "",
+    metadata: {},
+    effectiveTime: null,
+    terms: null,
+    externalReference: "",
+    legs: null,
+    detail: null,
+    isUpTo: false,
+    preconditions: [],
+    system: { name: "opening", accountId: openingId },
+  };
+  const [outcomes] = await postWorks(client, [{ commands: [opening], mode: "ATOMIC" }], {
+    claims: false,
+    leading: [walletCreated(walletId)],
+  });
+  const posted = present(outcomes?.[0], "the opening's outcome");
+  if ("failure" in posted) return fail(posted.failure);
+  if (posted.transaction.failure !== null) return fail(posted.transaction.failure);
+  return posted.transaction;
+}
+
+/** What had taken effect by the time: nothing is told of holds, which only the record knows. */
+async function effectiveBalance(client: Queryable, walletId: Uuid, time: Micros): Promise<GetBalanceResponse> {
+  const found = await findEffectiveBalance(client, walletId, time);
+  if (found === undefined || found.systemAccount !== null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+  const { currencyCode, balanceMinor } = found;
+  const none = { available: undefined, pendingOutgoing: undefined, pendingIncoming: undefined, version: 0n };
+  return {
+    balance: { walletId, posted: fitting(currencyCode, balanceMinor), ...none },
+    postedMinorUnits: balanceMinor.toString(),
+  };
+}
+
+/** A moment by the record. */
+function parseAsOf(asOf: Exclude<NonNullable<GetBalanceRequest["asOf"]>, { $case: "effectiveTime" }>): AsOf {
+  return asOf.$case === "recordTime" ? { recordTime: microsDown(asOf.value) } : { journalIndex: asOf.value };
+}
+
+async function lockWallet({ manager }: Transaction, walletId: Uuid, etag: string): Promise<Wallet> {
+  const wallet = await manager.findOne(WalletEntity, { where: { id: walletId }, lock: { mode: "pessimistic_write" } });
+  if (wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
+  if (etag !== "" && etag !== etagOf(wallet)) return fail({ reason: "ETAG_MISMATCH", etag: etagOf(wallet) });
+  return wallet;
+}
+
+async function findWallets(manager: EntityManager, ids: readonly Uuid[]): Promise<Map<Uuid, GetWalletResponse>> {
+  const wallets = await manager.findBy(WalletEntity, { id: In(ids) });
+  const messages = await withAccounts(manager, wallets);
+  return new Map(messages.map((message, index) => [present(wallets[index], "a wallet").id, message]));
+}
+
+async function withAccounts(manager: EntityManager, wallets: readonly Wallet[]): Promise<GetWalletResponse[]> {
+  const accounts = await manager.findBy(AccountEntity, { id: In(wallets.map((wallet) => wallet.id)) });
+  const byId = new Map(accounts.map((account) => [account.id, account]));
+  return wallets.map((wallet) => {
+    const account = present(byId.get(wallet.id), "a wallet's account");
+    return { wallet: presentWallet(wallet, account), balance: presentBalance(account) };
+  });
+}
