@@ -34,10 +34,11 @@ export class SessionError extends Error {
  * How the statements of a session that serves are planned: rows are found by keys, also while PostgreSQL's statistics are of
  * a time when the tables were nearly empty. A plan that was made then is kept until the tables are analysed.
  */
-const BY_KEYS = { enable_seqscan: "off", enable_hashjoin: "off" };
+const BY_KEYS = { enable_seqscan: "off", enable_hashjoin: "off", enable_mergejoin: "off" };
 
 /** Lets the current transaction's statements be planned to read whole tables, for what is about everything. */
-export const READ_WHOLE_TABLES = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on";
+export const READ_WHOLE_TABLES =
+  "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
 
 /** The session that serves. */
 export function servicePlan(config: Config): SessionPlan {
