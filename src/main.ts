@@ -16,13 +16,13 @@ import { migrateUp, migrationPlan } from "./db/migrate.js";
 import { findDangers } from "./db/session.js";
 import { isUnavailable } from "./db/sqlstate.js";
 import { type DatabaseAddress, describeUnreachable, explainConnection } from "./db/unreachable.js";
-import { watchDatabase, type DatabaseWatch } from "./db/watch.js";
+import { monitorDatabase, type DatabaseMonitor } from "./db/monitor.js";
 import { InstallationEntity } from "./entities/installation.js";
 import { createFindCurrency } from "./ledger/currency/find-currency.js";
 import { createEngine, type Engine } from "./ledger/post/engine.js";
 import { startExpiry } from "./ledger/hold/expiry.js";
 import { createPostingConnection } from "./ledger/post/connection.js";
-import { createTail } from "./ledger/watch/tail.js";
+import { createJournalTail } from "./ledger/watch/journal-tail.js";
 import { startScheduler } from "./ledger/schedule/scheduler.js";
 import { startBalanceAlerts } from "./readers/balance-alerts.js";
 import type { FindCurrency } from "./rpc/amounts.js";
@@ -78,7 +78,7 @@ export async function startGrey(
   setMaxListeners(0, draining.signal);
   let isStopping = false;
   let services: Services | undefined;
-  let watch: DatabaseWatch | undefined;
+  let watch: DatabaseMonitor | undefined;
   const doubt = (trouble: DatabaseTrouble): void => watch?.doubt(trouble);
   const server = await listen(config, logger, admission, draining.signal, () => services);
   // In the order in which they are to be stopped.
@@ -113,7 +113,7 @@ export async function startGrey(
       },
     );
     stops.splice(1, 0, () => alerts.stop());
-    const watching = watchDatabase(url, config, {
+    const watching = monitorDatabase(url, config, {
       onChange: (trouble, error) => {
         if (!isStopping) server.setServing(trouble === undefined);
         if (trouble === undefined) logger.warn("the database is back");
@@ -249,7 +249,7 @@ function listen(
 async function createServices(database: Database, engine: Engine, config: Config): Promise<Services> {
   const { secret } = await database.dataSource.manager.findOneByOrFail(InstallationEntity, { id: 1 });
   const tokens = createPageTokens(secret);
-  const watching = { tail: createTail(database), progressMs: config.GREY_WATCH_PROGRESS_MS };
+  const watching = { tail: createJournalTail(database), progressMs: config.GREY_WATCH_PROGRESS_MS };
   const findCurrency = await createFindCurrency(database);
   return {
     findCurrency,

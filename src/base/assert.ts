@@ -9,7 +9,7 @@ export function assert(condition: boolean, message: string): asserts condition {
 }
 
 /** The value, which the program knows to be there. */
-export function present<T>(value: T | null | undefined, what: string): T {
+export function assertPresent<T>(value: T | null | undefined, what: string): T {
   if (value === null || value === undefined) throw new AssertionError(`${what} is missing`);
   return value;
 }

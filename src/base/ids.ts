@@ -1,6 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import { v5, v7 } from "uuid";
-import { present } from "./assert.js";
+import { assertPresent } from "./assert.js";
 
 /** A UUID in lower case with hyphens. */
 export type Uuid = string;
@@ -14,7 +14,7 @@ export function newId(): Uuid {
     randomFillSync(RANDOM);
     used = 0;
   }
-  const random = present(DRAWS[used], "random bytes");
+  const random = assertPresent(DRAWS[used], "random bytes");
   used += 1;
   const now = Date.now();
   if (now > msecs) {

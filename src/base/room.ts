@@ -22,7 +22,7 @@ export function createRoom<Item>(codec: Codec<Item>): Room<Item> {
   const bytesOf = (item: Item): number => codec.encode(item).finish().length + LENGTH_BYTES_MAX;
   return {
     take: (items) => {
-      for (const item of items) most += mostBytesOf(item);
+      for (const item of items) most += estimateBytesMax(item);
       // Nearly always that is little enough, and nothing is written to be measured.
       let end = items.length;
       if (most > ANSWER_BYTES_MAX) {
@@ -47,18 +47,18 @@ const LENGTH_BYTES_MAX = 6;
 const NUMBER_BYTES_MAX = 12;
 
 /** An upper bound of what any message takes: much quicker than writing it. */
-export function mostBytesOf(value: unknown): number {
+export function estimateBytesMax(value: unknown): number {
   // A UTF-16 code unit takes 3 bytes of UTF-8 at the most.
   if (typeof value === "string") return value.length * 3 + LENGTH_BYTES_MAX;
   if (typeof value !== "object" || value === null) return NUMBER_BYTES_MAX;
   if (ArrayBuffer.isView(value)) return value.byteLength + LENGTH_BYTES_MAX;
   let bytes = LENGTH_BYTES_MAX;
   if (Array.isArray(value)) {
-    for (const one of value) bytes += mostBytesOf(one);
+    for (const one of value) bytes += estimateBytesMax(one);
     return bytes;
   }
   const message = value as Readonly<Record<string, unknown>>;
   // Names count, since those of a map are written; of any other message they are not.
-  for (const name in message) bytes += name.length * 3 + LENGTH_BYTES_MAX + mostBytesOf(message[name]);
+  for (const name in message) bytes += name.length * 3 + LENGTH_BYTES_MAX + estimateBytesMax(message[name]);
   return bytes;
 }

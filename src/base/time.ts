@@ -35,13 +35,13 @@ export function fromMicros(micros: Micros): { seconds: bigint; nanos: number } {
 }
 
 /** A date in microseconds. */
-export function microsOf(date: Date): Micros {
+export function toMicros(date: Date): Micros {
   return BigInt(date.getTime()) * 1_000n;
 }
 
 /** A date as the contract writes it. */
 export function fromDate(date: Date): { seconds: bigint; nanos: number } {
-  return fromMicros(microsOf(date));
+  return fromMicros(toMicros(date));
 }
 
 /** The point in time, from the year 1970 on, as PostgreSQL reads it: ISO 8601 in UTC with microseconds. */

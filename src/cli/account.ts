@@ -1,6 +1,6 @@
 import { Option, type Command } from "commander";
 import { LedgerServiceService, NormalSide, type Account } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMinorUnits, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
@@ -49,7 +49,7 @@ export function addAccountCommands(program: Command): void {
           maxBalance: amountOf(options.max),
         });
         if (session.json) return printReply(LedgerServiceService.createAccount, reply);
-        const made = present(reply.account, "account");
+        const made = assertPresent(reply.account, "account");
         print(
           renderFields([
             ["account", made.id],

@@ -7,7 +7,7 @@ import {
   AlertServiceService,
 } from "../../generated/grey/alert/v1/alert_service.js";
 import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoney, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, type ChangeOptions, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
@@ -57,7 +57,7 @@ export function addAlertCommands(program: Command): void {
           balance: BALANCES[options.of],
         });
         if (session.json) return printReply(AlertServiceService.createAlert, reply);
-        print(await showAlert(present(reply.alert, "alert"), session, requestFields(requestId, reply.replayed)));
+        print(await showAlert(assertPresent(reply.alert, "alert"), session, requestFields(requestId, reply.replayed)));
       }),
     );
 
@@ -70,7 +70,7 @@ export function addAlertCommands(program: Command): void {
         const id = await resolveId(IdKind.ALERT, name, session);
         const reply = await session.call(AlertServiceService.getAlert, { id });
         if (session.json) return printReply(AlertServiceService.getAlert, reply);
-        print(await showAlert(present(reply.alert, "alert"), session));
+        print(await showAlert(assertPresent(reply.alert, "alert"), session));
       }),
     );
 
@@ -104,7 +104,7 @@ export function addAlertCommands(program: Command): void {
         const reply = await session.call(AlertServiceService.deleteAlert, { requestId, alertId });
         if (session.json) return printReply(AlertServiceService.deleteAlert, reply);
         const fields = requestFields(requestId, reply.replayed);
-        print(await showAlert(present(reply.alert, "alert"), session, fields));
+        print(await showAlert(assertPresent(reply.alert, "alert"), session, fields));
       }),
     );
 

@@ -7,7 +7,7 @@ import {
   type StreamIntegrityCheckRequest,
   type StreamIntegrityCheckResponse,
 } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { type Currencies, showAmount } from "./amount.js";
 import { examples, wholeNumber } from "./options.js";
 import { showEnum } from "./present.js";
@@ -45,7 +45,7 @@ export function addCheckCommand(program: Command): void {
     .action((options: CheckOptions, command: Command) =>
       withSession(command, async (session) => {
         const [last, trialBalance] = await Promise.all([checkBooks(session, options), readTrialBalance(session)]);
-        const integrity = present(last.report, "the report");
+        const integrity = assertPresent(last.report, "the report");
         if (last.fromJournalIndex > 0n)
           session.note(`checked what is new from journal index ${last.fromJournalIndex} on, and what it touches`, {
             checkedFromJournalIndex: last.fromJournalIndex.toString(),
@@ -89,7 +89,7 @@ async function checkBooks(session: Session, options: CheckOptions): Promise<Stre
   } finally {
     gauge.end();
   }
-  return present(latest, "the check's last message");
+  return assertPresent(latest, "the check's last message");
 }
 
 function fromOf({ sinceLast, from }: CheckOptions): StreamIntegrityCheckRequest["from"] {

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { type ExchangeTerms, Rounding } from "../../generated/grey/transaction/v1/transaction.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { LedgerServiceService, type Rate } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoved, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
@@ -58,7 +58,7 @@ export function addExchangeCommands(program: Command): void {
         });
         if (session.json) return printReply(TransactionServiceService.exchange, reply);
         await printMovement(reply, session);
-        print(renderTerms(present(present(reply.transaction, "transaction").exchange, "terms"), currencies));
+        print(renderTerms(assertPresent(assertPresent(reply.transaction, "transaction").exchange, "terms"), currencies));
       }),
     );
 
@@ -81,7 +81,7 @@ export function addExchangeCommands(program: Command): void {
         });
         if (session.json) return printReply(TransactionServiceService.getQuote, reply);
         print(
-          renderTerms(present(reply.terms, "terms"), currencies),
+          renderTerms(assertPresent(reply.terms, "terms"), currencies),
           renderFields([
             ["expires", showTime(reply.expireTime)],
             ["quote", reply.quote],
@@ -118,7 +118,7 @@ function addRateCommands(rates: Command): void {
           validUntil: options.until,
         });
         if (session.json) return printReply(LedgerServiceService.setRate, reply);
-        print(renderRate(present(reply.rate, "rate"), requestFields(requestId, reply.replayed)));
+        print(renderRate(assertPresent(reply.rate, "rate"), requestFields(requestId, reply.replayed)));
       }),
     );
 
@@ -134,7 +134,7 @@ function addRateCommands(rates: Command): void {
           atTime: options.at,
         });
         if (session.json) return printReply(LedgerServiceService.getRate, reply);
-        print(renderRate(present(reply.rate, "rate"), []));
+        print(renderRate(assertPresent(reply.rate, "rate"), []));
       }),
     );
 

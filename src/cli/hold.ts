@@ -3,7 +3,7 @@ import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { HoldState, type Hold, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { readMoved, showMoney, type Currencies } from "./amount.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, metadataOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
@@ -160,7 +160,7 @@ export function addHoldCommands(program: Command): void {
         const id = await resolveId(IdKind.HOLD, name, session);
         const reply = await session.call(TransactionServiceService.getHold, { id });
         if (session.json) printReply(TransactionServiceService.getHold, reply);
-        else print(await showHold(present(reply.hold, "hold"), session));
+        else print(await showHold(assertPresent(reply.hold, "hold"), session));
       }),
     );
 
@@ -204,8 +204,8 @@ async function printStep(reply: StepReply, session: Session): Promise<void> {
   const currencies = await session.currencies();
   const { balances } = reply;
   print(
-    renderTransaction(present(reply.transaction, "transaction"), reply.replayed, currencies),
-    await showHold(present(reply.hold, "hold"), session),
+    renderTransaction(assertPresent(reply.transaction, "transaction"), reply.replayed, currencies),
+    await showHold(assertPresent(reply.hold, "hold"), session),
     `Balances right after it:\n${await showBalances(balances, session)}`,
   );
 }

@@ -1,5 +1,5 @@
 import { fromBinary, toJson, type FileRegistry, type JsonValue } from "@bufbuild/protobuf";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { loadDescriptors } from "../rpc/descriptors.js";
 import type { UnaryMethod } from "./client.js";
 
@@ -9,8 +9,8 @@ let loaded: FileRegistry | undefined;
 export function replyToJson<Q, R>(method: UnaryMethod<Q, R>, reply: R): JsonValue {
   const [, serviceName = "", methodName = ""] = method.path.split("/");
   const registry = (loaded ??= loadDescriptors().registry);
-  const service = present(registry.getService(serviceName), serviceName);
-  const { output } = present(
+  const service = assertPresent(registry.getService(serviceName), serviceName);
+  const { output } = assertPresent(
     service.methods.find(({ name }) => name === methodName),
     method.path,
   );

@@ -9,7 +9,7 @@ import {
 } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
 import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMinorUnits, showAmount } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
@@ -54,7 +54,7 @@ export function addLimitsCommands(program: Command): void {
         const reply = await session.call(LedgerServiceService.getLimits, { account: walletOf(walletId) });
         if (session.json) return printReply(LedgerServiceService.getLimits, reply);
         const currencyCode = await currencyOf(walletId, session);
-        print(renderLimits(present(reply.limits, "limits"), currencyCode, await session.currencies(), reply.usage));
+        print(renderLimits(assertPresent(reply.limits, "limits"), currencyCode, await session.currencies(), reply.usage));
       }),
     );
 
@@ -84,7 +84,7 @@ export function addLimitsCommands(program: Command): void {
         if (session.json) return printReply(LedgerServiceService.setLimits, reply);
         print(
           renderFields(requestFields(requestId, reply.replayed)),
-          renderLimits(present(reply.limits, "limits"), currencyCode, currencies, []),
+          renderLimits(assertPresent(reply.limits, "limits"), currencyCode, currencies, []),
         );
       }),
     );
@@ -108,7 +108,7 @@ export function addLimitsCommands(program: Command): void {
         if (session.json) return printReply(LedgerServiceService.setDefaultLimits, reply);
         print(
           renderFields(requestFields(requestId, reply.replayed)),
-          renderLimits(present(reply.limits, "limits"), currencyCode, currencies, []),
+          renderLimits(assertPresent(reply.limits, "limits"), currencyCode, currencies, []),
         );
       }),
     );
@@ -139,7 +139,7 @@ export function addLimitsCommands(program: Command): void {
               ["caller", change.caller],
               ["reason", change.reason],
             ]),
-            renderLimits(present(change.limits, "limits"), currencyCode, currencies, []),
+            renderLimits(assertPresent(change.limits, "limits"), currencyCode, currencies, []),
           ].join("\n"),
         );
         print(...(blocks.length === 0 ? ["The limits were never set."] : blocks), moreLine(page, "--limit shows more"));
@@ -206,7 +206,7 @@ function walletOf(walletId: string) {
 
 async function currencyOf(walletId: string, session: Session): Promise<string> {
   const { wallet } = await session.call(WalletServiceService.getWallet, { id: walletId });
-  return present(wallet, "wallet").currencyCode;
+  return assertPresent(wallet, "wallet").currencyCode;
 }
 
 function renderLimits(

@@ -3,7 +3,7 @@ import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { AmountMode, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { readMoved } from "./amount.js";
 import { ABOUT_REQUEST_ID, type ChangeOptions, examples, metadataOption, requestIdOption } from "./options.js";
 import { accountsOf, nameAccounts } from "./names.js";
@@ -166,7 +166,7 @@ export function askedOf(options: MovementOptions, session: Session) {
 
 export async function printMovement(reply: MovementReply, session: Session): Promise<void> {
   const currencies = await session.currencies();
-  const transaction = present(reply.transaction, "transaction");
+  const transaction = assertPresent(reply.transaction, "transaction");
   const names = await nameAccounts(accountsOf(transaction), session);
   print(
     renderTransaction(transaction, reply.replayed, currencies),

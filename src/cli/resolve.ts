@@ -1,7 +1,7 @@
 import { IdKind, LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { UserServiceService } from "../../generated/grey/user/v1/user_service.js";
 import { type GetWalletResponse, WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { collect } from "./paging.js";
@@ -48,7 +48,7 @@ export async function resolveId(kind: Kind, text: string, session: Session): Pro
 export async function resolveUser(who: string, session: Session): Promise<string> {
   if (!who.includes("@")) return resolveId(IdKind.USER, who, session);
   const reply = await session.call(UserServiceService.getUser, { by: { $case: "email", value: who } });
-  return present(reply.user, "user").id;
+  return assertPresent(reply.user, "user").id;
 }
 
 /** The id of the wallet that was named as ABOUT_WALLETS says. */
@@ -62,7 +62,7 @@ export async function resolveWallet(text: string, session: Session): Promise<str
   const wallets = await walletsOf(email, session);
   const named = which === undefined ? wallets : namedAs(which, wallets);
   const [one, ...more] = named;
-  if (one !== undefined && more.length === 0) return present(one.wallet, "wallet").id;
+  if (one !== undefined && more.length === 0) return assertPresent(one.wallet, "wallet").id;
   if (wallets.length === 0)
     throw new UsageError(`${email} has no wallet; open one with: grey wallet create ${email} USD`);
   const problem =
@@ -78,7 +78,7 @@ export async function resolveWallets(texts: readonly string[], session: Session)
     texts.map(async (text) => {
       const [, email, which] = OF_USER.exec(text) ?? [];
       if (email === undefined || which !== undefined) return [await resolveWallet(text, session)];
-      return (await walletsOf(email, session)).map(({ wallet }) => present(wallet, "wallet").id);
+      return (await walletsOf(email, session)).map(({ wallet }) => assertPresent(wallet, "wallet").id);
     }),
   );
   return [...new Set(ids.flat())];
@@ -121,7 +121,7 @@ const PROPOSALS_MAX = 20;
 async function proposals(email: string, wallets: readonly GetWalletResponse[], session: Session): Promise<string[]> {
   const currencies = await session.currencies();
   const lines = wallets.slice(0, PROPOSALS_MAX).map(({ wallet, balance }) => {
-    const { id, label, currencyCode } = present(wallet, "wallet");
+    const { id, label, currencyCode } = assertPresent(wallet, "wallet");
     return `${id}  ${email}/${label === "" ? currencyCode : label}  ${showMoney(balance?.posted, currencies)}`;
   });
   return wallets.length > PROPOSALS_MAX ? [...lines, `and ${wallets.length - PROPOSALS_MAX} more`] : lines;

@@ -13,7 +13,7 @@ import {
 import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoved, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
@@ -123,7 +123,7 @@ export function addScheduleCommands(program: Command): void {
         });
         if (session.json) return printReply(ScheduleServiceService.createSchedule, reply);
         print(
-          await showSchedule(present(reply.schedule, "schedule"), session, requestFields(requestId, reply.replayed)),
+          await showSchedule(assertPresent(reply.schedule, "schedule"), session, requestFields(requestId, reply.replayed)),
         );
       }),
     );
@@ -137,7 +137,7 @@ export function addScheduleCommands(program: Command): void {
         const id = await resolveId(IdKind.SCHEDULE, name, session);
         const reply = await session.call(ScheduleServiceService.getSchedule, { id });
         if (session.json) return printReply(ScheduleServiceService.getSchedule, reply);
-        print(await showSchedule(present(reply.schedule, "schedule"), session));
+        print(await showSchedule(assertPresent(reply.schedule, "schedule"), session));
       }),
     );
 
@@ -189,7 +189,7 @@ export function addScheduleCommands(program: Command): void {
           const reply = await session.call(method, { requestId, scheduleId });
           if (session.json) return printReply(ScheduleServiceService.pauseSchedule, reply);
           const fields = requestFields(requestId, reply.replayed);
-          print(await showSchedule(present(reply.schedule, "schedule"), session, fields));
+          print(await showSchedule(assertPresent(reply.schedule, "schedule"), session, fields));
         }),
       );
   }

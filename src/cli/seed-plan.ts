@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { v5 } from "uuid";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 
 /** What a seed is made of. Every id, name and amount follows from these and nothing else. */
 export interface SeedOptions {
@@ -101,7 +101,7 @@ function planMovements(
     const key = `${seed}/${currencyCode}/${users}/movement/${index}`;
     const chance = draw(`${key}/kind`, 100);
     const spender = funded.length === 0 ? undefined : pick(funded, draw(`${key}/spender`, funded.length));
-    const available = spender === undefined ? 0n : present(balances[spender], "balance");
+    const available = spender === undefined ? 0n : assertPresent(balances[spender], "balance");
     if (spender === undefined || available < SPENDABLE_MIN || chance < 30) {
       const credit = draw(`${key}/credit`, walletCount);
       const amountMinor = drawAmount(`${key}/amount`, 1_000n, 50_000n);
@@ -133,9 +133,9 @@ function planMovements(
   });
 
   function move(debit: number | undefined, credit: number | undefined, amountMinor: bigint): void {
-    if (debit !== undefined) balances[debit] = present(balances[debit], "balance") - amountMinor;
+    if (debit !== undefined) balances[debit] = assertPresent(balances[debit], "balance") - amountMinor;
     if (credit === undefined) return;
-    const before = present(balances[credit], "balance");
+    const before = assertPresent(balances[credit], "balance");
     // A wallet that spent everything is listed a second time: it only makes it the likelier spender.
     if (before === 0n) funded.push(credit);
     balances[credit] = before + amountMinor;
@@ -165,5 +165,5 @@ function digest32(key: string): number {
 }
 
 function pick<T>(items: readonly T[], index: number): T {
-  return present(items[index % items.length], "item");
+  return assertPresent(items[index % items.length], "item");
 }

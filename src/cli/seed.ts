@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { UserServiceService } from "../../generated/grey/user/v1/user_service.js";
 import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { clientAddress, DEFAULT_ADDRESS, readConfig } from "../config/config.js";
 import type { Currencies } from "./amount.js";
 import { CallError, UsageError } from "./failure.js";
@@ -81,7 +81,7 @@ async function carryOut(plan: SeedPlan, currencyCode: string, session: Session):
     () => [],
     async ([index, planned]) => {
       const reply = await session.call(UserServiceService.createUser, { ...planned, metadata: {} });
-      userIds[index] = present(reply.user, "user").id;
+      userIds[index] = assertPresent(reply.user, "user").id;
       return reply;
     },
   );
@@ -92,8 +92,8 @@ async function carryOut(plan: SeedPlan, currencyCode: string, session: Session):
     [...plan.wallets.entries()],
     ([, planned]) => [planned.owner],
     async ([index, planned]) => {
-      const reply = await createWallet(planned, present(userIds[planned.owner], "user id"), currencyCode, session);
-      walletIds[index] = present(reply.wallet, "wallet").id;
+      const reply = await createWallet(planned, assertPresent(userIds[planned.owner], "user id"), currencyCode, session);
+      walletIds[index] = assertPresent(reply.wallet, "wallet").id;
       return reply;
     },
   );
@@ -139,7 +139,7 @@ function post(
     preconditions: [],
     dryRun: false,
   };
-  const idOf = (wallet: number) => present(walletIds[wallet], "wallet id");
+  const idOf = (wallet: number) => assertPresent(walletIds[wallet], "wallet id");
   if (movement.kind === "deposit") {
     const to = { walletId: idOf(movement.credit), systemAccount: "" };
     return session.call(TransactionServiceService.deposit, { ...request, ...to });
@@ -208,7 +208,7 @@ function greyOf(command: Command): string {
 /** @param grey how the command is called for this server */
 function summarise(plan: SeedPlan, currencyCode: string, outcome: Outcome, seconds: string, grey: string): string[] {
   const { users, wallets, transactions } = outcome;
-  const email = present(plan.users[0], "first user").email;
+  const email = assertPresent(plan.users[0], "first user").email;
   const [from, to] = outcome.walletIds;
   const next = [
     `user get ${email}`,

@@ -15,7 +15,7 @@ import {
   TransactionServiceService,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import {
@@ -146,7 +146,7 @@ export function addTransactionsCommand(program: Command): void {
           remove: [...(options.remove ?? [])],
         });
         if (session.json) return printReply(TransactionServiceService.setTransactionMetadata, reply);
-        const transaction = present(reply.transaction, "transaction");
+        const transaction = assertPresent(reply.transaction, "transaction");
         print(
           renderFields(requestFields(requestId, reply.replayed, reply.journalIndex)),
           renderTransaction(transaction, false, await session.currencies()),
@@ -167,7 +167,7 @@ function addShowCommand(transactions: Command): void {
         const id = await resolveId(IdKind.TRANSACTION, name, session);
         const reply = await session.call(TransactionServiceService.getTransaction, { by: { $case: "id", value: id } });
         if (session.json) return printReply(TransactionServiceService.getTransaction, reply);
-        const transaction = present(reply.transaction, "transaction");
+        const transaction = assertPresent(reply.transaction, "transaction");
         const { entries } = transaction;
         const currencies = await session.currencies();
         const names = await nameAccounts(accountsOf(transaction), session);

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { type GetUserRequest, type User, UserServiceService } from "../../generated/grey/user/v1/user_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import {
   ABOUT_REQUEST_ID,
   type ChangeOptions,
@@ -45,7 +45,7 @@ export function addUserCommands(program: Command): void {
         const reply = await session.call(UserServiceService.createUser, { requestId, name, email, metadata });
         if (session.json) printReply(UserServiceService.createUser, reply);
         else
-          print(renderUser(present(reply.user, "user"), requestFields(requestId, reply.replayed, reply.journalIndex)));
+          print(renderUser(assertPresent(reply.user, "user"), requestFields(requestId, reply.replayed, reply.journalIndex)));
       }),
     );
 
@@ -57,7 +57,7 @@ export function addUserCommands(program: Command): void {
       withSession(command, async (session) => {
         const reply = await session.call(UserServiceService.getUser, await userNamed(who, session));
         if (session.json) printReply(UserServiceService.getUser, reply);
-        else print(renderUser(present(reply.user, "user")));
+        else print(renderUser(assertPresent(reply.user, "user")));
       }),
     );
 

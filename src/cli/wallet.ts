@@ -12,7 +12,7 @@ import {
   WalletServiceService,
   WalletState,
 } from "../../generated/grey/wallet/v1/wallet_service.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import { timeText } from "../../runtime/time-text.js";
 import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";
 import {
@@ -72,8 +72,8 @@ export function addWalletCommands(program: Command): void {
         });
         if (session.json) return printReply(WalletServiceService.createWallet, reply);
         print(
-          renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
-          await showBalances([present(reply.balance, "balance")], session),
+          renderWallet(assertPresent(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
+          await showBalances([assertPresent(reply.balance, "balance")], session),
         );
       }),
     );
@@ -90,8 +90,8 @@ export function addWalletCommands(program: Command): void {
         const reply = await session.call(WalletServiceService.getWallet, { id: await resolveWallet(name, session) });
         if (session.json) return printReply(WalletServiceService.getWallet, reply);
         print(
-          renderWallet(present(reply.wallet, "wallet")),
-          await showBalances([present(reply.balance, "balance")], session),
+          renderWallet(assertPresent(reply.wallet, "wallet")),
+          await showBalances([assertPresent(reply.balance, "balance")], session),
         );
       }),
     );
@@ -147,7 +147,7 @@ function addStateCommands(wallet: Command): void {
           const reply = await session.call(method, { requestId, walletId, reason: options.reason });
           if (session.json) return printReply(WalletServiceService.freezeWallet, reply);
           print(
-            renderWallet(present(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
+            renderWallet(assertPresent(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
           );
         }),
       );
@@ -208,7 +208,7 @@ export function addBalanceCommand(program: Command): void {
           if (first !== undefined && isOneWallet(names)) return printReply(WalletServiceService.getBalance, first);
           return printJson({ wallets: replies.map((reply) => replyToJson(WalletServiceService.getBalance, reply)) });
         }
-        const balances = replies.map(({ balance }) => present(balance, "balance"));
+        const balances = replies.map(({ balance }) => assertPresent(balance, "balance"));
         // By effective time it may exceed what Money holds.
         const [shown, huge] = [
           balances.filter(({ posted }) => posted),
@@ -281,7 +281,7 @@ function renderStatement(
   currencies: Currencies,
 ): string {
   // Where there are more credits than Money holds, there are lines.
-  const { currencyCode } = present(statement.credits ?? statement.lines[0]?.amount, "an amount");
+  const { currencyCode } = assertPresent(statement.credits ?? statement.lines[0]?.amount, "an amount");
   const show = (minorUnits: string) => showAmount(BigInt(minorUnits), currencyCode, currencies);
   return [
     renderFields([["opening", show(statement.openingMinorUnits)]]),
@@ -327,7 +327,7 @@ async function collectStatement(
     last = await session.call(WalletServiceService.getStatement, { walletId, from, before, order, ...page });
     return { items: last.lines, nextPageToken: last.nextPageToken };
   });
-  return { ...present(last, "a statement"), lines };
+  return { ...assertPresent(last, "a statement"), lines };
 }
 
 /** The whole statement in the order of the records. */
@@ -357,8 +357,8 @@ async function readStatement(
     if (part?.$case === "lines") take(part.value.lines);
     if (part?.$case === "closing") closing = part.value;
   });
-  const { lineCount: _, ...end } = present(closing, "the statement's end");
-  const beginning = present(opening, "the statement's beginning").opening;
+  const { lineCount: _, ...end } = assertPresent(closing, "the statement's end");
+  const beginning = assertPresent(opening, "the statement's beginning").opening;
   return {
     ...end,
     opening: beginning,

@@ -1,4 +1,4 @@
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import type { Micros } from "../base/time.js";
 import type { Queryable } from "./database.js";
 
@@ -14,7 +14,7 @@ export async function readClock(client: Queryable): Promise<Micros> {
     name: "clock",
     text: `SELECT (extract(epoch FROM ${CLOCK}) * 1000000)::bigint AS now`,
   });
-  return present(rows[0], "the time").now;
+  return assertPresent(rows[0], "the time").now;
 }
 
 /** Reads the ledger's clock to the millisecond, the precision of a Date; finer parts are cut off. */

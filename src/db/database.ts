@@ -89,7 +89,7 @@ export async function connectDatabase(
     // A pooled connection that breaks while idle is replaced at the next use; the call that meets it reports it.
     poolErrorHandler: () => undefined,
     extra: {
-      types: { getTypeParser: parserOf },
+      types: { getTypeParser: getParser },
       keepAlive: true,
       query_timeout: readTimeoutMs(config),
       onConnect: (client: pg.Client) => openSession(client, plan),
@@ -127,7 +127,7 @@ export function readTimeoutMs(config: Config): number {
 }
 
 /** int8 as bigint for this pool only; everything else as the driver does it. */
-export function parserOf(oid: number, format?: "text" | "binary"): (value: string) => unknown {
+export function getParser(oid: number, format?: "text" | "binary"): (value: string) => unknown {
   if (oid === pg.types.builtins.INT8 && format !== "binary") return BigInt;
   return pg.types.getTypeParser(oid, format);
 }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 
 /** The pool, or one connection of it. */
 type Queryable = Pick<pg.ClientBase, "query">;
@@ -29,5 +29,5 @@ export async function readJournalSize(client: Queryable): Promise<bigint> {
     name: "journal-size",
     text: "SELECT size FROM journal_head WHERE id = 1",
   });
-  return present(rows[0], "the journal's head").size;
+  return assertPresent(rows[0], "the journal's head").size;
 }

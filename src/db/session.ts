@@ -198,20 +198,20 @@ export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
   const first = await pool.connect();
   const taken = [first];
   try {
-    const [pid] = await backendsOf(first);
+    const [pid] = await listBackends(first);
     if (pid === ownPid(first)) return;
     const second = await pool.connect();
     taken.push(second);
-    const pids = await backendsOf(first, second);
+    const pids = await listBackends(first, second);
     // Nothing is lent while both are idle, so each has its own or both get the same.
     if (pids[0] === pids[1]) throw sharesBackends();
     // Both take one for a while, and give it back. Whichever the pooler lends first, one of the two gets the other's.
     await first.query("BEGIN");
     await second.query("BEGIN");
-    const own = await backendsOf(first, second);
+    const own = await listBackends(first, second);
     await first.query("COMMIT");
     await second.query("COMMIT");
-    const later = [...(await backendsOf(first, first, second)), ...pids];
+    const later = [...(await listBackends(first, first, second)), ...pids];
     if ([own[0], own[0], own[1], own[0], own[1]].some((expected, index) => later[index] !== expected)) {
       throw sharesBackends();
     }
@@ -221,7 +221,7 @@ export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
   }
 }
 
-async function backendsOf(...clients: readonly pg.ClientBase[]): Promise<number[]> {
+async function listBackends(...clients: readonly pg.ClientBase[]): Promise<number[]> {
   const pids: number[] = [];
   for (const client of clients) {
     const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");

@@ -55,7 +55,7 @@ export function isUnavailable(error: unknown): boolean {
 }
 
 /** What keeps the database from its work, of an error that says that it is unavailable. */
-export function troubleOf(error: unknown): DatabaseTrouble {
+export function classifyTrouble(error: unknown): DatabaseTrouble {
   const state = sqlState(error);
   if (state === SQLSTATE.READ_ONLY) return "read_only";
   if (

@@ -42,12 +42,12 @@ const REASONS: Readonly<Record<string, (host: string) => string>> = {
  * @param role that the session takes on, if any
  */
 export function explainConnection(error: unknown, { url, setting }: DatabaseAddress, role?: string): never {
-  const mending = mendingOf(error, url, role);
+  const mending = explainRemedy(error, url, role);
   if (mending !== undefined) throw new SettingError(`${setting}: ${mending}`);
   throw error;
 }
 
-function mendingOf(error: unknown, url: string, role: string | undefined): string | undefined {
+function explainRemedy(error: unknown, url: string, role: string | undefined): string | undefined {
   const { message, code, syscall } = error as Error & { readonly code?: unknown; readonly syscall?: unknown };
   const parts = new URL(url);
   const login = decodeURIComponent(parts.username);

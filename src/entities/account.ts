@@ -9,7 +9,7 @@ export const ACCOUNT_STATE = { OPEN: 1, FROZEN: 2, CLOSED: 3 } as const;
 export type AccountState = (typeof ACCOUNT_STATE)[keyof typeof ACCOUNT_STATE];
 
 /** What double entry is kept on. Only posting changes the balance; amounts are minor units on the normal side. */
-export interface Account {
+export interface AccountRow {
   readonly id: string;
   /** `cash`, `fees`, …; null for a wallet. */
   readonly systemAccount: string | null;
@@ -30,7 +30,7 @@ export interface Account {
   revision: bigint;
 }
 
-export const AccountEntity = new EntitySchema<Account>({
+export const AccountEntity = new EntitySchema<AccountRow>({
   name: "Account",
   tableName: "accounts",
   columns: {

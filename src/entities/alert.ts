@@ -9,7 +9,7 @@ export const ALERT_BALANCE = { AVAILABLE: 1, POSTED: 2 } as const;
 export type AlertBalance = (typeof ALERT_BALANCE)[keyof typeof ALERT_BALANCE];
 
 /** A threshold of a wallet's balance. */
-export interface BalanceAlert {
+export interface BalanceAlertRow {
   readonly id: string;
   readonly accountId: string;
   readonly currencyCode: string;
@@ -23,7 +23,7 @@ export interface BalanceAlert {
   readonly deleteTime: Date | null;
 }
 
-export const BalanceAlertEntity = new EntitySchema<BalanceAlert>({
+export const BalanceAlertEntity = new EntitySchema<BalanceAlertRow>({
   name: "BalanceAlert",
   tableName: "balance_alerts",
   columns: {
@@ -46,7 +46,7 @@ export const BalanceAlertEntity = new EntitySchema<BalanceAlert>({
 });
 
 /** One crossing of an alert's threshold, by one entry of its wallet. */
-export interface BalanceAlertEvent {
+export interface BalanceAlertEventRow {
   readonly id: string;
   readonly alertId: string;
   /** The entry's number in its account. */
@@ -59,7 +59,7 @@ export interface BalanceAlertEvent {
   readonly createTime: Date;
 }
 
-export const BalanceAlertEventEntity = new EntitySchema<BalanceAlertEvent>({
+export const BalanceAlertEventEntity = new EntitySchema<BalanceAlertEventRow>({
   name: "BalanceAlertEvent",
   tableName: "balance_alert_events",
   columns: {
@@ -77,13 +77,13 @@ export const BalanceAlertEventEntity = new EntitySchema<BalanceAlertEvent>({
 });
 
 /** Up to where a reader of the journal has read. */
-export interface ReaderCursor {
+export interface ReaderCursorRow {
   readonly name: string;
   /** The index of the first record that it has not read. */
   readonly nextIndex: bigint;
 }
 
-export const ReaderCursorEntity = new EntitySchema<ReaderCursor>({
+export const ReaderCursorEntity = new EntitySchema<ReaderCursorRow>({
   name: "ReaderCursor",
   tableName: "reader_cursors",
   columns: {

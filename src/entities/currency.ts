@@ -1,7 +1,7 @@
 import { EntitySchema } from "typeorm";
 
 /** A currency that wallets can hold. */
-export interface Currency {
+export interface CurrencyRow {
   readonly code: string;
   /** Decimal places of a minor unit: 0 to 18. */
   readonly exponent: number;
@@ -12,7 +12,7 @@ export interface Currency {
   readonly defaultLimits: string | null;
 }
 
-export const CurrencyEntity = new EntitySchema<Currency>({
+export const CurrencyEntity = new EntitySchema<CurrencyRow>({
   name: "Currency",
   tableName: "currencies",
   columns: {

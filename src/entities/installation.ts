@@ -1,7 +1,7 @@
 import { EntitySchema } from "typeorm";
 
 /** What makes this database's ledger itself: one row, written by the first migration. */
-export interface Installation {
+export interface InstallationRow {
   readonly id: number;
   /** Names this ledger in journal records. */
   readonly ledgerId: string;
@@ -9,7 +9,7 @@ export interface Installation {
   readonly secret: Buffer;
 }
 
-export const InstallationEntity = new EntitySchema<Installation>({
+export const InstallationEntity = new EntitySchema<InstallationRow>({
   name: "Installation",
   tableName: "installation",
   columns: {

@@ -1,7 +1,7 @@
 import { EntitySchema } from "typeorm";
 
 /** A check of the books that came to an end. */
-export interface IntegrityCheck {
+export interface IntegrityCheckRow {
   /** 1, 2, 3, in the order in which they ended. */
   readonly number: bigint;
   /** The first record of the journal that was checked; 0: everything was. */
@@ -14,7 +14,7 @@ export interface IntegrityCheck {
   readonly createTime: Date;
 }
 
-export const IntegrityCheckEntity = new EntitySchema<IntegrityCheck>({
+export const IntegrityCheckEntity = new EntitySchema<IntegrityCheckRow>({
   name: "IntegrityCheck",
   tableName: "integrity_checks",
   columns: {

@@ -36,14 +36,14 @@ export const RECORD_TYPE = {
 export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
 
 /** The journal's size: one row, locked last in every transaction that appends, so that indexes follow commits. */
-export interface JournalHead {
+export interface JournalHeadRow {
   readonly id: number;
   readonly size: bigint;
   /** When the latest record was appended: time never falls along the index, whatever the clock does. */
   readonly lastTime: Date;
 }
 
-export const JournalHeadEntity = new EntitySchema<JournalHead>({
+export const JournalHeadEntity = new EntitySchema<JournalHeadRow>({
   name: "JournalHead",
   tableName: "journal_head",
   columns: {
@@ -58,14 +58,14 @@ export const JournalHeadEntity = new EntitySchema<JournalHead>({
 });
 
 /** The records that one transaction appended: `record_ids[i]` has the index `first_index + i`. */
-export interface JournalBatch {
+export interface JournalBatchRow {
   readonly firstIndex: bigint;
   readonly recordIds: readonly string[];
   readonly recordTypes: readonly RecordType[];
   readonly createTime: Date;
 }
 
-export const JournalBatchEntity = new EntitySchema<JournalBatch>({
+export const JournalBatchEntity = new EntitySchema<JournalBatchRow>({
   name: "JournalBatch",
   tableName: "journal_batches",
   columns: {

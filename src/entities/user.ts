@@ -1,7 +1,7 @@
 import { EntitySchema } from "typeorm";
 
 /** A user; name, emails and metadata are empty once it is deleted. */
-export interface User {
+export interface UserRow {
   readonly id: string;
   name: string;
   /** As it was given. */
@@ -16,7 +16,7 @@ export interface User {
   deleteTime: Date | null;
 }
 
-export const UserEntity = new EntitySchema<User>({
+export const UserEntity = new EntitySchema<UserRow>({
   name: "User",
   tableName: "users",
   columns: {

@@ -1,7 +1,7 @@
 import { EntitySchema } from "typeorm";
 
 /** What a wallet is beside the account of the same id that keeps its balance. */
-export interface Wallet {
+export interface WalletRow {
   readonly id: string;
   readonly userId: string;
   label: string;
@@ -14,7 +14,7 @@ export interface Wallet {
   updateTime: Date;
 }
 
-export const WalletEntity = new EntitySchema<Wallet>({
+export const WalletEntity = new EntitySchema<WalletRow>({
   name: "Wallet",
   tableName: "wallets",
   columns: {

@@ -1,4 +1,4 @@
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
 import { int2Array, uuidArray } from "../db/binary-array.js";
 import type { Queryable } from "../db/database.js";
@@ -45,5 +45,5 @@ export async function appendRecords(
       request?.requestId ?? null,
     ],
   });
-  return present(rows[0], "the journal's head").last_index;
+  return assertPresent(rows[0], "the journal's head").last_index;
 }

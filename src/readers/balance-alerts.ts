@@ -2,11 +2,11 @@ import { newId, type Uuid } from "../base/ids.js";
 import { toIso, type Micros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { startSweep, type Sweep, type SweepOptions } from "../db/sweep.js";
-import { inTransaction } from "../db/transaction.js";
+import { inTransaction } from "../db/in-transaction.js";
 import { ALERT_BALANCE, type AlertDirection } from "../entities/alert.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { appendRecords } from "../journal/append.js";
-import { crossingOf } from "./crossing.js";
+import { findCrossing } from "./crossing.js";
 
 /** This reader's name among the cursors. */
 const NAME = "balance_alerts";
@@ -28,7 +28,7 @@ export function startBalanceAlerts(
  * @returns how many records it read, at least as many as asked for if there are; 0 when another process reads
  */
 export function readPage(database: Database, limit: number): Promise<number> {
-  return inTransaction(database, PATIENT, async ({ client }) => {
+  return inTransaction(database, NO_CALLER, async ({ client }) => {
     const { rows } = await client.query<{ next_index: bigint }>(
       "SELECT next_index FROM reader_cursors WHERE name = $1 FOR UPDATE SKIP LOCKED",
       [NAME],
@@ -37,7 +37,7 @@ export function readPage(database: Database, limit: number): Promise<number> {
     const end = from === undefined ? undefined : await endOfPage(client, from, limit);
     if (from === undefined || end === undefined) return 0;
     const crossings = (await readSteps(client, from, end)).flatMap((step) => {
-      const direction = crossingOf(step.balance_before, step.balance_after, step.threshold, step.wanted);
+      const direction = findCrossing(step.balance_before, step.balance_after, step.threshold, step.wanted);
       return direction === undefined ? [] : [{ ...step, id: newId(), direction }];
     });
     await client.query("UPDATE reader_cursors SET next_index = $2 WHERE name = $1", [NAME, end]);
@@ -46,7 +46,7 @@ export function readPage(database: Database, limit: number): Promise<number> {
   });
 }
 
-const PATIENT = { assertWaiting: () => undefined };
+const NO_CALLER = { assertWaiting: () => undefined };
 
 /** What was appended together is read together. */
 const END_OF_PAGE = `

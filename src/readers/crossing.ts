@@ -1,15 +1,15 @@
-import { ALERT_DIRECTION, type AlertDirection, type BalanceAlertEvent } from "../entities/alert.js";
+import { ALERT_DIRECTION, type AlertDirection, type BalanceAlertEventRow } from "../entities/alert.js";
 
 /**
  * Which way a balance crossed a threshold, as far as the alert asks for it; undefined when it did not. At the threshold is
  * above it.
  */
-export function crossingOf(
+export function findCrossing(
   before: bigint,
   after: bigint,
   threshold: bigint,
   wanted: AlertDirection,
-): BalanceAlertEvent["direction"] | undefined {
+): BalanceAlertEventRow["direction"] | undefined {
   const [wasBelow, isBelow] = [before < threshold, after < threshold];
   if (wasBelow === isBelow) return undefined;
   const direction = isBelow ? ALERT_DIRECTION.DOWN : ALERT_DIRECTION.UP;

@@ -3,7 +3,7 @@ import type { FailureError, FieldViolation } from "../base/failure.js";
 import { newId } from "../base/ids.js";
 import type { Deadline } from "./context.js";
 import type { Logger } from "../telemetry/logger.js";
-import { traceIdOf } from "../telemetry/trace.js";
+import { parseTraceId } from "../telemetry/trace.js";
 import { MALFORMED_TIMEOUT } from "./transport.js";
 
 /**
@@ -19,7 +19,7 @@ export function openCall(headers: Metadata): CallState {
     set requestId(ofMessage: string) {
       given = ofMessage;
     },
-    traceId: traceIdOf(headerText(headers, "traceparent")),
+    traceId: parseTraceId(headerText(headers, "traceparent")),
   };
 }
 

@@ -1,6 +1,6 @@
 import { fail } from "../base/failure.js";
 import type { Uuid } from "../base/ids.js";
-import type { Patience } from "../base/patience.js";
+import type { CallerContext } from "../base/caller-context.js";
 
 /**
  * Who calls. There is no authentication yet, so everyone is this one caller; request ids and page tokens belong to it.
@@ -9,7 +9,7 @@ import type { Patience } from "../base/patience.js";
 export const LOCAL_CALLER: Uuid = "00000000-0000-7000-8000-000000000001";
 
 /** What a method knows of the call it answers. */
-export interface CallContext extends Patience {
+export interface CallContext extends CallerContext {
   readonly caller: Uuid;
   /** The request_id of the message, or of the `x-request-id` header, or a new one. */
   readonly requestId: string;

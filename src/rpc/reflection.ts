@@ -13,7 +13,7 @@ import {
   type ServerReflectionResponse,
 } from "../../generated/grpc/reflection/v1/reflection.js";
 import { ServerReflectionService as ServerReflectionAlphaService } from "../../generated/grpc/reflection/v1alpha/reflection.js";
-import { mostBytesOf } from "../base/room.js";
+import { estimateBytesMax } from "../base/room.js";
 import type { Descriptors } from "./descriptors.js";
 import type { BoundService } from "./methods.js";
 
@@ -79,7 +79,7 @@ function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): 
           },
         };
   return (request) =>
-    mostBytesOf(request) > REQUEST_BYTES_MAX
+    estimateBytesMax(request) > REQUEST_BYTES_MAX
       ? TOO_LONG
       : { validHost: request.host, originalRequest: request, messageResponse: respond(request.messageRequest) };
 

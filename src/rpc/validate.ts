@@ -10,7 +10,7 @@ import { pathToString, reflect, type ReflectMessage } from "@bufbuild/protobuf/r
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { createValidator, type Violation } from "@bufbuild/protovalidate";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import { present } from "../base/assert.js";
+import { assertPresent } from "../base/assert.js";
 import type { FieldViolation } from "../base/failure.js";
 import { inWords } from "./patterns.js";
 import { proofOf } from "./proof.js";
@@ -70,8 +70,8 @@ export function createValidatorFor(
 
 function inputOf(registry: FileRegistry, path: string): DescMessage {
   const [, serviceName = "", methodName = ""] = path.split("/");
-  const service = present(registry.getService(serviceName), serviceName);
-  return present(
+  const service = assertPresent(registry.getService(serviceName), serviceName);
+  return assertPresent(
     service.methods.find((method) => method.name === methodName),
     path,
   ).input;

@@ -22,13 +22,13 @@ export function describeError(error: unknown): Record<string, string> {
     error: `${error.name}: ${error.message}`,
     ...(typeof code === "string" && { code }),
     ...(typeof constraint === "string" && { constraint }),
-    ...(error.stack !== undefined && { at: framesOf(error.stack) }),
+    ...(error.stack !== undefined && { at: formatFrames(error.stack) }),
     ...(error.cause instanceof Error && { cause: `${error.cause.name}: ${error.cause.message}` }),
   };
 }
 
 /** Where it happened, on one line, without the message. */
-function framesOf(stack: string): string {
+function formatFrames(stack: string): string {
   return stack
     .split("\n")
     .filter((line) => line.startsWith("    at "))

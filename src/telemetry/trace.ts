@@ -5,7 +5,7 @@ import { trace } from "@opentelemetry/api";
  * The trace id of the call: that of the active span, else the one in the caller's W3C traceparent, else a new one. So
  * every call has one, whether spans are exported or not.
  */
-export function traceIdOf(traceparent: string | undefined): string {
+export function parseTraceId(traceparent: string | undefined): string {
   const span = trace.getActiveSpan();
   if (span !== undefined) return span.spanContext().traceId;
   const match =

@@ -6,7 +6,7 @@ import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 import { readClock } from "../../src/db/clock.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
-import { readBooks, type Book } from "../../src/ledger/account/books.js";
+import { readAccounts, type Account } from "../../src/ledger/account/books.js";
 import { readHolds } from "../../src/ledger/hold/rows.js";
 import { encodeVelocity } from "../../src/ledger/account/limits.js";
 import type { Command } from "../../src/ledger/transaction/transaction.js";
@@ -67,7 +67,7 @@ describe("what a posting engine remembers", function () {
   });
 
   /** The account with what a window can still reach at this time. */
-  function live(book: Book, now: Micros): Book {
+  function live(book: Account, now: Micros): Account {
     const velocity = book.velocity?.map((limit) => ({
       ...limit,
       slices: limit.slices.filter(({ slice }) => slice >= oldestSliceAt(limit, now)),
@@ -85,12 +85,12 @@ describe("what a posting engine remembers", function () {
     const told = memory.clock.now();
     const now = await readClock(books.admin);
     if (told !== undefined) expect(told <= now, `the clock is ${told - now} us ahead`).to.equal(true);
-    const accounts = await readBooks(books.admin, [...wallets, systemAccountId("USD", "cash")]);
-    for (const { book, revision } of accounts) {
-      const remembered = memory.books.get(book.id);
+    const accounts = await readAccounts(books.admin, [...wallets, systemAccountId("USD", "cash")]);
+    for (const { account: book, revision } of accounts) {
+      const remembered = memory.accounts.get(book.id);
       if (remembered === undefined || (!isAlone && remembered.revision !== revision)) continue;
       expect(remembered.revision).to.equal(revision);
-      expect(live(remembered.book, now)).to.deep.equal(live(book, now));
+      expect(live(remembered.account, now)).to.deep.equal(live(book, now));
       compared += 1;
     }
     for (const { hold: stored, revision } of await readHolds(books.admin, holdIds)) {

@@ -3,10 +3,10 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
-import { readBooks, type Books } from "../../src/ledger/account/books.js";
+import { readAccounts, type LedgerState } from "../../src/ledger/account/books.js";
 import { findTransactions, requestKey } from "../../src/ledger/transaction/rows.js";
 import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
-import { decideWork, replay, type Decided, type Mode, type Outcome, type Work } from "../../src/ledger/command/work.js";
+import { decideUnit, answerReplay, type DecidedCommand, type UnitMode, type Outcome, type UnitOfWork } from "../../src/ledger/command/work.js";
 import { modelBooks } from "../support/model-books.js";
 import { openEngineBooks, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { deposit, transfer, withdrawal } from "../support/ledger.js";
@@ -53,7 +53,7 @@ describe("two posting engines on one database", function () {
       arbitrary: fc.record({
         do: fc.constant("post" as const),
         engine: fc.nat(1),
-        mode: fc.constantFrom<Mode>("INDEPENDENT", "ATOMIC"),
+        mode: fc.constantFrom<UnitMode>("INDEPENDENT", "ATOMIC"),
         commands: fc.array(planned, { minLength: 1, maxLength: 4 }),
       }),
     },
@@ -75,7 +75,7 @@ describe("two posting engines on one database", function () {
   /** A piece of work as it was handed to an engine, and what its caller was told. */
   interface Posted {
     readonly engine: number;
-    readonly work: Work & { readonly commands: readonly MovementCommand[] };
+    readonly work: UnitOfWork & { readonly commands: readonly MovementCommand[] };
     /** Whether a command of it shares its request id with another one. */
     readonly hasCopies: boolean;
     readonly outcomes: readonly Outcome[];
@@ -144,7 +144,7 @@ describe("two posting engines on one database", function () {
   }
 
   /** Decides everything again with the pure rules, in the order of the journal, and compares it with what is recorded. */
-  function assertSerial(model: Books, { posted, changed }: History, recorded: readonly LedgerTransaction[]): void {
+  function assertSerial(model: LedgerState, { posted, changed }: History, recorded: readonly LedgerTransaction[]): void {
     const workOf = new Map(
       posted.flatMap((one) => one.work.commands.map(({ transactionId }) => [transactionId, one.work])),
     );
@@ -155,10 +155,10 @@ describe("two posting engines on one database", function () {
       const { id, journalIndex } = recorded[next]!;
       while (changes.length > 0 && changes[0]!.size <= journalIndex) {
         const { walletId, state } = changes.shift()!;
-        model.set(walletId, { ...model.get(walletId)!, state });
+        model.setAccount(walletId, { ...model.getAccount(walletId)!, state });
       }
       const work = workOf.get(id)!;
-      const decided = decideWork(model, work, answered).filter((one): one is Decided => "decision" in one);
+      const decided = decideUnit(model, work, answered).filter((one): one is DecidedCommand => "decision" in one);
       const stored = recorded.slice(next, next + decided.length);
       expect(stored.map(decisionOf), `journal index ${journalIndex}`).to.deep.equal(
         decided.map(({ command, decision }) => ({
@@ -182,7 +182,7 @@ describe("two posting engines on one database", function () {
       work.commands.forEach((command, index) => {
         const transaction = stored.get(command.requestId)!;
         const truth =
-          transaction.id === command.transactionId ? { transaction, replayed: false } : replay(command, transaction);
+          transaction.id === command.transactionId ? { transaction, replayed: false } : answerReplay(command, transaction);
         expect(outcomes[index]).to.deep.equal(truth);
       });
     }
@@ -214,7 +214,7 @@ describe("two posting engines on one database", function () {
         for (const limits of WALLETS) ids.push(...(await books.openWallets(1, limits)));
         const accounts = [...ids, systemAccountId("USD", "cash")];
         const model = modelBooks([]);
-        for (const { book } of await readBooks(books.database.pool, accounts)) model.set(book.id, book);
+        for (const { account: book } of await readAccounts(books.database.pool, accounts)) model.set(book.id, book);
 
         const history = await run(steps, [...ids, newId()]);
 
@@ -224,7 +224,7 @@ describe("two posting engines on one database", function () {
         assertSerial(model, history, recorded);
         assertTruth(history.posted, recorded);
         assertOrder(history.posted, recorded);
-        for (const { book: now } of await readBooks(books.database.pool, accounts)) {
+        for (const { account: now } of await readAccounts(books.database.pool, accounts)) {
           const { balanceMinor, sequence } = model.get(now.id)!;
           expect([now.balanceMinor, now.sequence]).to.deep.equal([balanceMinor, sequence]);
         }

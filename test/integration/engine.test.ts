@@ -4,7 +4,7 @@ import { metrics as sdk } from "@opentelemetry/sdk-node";
 import { expect } from "chai";
 import { FailureError, type Failure } from "../../src/base/failure.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
-import type { Patience } from "../../src/base/patience.js";
+import type { CallerContext } from "../../src/base/caller-context.js";
 import { sqlState } from "../../src/db/sqlstate.js";
 import { ACCOUNT_STATE } from "../../src/entities/account.js";
 import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
@@ -776,13 +776,13 @@ function reasonOf(error: unknown): Failure["reason"] {
   throw error;
 }
 
-interface LeavingPatience extends Patience {
+interface LeavingPatience extends CallerContext {
   leave(): void;
 }
 
 /** The patience of a caller who may leave. */
 function leavingPatience(): LeavingPatience {
-  let current: Patience = PATIENT;
+  let current: CallerContext = PATIENT;
   return {
     assertWaiting: () => current.assertWaiting(),
     leave: () => {
@@ -792,7 +792,7 @@ function leavingPatience(): LeavingPatience {
 }
 
 /** The patience of a caller who has left. */
-const GONE: Patience = {
+const GONE: CallerContext = {
   assertWaiting: () => {
     throw new FailureError({ reason: "CALLER_GONE" });
   },

@@ -3,13 +3,13 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE } from "../../src/entities/account.js";
-import { readBooks } from "../../src/ledger/account/books.js";
-import { expiryOf } from "../../src/ledger/hold/expiry.js";
+import { readAccounts } from "../../src/ledger/account/books.js";
+import { toExpiryCommand } from "../../src/ledger/hold/expiry.js";
 import { findTransactions, requestKey } from "../../src/ledger/transaction/rows.js";
 import { readHolds } from "../../src/ledger/hold/rows.js";
-import { settled } from "../../src/ledger/decide/hold.js";
+import { settleHold } from "../../src/ledger/decide/hold.js";
 import type { Command, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
-import { decideWork, type Decided, type Outcome } from "../../src/ledger/command/work.js";
+import { decideUnit, type DecidedCommand, type Outcome } from "../../src/ledger/command/work.js";
 import { openEngineBooks, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
 import { assertBooksAddUp, deposit, transfer, withdrawal } from "../support/ledger.js";
@@ -95,7 +95,7 @@ describe("holds under two posting engines", function () {
       case "release":
         return release(holdId);
       case "expire":
-        return expiryOf(holdId);
+        return toExpiryCommand(holdId);
       default:
         return undefined;
     }
@@ -155,7 +155,7 @@ describe("holds under two posting engines", function () {
         for (const limits of WALLETS) ids.push(...(await books.openWallets(1, limits)));
         const accounts = [...ids, systemAccountId("USD", "cash"), systemAccountId("USD", "fees")];
         const model = modelBooks([]);
-        for (const { book } of await readBooks(books.database.pool, accounts)) model.set(book.id, book);
+        for (const { account: book } of await readAccounts(books.database.pool, accounts)) model.set(book.id, book);
         const told = await run(plans, ids);
 
         const outcomes = await Promise.all(told.map(({ outcome }) => outcome));
@@ -172,8 +172,8 @@ describe("holds under two posting engines", function () {
           }
           const command = commandOfId.get(transaction.id)!;
           model.now = transaction.createTime;
-          const verdicts = decideWork(model, { commands: [command], mode: "INDEPENDENT" }, answered);
-          const [decided] = verdicts.filter((one): one is Decided => "decision" in one);
+          const verdicts = decideUnit(model, { commands: [command], mode: "INDEPENDENT" }, answered);
+          const [decided] = verdicts.filter((one): one is DecidedCommand => "decision" in one);
           const decision = decided?.decision;
           expect(
             decision,
@@ -183,14 +183,14 @@ describe("holds under two posting engines", function () {
           expect(transaction.entries).to.deep.equal("entries" in decision! ? decision.entries : []);
           for (const [id, one] of model.holds)
             if (one.createTime === null || one.expireTime === null)
-              model.holds.set(id, settled(one, transaction.createTime));
+              model.holds.set(id, settleHold(one, transaction.createTime));
           const after =
-            "entries" in decision! && decision.hold !== null ? settled(decision.hold, transaction.createTime) : null;
+            "entries" in decision! && decision.hold !== null ? settleHold(decision.hold, transaction.createTime) : null;
           expect(transaction.hold).to.deep.equal(after);
           if (after !== null) model.holds.set(after.id, after);
           answered.set(requestKey(command), transaction);
         }
-        for (const { book } of await readBooks(books.database.pool, accounts)) {
+        for (const { account: book } of await readAccounts(books.database.pool, accounts)) {
           // Changes after the last movement.
           const state = model.get(book.id)!.state;
           expect({ ...book, state }).to.deep.equal(shared(book.id) ? { ...book, state } : model.get(book.id));

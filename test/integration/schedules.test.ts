@@ -2,7 +2,7 @@ import { expect } from "chai";
 import pg from "pg";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
-import { inTransaction } from "../../src/db/transaction.js";
+import { inTransaction } from "../../src/db/in-transaction.js";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
 import { FUNDS_POLICY, RUN_STATE, SCHEDULE_STATE } from "../../src/entities/schedule.js";
 import { findDueSchedules, listRuns, lockSchedules, readSchedule } from "../../src/ledger/schedule/rows.js";

@@ -10,7 +10,7 @@ import { newId } from "../../src/base/ids.js";
 import { PROJECT_DIR, readConfig } from "../../src/config/config.js";
 import { connectDatabase } from "../../src/db/database.js";
 import { openSession, servicePlan } from "../../src/db/session.js";
-import { postWorks } from "../../src/ledger/post/posting.js";
+import { postUnits } from "../../src/ledger/post/post-units.js";
 import { connect } from "../support/client.js";
 import { createEmptyDatabase, createTestDatabase } from "../support/cluster.js";
 import { capture, hold } from "../support/holds.js";
@@ -252,7 +252,7 @@ describe("the service's sessions", () => {
     const held = hold(a, 50n, { toWalletId: b });
     for (const commands of [[deposit(a, 100n)], [transfer(a, b, 1n)], [held], [capture(held.transactionId, 10n)]]) {
       await admin.query("BEGIN");
-      await postWorks(admin, [{ commands, mode: "INDEPENDENT" }]);
+      await postUnits(admin, [{ commands, mode: "INDEPENDENT" }]);
       await admin.query("COMMIT");
     }
     await admin.end();

@@ -1,7 +1,7 @@
 import pg from "pg";
 import type { QueryRunner } from "typeorm";
 import { newId, type Uuid } from "../../src/base/ids.js";
-import type { Patience } from "../../src/base/patience.js";
+import type { CallerContext } from "../../src/base/caller-context.js";
 import { readConfig } from "../../src/config/config.js";
 import { connectDatabase, type Database } from "../../src/db/database.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
@@ -11,7 +11,7 @@ import { checkIntegrity } from "../../src/ledger/check/check.js";
 import { createMemory, type Memory } from "../../src/ledger/post/memory.js";
 import { createPostingConnection } from "../../src/ledger/post/connection.js";
 import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
-import type { Mode, Outcome } from "../../src/ledger/command/work.js";
+import type { UnitMode, Outcome } from "../../src/ledger/command/work.js";
 import type { Clients } from "./client.js";
 import { findViolations } from "./invariants.js";
 import { openBooks, PATIENT, type TestBooks } from "./ledger.js";
@@ -45,9 +45,9 @@ export interface TestEngine {
   /** Its database transactions with locked accounts. */
   readonly locked: Gate;
   /** Posts a piece of work, and keeps in the callers' journal what they were told. */
-  post(commands: readonly MovementCommand[], mode?: Mode, patience?: Patience): Promise<Outcome[]>;
+  post(commands: readonly MovementCommand[], mode?: UnitMode, patience?: CallerContext): Promise<Outcome[]>;
   /** Posts one command by itself. */
-  postOne(command: MovementCommand, patience?: Patience): Promise<Outcome>;
+  postOne(command: MovementCommand, patience?: CallerContext): Promise<Outcome>;
   stop(): Promise<void>;
 }
 
@@ -156,7 +156,7 @@ async function startEngine(
     config,
     memory,
   );
-  const post = async (commands: readonly MovementCommand[], mode: Mode = "INDEPENDENT", patience = PATIENT) => {
+  const post = async (commands: readonly MovementCommand[], mode: UnitMode = "INDEPENDENT", patience = PATIENT) => {
     const outcomes = await engine.post({ commands, mode }, patience);
     commands.forEach((command, index) => note(callers, command, outcomes[index]!));
     return outcomes;

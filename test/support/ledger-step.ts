@@ -14,7 +14,7 @@ import {
 import type { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { WalletState, type Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
 import type { Uuid } from "../../src/base/ids.js";
-import { limit } from "../../src/base/limit.js";
+import { limitConcurrency } from "../../src/base/concurrency.js";
 import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";
 import { CallError, type Clients } from "./client.js";
 import { brokenInBooks } from "./invariants.js";
@@ -200,7 +200,7 @@ export async function countRows({ admin }: Pick<Service, "admin">): Promise<Rows
 }
 
 /** So few at once that the service takes them on, however slow the machine is. */
-const inTurn = limit(4);
+const inTurn = limitConcurrency(4);
 
 /** Compares all balances, states, holds, schedules, and what is used of limits. */
 async function compare({ books }: State, { grey }: Service): Promise<void> {

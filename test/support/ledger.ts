@@ -8,14 +8,14 @@ import {
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { CreateWalletRequest, type Wallet } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
-import type { Patience } from "../../src/base/patience.js";
+import type { CallerContext } from "../../src/base/caller-context.js";
 import { readConfig } from "../../src/config/config.js";
-import { connectDatabase, parserOf, type Database } from "../../src/db/database.js";
-import { inTransaction } from "../../src/db/transaction.js";
+import { connectDatabase, getParser, type Database } from "../../src/db/database.js";
+import { inTransaction } from "../../src/db/in-transaction.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
 import { checkIntegrity, type IntegrityReport } from "../../src/ledger/check/check.js";
-import { postWorks } from "../../src/ledger/post/posting.js";
+import { postUnits } from "../../src/ledger/post/post-units.js";
 import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
 import type { Outcome } from "../../src/ledger/command/work.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
@@ -23,7 +23,7 @@ import type { Clients } from "./client.js";
 import { createTestDatabase } from "./cluster.js";
 
 /** A caller that always waits. */
-export const PATIENT: Patience = { assertWaiting: () => undefined };
+export const PATIENT: CallerContext = { assertWaiting: () => undefined };
 
 /** Books on a database of a suite's own. */
 export interface TestBooks {
@@ -53,7 +53,7 @@ export async function openBooks(): Promise<TestBooks> {
 
 /** A superuser's session, with bigint as the service has it. */
 export async function openAdmin(url: string): Promise<pg.Client> {
-  const admin = new pg.Client({ connectionString: url, types: { getTypeParser: parserOf } });
+  const admin = new pg.Client({ connectionString: url, types: { getTypeParser: getParser } });
   await admin.connect();
   return admin;
 }
@@ -129,7 +129,7 @@ function systemOf({ currencyCode = "USD" }: Partial<MovementCommand>): { name: s
 /** Posts the commands in one call and commits. */
 export async function postAll(database: Database, commands: readonly MovementCommand[]): Promise<Outcome[]> {
   const works = [{ commands, mode: "INDEPENDENT" }] as const;
-  const [outcomes] = await inTransaction(database, PATIENT, ({ client }) => postWorks(client, works));
+  const [outcomes] = await inTransaction(database, PATIENT, ({ client }) => postUnits(client, works));
   return outcomes!;
 }
 

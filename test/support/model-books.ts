@@ -1,18 +1,26 @@
 import type { Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
-import type { Book, Books, Original } from "../../src/ledger/account/books.js";
+import type { Account, LedgerState, Original } from "../../src/ledger/account/books.js";
 import type { Hold } from "../../src/ledger/decide/hold.js";
 
 /** Books in memory, for the pure rules to be asked by themselves. */
-export class ModelBooks extends Map<Uuid, Book> implements Books {
+export class ModelBooks extends Map<Uuid, Account> implements LedgerState {
   readonly holds = new Map<Uuid, Hold>();
   now: Micros = 0n;
 
-  hold(id: Uuid): Hold | undefined {
+  getAccount(id: Uuid): Account | undefined {
+    return this.get(id);
+  }
+
+  setAccount(id: Uuid, account: Account): void {
+    this.set(id, account);
+  }
+
+  getHold(id: Uuid): Hold | undefined {
     return this.holds.get(id);
   }
 
-  original(): Original | undefined {
+  getOriginal(): Original | undefined {
     return undefined;
   }
 
@@ -25,6 +33,6 @@ export class ModelBooks extends Map<Uuid, Book> implements Books {
   }
 }
 
-export function modelBooks(books: readonly Book[]): ModelBooks {
-  return new ModelBooks(books.map((book) => [book.id, book]));
+export function modelBooks(accounts: readonly Account[]): ModelBooks {
+  return new ModelBooks(accounts.map((account) => [account.id, account]));
 }

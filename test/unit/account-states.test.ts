@@ -2,9 +2,9 @@ import { expect } from "chai";
 import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/entities/account.js";
 import { HOLD_STATE } from "../../src/entities/hold.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
-import type { Book, Original } from "../../src/ledger/account/books.js";
+import type { Account, Original } from "../../src/ledger/account/books.js";
 import { decide } from "../../src/ledger/decide/decide.js";
-import { expiryOf } from "../../src/ledger/hold/expiry.js";
+import { toExpiryCommand } from "../../src/ledger/hold/expiry.js";
 import type { Hold } from "../../src/ledger/decide/hold.js";
 import type { Command, CompoundCommand, Leg, ReverseCommand } from "../../src/ledger/transaction/transaction.js";
 import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
@@ -21,7 +21,7 @@ const LEGS: readonly Leg[] = [
 class StateBooks extends ModelBooks {
   originalLegs: readonly Leg[] | null = null;
 
-  override original(): Original | undefined {
+  override getOriginal(): Original | undefined {
     const { kind, ...movement } = transfer(PAYER, PAYEE, 5n);
     const recorded = { journalIndex: 0n, createTime: 0n, entries: [], failure: null, holdId: null, hold: null };
     const legs = this.originalLegs;
@@ -38,7 +38,7 @@ class StateBooks extends ModelBooks {
   }
 }
 
-function account(id: string, over: Partial<Book>): Book {
+function account(id: string, over: Partial<Account>): Account {
   return {
     id,
     isWallet: true,
@@ -139,7 +139,7 @@ const OPERATIONS: Readonly<Record<keyof typeof TRANSACTION_KIND, readonly Operat
     { command: capture(HOLD, 0n, { ...toPayee, isFinal: true }), wallets: BOTH, held: "FOR_NOBODY" },
   ],
   HOLD_RELEASE: [{ command: release(HOLD), wallets: BOTH, isFreeing: true }],
-  HOLD_EXPIRY: [{ command: expiryOf(HOLD), wallets: BOTH, isFreeing: true, held: "EXPIRED" }],
+  HOLD_EXPIRY: [{ command: toExpiryCommand(HOLD), wallets: BOTH, isFreeing: true, held: "EXPIRED" }],
   REVERSAL: [
     { command: reversal(), wallets: BOTH },
     { command: reversal(), wallets: BOTH, originalLegs: LEGS },
@@ -160,7 +160,7 @@ describe("a wallet that is frozen or closed", () => {
     if ("unkept" in decision) return decision.unkept;
     if (!("failure" in decision)) return "POSTED";
     expect(new Map(books)).to.deep.equal(before);
-    expect(books.hold(HOLD)).to.deep.equal(booksWith(states, held).hold(HOLD));
+    expect(books.getHold(HOLD)).to.deep.equal(booksWith(states, held).getHold(HOLD));
     return decision.failure;
   };
 

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { ALERT_DIRECTION, type AlertDirection } from "../../src/entities/alert.js";
-import { crossingOf } from "../../src/readers/crossing.js";
+import { findCrossing } from "../../src/readers/crossing.js";
 
 const { UP, DOWN, BOTH } = ALERT_DIRECTION;
 
@@ -18,9 +18,9 @@ describe("a threshold", () => {
   ];
   for (const [before, after, crossed] of cases) {
     it(`of 100 is ${crossed === undefined ? "not crossed" : crossed === UP ? "crossed upwards" : "crossed downwards"} from ${before} to ${after}`, () => {
-      expect(crossingOf(before, after, 100n, BOTH)).to.equal(crossed);
-      expect(crossingOf(before, after, 100n, UP)).to.equal(crossed === UP ? UP : undefined);
-      expect(crossingOf(before, after, 100n, DOWN)).to.equal(crossed === DOWN ? DOWN : undefined);
+      expect(findCrossing(before, after, 100n, BOTH)).to.equal(crossed);
+      expect(findCrossing(before, after, 100n, UP)).to.equal(crossed === UP ? UP : undefined);
+      expect(findCrossing(before, after, 100n, DOWN)).to.equal(crossed === DOWN ? DOWN : undefined);
     });
   }
 
@@ -29,7 +29,7 @@ describe("a threshold", () => {
     fc.assert(
       fc.property(fc.array(amount, { minLength: 2 }), amount, (balances, threshold) => {
         const steps = balances.slice(1).map((after, index) => [balances[index]!, after] as const);
-        const crossings = steps.flatMap(([before, after]) => crossingOf(before, after, threshold, BOTH) ?? []);
+        const crossings = steps.flatMap(([before, after]) => findCrossing(before, after, threshold, BOTH) ?? []);
         // The model: a flag that says whether the balance is there, and each time that it changes.
         const model: AlertDirection[] = [];
         let isThere = balances[0]! >= threshold;
@@ -40,7 +40,7 @@ describe("a threshold", () => {
         }
         expect(crossings).to.deep.equal(model);
         for (const wanted of [UP, DOWN]) {
-          const some = steps.flatMap(([before, after]) => crossingOf(before, after, threshold, wanted) ?? []);
+          const some = steps.flatMap(([before, after]) => findCrossing(before, after, threshold, wanted) ?? []);
           expect(some).to.deep.equal(model.filter((one) => one === wanted));
         }
       }),

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { isInt64 } from "../../src/base/money.js";
-import { amountsAt, type Rounding } from "../../src/ledger/decide/exchange.js";
+import { convertAt, type Rounding } from "../../src/ledger/decide/exchange.js";
 
 const unit = (exponent: number) => ({ code: "XXX", exponent });
 const exponent = fc.integer({ min: 0, max: 18 });
@@ -27,7 +27,7 @@ describe("the amounts of an exchange", () => {
     fc.assert(
       fc.property(rate, exponent, exponent, fc.bigInt({ min: 1n, max: 10n ** 15n }), rounding, (...asked) => {
         const [text, source, target, amount, how] = asked;
-        const amounts = amountsAt(text, { sourceMinor: amount }, unit(source), unit(target), how);
+        const amounts = convertAt(text, { sourceMinor: amount }, unit(source), unit(target), how);
         const { numerator, denominator } = fractionOf(text, source, target);
         const exact = amount * numerator;
         if (amounts === undefined) {
@@ -47,7 +47,7 @@ describe("the amounts of an exchange", () => {
   it("are worked out backwards by the same rate", () => {
     fc.assert(
       fc.property(rate, exponent, exponent, fc.bigInt({ min: 1n, max: 10n ** 15n }), (text, source, target, amount) => {
-        const amounts = amountsAt(text, { targetMinor: amount }, unit(source), unit(target), "UP");
+        const amounts = convertAt(text, { targetMinor: amount }, unit(source), unit(target), "UP");
         if (amounts === undefined) return;
         const { numerator, denominator } = fractionOf(text, source, target);
         // What is paid is worth at least what is received, and a minor unit less would not be.
@@ -64,7 +64,7 @@ describe("the amounts of an exchange", () => {
     [7n, 4n],
   ] as const) {
     it(`round ${half}/2 to ${even}, which is even`, () => {
-      const amounts = amountsAt("0.5", { sourceMinor: half }, unit(2), unit(2), "HALF_EVEN");
+      const amounts = convertAt("0.5", { sourceMinor: half }, unit(2), unit(2), "HALF_EVEN");
       expect(amounts?.targetMinor ?? 0n).to.equal(even);
     });
   }

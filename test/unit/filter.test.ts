@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../src/entities/transaction.js";
-import { passes, type Candidate, type TransactionFilter } from "../../src/ledger/transaction/filter.js";
+import { matchesFilter, type Candidate, type TransactionFilter } from "../../src/ledger/transaction/filter.js";
 
 const ALL: TransactionFilter = {
   accountIds: null,
@@ -65,7 +65,7 @@ describe("a filter", () => {
   ];
   for (const [title, filter, isPassed] of cases) {
     it(`${title} ${isPassed ? "lets a transaction pass" : "does not let a transaction pass"}`, () => {
-      expect(passes({ ...ALL, ...filter }, CANDIDATE)).to.equal(isPassed);
+      expect(matchesFilter({ ...ALL, ...filter }, CANDIDATE)).to.equal(isPassed);
     });
   }
 
@@ -75,9 +75,9 @@ describe("a filter", () => {
       fc.property(text, text, text, (from, before, env) => {
         const [low, value, high] = [from, env, before].map((one) => Buffer.from(one));
         const candidate = { ...CANDIDATE, metadata: { env } };
-        expect(passes(withRange(from, ""), candidate)).to.equal(Buffer.compare(low!, value!) <= 0);
-        expect(passes(withRange("", before), candidate)).to.equal(Buffer.compare(value!, high!) < 0);
-        expect(passes(withRange(env, env), candidate)).to.equal(false);
+        expect(matchesFilter(withRange(from, ""), candidate)).to.equal(Buffer.compare(low!, value!) <= 0);
+        expect(matchesFilter(withRange("", before), candidate)).to.equal(Buffer.compare(value!, high!) < 0);
+        expect(matchesFilter(withRange(env, env), candidate)).to.equal(false);
       }),
     );
   });

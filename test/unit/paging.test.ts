@@ -4,8 +4,8 @@ import * as fc from "fast-check";
 import { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import { StatementLine } from "../../generated/grey/wallet/v1/wallet_service.js";
 import type { FailureError } from "../../src/base/failure.js";
-import { ANSWER_BYTES_MAX, mostBytesOf } from "../../src/base/room.js";
-import { createPageTokens, openPage, pageSizeOf, ROWS_AT_ONCE } from "../../src/services/shared/paging.js";
+import { ANSWER_BYTES_MAX, estimateBytesMax } from "../../src/base/room.js";
+import { createPageTokens, openPage, getPageSize, ROWS_AT_ONCE } from "../../src/services/shared/paging.js";
 
 const tokens = createPageTokens(Buffer.alloc(32, 7));
 const SCOPE = ["ListTransactions", "caller-1", { walletId: "w1", kinds: [1, 2], from: 5n }] as const;
@@ -121,7 +121,7 @@ describe("the pages of a list", () => {
               const start = after === undefined ? 0 : Number(after) + 1;
               return all.slice(start, start + limit);
             },
-            present: (found) => found,
+            render: (found) => found,
             codec: StatementLine,
             cursorOf: (line) => line.accountSequence.toString(),
           });
@@ -152,7 +152,7 @@ describe("the pages of a list", () => {
   });
 
   it("have 50 items unless the caller says how many", () => {
-    expect([0, 1, 1_000].map((pageSize) => pageSizeOf({ pageSize }))).to.deep.equal([50, 1, 1_000]);
+    expect([0, 1, 1_000].map((pageSize) => getPageSize({ pageSize }))).to.deep.equal([50, 1, 1_000]);
   });
 });
 
@@ -181,7 +181,7 @@ describe("the quick measure of a message", () => {
     fc.assert(
       fc.property(transaction, (partial) => {
         const message = Transaction.fromPartial(partial);
-        expect(mostBytesOf(message)).to.be.at.least(Transaction.encode(message).finish().length);
+        expect(estimateBytesMax(message)).to.be.at.least(Transaction.encode(message).finish().length);
       }),
     );
   });

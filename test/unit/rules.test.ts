@@ -4,13 +4,13 @@ import type { Failure } from "../../src/base/failure.js";
 import { AMOUNT_MAX, AMOUNT_MIN, isInt64 } from "../../src/base/money.js";
 import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/entities/account.js";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
-import type { Book } from "../../src/ledger/account/books.js";
+import type { Account } from "../../src/ledger/account/books.js";
 import { availableMinor, decideMovement } from "../../src/ledger/decide/movement.js";
 import { modelBooks, type ModelBooks } from "../support/model-books.js";
 import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
 
 /** A wallet without money and overdraft, unless the row says otherwise. */
-function wallet(id: string, over: Partial<Book> = {}): Book {
+function wallet(id: string, over: Partial<Account> = {}): Account {
   return {
     id,
     isWallet: true,
@@ -29,11 +29,11 @@ function wallet(id: string, over: Partial<Book> = {}): Book {
 }
 
 /** A system account without limits, debit-normal like `cash`. */
-function system(id: string, over: Partial<Book> = {}): Book {
+function system(id: string, over: Partial<Account> = {}): Account {
   return wallet(id, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null, ...over });
 }
 
-function books(...accounts: readonly Book[]): ModelBooks {
+function books(...accounts: readonly Account[]): ModelBooks {
   return modelBooks(accounts);
 }
 
@@ -93,7 +93,7 @@ function decide(all: ModelBooks, command: MovementCommand) {
 }
 
 /** A movement leaves what is pending as it is. */
-function pendingOf({ pendingDebitsMinor, pendingCreditsMinor }: Book) {
+function pendingOf({ pendingDebitsMinor, pendingCreditsMinor }: Account) {
   return { pendingDebitsAfterMinor: pendingDebitsMinor, pendingCreditsAfterMinor: pendingCreditsMinor };
 }
 

@@ -13,7 +13,7 @@ import {
   isTimeZone,
   nextTime,
 } from "../../src/ledger/schedule/rules.js";
-import type { Progress, Recurring, Schedule, Times } from "../../src/ledger/schedule/schedule.js";
+import type { Progress, Recurring, Schedule, ScheduleTimes } from "../../src/ledger/schedule/schedule.js";
 import { micros, recurring, scheduleOf } from "../support/schedules.js";
 
 const SHORT: Failure = {
@@ -27,7 +27,7 @@ const FROZEN: Failure = { reason: "WALLET_FROZEN", walletId: "w1" };
 const CLOSED: Failure = { reason: "WALLET_CLOSED", walletId: "w1" };
 
 /** The times later than `after` and before `end`. */
-function timesUntil(times: Times, after: Micros, end: Micros): string[] {
+function timesUntil(times: ScheduleTimes, after: Micros, end: Micros): string[] {
   const found: string[] = [];
   for (let next = nextTime(times, after); next !== null && next < end; next = nextTime(times, next)) {
     found.push(new Date(Number(next / 1_000n)).toISOString());

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { shareOf } from "../../src/ledger/decide/share.js";
+import { shareOut } from "../../src/ledger/decide/share.js";
 import type { Leg } from "../../src/ledger/transaction/transaction.js";
 
 /** Legs in which each currency sums to zero: some debits, and the same sum in credits. */
@@ -45,7 +45,7 @@ describe("the share of a part in many legs", () => {
           let taken = all.map(() => 0n);
           for (const wanted of [...asked, whole]) {
             const by = wanted > whole - before ? whole - before : wanted;
-            const shares = shareOf(all, taken, { before, by, of: whole });
+            const shares = shareOut(all, taken, { before, by, of: whole });
             const sums = new Map<string, bigint>();
             shares.forEach((share, index) => {
               const { currencyCode, amountMinor } = all[index]!;
@@ -68,6 +68,6 @@ describe("the share of a part in many legs", () => {
       currencyCode: "USD",
       amountMinor,
     }));
-    expect(shareOf(all, [0n, 0n, 0n], { before: 0n, by: 50n, of: 100n })).to.deep.equal([50n, 33n, 17n]);
+    expect(shareOut(all, [0n, 0n, 0n], { before: 0n, by: 50n, of: 100n })).to.deep.equal([50n, 33n, 17n]);
   });
 });

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
-import { usageOf, used, velocityRefuses, type Use, type VelocityLimit } from "../../src/ledger/account/velocity.js";
+import { getUsage, addUse, checkVelocity, type Use, type VelocityLimit } from "../../src/ledger/account/velocity.js";
 
 const WINDOW_MICROS = 60_000_000n;
 const SLICE_MICROS = WINDOW_MICROS / 100n;
@@ -39,10 +39,10 @@ describe("a limit by velocity", () => {
         for (const { afterMicros, amountMinor } of tries) {
           now += afterMicros;
           const one = use(amountMinor);
-          const failure = velocityRefuses("w", limits, one, now);
+          const failure = checkVelocity("w", limits, one, now);
           const within = (micros: bigint) => passed.filter(({ at }) => at > now - micros);
           if (failure === undefined) {
-            limits = used(limits, one, now);
+            limits = addUse(limits, one, now);
             passed.push({ at: now, amountMinor });
             const window = within(WINDOW_MICROS);
             expect(window.reduce((sum, { amountMinor: amount }) => sum + amount, 0n) <= 100n).to.equal(true);
@@ -58,7 +58,7 @@ describe("a limit by velocity", () => {
           const micros = /\.(\d{6})Z$/.exec(failure.freesTime)![1]!;
           const frees = BigInt(Date.parse(failure.freesTime.slice(0, 19) + "Z")) * 1_000n + BigInt(micros);
           const stillRefuses = (at: bigint) => {
-            const again = velocityRefuses("w", limits, one, at);
+            const again = checkVelocity("w", limits, one, at);
             return again?.reason === "VELOCITY_EXCEEDED" && again.measure === failure.measure;
           };
           expect([stillRefuses(frees - 1n), stillRefuses(frees)]).to.deep.equal([true, false]);
@@ -74,15 +74,15 @@ describe("a limit by velocity", () => {
       use(2n, { kind: TRANSACTION_KIND.WITHDRAWAL }),
       use(4n, { direction: "INCOMING" }),
       use(8n, { kind: TRANSACTION_KIND.REVERSAL }),
-    ].reduce<readonly VelocityLimit[]>((all, one) => used(all, one, 5n), limits);
-    expect(after.map((one) => usageOf(one, 5n))).to.deep.equal([
+    ].reduce<readonly VelocityLimit[]>((all, one) => addUse(all, one, 5n), limits);
+    expect(after.map((one) => getUsage(one, 5n))).to.deep.equal([
       { amountMinor: 2n, count: 1n },
       { amountMinor: 3n, count: 2n },
     ]);
   });
 
   it("tells no time at which more than its maximum would pass", () => {
-    const failure = velocityRefuses("w", [limit()], use(101n), 5n);
+    const failure = checkVelocity("w", [limit()], use(101n), 5n);
     expect(failure).to.deep.equal({
       reason: "VELOCITY_EXCEEDED",
       walletId: "w",
@@ -96,8 +96,8 @@ describe("a limit by velocity", () => {
   });
 
   it("counts into the latest slice when another server's clock was ahead", () => {
-    const [first] = used([limit()], use(1n), 10n * SLICE_MICROS);
-    const [second] = used([first!], use(2n), 9n * SLICE_MICROS);
+    const [first] = addUse([limit()], use(1n), 10n * SLICE_MICROS);
+    const [second] = addUse([first!], use(2n), 9n * SLICE_MICROS);
     expect(second!.slices).to.deep.equal([{ slice: 10n, amountMinor: 3n, count: 2n }]);
   });
 });

@@ -1,11 +1,11 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
-import { weightOf, type Interest, type Page, type Sight, type Tail, type Wanted } from "../../src/ledger/watch/tail.js";
-import { watchJournal, type Told } from "../../src/ledger/watch/watch.js";
+import { weigh, type WatchFilter, type JournalPage, type WatchedRecord, type JournalTail, type PageRequest } from "../../src/ledger/watch/journal-tail.js";
+import { watchJournal, type WatchEvent } from "../../src/ledger/watch/watch-journal.js";
 
 /** A journal whose records are about the thing of their number, one after the other. */
-function journalOf(ids: readonly number[]): Sight[] {
+function journalOf(ids: readonly number[]): WatchedRecord[] {
   return ids.map((id, index) => ({
     id: String(id),
     type: RECORD_TYPE.USER_UPDATED,
@@ -15,8 +15,8 @@ function journalOf(ids: readonly number[]): Sight[] {
 }
 
 /** The journal in pages of so many records; what is wanted is kept. */
-function tailOf(journal: readonly Sight[], pageSize: number): Tail & { readonly asked: Wanted[] } {
-  const asked: Wanted[] = [];
+function tailOf(journal: readonly WatchedRecord[], pageSize: number): JournalTail & { readonly asked: PageRequest[] } {
+  const asked: PageRequest[] = [];
   return {
     asked,
     join: () => () => undefined,
@@ -24,11 +24,11 @@ function tailOf(journal: readonly Sight[], pageSize: number): Tail & { readonly 
       asked.push(wanted);
       const first = Math.floor(Number(wanted.place) / pageSize) * pageSize;
       const sights = journal.slice(first, first + pageSize);
-      const page: Page = {
+      const page: JournalPage = {
         first: BigInt(first),
         end: BigInt(first + sights.length),
-        sights,
-        weight: sights.reduce((sum, sight) => sum + weightOf(sight), 0),
+        records: sights,
+        weight: sights.reduce((sum, sight) => sum + weigh(sight), 0),
         touched: new Set(sights.map(({ id }) => id)),
         opened: new Map(),
       };
@@ -37,19 +37,19 @@ function tailOf(journal: readonly Sight[], pageSize: number): Tail & { readonly 
   };
 }
 
-function interestIn(wanted: ReadonlySet<string>): Interest {
+function interestIn(wanted: ReadonlySet<string>): WatchFilter {
   return {
-    concerns: ({ touched }) => [...wanted].some((id) => touched.has(id)),
-    wants: ({ id }) => wanted.has(id),
+    mayMatch: ({ touched }) => [...wanted].some((id) => touched.has(id)),
+    matches: ({ id }) => wanted.has(id),
   };
 }
 
 /** What is told up to the journal's end. */
-async function watch(tail: Tail, size: number, from: bigint, interest: Interest): Promise<Told[]> {
-  const told: Told[] = [];
+async function watch(tail: JournalTail, size: number, from: bigint, filter: WatchFilter): Promise<WatchEvent[]> {
+  const told: WatchEvent[] = [];
   const ending = new AbortController();
   // Without patience every end of a page is told.
-  for await (const one of watchJournal(tail, { from, interest, progressMs: 0 }, ending.signal)) {
+  for await (const one of watchJournal(tail, { from, filter, progressMs: 0 }, ending.signal)) {
     told.push(one);
     if (one.index >= BigInt(size) - 1n) return told;
   }
@@ -66,14 +66,14 @@ describe("watching a journal", () => {
         const wanted = new Set([String(id)]);
         const told = await watch(tailOf(journal, pageSize), all.length, from, interestIn(wanted));
         const expected = journal.filter((sight) => sight.index >= from && wanted.has(sight.id));
-        expect(told.flatMap(({ sight }) => sight ?? [])).to.deep.equal(expected);
+        expect(told.flatMap(({ record: sight }) => sight ?? [])).to.deep.equal(expected);
         expect(told[0]).to.deep.equal({ index: from - 1n, sight: undefined });
         expect(told.every(({ index }, n) => n === 0 || index >= told[n - 1]!.index)).to.equal(true);
         // Whoever goes on after any message gets the rest.
         const cut = told[told.length >> 1]!.index + 1n;
         if (cut >= BigInt(all.length)) return;
         const rest = await watch(tailOf(journal, pageSize), all.length, cut, interestIn(wanted));
-        expect(rest.flatMap(({ sight }) => sight ?? [])).to.deep.equal(expected.filter(({ index }) => index >= cut));
+        expect(rest.flatMap(({ record: sight }) => sight ?? [])).to.deep.equal(expected.filter(({ index }) => index >= cut));
       }),
       { numRuns: 200 },
     );
@@ -83,7 +83,7 @@ describe("watching a journal", () => {
     const journal = journalOf(Array.from({ length: 25_000 }, () => 1));
     const tail = tailOf(journal, 1_000);
     const indexes: bigint[] = [];
-    const options = { from: 0n, interest: interestIn(new Set(["2"])), progressMs: 3_600_000 };
+    const options = { from: 0n, filter: interestIn(new Set(["2"])), progressMs: 3_600_000 };
     for await (const { index } of watchJournal(tail, options, new AbortController().signal)) {
       indexes.push(index);
       if (indexes.length === 3) break;

@@ -45,7 +45,7 @@ export async function clearFormerRun(
 
 /** Stops the postmaster. Fails, without harm, while it starts or shuts down. */
 async function stopOrphan(place: Place, found: PidFile, onProgress: (message: string) => void): Promise<void> {
-  const starter = await starterOf(place, found.port);
+  const starter = await findStarter(place, found.port);
   // Only somebody who removed the lock by hand comes this far beside a living Grey.
   if (starter !== (await identifyProcess(process.pid)) && (await isLiving(starter))) throw inUse(place.dir, starter);
   onProgress(`stopping PostgreSQL (pid ${found.pid}), which an earlier Grey left running`);
@@ -53,7 +53,7 @@ async function stopOrphan(place: Place, found: PidFile, onProgress: (message: st
 }
 
 /** The process that started the postmaster, as it named itself. */
-async function starterOf(place: Place, port: number): Promise<string> {
+async function findStarter(place: Place, port: number): Promise<string> {
   const client = await connectAsAdmin(place, port);
   try {
     const { rows } = await client.query<{ cluster_name: string }>("SHOW cluster_name");

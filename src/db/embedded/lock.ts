@@ -20,7 +20,7 @@ export async function lockDataDir(dir: string): Promise<() => Promise<void>> {
   const holder = await take(path, self);
   if (holder !== undefined) throw inUse(dir, holder);
   return async () => {
-    if ((await holderOf(path)) === self) await rm(path, { force: true });
+    if ((await findHolder(path)) === self) await rm(path, { force: true });
   };
 }
 
@@ -34,7 +34,7 @@ export function inUse(dir: string, holder: string): SettingError {
 async function take(path: string, self: string): Promise<string | undefined> {
   for (;;) {
     if (await makeLink(self, path)) return undefined;
-    const holder = await holderOf(path);
+    const holder = await findHolder(path);
     if (holder === undefined) continue;
     if (await isLiving(holder)) return holder;
     // Of those who found it dead, the one that holds a second lock takes over, unless somebody did so before.
@@ -44,7 +44,7 @@ async function take(path: string, self: string): Promise<string | undefined> {
       continue;
     }
     try {
-      if ((await holderOf(path)) !== holder) continue;
+      if ((await findHolder(path)) !== holder) continue;
       await rm(`${path}.new`, { force: true });
       await symlink(self, `${path}.new`);
       await rename(`${path}.new`, path);
@@ -65,7 +65,7 @@ async function makeLink(target: string, path: string): Promise<boolean> {
   }
 }
 
-async function holderOf(path: string): Promise<string | undefined> {
+async function findHolder(path: string): Promise<string | undefined> {
   try {
     return await readlink(path);
   } catch (error) {

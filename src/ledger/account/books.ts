@@ -9,7 +9,7 @@ import type { LedgerTransaction } from "../transaction/transaction.js";
 import type { Slice, VelocityLimit } from "./velocity.js";
 
 /** An account as posting sees it; a decision replaces it, it is never changed. */
-export interface Book {
+export interface Account {
   readonly id: Uuid;
   readonly isWallet: boolean;
   readonly currencyCode: string;
@@ -28,8 +28,8 @@ export interface Book {
 }
 
 /** A book as it was read. */
-export interface ReadBook {
-  readonly book: Book;
+export interface ReadAccount {
+  readonly account: Account;
   /** Names this very state of the account: no other one ever has the same. */
   readonly revision: bigint;
 }
@@ -45,13 +45,13 @@ export interface Original {
 }
 
 /** Where decisions read accounts and holds and leave them changed. */
-export interface Books {
-  get(id: Uuid): Book | undefined;
-  set(id: Uuid, book: Book): void;
-  hold(id: Uuid): Hold | undefined;
+export interface LedgerState {
+  getAccount(id: Uuid): Account | undefined;
+  setAccount(id: Uuid, account: Account): void;
+  getHold(id: Uuid): Hold | undefined;
   setHold(hold: Hold): void;
   /** A transaction that is to be reversed. */
-  original(id: Uuid): Original | undefined;
+  getOriginal(id: Uuid): Original | undefined;
   setOriginal(original: Original): void;
   /** The time by the database's clock, as far as it is known; the database itself settles whether a hold has expired. */
   readonly now: Micros;
@@ -62,7 +62,7 @@ SELECT id, system_account IS NULL AS is_wallet, currency_code, normal_side, stat
   pending_credits, min_balance, max_balance, velocity_limits, sequence, revision
 FROM accounts WHERE id = ANY($1::uuid[])`;
 
-interface AccountRow {
+interface StoredAccount {
   readonly id: Uuid;
   readonly is_wallet: boolean;
   readonly currency_code: string;
@@ -79,26 +79,26 @@ interface AccountRow {
 }
 
 /** Reads the accounts that exist of these and locks them, in id order, until the transaction ends. */
-export async function lockBooks(client: Queryable, ids: Iterable<Uuid>): Promise<ReadBook[]> {
+export async function lockAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<ReadAccount[]> {
   const text = `${COLUMNS} ORDER BY id FOR UPDATE`;
-  const { rows } = await client.query<AccountRow>({ name: "books-lock", text, values: [uuidArray([...ids])] });
-  return booksOf(client, rows);
+  const { rows } = await client.query<StoredAccount>({ name: "accounts-lock", text, values: [uuidArray([...ids])] });
+  return toReadAccounts(client, rows);
 }
 
 /** Reads the accounts that exist of these, as they are at the moment. */
-export async function readBooks(client: Queryable, ids: Iterable<Uuid>): Promise<ReadBook[]> {
-  const { rows } = await client.query<AccountRow>({ name: "books-read", text: COLUMNS, values: [uuidArray([...ids])] });
-  return booksOf(client, rows);
+export async function readAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<ReadAccount[]> {
+  const { rows } = await client.query<StoredAccount>({ name: "accounts-read", text: COLUMNS, values: [uuidArray([...ids])] });
+  return toReadAccounts(client, rows);
 }
 
 /**
  * What was used of velocity limits is read after the accounts: it may be that of a later state, which then is more. What is
  * written of it counts only if the account is still in the state that was read.
  */
-async function booksOf(client: Queryable, rows: readonly AccountRow[]): Promise<ReadBook[]> {
+async function toReadAccounts(client: Queryable, rows: readonly StoredAccount[]): Promise<ReadAccount[]> {
   const limited = rows.filter((row) => row.velocity_limits !== null);
   const usage = limited.length === 0 ? NO_USAGE : await readUsage(client, limited);
-  return rows.map((row) => readBook(row, usage));
+  return rows.map((row) => toReadAccount(row, usage));
 }
 
 /** What was used, by account and limit. */
@@ -109,7 +109,7 @@ const NO_USAGE: Usage = new Map();
 async function readUsage(client: Queryable, accounts: readonly { readonly id: Uuid }[]): Promise<Usage> {
   const { rows } = await client.query<{ account_id: Uuid; name: string; slice: bigint; amount: bigint; count: bigint }>(
     {
-      name: "books-usage",
+      name: "accounts-usage",
       text: `SELECT account_id, name, slice, amount, count FROM velocity_usage WHERE account_id = ANY($1::uuid[])
       ORDER BY account_id, name, slice`,
       values: [uuidArray(accounts.map(({ id }) => id))],
@@ -126,13 +126,13 @@ async function readUsage(client: Queryable, accounts: readonly { readonly id: Uu
 }
 
 /** The velocity limits of an account, with what was used of them. */
-function velocityOf({ id, velocity_limits: limits }: AccountRow, usage: Usage): readonly VelocityLimit[] | null {
+function toVelocityLimits({ id, velocity_limits: limits }: StoredAccount, usage: Usage): readonly VelocityLimit[] | null {
   if (limits === null) return null;
   return decodeVelocity(limits).map((terms) => ({ ...terms, slices: usage.get(`${id}/${terms.name}`) ?? [] }));
 }
 
-function readBook(row: AccountRow, usage: Usage): ReadBook {
-  const book = {
+function toReadAccount(row: StoredAccount, usage: Usage): ReadAccount {
+  const account = {
     id: row.id,
     isWallet: row.is_wallet,
     currencyCode: row.currency_code,
@@ -143,8 +143,8 @@ function readBook(row: AccountRow, usage: Usage): ReadBook {
     pendingCreditsMinor: row.pending_credits,
     minBalanceMinor: row.min_balance,
     maxBalanceMinor: row.max_balance,
-    velocity: velocityOf(row, usage),
+    velocity: toVelocityLimits(row, usage),
     sequence: row.sequence,
   };
-  return { book, revision: row.revision };
+  return { account, revision: row.revision };
 }

@@ -1,14 +1,14 @@
 import type { Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
-import type { Account } from "../../entities/account.js";
+import type { AccountRow } from "../../entities/account.js";
 
 /** A moment in the past: a time by the database's clock, or a place in the journal; both included. */
 export type AsOf = { readonly recordTime: Micros } | { readonly journalIndex: bigint };
 
 /** What an account held at a moment. */
 export type PastAccount = Pick<
-  Account,
+  AccountRow,
   "id" | "systemAccount" | "currencyCode" | "normalSide" | "balance" | "pendingDebits" | "pendingCredits" | "sequence"
 >;
 

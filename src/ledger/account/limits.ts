@@ -18,7 +18,7 @@ export function encodeLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Lim
   return JSON.stringify({
     minBalance: minBalanceMinor?.toString() ?? null,
     maxBalance: maxBalanceMinor?.toString() ?? null,
-    velocity: velocity.map(velocityJson),
+    velocity: velocity.map(toVelocityJson),
   });
 }
 
@@ -30,9 +30,9 @@ export function decodeLimits(json: string): Limits {
     velocity: VelocityJson[];
   };
   return {
-    minBalanceMinor: bigintOf(minBalance),
-    maxBalanceMinor: bigintOf(maxBalance),
-    velocity: velocity.map(velocityOf),
+    minBalanceMinor: toBigint(minBalance),
+    maxBalanceMinor: toBigint(maxBalance),
+    velocity: velocity.map(fromVelocityJson),
   };
 }
 
@@ -46,12 +46,12 @@ export function replaceVelocity(
   now: Micros,
 ): readonly VelocityTerms[] {
   return after.map((terms) => {
-    const same = before.find((one) => countsAlike(one, terms));
+    const same = before.find((one) => countsTheSame(one, terms));
     return { ...terms, since: same?.since ?? now };
   });
 }
 
-function countsAlike(a: VelocityTerms, b: VelocityTerms): boolean {
+function countsTheSame(a: VelocityTerms, b: VelocityTerms): boolean {
   return (
     a.name === b.name &&
     a.direction === b.direction &&
@@ -63,12 +63,12 @@ function countsAlike(a: VelocityTerms, b: VelocityTerms): boolean {
 
 /** The velocity limits of an account as JSON text; null for none. */
 export function encodeVelocity(velocity: readonly VelocityTerms[]): string | null {
-  return velocity.length === 0 ? null : JSON.stringify(velocity.map(velocityJson));
+  return velocity.length === 0 ? null : JSON.stringify(velocity.map(toVelocityJson));
 }
 
 /** What encodeVelocity() wrote. */
 export function decodeVelocity(json: string | null): readonly VelocityTerms[] {
-  return json === null ? [] : (JSON.parse(json) as VelocityJson[]).map(velocityOf);
+  return json === null ? [] : (JSON.parse(json) as VelocityJson[]).map(fromVelocityJson);
 }
 
 interface VelocityJson {
@@ -81,7 +81,7 @@ interface VelocityJson {
   readonly since: string;
 }
 
-function velocityJson(terms: VelocityTerms): VelocityJson {
+function toVelocityJson(terms: VelocityTerms): VelocityJson {
   return {
     name: terms.name,
     direction: terms.direction,
@@ -93,18 +93,18 @@ function velocityJson(terms: VelocityTerms): VelocityJson {
   };
 }
 
-function velocityOf(json: VelocityJson): VelocityTerms {
+function fromVelocityJson(json: VelocityJson): VelocityTerms {
   return {
     name: json.name,
     direction: json.direction,
     kinds: json.kinds,
     windowMicros: BigInt(json.windowMicros),
-    maxAmountMinor: bigintOf(json.maxAmount),
-    maxCount: bigintOf(json.maxCount),
+    maxAmountMinor: toBigint(json.maxAmount),
+    maxCount: toBigint(json.maxCount),
     since: BigInt(json.since),
   };
 }
 
-function bigintOf(text: string | null): bigint | null {
+function toBigint(text: string | null): bigint | null {
   return text === null ? null : BigInt(text);
 }

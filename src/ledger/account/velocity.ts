@@ -64,7 +64,7 @@ const SLICES = 100n;
 type VelocityFailure = Extract<Failure, { reason: "VELOCITY_EXCEEDED" }>;
 
 /** Why the limits refuse the use at this time; the first that does answers. */
-export function velocityRefuses(
+export function checkVelocity(
   walletId: string,
   limits: readonly VelocityLimit[],
   use: Use,
@@ -74,22 +74,22 @@ export function velocityRefuses(
     if (!counts(limit, use)) continue;
     const live = liveSlices(limit, now);
     const breach =
-      breachOf(limit, live, "amount", limit.maxAmountMinor, use.amountMinor) ??
-      breachOf(limit, live, "count", limit.maxCount, use.count);
+      findBreach(limit, live, "amount", limit.maxAmountMinor, use.amountMinor) ??
+      findBreach(limit, live, "count", limit.maxCount, use.count);
     if (breach !== undefined) return { ...breach, walletId };
   }
   return undefined;
 }
 
 /** The limits with the use counted. */
-export function used(limits: readonly VelocityLimit[], use: Use, now: Micros): readonly VelocityLimit[] {
-  return limits.map((limit) => (counts(limit, use) ? usedOne(limit, use, now) : limit));
+export function addUse(limits: readonly VelocityLimit[], use: Use, now: Micros): readonly VelocityLimit[] {
+  return limits.map((limit) => (counts(limit, use) ? addUseToLimit(limit, use, now) : limit));
 }
 
 /** What is used of the limit at this time. */
-export function usageOf(limit: VelocityLimit, now: Micros): { amountMinor: bigint; count: bigint } {
+export function getUsage(limit: VelocityLimit, now: Micros): { amountMinor: bigint; count: bigint } {
   const live = liveSlices(limit, now);
-  return { amountMinor: least(sum(live, "amount"), AMOUNT_MAX), count: sum(live, "count") };
+  return { amountMinor: min(sum(live, "amount"), AMOUNT_MAX), count: sum(live, "count") };
 }
 
 /** How long a slice is. */
@@ -106,7 +106,7 @@ export function sliceAt(limit: VelocityTerms, time: Micros): bigint {
  * What was used of each of the limits since they were as before; undefined for nothing. All of it is in one slice, the
  * latest, because a batch has one time.
  */
-export function usesSince(
+export function findUsesSince(
   limits: readonly VelocityLimit[] | null,
   before: readonly VelocityLimit[] | null,
 ): readonly (Slice | undefined)[] {
@@ -115,7 +115,7 @@ export function usesSince(
     const last = limit.slices.at(-1);
     if (last === undefined || earlier === undefined || limit === earlier) return undefined;
     const same = earlier.slices.find(({ slice }) => slice === last.slice);
-    return same === undefined ? last : minus(last, same);
+    return same === undefined ? last : subtract(last, same);
   });
 }
 
@@ -123,7 +123,7 @@ export function usesSince(
  * The limits as they are once these uses, which were counted by a time before, are recorded at this one: as in the database,
  * they are in its slice, and nothing else moves.
  */
-export function recordedAt(
+export function moveUsesTo(
   limits: readonly VelocityLimit[],
   uses: readonly (Slice | undefined)[],
   time: Micros,
@@ -131,22 +131,22 @@ export function recordedAt(
   return limits.map((limit, index) => {
     const use = uses[index];
     const slice = sliceAt(limit, time);
-    return use === undefined || use.slice === slice ? limit : { ...limit, slices: moved(limit.slices, use, slice) };
+    return use === undefined || use.slice === slice ? limit : { ...limit, slices: moveUse(limit.slices, use, slice) };
   });
 }
 
 /** The slices with the use in this slice in place of its own. */
-function moved(slices: readonly Slice[], use: Slice, slice: bigint): readonly Slice[] {
+function moveUse(slices: readonly Slice[], use: Slice, slice: bigint): readonly Slice[] {
   const target = slices.find((one) => one.slice === slice) ?? { slice, amountMinor: 0n, count: 0n };
   const rest = slices
     .filter((one) => one.slice !== slice)
-    .map((one) => (one.slice === use.slice ? minus(one, use) : one))
+    .map((one) => (one.slice === use.slice ? subtract(one, use) : one))
     .filter(({ amountMinor, count }) => amountMinor > 0n || count > 0n);
   const after = { slice, amountMinor: target.amountMinor + use.amountMinor, count: target.count + use.count };
   return [...rest, after].toSorted((a, b) => (a.slice < b.slice ? -1 : 1));
 }
 
-function minus(one: Slice, other: Slice): Slice {
+function subtract(one: Slice, other: Slice): Slice {
   return { ...one, amountMinor: one.amountMinor - other.amountMinor, count: one.count - other.count };
 }
 
@@ -171,14 +171,14 @@ function liveSlices(limit: VelocityLimit, now: Micros): readonly Slice[] {
 type Measure = "amount" | "count";
 
 function sum(slices: readonly Slice[], measure: Measure): bigint {
-  return slices.reduce((total, slice) => total + valueOf(slice, measure), 0n);
+  return slices.reduce((total, slice) => total + getValue(slice, measure), 0n);
 }
 
-function valueOf({ amountMinor, count }: Slice, measure: Measure): bigint {
+function getValue({ amountMinor, count }: Slice, measure: Measure): bigint {
   return measure === "amount" ? amountMinor : count;
 }
 
-function breachOf(
+function findBreach(
   limit: VelocityLimit,
   live: readonly Slice[],
   measure: Measure,
@@ -187,7 +187,7 @@ function breachOf(
 ): Omit<VelocityFailure, "walletId" | "currencyCode"> | undefined {
   const total = sum(live, measure);
   if (max === null || required === 0n || total + required <= max) return undefined;
-  const freesAt = freedAt(limit, live, measure, max - required);
+  const freesAt = findReleaseTime(limit, live, measure, max - required);
   return {
     reason: "VELOCITY_EXCEEDED",
     limit: limit.name,
@@ -201,17 +201,17 @@ function breachOf(
 }
 
 /** When no more than this is used, unless more is used until then; undefined for never. */
-function freedAt(limit: VelocityLimit, live: readonly Slice[], measure: Measure, most: bigint): Micros | undefined {
+function findReleaseTime(limit: VelocityLimit, live: readonly Slice[], measure: Measure, most: bigint): Micros | undefined {
   let left = sum(live, measure);
   for (const slice of live) {
-    left -= valueOf(slice, measure);
+    left -= getValue(slice, measure);
     // The window has left a slice as soon as it reaches no part of it.
     if (left <= most) return (slice.slice + SLICES + 1n) * sliceMicros(limit);
   }
   return undefined;
 }
 
-function usedOne(limit: VelocityLimit, use: Use, now: Micros): VelocityLimit {
+function addUseToLimit(limit: VelocityLimit, use: Use, now: Micros): VelocityLimit {
   const current = sliceAt(limit, now);
   // The clock of another server may have been ahead: time does not go back.
   const slice = limit.slices.reduce((latest, one) => (one.slice > latest ? one.slice : latest), current);
@@ -220,6 +220,6 @@ function usedOne(limit: VelocityLimit, use: Use, now: Micros): VelocityLimit {
   return { ...limit, slices: [...liveSlices(limit, now).filter((one) => one.slice !== slice), after] };
 }
 
-function least(a: bigint, b: bigint): bigint {
+function min(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
 }

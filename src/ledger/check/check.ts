@@ -1,5 +1,5 @@
 import type { PoolClient } from "pg";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { cancelUntil } from "../../db/cancel.js";
 import type { Database } from "../../db/database.js";
@@ -69,7 +69,7 @@ export async function checkIntegrity(
   const over = new AbortController();
   try {
     const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
-    const { pid } = present(rows[0], "the backend");
+    const { pid } = assertPresent(rows[0], "the backend");
     const cancel = (): void => {
       // A statement that cannot be cancelled ends by itself.
       cancelUntil(over.signal, database, pid).catch(ignore);
@@ -110,8 +110,8 @@ async function readAll(
   const { counts: text, laws } = from === 0n ? ALL : await since(client, from);
   signal?.throwIfAborted();
   const { rows } = await client.query<Counts>({ text, ...ENDLESS });
-  const counts = present(rows[0], "the counts");
-  const rowsTotal = laws.reduce((sum, [law]) => sum + rowsOf(law, counts), 0n);
+  const counts = assertPresent(rows[0], "the counts");
+  const rowsTotal = laws.reduce((sum, [law]) => sum + countRows(law, counts), 0n);
   const faults: Fault[] = [];
   let faultCount = 0n;
   let rowsRead = 0n;
@@ -123,7 +123,7 @@ async function readAll(
       values: [faultsMax],
       ...ENDLESS,
     });
-    rowsRead += rowsOf(law, counts);
+    rowsRead += countRows(law, counts);
     faultCount += found.rows[0]?.total ?? 0n;
     for (const { subject, detail } of found.rows.slice(0, faultsMax - faults.length))
       faults.push({ law, subject, detail });
@@ -182,6 +182,6 @@ const READS: Readonly<Partial<Record<Law, readonly (keyof Counts)[]>>> = {
   REVERSALS_WITHIN_ORIGINAL: ["transactions"],
 };
 
-function rowsOf(law: Law, counts: Counts): bigint {
+function countRows(law: Law, counts: Counts): bigint {
   return (READS[law] ?? ["transactions", "entries"]).reduce((sum, table) => sum + counts[table], 0n);
 }

@@ -1,7 +1,7 @@
-import type { Patience } from "../../base/patience.js";
+import type { CallerContext } from "../../base/caller-context.js";
 import { CLOCK } from "../../db/clock.js";
 import type { Database, Queryable } from "../../db/database.js";
-import { inTransaction } from "../../db/transaction.js";
+import { inTransaction } from "../../db/in-transaction.js";
 
 /** A check that came to an end. */
 export interface EndedCheck {
@@ -22,8 +22,8 @@ FROM (VALUES (1)) AS this (check_number)
 LEFT JOIN (SELECT number, checked_index FROM integrity_checks ORDER BY number DESC LIMIT 1) latest ON true`;
 
 /** Remembers the check, for those who begin where all have come to. */
-export async function rememberCheck(database: Database, patience: Patience, check: EndedCheck): Promise<void> {
-  await inTransaction(database, patience, async ({ client }) => {
+export async function rememberCheck(database: Database, context: CallerContext, check: EndedCheck): Promise<void> {
+  await inTransaction(database, context, async ({ client }) => {
     // Each check builds on the one before: one after the other.
     await client.query("SELECT pg_advisory_xact_lock(hashtextextended('integrity_checks', 0))");
     await client.query(REMEMBER, [check.from, check.journalSize, check.faultCount]);

@@ -1,11 +1,11 @@
 import type { Failure } from "../../base/failure.js";
 import { systemAccountId, type Uuid } from "../../base/ids.js";
 import { requestKey } from "../transaction/rows.js";
-import type { Books } from "../account/books.js";
+import type { LedgerState } from "../account/books.js";
 import { decide } from "../decide/decide.js";
-import { draftOf } from "../decide/draft.js";
+import { createDraft } from "../decide/draft.js";
 import { TRANSACTION_KIND } from "../../entities/transaction.js";
-import type { Kept } from "../decide/movement.js";
+import type { RecordedDecision } from "../decide/movement.js";
 import {
   isCompound,
   isHoldStep,
@@ -20,10 +20,10 @@ import {
 } from "../transaction/transaction.js";
 
 /** How the commands of one piece of work hang together. */
-export type Mode = "INDEPENDENT" | "ATOMIC";
+export type UnitMode = "INDEPENDENT" | "ATOMIC";
 
 /** Commands that one caller sent together: they are decided in their order, in one database transaction. */
-export type Work =
+export type UnitOfWork =
   | { readonly commands: readonly Command[]; readonly mode: "INDEPENDENT" }
   | { readonly commands: readonly MovementCommand[]; readonly mode: "ATOMIC" };
 
@@ -32,16 +32,16 @@ export type Outcome =
   { readonly transaction: LedgerTransaction; readonly replayed: boolean } | { readonly failure: Failure };
 
 /** A command that was not answered before, and what becomes of it. */
-export interface Decided {
+export interface DecidedCommand {
   readonly command: Command;
-  readonly decision: Kept;
+  readonly decision: RecordedDecision;
 }
 
 /** What is to be done about a command: write what was decided, or give the answer that stands already. */
-export type Verdict = Decided | { readonly outcome: Outcome };
+export type Verdict = DecidedCommand | { readonly outcome: Outcome };
 
 /** The transactions that earlier requests made, by requestKey(); null for a request that made none. */
-export type Answered = ReadonlyMap<string, LedgerTransaction | null>;
+export type StoredAnswers = ReadonlyMap<string, LedgerTransaction | null>;
 
 /**
  * Decides the commands of a piece of work, in their order, each seeing the effects of those before it.
@@ -49,24 +49,24 @@ export type Answered = ReadonlyMap<string, LedgerTransaction | null>;
  * An ATOMIC work is posted as a whole or not at all: when one command is refused, now or by an answer that stands
  * already, the books are left as they were and every other new command is refused with BATCH_ABORTED.
  */
-export function decideWork(books: Books, work: Work, answered: Answered): Verdict[] {
-  if (work.mode === "INDEPENDENT") return work.commands.map((command) => verdictOf(books, command, answered));
-  const { commands } = work;
-  const draft = draftOf(books);
+export function decideUnit(state: LedgerState, unit: UnitOfWork, answered: StoredAnswers): Verdict[] {
+  if (unit.mode === "INDEPENDENT") return unit.commands.map((command) => decideCommand(state, command, answered));
+  const { commands } = unit;
+  const draft = createDraft(state);
   const verdicts: Verdict[] = [];
   for (const command of commands) {
-    const verdict = verdictOf(draft, command, answered);
+    const verdict = decideCommand(draft, command, answered);
     verdicts.push(verdict);
-    const failure = failureOf(verdict);
-    if (failure !== undefined) return abort(commands, verdicts, failure, answered);
+    const failure = getFailure(verdict);
+    if (failure !== undefined) return abortUnit(commands, verdicts, failure, answered);
   }
   draft.keep();
   return verdicts;
 }
 
 /** The answer to a request whose id was used before. */
-export function replay(command: Command, stored: LedgerTransaction | null): Outcome {
-  const differs = stored === null ? ["method"] : differences(command, stored);
+export function answerReplay(command: Command, stored: LedgerTransaction | null): Outcome {
+  const differs = stored === null ? ["method"] : findDifferences(command, stored);
   if (stored === null || differs.length > 0) {
     return { failure: { reason: "REQUEST_ID_REUSED", requestId: command.requestId, differs } };
   }
@@ -74,24 +74,24 @@ export function replay(command: Command, stored: LedgerTransaction | null): Outc
   return { transaction: stored, replayed: stored.id !== command.transactionId };
 }
 
-function verdictOf(books: Books, command: Command, answered: Answered): Verdict {
+function decideCommand(state: LedgerState, command: Command, answered: StoredAnswers): Verdict {
   const stored = answered.size === 0 ? undefined : answered.get(requestKey(command));
-  if (stored !== undefined) return { outcome: replay(command, stored) };
-  const decision = decide(books, command);
+  if (stored !== undefined) return { outcome: answerReplay(command, stored) };
+  const decision = decide(state, command);
   return "unkept" in decision ? { outcome: { failure: decision.unkept } } : { command, decision };
 }
 
-function failureOf(verdict: Verdict): Failure | undefined {
+function getFailure(verdict: Verdict): Failure | undefined {
   if ("decision" in verdict) return "failure" in verdict.decision ? verdict.decision.failure : undefined;
   return "failure" in verdict.outcome ? verdict.outcome.failure : (verdict.outcome.transaction.failure ?? undefined);
 }
 
 /** The verdicts of an ATOMIC work whose latest verdict is a refusal. */
-function abort(
+function abortUnit(
   commands: readonly MovementCommand[],
   verdicts: readonly Verdict[],
   failure: Failure,
-  answered: Answered,
+  answered: StoredAnswers,
 ): Verdict[] {
   const culpritIndex = verdicts.length - 1;
   const aborted: Failure = { reason: "BATCH_ABORTED", culpritIndex, culpritReason: failure.reason };
@@ -101,37 +101,37 @@ function abort(
     const stored = answered.get(requestKey(command));
     return stored === undefined
       ? { command, decision: { movement: command, failure: aborted } }
-      : { outcome: replay(command, stored) };
+      : { outcome: answerReplay(command, stored) };
   });
 }
 
 /** The contract's names of the fields in which a request differs from the one that was answered under its id. */
-function differences(command: Command, stored: LedgerTransaction): string[] {
+function findDifferences(command: Command, stored: LedgerTransaction): string[] {
   if (command.kind !== stored.kind) return ["method"];
   return [
     ...(isMovement(command)
-      ? fieldsThatDiffer(command, stored)
-      : termsThatDiffer(command.terms ?? {}, stored.terms ?? {})),
-    ...(command.kind === TRANSACTION_KIND.COMPOUND && !sameLegs(command.legs, stored.legs ?? []) ? ["legs"] : []),
+      ? findDifferingFields(command, stored)
+      : findDifferingTerms(command.terms ?? {}, stored.terms ?? {})),
+    ...(command.kind === TRANSACTION_KIND.COMPOUND && !haveSameLegs(command.legs, stored.legs ?? []) ? ["legs"] : []),
     ...(isCompound(command) && command.effectiveTime !== stored.effectiveTime ? ["effective_time"] : []),
     ...(isHoldStep(command) && command.holdId !== stored.holdId ? ["hold_id"] : []),
     ...(isReverse(command) && command.originalId !== stored.reversesId ? ["transaction_id"] : []),
     ...(command.description === stored.description ? [] : ["description"]),
-    ...(sameMetadata(command.metadata, stored.metadata) ? [] : ["metadata"]),
+    ...(haveSameMetadata(command.metadata, stored.metadata) ? [] : ["metadata"]),
     ...(command.externalReference === stored.externalReference ? [] : ["external_reference"]),
   ];
 }
 
 /** Of what a request about holds or a reversal asks; terms have the contract's names. */
-function termsThatDiffer(asked: Terms, stored: Terms): string[] {
+function findDifferingTerms(asked: Terms, stored: Terms): string[] {
   return [...new Set([...Object.keys(asked), ...Object.keys(stored)])].filter((name) => asked[name] !== stored[name]);
 }
 
-function fieldsThatDiffer(command: MovementCommand, stored: Movement): string[] {
+function findDifferingFields(command: MovementCommand, stored: Movement): string[] {
   const names = FIELD_NAMES[command.kind];
   return [
-    ...(accountInCurrencyOf(command, command.debitAccountId, stored) === stored.debitAccountId ? [] : [names.debit]),
-    ...(accountInCurrencyOf(command, command.creditAccountId, stored) === stored.creditAccountId ? [] : [names.credit]),
+    ...(convertSystemAccount(command, command.debitAccountId, stored) === stored.debitAccountId ? [] : [names.debit]),
+    ...(convertSystemAccount(command, command.creditAccountId, stored) === stored.creditAccountId ? [] : [names.credit]),
     ...(command.currencyCode === stored.currencyCode ? [] : ["amount.currency_code"]),
     // Of one that moved what there was, what was asked for is among the terms.
     ...(command.amountMinor.toString() === (stored.terms?.["amount.minor_units"] ?? stored.amountMinor.toString())
@@ -144,7 +144,7 @@ function fieldsThatDiffer(command: MovementCommand, stored: Movement): string[] 
 }
 
 /** The account that the command would name if it were in the stored one's currency, of which a system account's id is made. */
-function accountInCurrencyOf({ system }: MovementCommand, accountId: Uuid, { currencyCode }: Movement): Uuid {
+function convertSystemAccount({ system }: MovementCommand, accountId: Uuid, { currencyCode }: Movement): Uuid {
   return system?.accountId === accountId ? systemAccountId(currencyCode, system.name) : accountId;
 }
 
@@ -156,7 +156,7 @@ const FIELD_NAMES = {
   4: { debit: "from_wallet_id", credit: "to_wallet_id" },
 } as const satisfies Record<MovementCommand["kind"], { debit: string; credit: string }>;
 
-function sameLegs(a: readonly Leg[], b: readonly Leg[]): boolean {
+function haveSameLegs(a: readonly Leg[], b: readonly Leg[]): boolean {
   return (
     a.length === b.length &&
     a.every((leg, index) => {
@@ -170,7 +170,7 @@ function sameLegs(a: readonly Leg[], b: readonly Leg[]): boolean {
   );
 }
 
-function sameMetadata(a: Movement["metadata"], b: Movement["metadata"]): boolean {
+function haveSameMetadata(a: Movement["metadata"], b: Movement["metadata"]): boolean {
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }

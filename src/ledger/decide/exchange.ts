@@ -17,7 +17,7 @@ export type GivenAmount = { readonly sourceMinor: bigint } | { readonly targetMi
  * @param rate whole units of the target's currency for one of the source's: a decimal number of more than 0
  * @returns undefined when the other amount comes to 0 or exceeds int64
  */
-export function amountsAt(
+export function convertAt(
   rate: string,
   given: GivenAmount,
   source: CurrencyUnit,
@@ -30,14 +30,14 @@ export function amountsAt(
   const denominator = 10n ** BigInt(fraction.length + source.exponent);
   const amounts =
     "sourceMinor" in given
-      ? { ...given, targetMinor: divided(given.sourceMinor * numerator, denominator, rounding) }
-      : { ...given, sourceMinor: divided(given.targetMinor * denominator, numerator, rounding) };
+      ? { ...given, targetMinor: divide(given.sourceMinor * numerator, denominator, rounding) }
+      : { ...given, sourceMinor: divide(given.targetMinor * denominator, numerator, rounding) };
   const { sourceMinor, targetMinor } = amounts;
   return sourceMinor > 0n && targetMinor > 0n && isInt64(sourceMinor) && isInt64(targetMinor) ? amounts : undefined;
 }
 
 /** The quotient of two numbers that are not negative, rounded to a whole one. */
-function divided(numerator: bigint, denominator: bigint, rounding: Rounding): bigint {
+function divide(numerator: bigint, denominator: bigint, rounding: Rounding): bigint {
   const quotient = numerator / denominator;
   const rest = numerator % denominator;
   return quotient + (isRoundedUp(quotient, rest, denominator, rounding) ? 1n : 0n);

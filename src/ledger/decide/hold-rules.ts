@@ -4,9 +4,9 @@ import { isInt64 } from "../../base/money.js";
 import type { Micros } from "../../base/time.js";
 import { HOLD_STATE } from "../../entities/hold.js";
 import { TRANSACTION_KIND } from "../../entities/transaction.js";
-import type { Book, Books } from "../account/books.js";
-import { remainingMinor, type Hold } from "./hold.js";
-import { accountRefuses, changed, counting, entryOf, fundsRefuse, useRefuses, type Decision } from "./movement.js";
+import type { Account, LedgerState } from "../account/books.js";
+import { getRemainingMinor, type Hold } from "./hold.js";
+import { checkAccount, applyChange, countUse, toEntry, checkFunds, checkUse, type Decision } from "./movement.js";
 import type { Expiry, HoldCommand, HoldStepCommand, Movement } from "../transaction/transaction.js";
 import type { Use } from "../account/velocity.js";
 
@@ -21,9 +21,9 @@ export const HOLD_MICROS_MAX = 400n * 86_400n * 1_000_000n;
  * currency, is not closed, is not frozen; the expiry; then the funds of the one and the room of the other; then the limits
  * by velocity.
  */
-export function decideHold(books: Books, command: HoldCommand): Decision {
+export function decideHold(state: LedgerState, command: HoldCommand): Decision {
   const { walletId, toWalletId, amountMinor, currencyCode, expiry } = command;
-  const movement = movementOf(command, {
+  const movement = toMovement(command, {
     debitAccountId: walletId,
     creditAccountId: toWalletId,
     currencyCode,
@@ -31,9 +31,9 @@ export function decideHold(books: Books, command: HoldCommand): Decision {
   });
   const refuse = (failure: Failure): Decision => ({ movement, failure });
   if (walletId === toWalletId) return refuse({ reason: "SAME_WALLET", walletId });
-  const wallet = walletOf(books, walletId);
+  const wallet = findWallet(state, walletId);
   if (wallet === undefined) return refuse({ reason: "WALLET_NOT_FOUND", walletId });
-  const to = toWalletId === null ? null : walletOf(books, toWalletId);
+  const to = toWalletId === null ? null : findWallet(state, toWalletId);
   if (to === undefined) return refuse({ reason: "WALLET_NOT_FOUND", walletId: toWalletId ?? "" });
   const hold: Hold = {
     id: command.transactionId,
@@ -43,17 +43,17 @@ export function decideHold(books: Books, command: HoldCommand): Decision {
     amountMinor,
     capturedMinor: 0n,
     state: HOLD_STATE.ACTIVE,
-    ...expiryOf(expiry),
+    ...toHoldExpiry(expiry),
     createTime: null,
     updateTime: null,
   };
   const failure =
-    accountRefuses(wallet, currencyCode) ??
-    (to === null ? undefined : accountRefuses(to, currencyCode)) ??
-    expiryRefuses(books.now, expiry, books.now) ??
-    reserveRefuses(books, wallet, to, { amountMinor, count: 1n });
+    checkAccount(wallet, currencyCode) ??
+    (to === null ? undefined : checkAccount(to, currencyCode)) ??
+    checkExpiry(state.now, expiry, state.now) ??
+    checkReserve(state, wallet, to, { amountMinor, count: 1n });
   if (failure !== undefined) return refuse(failure);
-  return post(books, movement, hold, reserving(books, wallet, to, { amountMinor, count: 1n }));
+  return post(state, movement, hold, reserve(state, wallet, to, { amountMinor, count: 1n }));
 }
 
 /**
@@ -63,68 +63,68 @@ export function decideHold(books: Books, command: HoldCommand): Decision {
  * expired; the currency; that the accounts are neither closed nor frozen (holds are released and expire all the same); what
  * is left of it; the new expiry; then funds and room.
  */
-export function decideHoldStep(books: Books, command: HoldStepCommand): Decision {
-  const hold = books.hold(command.holdId);
+export function decideHoldStep(state: LedgerState, command: HoldStepCommand): Decision {
+  const hold = state.getHold(command.holdId);
   if (hold === undefined) return { unkept: { reason: "HOLD_NOT_FOUND", holdId: command.holdId } };
   // The hold's own wallets are read whatever comes of it: their revisions guard the hold's too.
-  const wallet = books.get(hold.accountId);
+  const wallet = state.getAccount(hold.accountId);
   if (wallet === undefined) return { unkept: { reason: "HOLD_NOT_FOUND", holdId: command.holdId } };
-  const remaining = remainingMinor(hold);
-  if (command.kind === TRANSACTION_KIND.HOLD_EXPIRY) return decideExpiry(books, command, hold, wallet, remaining);
+  const remaining = getRemainingMinor(hold);
+  if (command.kind === TRANSACTION_KIND.HOLD_EXPIRY) return decideExpiry(state, command, hold, wallet, remaining);
   const asked = command.amount?.amountMinor ?? remaining;
-  const toId = destinationOf(hold, command);
-  const movement = movementOf(command, {
+  const toId = getDestination(hold, command);
+  const movement = toMovement(command, {
     debitAccountId: hold.accountId,
     creditAccountId: toId,
     currencyCode: command.amount?.currencyCode ?? hold.currencyCode,
     amountMinor: command.kind === TRANSACTION_KIND.HOLD_EXTENSION ? 0n : asked,
   });
   const refuse = (failure: Failure): Decision => ({ movement, failure });
-  if (hold.state === HOLD_STATE.EXPIRED || (hold.state === HOLD_STATE.ACTIVE && hasExpired(hold, books.now)))
+  if (hold.state === HOLD_STATE.EXPIRED || (hold.state === HOLD_STATE.ACTIVE && hasExpired(hold, state.now)))
     return refuse({ reason: "HOLD_EXPIRED", holdId: hold.id });
   if (hold.state !== HOLD_STATE.ACTIVE)
     return refuse({ reason: "HOLD_ENDED", holdId: hold.id, holdState: STATE_NAMES[hold.state] });
-  const to = toId === null ? null : (books.get(toId) ?? null);
+  const to = toId === null ? null : (state.getAccount(toId) ?? null);
   switch (command.kind) {
     case TRANSACTION_KIND.HOLD_RELEASE: {
       const released = { ...hold, state: HOLD_STATE.RELEASED };
-      return post(books, movement, released, [
+      return post(state, movement, released, [
         [wallet, { pendingDebits: -remaining }],
         [to, { pendingCredits: -remaining }],
       ]);
     }
     case TRANSACTION_KIND.HOLD_INCREASE: {
       const failure =
-        accountRefuses(wallet, movement.currencyCode) ??
-        (to === null ? undefined : accountRefuses(to, movement.currencyCode)) ??
-        reserveRefuses(books, wallet, to, { amountMinor: asked, count: 0n });
+        checkAccount(wallet, movement.currencyCode) ??
+        (to === null ? undefined : checkAccount(to, movement.currencyCode)) ??
+        checkReserve(state, wallet, to, { amountMinor: asked, count: 0n });
       if (failure !== undefined) return refuse(failure);
       // All that was ever held counts, what was captured of it too.
       if (!isInt64(hold.amountMinor + asked)) return refuse({ reason: "BALANCE_OVERFLOW", accountId: wallet.id });
       const held = { ...hold, amountMinor: hold.amountMinor + asked };
-      return post(books, movement, held, reserving(books, wallet, to, { amountMinor: asked, count: 0n }));
+      return post(state, movement, held, reserve(state, wallet, to, { amountMinor: asked, count: 0n }));
     }
     case TRANSACTION_KIND.HOLD_EXTENSION: {
       const expiry = command.expiry ?? { inMicros: 0n };
       const failure =
-        accountRefuses(wallet, hold.currencyCode) ??
-        (to === null ? undefined : accountRefuses(to, hold.currencyCode)) ??
-        expiryRefuses(books.now, expiry, endOf(hold, books.now));
+        checkAccount(wallet, hold.currencyCode) ??
+        (to === null ? undefined : checkAccount(to, hold.currencyCode)) ??
+        checkExpiry(state.now, expiry, getExpireTime(hold, state.now));
       if (failure !== undefined) return refuse(failure);
-      return post(books, movement, { ...hold, ...expiryOf(expiry) }, [[wallet, {}]]);
+      return post(state, movement, { ...hold, ...toHoldExpiry(expiry) }, [[wallet, {}]]);
     }
     case TRANSACTION_KIND.HOLD_CAPTURE:
-      return decideCapture(books, command, hold, movement, wallet, to, remaining);
+      return decideCapture(state, command, hold, movement, wallet, to, remaining);
   }
 }
 
 function decideCapture(
-  books: Books,
+  state: LedgerState,
   command: HoldStepCommand,
   hold: Hold,
   movement: Movement,
-  wallet: Book,
-  to: Book | null,
+  wallet: Account,
+  to: Account | null,
   remaining: bigint,
 ): Decision {
   const refuse = (failure: Failure): Decision => ({ movement, failure });
@@ -132,7 +132,7 @@ function decideCapture(
   const { to: asked } = command;
   if (hold.toAccountId !== null && asked !== null && movement.creditAccountId !== hold.toAccountId)
     return refuse({ reason: "HOLD_HAS_DESTINATION", holdId: hold.id, walletId: hold.toAccountId });
-  if (to === null || to.isWallet !== isWalletWanted(hold, command)) {
+  if (to === null || to.isWallet !== isToWallet(hold, command)) {
     return refuse(
       asked !== null && "walletId" in asked
         ? { reason: "WALLET_NOT_FOUND", walletId: asked.walletId }
@@ -140,7 +140,7 @@ function decideCapture(
     );
   }
   if (to.id === wallet.id) return refuse({ reason: "SAME_WALLET", walletId: wallet.id });
-  const failure = accountRefuses(wallet, currencyCode) ?? accountRefuses(to, currencyCode);
+  const failure = checkAccount(wallet, currencyCode) ?? checkAccount(to, currencyCode);
   if (failure !== undefined) return refuse(failure);
   if (amountMinor > remaining) {
     return refuse({
@@ -155,41 +155,41 @@ function decideCapture(
   const unheld = isLast ? remaining : amountMinor;
   const isHeldForIt = hold.toAccountId !== null;
   // What is no longer pending is there to be spent, and its room is there to be filled.
-  const before = changed(wallet, { pendingDebits: -unheld });
-  const toBefore = isHeldForIt ? changed(to, { pendingCredits: -unheld }) : to;
+  const before = applyChange(wallet, { pendingDebits: -unheld });
+  const toBefore = isHeldForIt ? applyChange(to, { pendingCredits: -unheld }) : to;
   const use: Use = { direction: "INCOMING", kind: command.kind, amountMinor, count: 1n };
   // What comes to the wallet that the hold is for was counted when it was held.
   const counts = !isHeldForIt && amountMinor > 0n;
   const refusal =
-    fundsRefuse(before, amountMinor, "DEBIT") ??
-    fundsRefuse(toBefore, amountMinor, "CREDIT") ??
-    (counts ? useRefuses(books, to, use) : undefined);
+    checkFunds(before, amountMinor, "DEBIT") ??
+    checkFunds(toBefore, amountMinor, "CREDIT") ??
+    (counts ? checkUse(state, to, use) : undefined);
   if (refusal !== undefined) return refuse(refusal);
   const capturedMinor = hold.capturedMinor + amountMinor;
   const ended = capturedMinor > 0n ? HOLD_STATE.CAPTURED : HOLD_STATE.RELEASED;
   const after = { ...hold, capturedMinor, state: isLast ? ended : hold.state };
   // Nothing goes to an account that the hold was not for.
   if (amountMinor === 0n && !isHeldForIt)
-    return post(books, { ...movement, creditAccountId: null }, after, [[wallet, { pendingDebits: -unheld }]]);
-  return post(books, movement, after, [
+    return post(state, { ...movement, creditAccountId: null }, after, [[wallet, { pendingDebits: -unheld }]]);
+  return post(state, movement, after, [
     [wallet, { debit: amountMinor, pendingDebits: -unheld }],
-    [counts ? counting(books, to, use) : to, { debit: -amountMinor, pendingCredits: isHeldForIt ? -unheld : 0n }],
+    [counts ? countUse(state, to, use) : to, { debit: -amountMinor, pendingCredits: isHeldForIt ? -unheld : 0n }],
   ]);
 }
 
 /** The end of a hold whose time has come. What does not, or not yet, apply leaves no trace: nobody asked for it. */
-function decideExpiry(books: Books, command: HoldStepCommand, hold: Hold, wallet: Book, remaining: bigint): Decision {
-  if (hold.state !== HOLD_STATE.ACTIVE || !hasExpired(hold, books.now))
+function decideExpiry(state: LedgerState, command: HoldStepCommand, hold: Hold, wallet: Account, remaining: bigint): Decision {
+  if (hold.state !== HOLD_STATE.ACTIVE || !hasExpired(hold, state.now))
     return { unkept: { reason: "HOLD_NOT_FOUND", holdId: hold.id } };
-  const movement = movementOf(command, {
+  const movement = toMovement(command, {
     debitAccountId: hold.accountId,
     creditAccountId: hold.toAccountId,
     currencyCode: hold.currencyCode,
     amountMinor: remaining,
   });
-  return post(books, movement, { ...hold, state: HOLD_STATE.EXPIRED }, [
+  return post(state, movement, { ...hold, state: HOLD_STATE.EXPIRED }, [
     [wallet, { pendingDebits: -remaining }],
-    [hold.toAccountId === null ? null : (books.get(hold.toAccountId) ?? null), { pendingCredits: -remaining }],
+    [hold.toAccountId === null ? null : (state.getAccount(hold.toAccountId) ?? null), { pendingCredits: -remaining }],
   ]);
 }
 
@@ -199,7 +199,7 @@ export function hasExpired({ expireTime }: Hold, now: Micros): boolean {
 }
 
 /** When the hold expires; of one whose expiry is counted from this batch on, as far as is known. */
-function endOf({ expireTime, expiresInMicros }: Hold, now: Micros): Micros {
+function getExpireTime({ expireTime, expiresInMicros }: Hold, now: Micros): Micros {
   return expireTime ?? now + (expiresInMicros ?? 0n);
 }
 
@@ -209,38 +209,38 @@ const STATE_NAMES = { 1: "ACTIVE", 2: "CAPTURED", 3: "RELEASED", 4: "EXPIRED" } 
 const DEFAULT_DESTINATION = "cash";
 
 /** The account on the other side of a step; null for none. */
-function destinationOf(hold: Hold, { kind, to }: HoldStepCommand): Uuid | null {
+function getDestination(hold: Hold, { kind, to }: HoldStepCommand): Uuid | null {
   if (kind !== TRANSACTION_KIND.HOLD_CAPTURE) return hold.toAccountId;
   if (to !== null) return "walletId" in to ? to.walletId : systemAccountId(hold.currencyCode, to.systemAccount);
   return hold.toAccountId ?? systemAccountId(hold.currencyCode, DEFAULT_DESTINATION);
 }
 
-function isWalletWanted(hold: Hold, { to }: HoldStepCommand): boolean {
+function isToWallet(hold: Hold, { to }: HoldStepCommand): boolean {
   return to === null ? hold.toAccountId !== null : "walletId" in to;
 }
 
 /** The accounts that a step of this hold may touch. */
-export function accountsOf(hold: Hold, command: HoldStepCommand): Uuid[] {
+export function listHoldAccounts(hold: Hold, command: HoldStepCommand): Uuid[] {
   const ids = new Set([hold.accountId]);
   if (hold.toAccountId !== null) ids.add(hold.toAccountId);
-  const to = destinationOf(hold, command);
+  const to = getDestination(hold, command);
   if (to !== null) ids.add(to);
   return [...ids];
 }
 
-function walletOf(books: Books, id: Uuid): Book | undefined {
-  const book = books.get(id);
-  return book?.isWallet === true ? book : undefined;
+function findWallet(state: LedgerState, id: Uuid): Account | undefined {
+  const account = state.getAccount(id);
+  return account?.isWallet === true ? account : undefined;
 }
 
-function expiryOf(expiry: Expiry): Pick<Hold, "expireTime" | "expiresInMicros"> {
+function toHoldExpiry(expiry: Expiry): Pick<Hold, "expireTime" | "expiresInMicros"> {
   return "at" in expiry
     ? { expireTime: expiry.at, expiresInMicros: null }
     : { expireTime: null, expiresInMicros: expiry.inMicros };
 }
 
 /** @param after the time that the expiry must be later than */
-function expiryRefuses(now: Micros, expiry: Expiry, after: Micros): Failure | undefined {
+function checkExpiry(now: Micros, expiry: Expiry, after: Micros): Failure | undefined {
   const at = "at" in expiry ? expiry.at : now + expiry.inMicros;
   return at <= after || at <= now || at - now > HOLD_MICROS_MAX ? { reason: "EXPIRY_INVALID" } : undefined;
 }
@@ -249,36 +249,36 @@ function expiryRefuses(now: Micros, expiry: Expiry, after: Micros): Failure | un
 type Reserve = Pick<Use, "amountMinor" | "count">;
 
 /** Why so much cannot be held: the one lacks it, the other has no room for it, or a limit by velocity of either is used up. */
-function reserveRefuses(books: Books, wallet: Book, to: Book | null, reserve: Reserve): Failure | undefined {
+function checkReserve(state: LedgerState, wallet: Account, to: Account | null, reserve: Reserve): Failure | undefined {
   const { amountMinor } = reserve;
   return (
-    fundsRefuse(wallet, amountMinor, "DEBIT") ??
-    (to === null ? undefined : fundsRefuse(to, amountMinor, "CREDIT")) ??
-    pendingRefuses(wallet.id, wallet.pendingDebitsMinor + amountMinor) ??
-    (to === null ? undefined : pendingRefuses(to.id, to.pendingCreditsMinor + amountMinor)) ??
-    useRefuses(books, wallet, { ...reserve, ...HELD_FROM }) ??
-    (to === null ? undefined : useRefuses(books, to, { ...reserve, ...HELD_FOR }))
+    checkFunds(wallet, amountMinor, "DEBIT") ??
+    (to === null ? undefined : checkFunds(to, amountMinor, "CREDIT")) ??
+    checkPending(wallet.id, wallet.pendingDebitsMinor + amountMinor) ??
+    (to === null ? undefined : checkPending(to.id, to.pendingCreditsMinor + amountMinor)) ??
+    checkUse(state, wallet, { ...reserve, ...HELD_FROM }) ??
+    (to === null ? undefined : checkUse(state, to, { ...reserve, ...HELD_FOR }))
   );
 }
 
 /** Why so much cannot be pending: beyond an overdraft it may be more than any balance. */
-function pendingRefuses(accountId: Uuid, pendingMinor: bigint): Failure | undefined {
+function checkPending(accountId: Uuid, pendingMinor: bigint): Failure | undefined {
   return isInt64(pendingMinor) ? undefined : { reason: "BALANCE_OVERFLOW", accountId };
 }
 
 /** What holding so much does to the accounts. */
-function reserving(books: Books, wallet: Book, to: Book | null, reserve: Reserve): readonly Changing[] {
+function reserve(state: LedgerState, wallet: Account, to: Account | null, reserve: Reserve): readonly AccountChange[] {
   const { amountMinor } = reserve;
   return [
-    [counting(books, wallet, { ...reserve, ...HELD_FROM }), { pendingDebits: amountMinor }],
-    [to === null ? null : counting(books, to, { ...reserve, ...HELD_FOR }), { pendingCredits: amountMinor }],
+    [countUse(state, wallet, { ...reserve, ...HELD_FROM }), { pendingDebits: amountMinor }],
+    [to === null ? null : countUse(state, to, { ...reserve, ...HELD_FOR }), { pendingCredits: amountMinor }],
   ];
 }
 
 const HELD_FROM = { direction: "OUTGOING", kind: TRANSACTION_KIND.HOLD } as const;
 const HELD_FOR = { direction: "INCOMING", kind: TRANSACTION_KIND.HOLD } as const;
 
-function movementOf(
+function toMovement(
   { kind, requestId, description, metadata, terms, externalReference }: HoldCommand | HoldStepCommand,
   sides: Pick<Movement, "debitAccountId" | "creditAccountId" | "currencyCode" | "amountMinor">,
 ): Movement {
@@ -303,16 +303,16 @@ interface Change {
   readonly pendingCredits?: bigint;
 }
 
-type Changing = readonly [book: Book | null, change: Change];
+type AccountChange = readonly [account: Account | null, change: Change];
 
 /** Changes the books: the wallet first, then the account on the other side, if any. */
-function post(books: Books, movement: Movement, hold: Hold, changes: readonly Changing[]): Decision {
-  const entries = changes.flatMap(([book, change]) => {
-    if (book === null) return [];
-    const after = changed(book, { ...change, isEntered: true });
-    books.set(book.id, after);
-    return [entryOf(after, change.debit ?? 0n)];
+function post(state: LedgerState, movement: Movement, hold: Hold, changes: readonly AccountChange[]): Decision {
+  const entries = changes.flatMap(([account, change]) => {
+    if (account === null) return [];
+    const after = applyChange(account, { ...change, isEntered: true });
+    state.setAccount(account.id, after);
+    return [toEntry(after, change.debit ?? 0n)];
   });
-  books.setHold(hold);
+  state.setHold(hold);
   return { movement, entries, hold };
 }

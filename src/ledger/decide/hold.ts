@@ -31,12 +31,12 @@ export interface ReadHold {
 }
 
 /** What can still be captured or released. */
-export function remainingMinor({ amountMinor, capturedMinor, state }: Hold): bigint {
+export function getRemainingMinor({ amountMinor, capturedMinor, state }: Hold): bigint {
   return state === HOLD_STATE.ACTIVE ? amountMinor - capturedMinor : 0n;
 }
 
 /** The hold with the times that follow from when its latest step was recorded. */
-export function settled(hold: Hold, recordedAt: Micros): Hold {
+export function settleHold(hold: Hold, recordedAt: Micros): Hold {
   return {
     ...hold,
     expireTime: hold.expireTime ?? recordedAt + (hold.expiresInMicros ?? 0n),

@@ -1,11 +1,11 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import type { Failure } from "../../base/failure.js";
 import { TRANSACTION_KIND, type TransactionKind } from "../../entities/transaction.js";
-import type { Books, Original } from "../account/books.js";
+import type { LedgerState, Original } from "../account/books.js";
 import { decideLegs } from "./legs.js";
 import { REVERSALS_MAX } from "../transaction/reversed.js";
 import { decideBetween, type Decision } from "./movement.js";
-import { shareOf } from "./share.js";
+import { shareOut } from "./share.js";
 import type { Leg, Movement, ReverseCommand } from "../transaction/transaction.js";
 
 /** The kinds that move money, and are no reversals themselves. */
@@ -27,8 +27,8 @@ const REVERSIBLE: readonly TransactionKind[] = [
  * When several rules refuse, the first of this order answers: that there is such a transaction; that it was posted and moved
  * money; what is not reversed yet; in how many parts it was; then the rules of a movement.
  */
-export function decideReverse(books: Books, command: ReverseCommand): Decision {
-  const original = books.original(command.originalId);
+export function decideReverse(state: LedgerState, command: ReverseCommand): Decision {
+  const original = state.getOriginal(command.originalId);
   if (original === undefined) return { unkept: { reason: "TRANSACTION_NOT_FOUND", transactionId: command.originalId } };
   const { transaction, reversedMinor, reversalCount } = original;
   const remaining = transaction.amountMinor - reversedMinor;
@@ -67,16 +67,16 @@ export function decideReverse(books: Books, command: ReverseCommand): Decision {
   // All that is left can always go back.
   if (reversalCount >= REVERSALS_MAX && asked < remaining)
     return refuse({ reason: "TOO_MANY_REVERSALS", originalId: transaction.id, max: `${REVERSALS_MAX}` });
-  if (transaction.legs !== null) return decideReverseLegs(books, movement, original, transaction.legs);
-  const debit = present(books.get(creditAccountId), "the account to debit");
-  const credit = present(books.get(debitAccountId), "the account to credit");
-  const decision = decideBetween(books, movement, debit, credit);
-  if ("entries" in decision) books.setOriginal(reversedBy(original, asked, []));
+  if (transaction.legs !== null) return decideReverseLegs(state, movement, original, transaction.legs);
+  const debit = assertPresent(state.getAccount(creditAccountId), "the account to debit");
+  const credit = assertPresent(state.getAccount(debitAccountId), "the account to credit");
+  const decision = decideBetween(state, movement, debit, credit);
+  if ("entries" in decision) state.setOriginal(addReversal(original, asked, []));
   return decision;
 }
 
 /** The original once so much of it, and of each of its legs, is reversed too. */
-function reversedBy(original: Original, amountMinor: bigint, parts: readonly bigint[]): Original {
+function addReversal(original: Original, amountMinor: bigint, parts: readonly bigint[]): Original {
   return {
     transaction: original.transaction,
     reversedMinor: original.reversedMinor + amountMinor,
@@ -86,7 +86,7 @@ function reversedBy(original: Original, amountMinor: bigint, parts: readonly big
 }
 
 /** Decides the reversal of a part, or of all that is left, of a transaction with many legs. */
-function decideReverseLegs(books: Books, movement: Movement, original: Original, legs: readonly Leg[]): Decision {
+function decideReverseLegs(state: LedgerState, movement: Movement, original: Original, legs: readonly Leg[]): Decision {
   const { transaction, reversedMinor, reversedLegs } = original;
   const { currencyCode, amountMinor } = movement;
   if (currencyCode !== transaction.currencyCode) {
@@ -99,14 +99,14 @@ function decideReverseLegs(books: Books, movement: Movement, original: Original,
     };
     return { movement, failure };
   }
-  const parts = shareOf(legs, reversedLegs, { before: reversedMinor, by: amountMinor, of: transaction.amountMinor });
+  const parts = shareOut(legs, reversedLegs, { before: reversedMinor, by: amountMinor, of: transaction.amountMinor });
   const mirrored = legs.flatMap((leg, index) => {
     const part = parts[index] ?? 0n;
     return part === 0n ? [] : [{ ...leg, amountMinor: leg.amountMinor > 0n ? -part : part }];
   });
-  const decision = decideLegs(books, { ...movement, legs: mirrored }, mirrored);
+  const decision = decideLegs(state, { ...movement, legs: mirrored }, mirrored);
   if ("entries" in decision) {
-    books.setOriginal(reversedBy(original, amountMinor, parts));
+    state.setOriginal(addReversal(original, amountMinor, parts));
   }
   return decision;
 }

@@ -1,4 +1,4 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import type { Leg } from "../transaction/transaction.js";
 
 /** A part of a whole: so much more than before. */
@@ -13,14 +13,14 @@ export interface Part {
  * currency equal its credits, that no leg is ever given more than it has, and that the last part takes exactly what is left.
  * @param taken how much of each leg the parts before have taken
  */
-export function shareOf(legs: readonly Leg[], taken: readonly bigint[], part: Part): bigint[] {
+export function shareOut(legs: readonly Leg[], taken: readonly bigint[], part: Part): bigint[] {
   const shares = legs.map(() => 0n);
-  for (const side of sidesOf(legs)) {
+  for (const side of groupBySide(legs)) {
     const left = side.map((index) => magnitude(legs[index]) - (taken[index] ?? 0n));
     // Rounded up from the whole each time, so that it never falls from part to part, ends at the whole, and no part takes
     // something of one currency for nothing of another.
     const total = side.reduce((sum, index) => sum + magnitude(legs[index]), 0n);
-    const wanted = upTo(total, part.before + part.by, part.of) - upTo(total, part.before, part.of);
+    const wanted = roundUpShare(total, part.before + part.by, part.of) - roundUpShare(total, part.before, part.of);
     const available = left.reduce((sum, one) => sum + one, 0n);
     let seen = 0n;
     side.forEach((index, position) => {
@@ -33,12 +33,12 @@ export function shareOf(legs: readonly Leg[], taken: readonly bigint[], part: Pa
 }
 
 /** So much of the total as `part` is of the whole, rounded up. */
-function upTo(total: bigint, part: bigint, of: bigint): bigint {
+function roundUpShare(total: bigint, part: bigint, of: bigint): bigint {
   return (total * part + of - 1n) / of;
 }
 
 /** The indexes of the legs of each currency and side. */
-function sidesOf(legs: readonly Leg[]): readonly (readonly number[])[] {
+function groupBySide(legs: readonly Leg[]): readonly (readonly number[])[] {
   const sides = new Map<string, number[]>();
   legs.forEach(({ currencyCode, amountMinor }, index) => {
     const key = `${currencyCode}/${amountMinor > 0n ? "debit" : "credit"}`;
@@ -50,6 +50,6 @@ function sidesOf(legs: readonly Leg[]): readonly (readonly number[])[] {
 }
 
 function magnitude(leg: Leg | undefined): bigint {
-  const { amountMinor } = present(leg, "a leg");
+  const { amountMinor } = assertPresent(leg, "a leg");
   return amountMinor > 0n ? amountMinor : -amountMinor;
 }

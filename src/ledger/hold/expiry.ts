@@ -30,12 +30,12 @@ export function startExpiry(
 /** @returns whether more may be due */
 async function expireDue(client: PoolClient, engine: Engine, limit: number): Promise<boolean> {
   const due = await findDueHolds(client, limit);
-  if (due.length > 0) await engine.post({ commands: due.map(expiryOf), mode: "INDEPENDENT" }, PATIENT);
+  if (due.length > 0) await engine.post({ commands: due.map(toExpiryCommand), mode: "INDEPENDENT" }, NO_CALLER);
   return due.length >= limit;
 }
 
 /** The command that ends a hold whose time has come; always the same request. */
-export function expiryOf(holdId: Uuid): HoldStepCommand {
+export function toExpiryCommand(holdId: Uuid): HoldStepCommand {
   return {
     kind: TRANSACTION_KIND.HOLD_EXPIRY,
     caller: LEDGER_CALLER,
@@ -54,4 +54,4 @@ export function expiryOf(holdId: Uuid): HoldStepCommand {
   };
 }
 
-const PATIENT = { assertWaiting: () => undefined };
+const NO_CALLER = { assertWaiting: () => undefined };

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { QueryResultRow } from "pg";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { encodeFailure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import { AMOUNT_MAX } from "../../base/money.js";
@@ -9,10 +9,10 @@ import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../.
 import { HOLD_STATE } from "../../entities/hold.js";
 import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../entities/transaction.js";
 import type { JournalRecord } from "../../journal/append.js";
-import type { Book, Books, Original, ReadBook } from "../account/books.js";
+import type { Account, LedgerState, Original, ReadAccount } from "../account/books.js";
 import { hasExpired } from "../decide/hold-rules.js";
-import { settled, type Hold, type ReadHold } from "../decide/hold.js";
-import type { Decided } from "../command/work.js";
+import { settleHold, type Hold, type ReadHold } from "../decide/hold.js";
+import type { DecidedCommand } from "../command/work.js";
 import {
   isCompound,
   isHoldStep,
@@ -23,23 +23,23 @@ import {
   type LedgerTransaction,
   type Terms,
 } from "../transaction/transaction.js";
-import { sliceMicros, usesSince } from "../account/velocity.js";
+import { sliceMicros, findUsesSince } from "../account/velocity.js";
 
 /** The books of one batch: what its decisions read, as it was, and what they made of it. */
-export interface Batch extends Books {
+export interface Batch extends LedgerState {
   /** The revision of whatever a decision asked for, after the batch. */
   readonly revision: bigint;
   /** The accounts that decisions asked for. */
-  readonly touched: readonly Touched[];
+  readonly touched: readonly TouchedAccount[];
   /** The holds that decisions asked for or made. */
   readonly touchedHolds: readonly TouchedHold[];
 }
 
 /** An account that a batch knows. */
-interface Touched {
+interface TouchedAccount {
   /** As it is by now. */
-  book: Book;
-  readonly before: Book;
+  account: Account;
+  readonly before: Account;
   readonly revisionBefore: bigint;
 }
 
@@ -53,16 +53,16 @@ interface TouchedHold {
 
 /** The books of a batch, over what is known of accounts and holds. */
 export function openBatch(
-  known: readonly ReadBook[],
+  known: readonly ReadAccount[],
   knownHolds: readonly ReadHold[] = [],
   now: Micros = 0n,
   originals: readonly Original[] = [],
 ): Batch {
   const originalOf = new Map(originals.map((original) => [original.transaction.id, original]));
-  const accounts = new Map<Uuid, Touched & { isTouched: boolean }>();
-  for (const { book, revision } of known)
-    accounts.set(book.id, { book, before: book, revisionBefore: revision, isTouched: false });
-  const touched: Touched[] = [];
+  const accounts = new Map<Uuid, TouchedAccount & { isTouched: boolean }>();
+  for (const { account, revision } of known)
+    accounts.set(account.id, { account, before: account, revisionBefore: revision, isTouched: false });
+  const touched: TouchedAccount[] = [];
   const holds = new Map(knownHolds.map((read) => [read.hold.id, read]));
   const touchedHolds = new Map<Uuid, TouchedHold>();
   return {
@@ -72,26 +72,26 @@ export function openBatch(
     get touchedHolds() {
       return [...touchedHolds.values()];
     },
-    get: (id) => {
+    getAccount: (id) => {
       const account = accounts.get(id);
       if (account === undefined) return undefined;
       if (!account.isTouched) {
         account.isTouched = true;
         touched.push(account);
       }
-      return account.book;
+      return account.account;
     },
-    set: (id, book) => {
-      present(accounts.get(id), "a known account").book = book;
+    setAccount: (id, account) => {
+      assertPresent(accounts.get(id), "a known account").account = account;
     },
-    hold: (id) => {
+    getHold: (id) => {
       const known = touchedHolds.get(id);
       if (known !== undefined) return known.hold;
       const before = holds.get(id);
       if (before !== undefined) touchedHolds.set(id, { hold: before.hold, before });
       return before?.hold;
     },
-    original: (id) => originalOf.get(id),
+    getOriginal: (id) => originalOf.get(id),
     setOriginal: (original) => originalOf.set(original.transaction.id, original),
     setHold: (hold) => {
       const known = touchedHolds.get(hold.id);
@@ -120,7 +120,7 @@ export interface WriteOptions {
 }
 
 /** When and where a batch was recorded. */
-export interface Recorded {
+export interface JournalPlace {
   readonly firstIndex: bigint;
   readonly createTime: Micros;
 }
@@ -146,9 +146,9 @@ SELECT first_index, create_time_micros FROM post_batch_3(
 export async function writeBatch(
   client: Writer,
   batch: Batch,
-  decided: readonly Decided[],
+  decided: readonly DecidedCommand[],
   { claims = true, leading = [] }: WriteOptions = {},
-): Promise<Recorded> {
+): Promise<JournalPlace> {
   const { rows } = await client.query<{ first_index: bigint; create_time_micros: bigint }>({
     name: "post-batch",
     text: POST_BATCH,
@@ -163,15 +163,15 @@ export async function writeBatch(
       referenceColumn(decided),
       ...legColumns(decided),
       ...usageColumns(batch),
-      validUntilOf(decided),
+      findValidUntil(decided),
     ],
   });
-  const row = present(rows[0], "the batch's place in the journal");
+  const row = assertPresent(rows[0], "the batch's place in the journal");
   return { firstIndex: row.first_index, createTime: row.create_time_micros };
 }
 
 /** The transactions that a batch recorded, in the order of its decisions. */
-export function transactionsOf(decided: readonly Decided[], { firstIndex, createTime }: Recorded): LedgerTransaction[] {
+export function toTransactions(decided: readonly DecidedCommand[], { firstIndex, createTime }: JournalPlace): LedgerTransaction[] {
   return decided.map(({ command, decision }, index) => {
     const { movement } = decision;
     const isPosted = "entries" in decision;
@@ -194,9 +194,9 @@ export function transactionsOf(decided: readonly Decided[], { firstIndex, create
       detail: movement.detail,
       entries: isPosted ? decision.entries : NO_ENTRIES,
       failure: isPosted ? null : decision.failure,
-      holdId: holdIdOf(command, isPosted),
-      hold: isPosted && decision.hold !== null ? settled(decision.hold, createTime) : null,
-      reversesId: reversesIdOf(command),
+      holdId: getHoldId(command, isPosted),
+      hold: isPosted && decision.hold !== null ? settleHold(decision.hold, createTime) : null,
+      reversesId: getReversedId(command),
     };
   });
 }
@@ -204,31 +204,31 @@ export function transactionsOf(decided: readonly Decided[], { firstIndex, create
 const NO_ENTRIES: readonly Entry[] = [];
 
 /** The transaction that the command is to reverse, if any. */
-function reversesIdOf(command: Command): Uuid | null {
+function getReversedId(command: Command): Uuid | null {
   return isReverse(command) ? command.originalId : null;
 }
 
 /** The hold that the command is a step of, if there is one. */
-function holdIdOf(command: Command, isPosted: boolean): Uuid | null {
+function getHoldId(command: Command, isPosted: boolean): Uuid | null {
   if (isHoldStep(command)) return command.holdId;
   return command.kind === TRANSACTION_KIND.HOLD && isPosted ? command.transactionId : null;
 }
 
 function accountColumns(batch: Batch): unknown[] {
   // In id order, which is the order in which every writer locks accounts.
-  const touched = batch.touched.toSorted((a, b) => (a.book.id < b.book.id ? -1 : 1));
+  const touched = batch.touched.toSorted((a, b) => (a.account.id < b.account.id ? -1 : 1));
   return [
     batch.revision,
-    uuidArray(touched.map(({ book }) => book.id)),
+    uuidArray(touched.map(({ account }) => account.id)),
     int8Array(touched.map(({ revisionBefore }) => revisionBefore)),
-    int8Array(touched.map(({ book }) => book.balanceMinor)),
-    int8Array(touched.map(({ book }) => book.pendingDebitsMinor)),
-    int8Array(touched.map(({ book }) => book.pendingCreditsMinor)),
-    int8Array(touched.map(({ book }) => book.sequence)),
+    int8Array(touched.map(({ account }) => account.balanceMinor)),
+    int8Array(touched.map(({ account }) => account.pendingDebitsMinor)),
+    int8Array(touched.map(({ account }) => account.pendingCreditsMinor)),
+    int8Array(touched.map(({ account }) => account.sequence)),
   ];
 }
 
-function transactionColumns(decided: readonly Decided[]): Buffer[] {
+function transactionColumns(decided: readonly DecidedCommand[]): Buffer[] {
   const commands = decided.map((one) => one.command);
   const movements = decided.map((one) => one.decision.movement);
   // The entries of one with many legs are written by its legs.
@@ -252,16 +252,16 @@ function transactionColumns(decided: readonly Decided[]): Buffer[] {
     textArray(movements.map((movement) => movement.currencyCode)),
     int8Array(movements.map((movement) => movement.amountMinor)),
     textArray(movements.map((movement) => movement.description)),
-    textArray(movements.map((movement) => jsonText(movement.metadata))),
+    textArray(movements.map((movement) => toJsonText(movement.metadata))),
     timestampArray(movements.map((movement) => movement.effectiveTime)),
     textArray(decided.map(({ decision }) => ("failure" in decision ? encodeFailure(decision.failure) : null))),
-    textArray(movements.map(({ terms }) => jsonOf(terms))),
-    commands.some(isReverse) ? uuidArray(commands.map(reversesIdOf)) : uuidArray([]),
+    textArray(movements.map(({ terms }) => toJson(terms))),
+    commands.some(isReverse) ? uuidArray(commands.map(getReversedId)) : uuidArray([]),
   ];
 }
 
 /** What the transactions have to do with holds and pending sums; empty arrays when none has. */
-function pendingColumns(decided: readonly Decided[]): Buffer[] {
+function pendingColumns(decided: readonly DecidedCommand[]): Buffer[] {
   const concerned = decided.some(hasPending) ? decided : [];
   const entries = concerned.map(({ decision }) => ("entries" in decision ? decision.entries : NO_ENTRIES));
   const holds = concerned.map(({ decision }) => ("entries" in decision ? decision.hold : null));
@@ -271,7 +271,7 @@ function pendingColumns(decided: readonly Decided[]): Buffer[] {
     int8Array(entries.map((pair) => pair[0]?.pendingCreditsAfterMinor ?? null)),
     int8Array(entries.map((pair) => pair[1]?.pendingDebitsAfterMinor ?? null)),
     int8Array(entries.map((pair) => pair[1]?.pendingCreditsAfterMinor ?? null)),
-    uuidArray(concerned.map(({ command, decision }) => holdIdOf(command, "entries" in decision))),
+    uuidArray(concerned.map(({ command, decision }) => getHoldId(command, "entries" in decision))),
     int8Array(holds.map((hold) => hold?.amountMinor ?? null)),
     int8Array(holds.map((hold) => hold?.capturedMinor ?? null)),
     int2Array(holds.map((hold) => hold?.state ?? null)),
@@ -280,7 +280,7 @@ function pendingColumns(decided: readonly Decided[]): Buffer[] {
   ];
 }
 
-function hasPending({ command, decision }: Decided): boolean {
+function hasPending({ command, decision }: DecidedCommand): boolean {
   return (
     isHoldStep(command) ||
     command.kind === TRANSACTION_KIND.HOLD ||
@@ -290,13 +290,13 @@ function hasPending({ command, decision }: Decided): boolean {
 }
 
 /** The callers' own names of the transactions; an empty array when none has one. */
-function referenceColumn(decided: readonly Decided[]): Buffer {
+function referenceColumn(decided: readonly DecidedCommand[]): Buffer {
   const concerned = decided.some(({ decision }) => decision.movement.externalReference !== "") ? decided : [];
   return textArray(concerned.map(({ decision: { movement } }) => movement.externalReference || null));
 }
 
 /** The legs of the transactions that have many, each column an array as text; empty arrays when none has. */
-function legColumns(decided: readonly Decided[]): Buffer[] {
+function legColumns(decided: readonly DecidedCommand[]): Buffer[] {
   const concerned = decided.some(({ decision }) => decision.movement.legs !== null) ? decided : [];
   const legs = (of: (leg: Leg) => bigint | string): Buffer =>
     textArray(concerned.map(({ decision }) => arrayText(decision.movement.legs?.map(of))));
@@ -314,7 +314,7 @@ function legColumns(decided: readonly Decided[]): Buffer[] {
     entries((entry) => entry.balanceAfterMinor),
     entries((entry) => entry.pendingDebitsAfterMinor),
     entries((entry) => entry.pendingCreditsAfterMinor),
-    textArray(concerned.map(({ decision: { movement } }) => jsonOf(movement.detail))),
+    textArray(concerned.map(({ decision: { movement } }) => toJson(movement.detail))),
   ];
 }
 
@@ -325,7 +325,7 @@ function arrayText(values: readonly (bigint | string)[] | undefined): string | n
 }
 
 /** Until when what is posted may be recorded; null for any time. */
-function validUntilOf(decided: readonly Decided[]): string | null {
+function findValidUntil(decided: readonly DecidedCommand[]): string | null {
   let earliest: Micros | null = null;
   for (const { command, decision } of decided) {
     if (!isCompound(command) || command.validUntil === null || "failure" in decision) continue;
@@ -337,8 +337,8 @@ function validUntilOf(decided: readonly Decided[]): string | null {
 /** What the batch uses of velocity limits. The database counts it in the slice of the time at which it records the batch. */
 function usageColumns(batch: Batch): Buffer[] {
   const used = batch.touched
-    .filter(({ book, before }) => book.velocity !== before.velocity)
-    .flatMap(({ book, before }) => usedOf(book, before));
+    .filter(({ account, before }) => account.velocity !== before.velocity)
+    .flatMap(({ account, before }) => listUses(account, before));
   return [
     uuidArray(used.map(({ accountId }) => accountId)),
     textArray(used.map(({ name }) => name)),
@@ -348,8 +348,8 @@ function usageColumns(batch: Batch): Buffer[] {
   ];
 }
 
-function usedOf({ id, velocity }: Book, before: Book) {
-  const uses = usesSince(velocity, before.velocity);
+function listUses({ id, velocity }: Account, before: Account) {
+  const uses = findUsesSince(velocity, before.velocity);
   return (velocity ?? []).flatMap((limit, index) => {
     const use = uses[index];
     if (use === undefined) return [];
@@ -365,7 +365,7 @@ function holdColumns(batch: Batch): Buffer[] {
   return [
     uuidArray(holds.map((hold) => hold.id)),
     int8Array(touched.map(({ before }) => before?.revision ?? null)),
-    int2Array(touched.map(({ before }) => (before === null ? null : livenessOf(before.hold, batch.now)))),
+    int2Array(touched.map(({ before }) => (before === null ? null : toLiveness(before.hold, batch.now)))),
     uuidArray(holds.map((hold) => hold.accountId)),
     uuidArray(holds.map((hold) => hold.toAccountId)),
     textArray(holds.map((hold) => hold.currencyCode)),
@@ -378,17 +378,17 @@ function holdColumns(batch: Batch): Buffer[] {
 }
 
 /** What the decisions took for granted: 1 that the hold has not expired, 0 that it has; null when it had ended before. */
-function livenessOf(hold: Hold, now: Micros): 0 | 1 | null {
+function toLiveness(hold: Hold, now: Micros): 0 | 1 | null {
   if (hold.state !== HOLD_STATE.ACTIVE) return null;
   return hasExpired(hold, now) ? 0 : 1;
 }
 
-function jsonOf(terms: Terms | null): string | null {
+function toJson(terms: Terms | null): string | null {
   return terms === null ? null : JSON.stringify(terms);
 }
 
 /** JSON, or null for none. */
-function jsonText(pairs: Readonly<Record<string, string>>): string | null {
+function toJsonText(pairs: Readonly<Record<string, string>>): string | null {
   for (const _ in pairs) return JSON.stringify(pairs);
   return null;
 }

@@ -1,8 +1,8 @@
 import pg from "pg";
-import { breakConnection, parserOf, readTimeoutMs } from "../../db/database.js";
+import { breakConnection, getParser, readTimeoutMs } from "../../db/database.js";
 import { openSession, servicePlan } from "../../db/session.js";
 import { isWarning } from "../../db/sqlstate.js";
-import { unavailable } from "../../db/transaction.js";
+import { toUnavailable } from "../../db/in-transaction.js";
 import { FailureError } from "../../base/failure.js";
 import type { Config } from "../../config/config.js";
 
@@ -42,7 +42,7 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       // When an answer is overdue the driver breaks the connection, and all that was sent on it fails.
       query_timeout: readTimeoutMs(config),
       pipeline: true,
-      types: { getTypeParser: parserOf as typeof pg.types.getTypeParser },
+      types: { getTypeParser: getParser as typeof pg.types.getTypeParser },
     });
     const connected = open(client);
     const forget = (): void => {
@@ -76,7 +76,7 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       try {
         client = await current;
       } catch (error) {
-        throw unavailable(error);
+        throw toUnavailable(error);
       }
       const warningsBefore = warnings;
       const result = await client.query(query);

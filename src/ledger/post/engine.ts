@@ -1,15 +1,15 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { FailureError } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
-import type { Patience } from "../../base/patience.js";
+import type { CallerContext } from "../../base/caller-context.js";
 import type { Config } from "../../config/config.js";
 import type { Database } from "../../db/database.js";
 import { isConflict, leavesOutcomeOpen, SQLSTATE, sqlState } from "../../db/sqlstate.js";
-import { inClaimingTransaction, translate } from "../../db/transaction.js";
+import { inClaimingTransaction, translateError } from "../../db/in-transaction.js";
 import { createPostingMetrics } from "../../telemetry/posting-metrics.js";
 import type { Micros } from "../../base/time.js";
 import { openBatch, writeBatch } from "./batch.js";
-import { readBooks, type ReadBook } from "../account/books.js";
+import { readAccounts, type ReadAccount } from "../account/books.js";
 import type { Cache } from "./cache.js";
 import { readHolds } from "../hold/rows.js";
 import type { Hold, ReadHold } from "../decide/hold.js";
@@ -17,17 +17,17 @@ import { createMemory, type Memory } from "./memory.js";
 import { requestKey } from "../transaction/rows.js";
 import type { PostingConnection } from "./connection.js";
 import {
-  accountIdsOf,
-  decidedOf,
-  decideWorks,
-  holdIdsOf,
+  collectAccountIds,
+  collectDecided,
+  decideUnits,
+  collectHoldIds,
   needsClock,
   needsLocks,
-  outcomesOf,
-  postWorks,
-} from "./posting.js";
-import { accountsTouchedBy, isCompound, isMovement } from "../transaction/transaction.js";
-import { replay, type Outcome, type Work } from "../command/work.js";
+  toOutcomes,
+  postUnits,
+} from "./post-units.js";
+import { listAccounts, isCompound, isMovement } from "../transaction/transaction.js";
+import { answerReplay, type Outcome, type UnitOfWork } from "../command/work.js";
 
 /**
  * Posts what many callers ask for, in shared database transactions (group commit).
@@ -49,7 +49,7 @@ export interface Engine {
    * Fails: OVERLOADED when too much waits, CALLER_GONE when the caller left before the database was asked,
    * DATABASE_UNAVAILABLE, OUTCOME_UNKNOWN.
    */
-  post(work: Work, patience: Patience): Promise<Outcome[]>;
+  post(unit: UnitOfWork, context: CallerContext): Promise<Outcome[]>;
   /** How many commands wait. */
   readonly depth: number;
 }
@@ -67,11 +67,11 @@ interface Size {
   readonly isPlain: boolean;
 }
 
-interface Waiting {
-  readonly work: Work;
+interface QueuedUnit {
+  readonly work: UnitOfWork;
   /** requestKey() of each of its commands. */
   readonly keys: readonly string[];
-  readonly patience: Patience;
+  readonly patience: CallerContext;
   readonly size: Size;
   readonly since: number;
   readonly done: Promise<Outcome[]>;
@@ -87,8 +87,8 @@ export function createEngine(
 ): Engine {
   const { clock } = memory;
   /** What waits or is under way, by requestKey(). */
-  const pending = new Map<string, Waiting>();
-  let queue: Waiting[] = [];
+  const pending = new Map<string, QueuedUnit>();
+  let queue: QueuedUnit[] = [];
   let depth = 0;
   let bytes = 0;
   let inFlight = 0;
@@ -104,14 +104,14 @@ export function createEngine(
   let lastSettled: Promise<unknown> = Promise.resolve();
   const metrics = createPostingMetrics(() => depth);
 
-  async function post(work: Work, patience: Patience): Promise<Outcome[]> {
-    const keys = work.commands.map(requestKey);
-    const earlier = earlierOf(keys);
-    return earlier.length === 0 ? enqueue(work, patience, keys) : postCopy(work, patience, keys, earlier);
+  async function post(unit: UnitOfWork, context: CallerContext): Promise<Outcome[]> {
+    const keys = unit.commands.map(requestKey);
+    const earlier = findEarlier(keys);
+    return earlier.length === 0 ? enqueue(unit, context, keys) : postCopy(unit, context, keys, earlier);
   }
 
-  function earlierOf(keys: readonly string[]): Waiting[] {
-    const earlier: Waiting[] = [];
+  function findEarlier(keys: readonly string[]): QueuedUnit[] {
+    const earlier: QueuedUnit[] = [];
     for (const key of keys) {
       const waiting = pending.get(key);
       if (waiting !== undefined) earlier.push(waiting);
@@ -121,39 +121,39 @@ export function createEngine(
 
   /** A copy of a request that is under way waits for it, and asks nothing of the database. */
   async function postCopy(
-    work: Work,
-    patience: Patience,
+    unit: UnitOfWork,
+    context: CallerContext,
     keys: readonly string[],
-    earlier: readonly Waiting[],
+    earlier: readonly QueuedUnit[],
   ): Promise<Outcome[]> {
     await Promise.allSettled(earlier.map((waiting) => waiting.done));
     const [key] = keys;
     const [first] = earlier;
-    if (keys.length > 1 || key === undefined || first === undefined) return post(work, patience);
+    if (keys.length > 1 || key === undefined || first === undefined) return post(unit, context);
     const outcomes = await first.done.catch(() => []);
     const outcome = outcomes[first.keys.indexOf(key)];
-    if (outcome === undefined || !("transaction" in outcome)) return post(work, patience);
-    return [replay(present(work.commands[0], "a command"), outcome.transaction)];
+    if (outcome === undefined || !("transaction" in outcome)) return post(unit, context);
+    return [answerReplay(assertPresent(unit.commands[0], "a command"), outcome.transaction)];
   }
 
-  function enqueue(work: Work, patience: Patience, keys: readonly string[]): Promise<Outcome[]> {
-    const size = measure(work);
+  function enqueue(unit: UnitOfWork, context: CallerContext, keys: readonly string[]): Promise<Outcome[]> {
+    const size = measure(unit);
     const isFull =
-      depth + work.commands.length > config.GREY_POSTING_QUEUE_MAX ||
+      depth + unit.commands.length > config.GREY_POSTING_QUEUE_MAX ||
       bytes + size.bytes > config.GREY_POSTING_QUEUE_BYTES_MAX;
     // An empty queue takes any work: to one that is larger than the queue, no other moment would be better.
     if (isFull && queue.length > 0) throw new FailureError({ reason: "OVERLOADED" });
-    depth += work.commands.length;
+    depth += unit.commands.length;
     bytes += size.bytes;
-    const { promise: done, resolve, reject } = promised<Outcome[]>();
-    const waiting = { work, keys, patience, size, since: performance.now(), done, resolve, reject };
+    const { promise: done, resolve, reject } = createPromise<Outcome[]>();
+    const waiting = { work: unit, keys, patience: context, size, since: performance.now(), done, resolve, reject };
     for (const key of keys) pending.set(key, waiting);
     queue.push(waiting);
     planPump();
     return done;
   }
 
-  function unlist({ keys }: Waiting): void {
+  function unlist({ keys }: QueuedUnit): void {
     for (const key of keys) pending.delete(key);
   }
 
@@ -180,9 +180,9 @@ export function createEngine(
   }
 
   /** About half of all that waits and is under way, so that one batch fills while another is written. */
-  function take(): Waiting[] {
+  function take(): QueuedUnit[] {
     const wanted = Math.min(Math.max(1, Math.ceil((depth + commandsInFlight) / 2)), config.GREY_POSTING_BATCH_MAX);
-    const group: Waiting[] = [];
+    const group: QueuedUnit[] = [];
     let size = 0;
     let taken = 0;
     for (const waiting of queue) {
@@ -198,8 +198,8 @@ export function createEngine(
     return group;
   }
 
-  function start(group: readonly Waiting[], isLocked: boolean): void {
-    const size = sizeOf(group);
+  function start(group: readonly QueuedUnit[], isLocked: boolean): void {
+    const size = countCommands(group);
     inFlight += 1;
     commandsInFlight += size;
     const before = lastSettled;
@@ -217,20 +217,20 @@ export function createEngine(
     lastSettled = Promise.all([before, settled]).then(() => undefined);
   }
 
-  async function postOptimistic(group: readonly Waiting[], before: Promise<unknown>): Promise<void> {
-    const works = group.map((waiting) => waiting.work);
+  async function postOptimistic(group: readonly QueuedUnit[], before: Promise<unknown>): Promise<void> {
+    const units = group.map((waiting) => waiting.work);
     const started = performance.now();
     try {
-      const deciding = lastDecided.then(() => decideOptimistic(works, specialOf(group)));
+      const deciding = lastDecided.then(() => decideOptimistic(units, selectSpecial(group)));
       lastDecided = deciding.catch(() => undefined);
       const { verdicts, decided, writing, settle } = await deciding;
       const recorded = await writing;
       settle(recorded.createTime);
-      answer(group, outcomesOf(verdicts, decided, recorded));
+      answer(group, toOutcomes(verdicts, decided, recorded));
       penalty = Math.max(1, penalty / 2);
       report("optimistic", group, started);
     } catch (error) {
-      forget(works);
+      forget(units);
       if (isConflict(error)) metrics.conflict();
       if (sqlState(error) === SQLSTATE.SERIALIZATION_FAILURE) {
         lockedLeft = penalty;
@@ -245,7 +245,7 @@ export function createEngine(
   }
 
   /** Works that were handed in before are answered first: these may build on them. */
-  async function takeLockedWay(group: readonly Waiting[], before: Promise<unknown>, wasTried: boolean): Promise<void> {
+  async function takeLockedWay(group: readonly QueuedUnit[], before: Promise<unknown>, wasTried: boolean): Promise<void> {
     locked += 1;
     try {
       await before;
@@ -259,23 +259,23 @@ export function createEngine(
    * Decides from what is remembered and sends the batch; the batches after it build on its decisions at once.
    * @param special those of the works that do more than movements
    */
-  async function decideOptimistic(works: readonly Work[], special: readonly Work[]) {
+  async function decideOptimistic(units: readonly UnitOfWork[], special: readonly UnitOfWork[]) {
     if (special.some(needsLocks)) throw new StaleError();
     const holds = await recallHolds(special);
-    const known = await recall(works, holds);
+    const known = await recall(units, holds);
     // A batch before this one is about to be decided again: what is remembered may lack its effects.
     if (locked > 0) throw new StaleError();
     const now = needsClock(special, known) ? clock.now() : 0n;
     if (
       now === undefined ||
       holds.some(({ hold }) => isUncertain(hold, now)) ||
-      special.some((work) => isEnding(work, now))
+      special.some((unit) => isEnding(unit, now))
     )
       throw new StaleError();
     const batch = openBatch(known, holds, now);
-    const verdicts = decideWorks(batch, works, NOTHING_ANSWERED);
+    const verdicts = decideUnits(batch, units, NOTHING_ANSWERED);
     // What leaves no trace is answered without writing, once everything before it is.
-    const decided = decidedOf(verdicts);
+    const decided = collectDecided(verdicts);
     if (decided.length === 0) throw new StaleError();
     const writing = writeBatch(connection, batch, decided);
     writing.catch(() => undefined);
@@ -286,70 +286,70 @@ export function createEngine(
    * The books of all accounts that the works speak of, as far as they exist: what is not remembered is read. They are the
    * batch's own, because the cache may forget them before they are all there.
    */
-  async function recall(works: readonly Work[], holds: readonly ReadHold[]): Promise<ReadBook[]> {
+  async function recall(units: readonly UnitOfWork[], holds: readonly ReadHold[]): Promise<ReadAccount[]> {
     const holdOf = new Map(holds.map(({ hold }) => [hold.id, hold]));
-    return remembered(memory.books, accountIdsOf(works, holdOf), (ids) => readBooks(database.pool, ids));
+    return recallOrRead(memory.accounts, collectAccountIds(units, holdOf), (ids) => readAccounts(database.pool, ids));
   }
 
   /** The holds that the works name, as far as they exist. */
-  async function recallHolds(works: readonly Work[]): Promise<ReadHold[]> {
-    return remembered(memory.holds, holdIdsOf(works), (ids) => readHolds(database.pool, ids));
+  async function recallHolds(units: readonly UnitOfWork[]): Promise<ReadHold[]> {
+    return recallOrRead(memory.holds, collectHoldIds(units), (ids) => readHolds(database.pool, ids));
   }
 
-  function forget(works: readonly Work[]): void {
-    const holdIds = holdIdsOf(works);
-    memory.books.forget(accountIdsOf(works, { get: (id): Hold | undefined => memory.holds.get(id)?.hold }));
+  function forget(units: readonly UnitOfWork[]): void {
+    const holdIds = collectHoldIds(units);
+    memory.accounts.forget(collectAccountIds(units, { get: (id): Hold | undefined => memory.holds.get(id)?.hold }));
     memory.holds.forget(holdIds);
   }
 
   /** @param wasTried whether an attempt before this one may have been committed */
-  async function postLocked(group: readonly Waiting[], wasTried: boolean): Promise<void> {
+  async function postLocked(group: readonly QueuedUnit[], wasTried: boolean): Promise<void> {
     const started = performance.now();
-    const works = group.map((waiting) => waiting.work);
+    const units = group.map((waiting) => waiting.work);
     try {
-      const outcomes = await inClaimingTransaction(database, ENDLESS, ({ client }) => postWorks(client, works), {
+      const outcomes = await inClaimingTransaction(database, NO_CALLER, ({ client }) => postUnits(client, units), {
         wasTried,
       });
       // Accounts that the commands did not name themselves.
-      memory.books.forget(
-        outcomes.flat().flatMap((one) => ("transaction" in one ? accountsTouchedBy(one.transaction) : [])),
+      memory.accounts.forget(
+        outcomes.flat().flatMap((one) => ("transaction" in one ? listAccounts(one.transaction) : [])),
       );
-      const recorded = recordedIn(outcomes);
+      const recorded = findRecordTime(outcomes);
       if (recorded !== undefined) clock.set(recorded);
       answer(group, outcomes);
       report("locked", group, started);
     } catch (error) {
       // What one of them caused must not fail its neighbours.
-      if (group.length > 1 && !isPassing(error)) {
+      if (group.length > 1 && !isTransient(error)) {
         for (const waiting of group) await postLocked([waiting], wasTried);
       } else {
         rejectAll(group, error);
       }
     } finally {
-      forget(works);
+      forget(units);
     }
   }
 
-  function answer(group: readonly Waiting[], outcomes: readonly Outcome[][]): void {
+  function answer(group: readonly QueuedUnit[], outcomes: readonly Outcome[][]): void {
     group.forEach((waiting, index) => {
-      const ofWork = present(outcomes[index], "the outcomes of a work");
+      const ofWork = assertPresent(outcomes[index], "the outcomes of a work");
       for (const outcome of ofWork) countRejection(outcome);
       unlist(waiting);
       waiting.resolve(ofWork);
     });
   }
 
-  function reject(waiting: Waiting, error: unknown): void {
+  function reject(waiting: QueuedUnit, error: unknown): void {
     unlist(waiting);
     waiting.reject(error);
   }
 
-  function rejectAll(group: readonly Waiting[], error: unknown): void {
+  function rejectAll(group: readonly QueuedUnit[], error: unknown): void {
     for (const waiting of group) reject(waiting, error);
   }
 
   /** Drops a work whose caller left before the database was asked. */
-  function stillWaits(waiting: Waiting): boolean {
+  function stillWaits(waiting: QueuedUnit): boolean {
     try {
       waiting.patience.assertWaiting();
       return true;
@@ -365,9 +365,9 @@ export function createEngine(
     }
   }
 
-  function report(shape: "optimistic" | "locked", group: readonly Waiting[], started: number): void {
-    const oldest = present(group[0], "a work").since;
-    metrics.batch(shape, sizeOf(group), started - oldest, performance.now() - started);
+  function report(shape: "optimistic" | "locked", group: readonly QueuedUnit[], started: number): void {
+    const oldest = assertPresent(group[0], "a work").since;
+    metrics.batch(shape, countCommands(group), started - oldest, performance.now() - started);
   }
 
   return {
@@ -379,7 +379,7 @@ export function createEngine(
 }
 
 /** What is remembered of these, and what had to be read. */
-async function remembered<T>(
+async function recallOrRead<T>(
   { get }: Cache<T>,
   ids: Iterable<Uuid>,
   read: (missing: readonly Uuid[]) => Promise<T[]>,
@@ -395,7 +395,7 @@ async function remembered<T>(
   try {
     return [...known, ...(await read(missing))];
   } catch (error) {
-    throw translate(error);
+    throw translateError(error);
   }
 }
 
@@ -408,7 +408,7 @@ function isUncertain({ expireTime, createTime }: Hold, now: Micros): boolean {
 }
 
 /** Near its end, what may be posted only until then is decided by the database's own clock. */
-function isEnding({ commands }: Work, now: Micros): boolean {
+function isEnding({ commands }: UnitOfWork, now: Micros): boolean {
   return commands.some(
     (command) =>
       isCompound(command) &&
@@ -419,7 +419,7 @@ function isEnding({ commands }: Work, now: Micros): boolean {
 }
 
 /** When what is new among the outcomes was recorded; undefined when nothing is. */
-function recordedIn(outcomes: readonly Outcome[][]): Micros | undefined {
+function findRecordTime(outcomes: readonly Outcome[][]): Micros | undefined {
   for (const outcome of outcomes.flat())
     if ("transaction" in outcome && !outcome.replayed) return outcome.transaction.createTime;
   return undefined;
@@ -433,7 +433,7 @@ class StaleError extends Error {
 const NOTHING_ANSWERED = new Map<string, null>();
 
 /** Works that are under way are seen through, whether their callers wait or not. */
-const ENDLESS: Patience = { assertWaiting: () => undefined };
+const NO_CALLER: CallerContext = { assertWaiting: () => undefined };
 
 /** Whether what was sent may have been committed. */
 function isUnknown(error: unknown): boolean {
@@ -443,11 +443,11 @@ function isUnknown(error: unknown): boolean {
 }
 
 /** Whether the error is about the database or the network, so that posting one by one would meet it again. */
-function isPassing(error: unknown): boolean {
+function isTransient(error: unknown): boolean {
   return error instanceof FailureError && error.failure.reason !== "OVERLOADED";
 }
 
-function promised<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
+function createPromise<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
   let resolve!: (value: T) => void;
   let reject!: (error: unknown) => void;
   const promise = new Promise<T>((resolved, rejected) => {
@@ -457,12 +457,12 @@ function promised<T>(): { promise: Promise<T>; resolve: (value: T) => void; reje
   return { promise, resolve, reject };
 }
 
-function sizeOf(group: readonly Waiting[]): number {
-  return group.reduce((sum, { work }) => sum + work.commands.length, 0);
+function countCommands(group: readonly QueuedUnit[]): number {
+  return group.reduce((sum, { work: unit }) => sum + unit.commands.length, 0);
 }
 
 /** Two legs are as much as a movement; the bytes are about what it takes of memory while it waits. */
-function measure({ commands }: Work): Size {
+function measure({ commands }: UnitOfWork): Size {
   let weight = commands.length;
   let bytes = COMMAND_BYTES * commands.length;
   let isPlain = true;
@@ -480,8 +480,8 @@ function measure({ commands }: Work): Size {
 }
 
 /** The works of these that do more than movements. */
-function specialOf(group: readonly Waiting[]): Work[] {
-  return group.filter(({ size }) => !size.isPlain).map(({ work }) => work);
+function selectSpecial(group: readonly QueuedUnit[]): UnitOfWork[] {
+  return group.filter(({ size }) => !size.isPlain).map(({ work: unit }) => unit);
 }
 
 const COMMAND_BYTES = 600;

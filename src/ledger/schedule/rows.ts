@@ -149,7 +149,7 @@ function fromRow(row: Row): Schedule {
   return {
     id: row.id,
     state: row.state,
-    movement: movementOf(row),
+    movement: toMovement(row),
     times:
       row.cron === null || row.time_zone === null
         ? { once: row.once_time ?? 0n }
@@ -169,7 +169,7 @@ function fromRow(row: Row): Schedule {
   };
 }
 
-function movementOf(row: Row): ScheduledMovement {
+function toMovement(row: Row): ScheduledMovement {
   const { kind, debit_account_id: debitAccountId, credit_account_id: creditAccountId, system_account: name } = row;
   // Money comes into a wallet from a system account by a debit of it.
   const accountId = kind === 2 ? debitAccountId : creditAccountId;

@@ -1,18 +1,18 @@
 import { Cron } from "croner";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import type { Failure, Reason } from "../../base/failure.js";
 import type { Micros } from "../../base/time.js";
 import { FUNDS_POLICY, RUN_STATE, SCHEDULE_STATE, type RunState } from "../../entities/schedule.js";
-import type { Progress, Recurring, Schedule, Times } from "./schedule.js";
-import { wallClockOf } from "./wall-clock.js";
+import type { Progress, Recurring, Schedule, ScheduleTimes } from "./schedule.js";
+import { getWallClock } from "./wall-clock.js";
 
 /** The first time later than `after`; null when there is none. */
-export function nextTime(times: Times, after: Micros): Micros | null {
+export function nextTime(times: ScheduleTimes, after: Micros): Micros | null {
   if ("once" in times) return times.once > after ? times.once : null;
   const { startTime, endTime } = times;
   const from = startTime !== null && startTime > after ? startTime - 1n : after;
   // Times are whole minutes, so what is finer than a millisecond may be cut off.
-  const next = nextOf(times, Number(from / 1_000n));
+  const next = findNextRun(times, Number(from / 1_000n));
   const time = next === null ? null : BigInt(next) * 1_000n;
   return time === null || (endTime !== null && time >= endTime) ? null : time;
 }
@@ -22,9 +22,9 @@ export function nextTime(times: Times, after: Micros): Micros | null {
  * show twice comes once: whoever is paid at 02:30 is paid each day, and once. Where minute or hour is no time of day but a
  * rhythm, it goes on as the clocks show it.
  */
-function nextOf({ cron, timeZone }: Recurring, after: number): number | null {
-  const pattern = patternOf(cron);
-  const clock = wallClockOf(timeZone);
+function findNextRun({ cron, timeZone }: Recurring, after: number): number | null {
+  const pattern = parseCron(cron);
+  const clock = getWallClock(timeZone);
   const isRhythm = /[*?/]/.test(cron.trim().split(/\s+/).slice(0, 2).join());
   // The pattern is asked about what clocks show.
   const nextShown = (shown: number): number | null => pattern.nextRun(new Date(shown))?.getTime() ?? null;
@@ -55,7 +55,7 @@ export function isTimeZone(timeZone: string): boolean {
 }
 
 /** The pattern, of what clocks show as if they were those of UTC. */
-function patternOf(cron: string): Cron {
+function parseCron(cron: string): Cron {
   return new Cron(cron, { timezone: "UTC", mode: "5-part" });
 }
 
@@ -79,20 +79,20 @@ export function afterAttempt(schedule: Schedule, failure: Failure | null, now: M
   if (onInsufficientFunds !== FUNDS_POLICY.RETRY || tries >= retryMax) {
     return { run: RUN_STATE.SKIPPED, progress: afterRun(schedule) };
   }
-  const progress = { ...progressOf(schedule), dueTime: now + retryIntervalMicros, tries: tries + 1 };
+  const progress = { ...toProgress(schedule), dueTime: now + retryIntervalMicros, tries: tries + 1 };
   return { run: RUN_STATE.RETRYING, progress: interrupted(progress) };
 }
 
 /** What becomes of an active schedule that is paused. */
 export function afterPause(schedule: Schedule): Progress {
-  return interrupted({ ...progressOf(schedule), state: SCHEDULE_STATE.PAUSED });
+  return interrupted({ ...toProgress(schedule), state: SCHEDULE_STATE.PAUSED });
 }
 
 /** What becomes of a paused schedule that is resumed. */
 export function afterResume(schedule: Schedule, now: Micros): Progress {
   const { times, tries } = schedule;
-  const plannedTime = present(schedule.plannedTime, "the time of a paused schedule");
-  const active = { ...progressOf(schedule), state: SCHEDULE_STATE.ACTIVE };
+  const plannedTime = assertPresent(schedule.plannedTime, "the time of a paused schedule");
+  const active = { ...toProgress(schedule), state: SCHEDULE_STATE.ACTIVE };
   if (tries > 0) return { ...active, dueTime: now };
   if ("once" in times || plannedTime > now) return { ...active, dueTime: plannedTime };
   const next = nextTime(times, now);
@@ -104,7 +104,7 @@ export function afterResume(schedule: Schedule, now: Micros): Progress {
 /** What becomes of a schedule that is cancelled; a run that was being retried has ended with it. */
 export function afterCancel(schedule: Schedule): Progress {
   const runCount = schedule.runCount + (schedule.tries > 0 ? 1 : 0);
-  return interrupted({ ...progressOf(schedule), ...OVER, state: SCHEDULE_STATE.CANCELLED, runCount });
+  return interrupted({ ...toProgress(schedule), ...OVER, state: SCHEDULE_STATE.CANCELLED, runCount });
 }
 
 /** Whether the movement would be refused at any other time too. */
@@ -126,12 +126,12 @@ const OVER = { plannedTime: null, dueTime: null, tries: 0 } as const;
 function afterRun(schedule: Schedule): Progress {
   const { times, maxRuns } = schedule;
   const runCount = schedule.runCount + 1;
-  const progress = interrupted({ ...progressOf(schedule), runCount, tries: 0 });
+  const progress = interrupted({ ...toProgress(schedule), runCount, tries: 0 });
   if (maxRuns !== null && runCount >= maxRuns) return { ...progress, ...OVER, state: SCHEDULE_STATE.COMPLETED };
   // The clocks of another server knew it. Nobody else's runs are to wait for this one's.
   if (!("once" in times) && !isTimeZone(times.timeZone))
     return { ...progress, ...OVER, state: SCHEDULE_STATE.FAILED, failure: { reason: "INTERNAL" } };
-  const next = nextTime(times, present(schedule.plannedTime, "the time of a run"));
+  const next = nextTime(times, assertPresent(schedule.plannedTime, "the time of a run"));
   return next === null
     ? { ...progress, ...OVER, state: SCHEDULE_STATE.COMPLETED }
     : { ...progress, plannedTime: next, dueTime: next };
@@ -142,7 +142,7 @@ function interrupted(progress: Progress): Progress {
   return { ...progress, attempt: progress.attempt + 1 };
 }
 
-function progressOf(schedule: Schedule): Progress {
+function toProgress(schedule: Schedule): Progress {
   const { state, plannedTime, dueTime, attempt, tries, runCount, failure } = schedule;
   return { state, plannedTime, dueTime, attempt, tries, runCount, failure };
 }

@@ -29,7 +29,7 @@ export interface Recurring {
 }
 
 /** When a schedule runs. */
-export type Times = { readonly once: Micros } | Recurring;
+export type ScheduleTimes = { readonly once: Micros } | Recurring;
 
 /** What changes as a schedule goes on. */
 export interface Progress {
@@ -51,7 +51,7 @@ export interface Progress {
 export interface Schedule extends Progress {
   readonly id: Uuid;
   readonly movement: ScheduledMovement;
-  readonly times: Times;
+  readonly times: ScheduleTimes;
   /** null for any number. */
   readonly maxRuns: number | null;
   readonly onInsufficientFunds: FundsPolicy;

@@ -1,13 +1,13 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { LEDGER_CALLER, newId } from "../../base/ids.js";
 import type { Database, Queryable } from "../../db/database.js";
 import { startSweep, withLock, type Sweep, type SweepOptions } from "../../db/sweep.js";
-import { inTransaction } from "../../db/transaction.js";
+import { inTransaction } from "../../db/in-transaction.js";
 import type { Engine } from "../post/engine.js";
 import { findDueSchedules } from "./rows.js";
 import type { Schedule } from "./schedule.js";
 import { upToTerms, type MovementCommand } from "../transaction/transaction.js";
-import { recordAttempts, requestIdOf } from "./write.js";
+import { recordAttempts, toRequestId } from "./write.js";
 
 /** Any number that nothing else locks in this database. */
 const LOCK_KEY = 7_236_914_452_002n;
@@ -39,22 +39,22 @@ export function startScheduler(
 export async function runDue(database: Database, client: Queryable, engine: Engine, limit: number): Promise<number> {
   const due = await findDueSchedules(client, limit);
   if (due.length === 0) return 0;
-  const outcomes = await engine.post({ commands: due.map(commandOf), mode: "INDEPENDENT" }, PATIENT);
+  const outcomes = await engine.post({ commands: due.map(toCommand), mode: "INDEPENDENT" }, NO_CALLER);
   const made = due.flatMap((schedule, index) => {
-    const outcome = present(outcomes[index], "an outcome");
+    const outcome = assertPresent(outcomes[index], "an outcome");
     // One without a transaction was paused or cancelled meanwhile: its request id was taken.
     return "transaction" in outcome ? [{ schedule, transaction: outcome.transaction }] : [];
   });
-  return inTransaction(database, PATIENT, (transaction) => recordAttempts(transaction.client, made));
+  return inTransaction(database, NO_CALLER, (session) => recordAttempts(session.client, made));
 }
 
 /** The command of the schedule's next attempt; always the same request. */
-function commandOf(schedule: Schedule): MovementCommand {
+function toCommand(schedule: Schedule): MovementCommand {
   const { movement, plannedTime } = schedule;
   return {
     ...movement,
     caller: LEDGER_CALLER,
-    requestId: requestIdOf(schedule),
+    requestId: toRequestId(schedule),
     transactionId: newId(),
     effectiveTime: plannedTime,
     externalReference: "",
@@ -65,4 +65,4 @@ function commandOf(schedule: Schedule): MovementCommand {
   };
 }
 
-const PATIENT = { assertWaiting: () => undefined };
+const NO_CALLER = { assertWaiting: () => undefined };

@@ -16,7 +16,7 @@ const DAY_MS = 86_400_000;
 /** Those that were asked for; there are no more than there are time zones. */
 const clocks = new Map<string, WallClock>();
 
-export function wallClockOf(timeZone: string): WallClock {
+export function getWallClock(timeZone: string): WallClock {
   let clock = clocks.get(timeZone);
   if (clock === undefined) {
     clock = createWallClock(timeZone);

@@ -1,4 +1,4 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { encodeFailure } from "../../base/failure.js";
 import { LEDGER_CALLER, newId, runRequestId, type Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
@@ -8,15 +8,15 @@ import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
 import { RUN_STATE, SCHEDULE_STATE, type RunState } from "../../entities/schedule.js";
 import { appendRecords, type JournalRecord } from "../../journal/append.js";
-import { findAnswered } from "../transaction/rows.js";
+import { findAnswers } from "../transaction/rows.js";
 import { lockSchedules } from "./rows.js";
 import { afterAttempt } from "./rules.js";
 import type { Progress, Schedule } from "./schedule.js";
 import type { LedgerTransaction } from "../transaction/transaction.js";
 
 /** The request id of the schedule's next attempt. */
-export function requestIdOf({ id, plannedTime, attempt }: Schedule): Uuid {
-  return runRequestId(id, present(plannedTime, "the time of a run"), attempt);
+export function toRequestId({ id, plannedTime, attempt }: Schedule): Uuid {
+  return runRequestId(id, assertPresent(plannedTime, "the time of a run"), attempt);
 }
 
 /** Writes a new schedule. */
@@ -90,7 +90,7 @@ export async function writeProgress(
 }
 
 /** An attempt that was made: the schedule as it was before, and the transaction. */
-export interface Made {
+export interface AttemptedRun {
   readonly schedule: Schedule;
   readonly transaction: LedgerTransaction;
 }
@@ -100,7 +100,7 @@ export interface Made {
  * order of their ids, then the journal's head.
  * @returns how many it has written
  */
-export async function recordAttempts(client: Queryable, made: readonly Made[]): Promise<number> {
+export async function recordAttempts(client: Queryable, made: readonly AttemptedRun[]): Promise<number> {
   const ids = made.map(({ schedule }) => schedule.id);
   const current = new Map((await lockSchedules(client, ids)).map((schedule) => [schedule.id, schedule]));
   const now = await readClock(client);
@@ -130,7 +130,7 @@ export async function recordAttempts(client: Queryable, made: readonly Made[]): 
       done.map(({ schedule }) => isoOrNull(schedule.plannedTime)),
       done.map(({ run }) => run),
       done.map(({ schedule }) => schedule.tries + 1),
-      done.map(({ schedule }) => requestIdOf(schedule)),
+      done.map(({ schedule }) => toRequestId(schedule)),
       done.map(({ transaction }) => transaction.id),
       done.map(({ transaction: { failure } }) => (failure === null ? null : encodeFailure(failure))),
       toIso(now),
@@ -145,8 +145,8 @@ export async function recordAttempts(client: Queryable, made: readonly Made[]): 
   await appendRecords(
     client,
     done.flatMap(({ schedule: { id }, run, progress }) => [
-      { id: present(runIds.get(id), "a run"), type: RECORD_OF_RUN[run] },
-      ...endOf(id, progress),
+      { id: assertPresent(runIds.get(id), "a run"), type: RECORD_OF_RUN[run] },
+      ...toEndRecords(id, progress),
     ]),
   );
   return done.length;
@@ -160,7 +160,7 @@ const RECORD_OF_RUN: Readonly<Record<RunState, RecordType>> = {
 };
 
 /** The record of a schedule that has come to its end by itself. */
-export function endOf(id: Uuid, { state }: Progress): JournalRecord[] {
+export function toEndRecords(id: Uuid, { state }: Progress): JournalRecord[] {
   if (state === SCHEDULE_STATE.COMPLETED) return [{ id, type: RECORD_TYPE.SCHEDULE_COMPLETED }];
   return state === SCHEDULE_STATE.FAILED ? [{ id, type: RECORD_TYPE.SCHEDULE_FAILED }] : [];
 }
@@ -171,17 +171,17 @@ export function endOf(id: Uuid, { state }: Progress): JournalRecord[] {
  * @returns the schedule as it then is
  */
 export async function withholdRun(client: Queryable, schedule: Schedule): Promise<Schedule> {
-  const key = { caller: LEDGER_CALLER, requestId: requestIdOf(schedule) };
+  const key = { caller: LEDGER_CALLER, requestId: toRequestId(schedule) };
   // Waits for a posting that is under way with it.
   const { rowCount } = await client.query(
     "INSERT INTO requests (caller, request_id, method, resource_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
     [key.caller, key.requestId, REQUEST_METHOD.WITHHOLD_RUN, schedule.id],
   );
   if (rowCount === 1) return schedule;
-  const [transaction] = (await findAnswered(client, [key])).values();
-  await recordAttempts(client, [{ schedule, transaction: present(transaction, "what was posted") }]);
+  const [transaction] = (await findAnswers(client, [key])).values();
+  await recordAttempts(client, [{ schedule, transaction: assertPresent(transaction, "what was posted") }]);
   const [after] = await lockSchedules(client, [schedule.id]);
-  return present(after, "a locked schedule");
+  return assertPresent(after, "a locked schedule");
 }
 
 /** Ends the run that was being retried, and appends its record; nothing when there is none. */

@@ -1,12 +1,12 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import type { Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
 import { NORMAL_SIDE } from "../../entities/account.js";
 import { findEffectiveBalance, type EffectiveBalance } from "./effective-history.js";
 import {
-  summaryOf,
-  turnoverOf,
+  assertSummary,
+  toTurnover,
   type LinePlace,
   type Period,
   type StatementAccount,
@@ -56,10 +56,10 @@ export async function findEffectiveStatement(
     values: [id, toIso(from), toIso(before)],
   });
   const entries = await client.query<{ last: bigint }>({ name: "entries-last", text: LAST_ENTRY, values: [id] });
-  const { last } = present(entries.rows[0], "the last entry");
-  const sums = turnoverOf(account, present(turnover.rows[0], "the turnover of a period"));
+  const { last } = assertPresent(entries.rows[0], "the last entry");
+  const sums = toTurnover(account, assertPresent(turnover.rows[0], "the turnover of a period"));
   return {
-    summary: summaryOf({ account, openingMinor, ...sums, closingMinor: closing.balanceMinor, last }),
+    summary: assertSummary({ account, openingMinor, ...sums, closingMinor: closing.balanceMinor, last }),
     place: { sequence: 0n, effectiveTime: from, balanceAfterMinor: openingMinor },
   };
 }

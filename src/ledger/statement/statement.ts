@@ -1,8 +1,8 @@
-import { assert, present } from "../../base/assert.js";
+import { assert, assertPresent } from "../../base/assert.js";
 import type { Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
-import { NORMAL_SIDE, type Account, type NormalSide } from "../../entities/account.js";
+import { NORMAL_SIDE, type AccountRow, type NormalSide } from "../../entities/account.js";
 
 /** A period of an account's history. */
 export interface Period {
@@ -27,7 +27,7 @@ export interface StatementLine {
 export type LinePlace = Pick<StatementLine, "sequence" | "effectiveTime" | "balanceAfterMinor">;
 
 /** The account of a statement. */
-export type StatementAccount = Pick<Account, "id" | "systemAccount" | "currencyCode" | "normalSide">;
+export type StatementAccount = Pick<AccountRow, "id" | "systemAccount" | "currencyCode" | "normalSide">;
 
 /** What a period comes to, as it was known when it was asked for. */
 export interface StatementSummary {
@@ -137,9 +137,9 @@ export async function findStatement(
     text: TURNOVER,
     values: [id, first, last],
   });
-  const turnover = turnoverOf(account, present(rows[0], "the turnover of a period"));
+  const turnover = toTurnover(account, assertPresent(rows[0], "the turnover of a period"));
   const place = { sequence: first, effectiveTime: period.from, balanceAfterMinor: openingMinor };
-  return { summary: summaryOf({ account, openingMinor, ...turnover, closingMinor, last }), place };
+  return { summary: assertSummary({ account, openingMinor, ...turnover, closingMinor, last }), place };
 }
 
 /** Sums, as text: what was turned over may exceed what any balance can be. */
@@ -148,7 +148,7 @@ export interface Turnover {
   readonly credits: string;
 }
 
-export function turnoverOf(
+export function toTurnover(
   { normalSide }: StatementAccount,
   { debits, credits }: Turnover,
 ): Pick<StatementSummary, "raisedMinor" | "loweredMinor"> {
@@ -157,7 +157,7 @@ export function turnoverOf(
 }
 
 /** The summary, once it adds up. */
-export function summaryOf(summary: StatementSummary): StatementSummary {
+export function assertSummary(summary: StatementSummary): StatementSummary {
   const { openingMinor, raisedMinor, loweredMinor, closingMinor } = summary;
   assert(openingMinor + raisedMinor - loweredMinor === closingMinor, "a statement does not add up");
   return summary;
@@ -174,7 +174,7 @@ ORDER BY e.sequence LIMIT $4`;
 /** What was posted to an account after one of its entries and up to another, oldest first. */
 export async function readLines(
   client: Queryable,
-  { id, normalSide }: Pick<Account, "id" | "normalSide">,
+  { id, normalSide }: Pick<AccountRow, "id" | "normalSide">,
   { after, last, limit }: { readonly after: bigint; readonly last: bigint; readonly limit: number },
 ): Promise<StatementLine[]> {
   const { rows } = await client.query<{

@@ -50,7 +50,7 @@ export interface Candidate {
 }
 
 /** Whether the transaction is looked for; the time apart, which is a place in the journal. */
-export function passes(filter: TransactionFilter, candidate: Candidate): boolean {
+export function matchesFilter(filter: TransactionFilter, candidate: Candidate): boolean {
   const { accountIds, kinds, states, minAmount, maxAmount, currencyCode, externalReference } = filter;
   return (
     (kinds.length === 0 || kinds.includes(candidate.kind)) &&
@@ -61,11 +61,11 @@ export function passes(filter: TransactionFilter, candidate: Candidate): boolean
     (externalReference === "" || candidate.externalReference === externalReference) &&
     candidate.description.startsWith(filter.descriptionPrefix) &&
     (accountIds === null || candidate.accountIds.some((id) => id !== null && accountIds.includes(id))) &&
-    filter.metadata.every((condition) => metadataPasses(condition, candidate.metadata))
+    filter.metadata.every((condition) => matchesMetadata(condition, candidate.metadata))
   );
 }
 
-function metadataPasses({ key, values, range }: MetadataCondition, metadata: Candidate["metadata"]): boolean {
+function matchesMetadata({ key, values, range }: MetadataCondition, metadata: Candidate["metadata"]): boolean {
   // Keys are the caller's own: a property that every object has is none of them.
   const value = Object.hasOwn(metadata, key) ? metadata[key] : undefined;
   return (

@@ -1,11 +1,11 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import type { Uuid } from "../../base/ids.js";
 import { ANSWER_BYTES_MAX } from "../../base/room.js";
 import { toIso, type Micros } from "../../base/time.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
 import type { TransactionKind, TransactionState } from "../../entities/transaction.js";
-import { passes, type Candidate, type TransactionFilter } from "./filter.js";
+import { matchesFilter, type Candidate, type TransactionFilter } from "./filter.js";
 import { findTransactions } from "./rows.js";
 import { LATEST_METADATA, withMetadata } from "./metadata.js";
 import type { LedgerTransaction } from "./transaction.js";
@@ -48,7 +48,7 @@ export async function listTransactions(
     pageSize,
   );
   const transactions = await findTransactions(client, found.ids);
-  const listed = found.ids.map((id) => present(transactions.get(id), "a listed transaction"));
+  const listed = found.ids.map((id) => assertPresent(transactions.get(id), "a listed transaction"));
   return { transactions: await withMetadata(client, listed), nextBelow: found.nextBelow };
 }
 
@@ -75,9 +75,9 @@ async function findIds(
     );
     for (const { id, journal_index: index } of places) {
       const candidate = id === null ? undefined : candidates.get(id);
-      if (id === null || candidate === undefined || !passes(filter, candidate)) continue;
+      if (id === null || candidate === undefined || !matchesFilter(filter, candidate)) continue;
       // The rest of what was looked at belongs to the next page.
-      bytes += bytesOf(candidate);
+      bytes += estimateBytes(candidate);
       if (ids.length === pageSize || (ids.length > 0 && bytes > ANSWER_BYTES_MAX)) return { ids, nextBelow: next };
       ids.push(id);
       next = index;
@@ -90,7 +90,7 @@ async function findIds(
 }
 
 /** About what the transaction takes in an answer. */
-function bytesOf({ accountIds, metadata, description }: Candidate): number {
+function estimateBytes({ accountIds, metadata, description }: Candidate): number {
   return (
     accountIds.length * ENTRY_BYTES_MAX + Buffer.byteLength(JSON.stringify(metadata)) + Buffer.byteLength(description)
   );
@@ -143,5 +143,5 @@ async function indexFromTime(client: Queryable, time: Micros): Promise<bigint> {
     text: INDEX_FROM_TIME,
     values: [toIso(time)],
   });
-  return present(rows[0], "a journal index").index;
+  return assertPresent(rows[0], "a journal index").index;
 }

@@ -44,7 +44,7 @@ export async function findReversed(
 }
 
 /** A transaction and what was reversed of it. */
-export function originalOf(transaction: LedgerTransaction, reversed: Reversed | undefined): Original {
+export function toOriginal(transaction: LedgerTransaction, reversed: Reversed | undefined): Original {
   const left = new Map(reversed?.legs);
   const reversedLegs = (transaction.legs ?? []).map(({ accountId, amountMinor }) => {
     // Legs of one account and side are alike: what was reversed of them is counted to the first of them first.

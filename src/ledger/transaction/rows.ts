@@ -1,4 +1,4 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { decodeFailure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
@@ -87,11 +87,11 @@ export async function findTransactions(client: Queryable, ids: readonly Uuid[]):
   if (ids.length === 0) return new Map();
   const { rows } = await client.query<Row>({ name: "transactions-by-id", text: BY_ID, values: [uuidArray(ids)] });
   const legs = await findLegEntries(client, rows);
-  return new Map(rows.map((row) => [row.id, fromRow(row, legs)]));
+  return new Map(rows.map((row) => [row.id, toTransaction(row, legs)]));
 }
 
 /** What the callers' requests made, by requestKey(): a transaction, or null. A request that was never answered is left out. */
-export async function findAnswered(
+export async function findAnswers(
   client: Queryable,
   requests: readonly { readonly caller: Uuid; readonly requestId: Uuid }[],
 ): Promise<Map<string, LedgerTransaction | null>> {
@@ -108,7 +108,7 @@ export async function findAnswered(
   return new Map(
     rows.map((row) => [
       requestKey({ caller: row.of_caller, requestId: row.of_request }),
-      row.id === null ? null : fromRow({ ...row, id: row.id }, legs),
+      row.id === null ? null : toTransaction({ ...row, id: row.id }, legs),
     ]),
   );
 }
@@ -173,7 +173,7 @@ export function requestKey({ caller, requestId }: { readonly caller: Uuid; reado
   return `${caller}/${requestId}`;
 }
 
-function fromRow(row: Row, legEntries: LegEntries): LedgerTransaction {
+function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
   return {
     id: row.id,
     journalIndex: row.journal_index,
@@ -190,13 +190,13 @@ function fromRow(row: Row, legEntries: LegEntries): LedgerTransaction {
     failure: row.failure === null ? null : decodeFailure(row.failure),
     terms: row.terms === null ? null : (JSON.parse(row.terms) as Terms),
     holdId: row.hold_id,
-    hold: holdOf(row),
+    hold: toHold(row),
     reversesId: row.reverses_id,
     externalReference: row.external_reference ?? "",
-    legs: legsOf(row),
+    legs: toLegs(row),
     detail: row.detail === null ? null : (JSON.parse(row.detail) as Terms),
     entries: legEntries.get(row.id) ?? [
-      ...entry(row, row.debit_account_id, {
+      ...toEntries(row, row.debit_account_id, {
         amountMinor: row.debit_amount,
         sequence: row.debit_sequence,
         balanceAfterMinor: row.debit_balance,
@@ -204,7 +204,7 @@ function fromRow(row: Row, legEntries: LegEntries): LedgerTransaction {
         pendingCreditsAfterMinor: row.debit_pending_credits,
         isWallet: row.debit_is_wallet,
       }),
-      ...entry(row, row.credit_account_id, {
+      ...toEntries(row, row.credit_account_id, {
         amountMinor: row.credit_amount,
         sequence: row.credit_sequence,
         balanceAfterMinor: row.credit_balance,
@@ -217,7 +217,7 @@ function fromRow(row: Row, legEntries: LegEntries): LedgerTransaction {
 }
 
 /** The hold right after the step; null when the transaction is no step of one, or was rejected. */
-function holdOf(row: Row): Hold | null {
+function toHold(row: Row): Hold | null {
   if (row.hold_id === null || row.hold_state === null || row.hold_account_id === null) return null;
   return {
     id: row.hold_id,
@@ -234,16 +234,16 @@ function holdOf(row: Row): Hold | null {
   };
 }
 
-function legsOf({ leg_account_ids: ids, leg_currency_codes: codes, leg_amounts: amounts }: Row): readonly Leg[] | null {
+function toLegs({ leg_account_ids: ids, leg_currency_codes: codes, leg_amounts: amounts }: Row): readonly Leg[] | null {
   if (ids === null) return null;
   return ids.map((accountId, index) => ({
     accountId,
-    currencyCode: present(codes?.[index], "the currency of a leg"),
-    amountMinor: BigInt(present(amounts?.[index], "the amount of a leg")),
+    currencyCode: assertPresent(codes?.[index], "the currency of a leg"),
+    amountMinor: BigInt(assertPresent(amounts?.[index], "the amount of a leg")),
   }));
 }
 
-function entry(
+function toEntries(
   { currency_code: currencyCode }: Row,
   accountId: Uuid | null,
   row: { readonly [Name in keyof Omit<Entry, "accountId" | "currencyCode">]: Entry[Name] | null },

@@ -92,7 +92,7 @@ export interface Reversed {
 }
 
 /** Who asks, and what every request to move money has. */
-interface Asked {
+interface CommandFields {
   readonly caller: Uuid;
   readonly requestId: Uuid;
   /** The id that its transaction will have. */
@@ -122,7 +122,7 @@ export interface NamedAccount {
 }
 
 /** Money that is to go from one account to another at once. */
-export interface MovementCommand extends Movement, Asked {
+export interface MovementCommand extends Movement, CommandFields {
   readonly kind: 1 | 2 | 3 | 4;
   readonly creditAccountId: Uuid;
   /** Whether it moves what is available, up to the amount. */
@@ -132,7 +132,7 @@ export interface MovementCommand extends Movement, Asked {
 }
 
 /** Money that is to move between many accounts at once, in one or several currencies, each of which sums to zero. */
-export interface CompoundCommand extends Movement, Asked {
+export interface CompoundCommand extends Movement, CommandFields {
   readonly kind: 12 | 13;
   readonly creditAccountId: Uuid;
   readonly legs: readonly Leg[];
@@ -148,7 +148,7 @@ export interface CompoundCommand extends Movement, Asked {
 export type Expiry = { readonly at: Micros } | { readonly inMicros: bigint };
 
 /** Money that is to be held. The hold has the transaction's id. */
-export interface HoldCommand extends Asked {
+export interface HoldCommand extends CommandFields {
   readonly kind: typeof TRANSACTION_KIND.HOLD;
   readonly walletId: Uuid;
   /** The wallet that it is held for, if any. */
@@ -160,7 +160,7 @@ export interface HoldCommand extends Asked {
 }
 
 /** What is to become of a hold. */
-export interface HoldStepCommand extends Asked {
+export interface HoldStepCommand extends CommandFields {
   readonly kind: 6 | 7 | 8 | 9 | 10;
   readonly holdId: Uuid;
   /** To increase it by, or to capture; null: all that is left. */
@@ -175,7 +175,7 @@ export interface HoldStepCommand extends Asked {
 }
 
 /** A movement that is to be undone, in full or in part, by its mirror. */
-export interface ReverseCommand extends Asked {
+export interface ReverseCommand extends CommandFields {
   readonly kind: typeof TRANSACTION_KIND.REVERSAL;
   readonly originalId: Uuid;
   /** null: all that is not reversed yet. */
@@ -205,7 +205,7 @@ export function isReverse(command: Command): command is ReverseCommand {
 }
 
 /** The accounts that the transaction touched, or was to touch; one may come twice. */
-export function accountsTouchedBy({ debitAccountId, creditAccountId, legs }: LedgerTransaction): Uuid[] {
+export function listAccounts({ debitAccountId, creditAccountId, legs }: LedgerTransaction): Uuid[] {
   return [
     debitAccountId,
     ...(creditAccountId === null ? [] : [creditAccountId]),

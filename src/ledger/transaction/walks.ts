@@ -38,7 +38,7 @@ export async function walkFurthest(
   { below, from, length }: Stretch,
 ): Promise<readonly Place[]> {
   let furthest: readonly Place[] | undefined;
-  for (const { name, text, values } of walksOf(filter)) {
+  for (const { name, text, values } of listWalks(filter)) {
     const { rows } = await client.query<Place>({ name, text, values: [below, from, length, ...values] });
     if (furthest === undefined || isFurther(rows, furthest, length)) furthest = rows;
   }
@@ -52,7 +52,7 @@ function isFurther(places: readonly Place[], than: readonly Place[], length: num
 }
 
 /** The ways that the filter allows, at least one. */
-function walksOf({ externalReference, metadata, accountIds, states }: TransactionFilter): readonly Walk[] {
+function listWalks({ externalReference, metadata, accountIds, states }: TransactionFilter): readonly Walk[] {
   const walks: Walk[] = [];
   if (externalReference !== "")
     walks.push({ name: "transactions-of-reference", text: OF_REFERENCE, values: [externalReference] });

@@ -9,21 +9,21 @@ import {
   AlertEvent,
   type AlertServiceService,
 } from "../../../generated/grey/alert/v1/alert_service.js";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { newId, parseId } from "../../base/ids.js";
 import { fromDate } from "../../base/time.js";
 import { readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
-import { reading } from "../../db/transaction.js";
+import { readInSession } from "../../db/in-transaction.js";
 import { AccountEntity } from "../../entities/account.js";
 import {
   BalanceAlertEntity,
   BalanceAlertEventEntity,
   type AlertBalance as AlertBalanceKind,
   type AlertDirection,
-  type BalanceAlert,
-  type BalanceAlertEvent,
+  type BalanceAlertRow,
+  type BalanceAlertEventRow,
 } from "../../entities/alert.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
@@ -32,7 +32,7 @@ import { appendRecords } from "../../journal/append.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
-import { money } from "../shared/present.js";
+import { toMoney } from "../shared/messages.js";
 
 /** Each entry of a wallet is compared with all its alerts. */
 const ALERTS_MAX = 100;
@@ -42,9 +42,9 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
   return {
     createAlert: (asked, context) => {
       const request = { ...asked, balance: asked.balance || AlertBalance.AVAILABLE };
-      return answerOnce(database, context, CREATE_ALERT, request, async (transaction) => {
-        const { manager } = transaction;
-        const threshold = present(request.threshold, "threshold");
+      return answerOnce(database, context, CREATE_ALERT, request, async (session) => {
+        const { manager } = session;
+        const threshold = assertPresent(request.threshold, "threshold");
         const walletId = parseId(request.walletId);
         // Locked, so that alerts that are made at the same time are counted one after the other.
         const lock = { mode: "for_no_key_update" } as const;
@@ -62,35 +62,35 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
         if ((await manager.countBy(BalanceAlertEntity, { accountId: walletId, deleteTime: IsNull() })) >= ALERTS_MAX)
           fail({ reason: "TOO_MANY_ALERTS", walletId, max: `${ALERTS_MAX}` });
         const id = newId();
-        const startIndex = await appendRecords(transaction.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_CREATED }]);
-        const alert: BalanceAlert = {
+        const startIndex = await appendRecords(session.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_CREATED }]);
+        const alert: BalanceAlertRow = {
           id,
           accountId: walletId,
           currencyCode,
           threshold: threshold.minorUnits,
           direction: request.direction as number as AlertDirection,
           balance: request.balance as number as AlertBalanceKind,
-          createTime: await readDate(transaction.client),
+          createTime: await readDate(session.client),
           startIndex,
           endIndex: null,
           deleteTime: null,
         };
         await manager.insert(BalanceAlertEntity, alert);
-        return { response: { alert: presentAlert(alert), replayed: false }, resourceId: id, journalIndex: startIndex };
+        return { response: { alert: toAlertMessage(alert), replayed: false }, resourceId: id, journalIndex: startIndex };
       });
     },
 
     getAlert: async (request, context) => {
       const id = parseId(request.id);
-      const alert = await reading(database, context, ({ manager }) => manager.findOneBy(BalanceAlertEntity, { id }));
-      return { alert: presentAlert(alert ?? fail({ reason: "ALERT_NOT_FOUND", alertId: id })) };
+      const alert = await readInSession(database, context, ({ manager }) => manager.findOneBy(BalanceAlertEntity, { id }));
+      return { alert: toAlertMessage(alert ?? fail({ reason: "ALERT_NOT_FOUND", alertId: id })) };
     },
 
     listAlerts: async (request, context) => {
       const walletId = parseId(request.walletId);
       const scope = ["ListAlerts", context.caller, walletId];
       const page = openPage(tokens, scope, request);
-      return reading(database, context, async ({ manager }) => {
+      return readInSession(database, context, async ({ manager }) => {
         if (!(await manager.existsBy(WalletEntity, { id: walletId }))) fail({ reason: "WALLET_NOT_FOUND", walletId });
         const { items: alerts, nextPageToken } = await page.read({
           read: (below, take) =>
@@ -99,7 +99,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
               order: { id: "DESC" },
               take,
             }),
-          present: (found) => found.map(presentAlert),
+          render: (found) => found.map(toAlertMessage),
           codec: Alert,
           cursorOf: (alert) => alert.id,
         });
@@ -108,18 +108,18 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
     },
 
     deleteAlert: (request, context) =>
-      answerOnce(database, context, DELETE_ALERT, request, async (transaction) => {
-        const { manager } = transaction;
+      answerOnce(database, context, DELETE_ALERT, request, async (session) => {
+        const { manager } = session;
         const id = parseId(request.alertId);
         const alert = await manager.findOne(BalanceAlertEntity, {
           where: { id, deleteTime: IsNull() },
           lock: { mode: "pessimistic_write" },
         });
         if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId: id });
-        const deleteTime = await readDate(transaction.client);
-        const endIndex = await appendRecords(transaction.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_DELETED }]);
+        const deleteTime = await readDate(session.client);
+        const endIndex = await appendRecords(session.client, [{ id, type: RECORD_TYPE.BALANCE_ALERT_DELETED }]);
         await manager.update(BalanceAlertEntity, { id }, { endIndex, deleteTime });
-        const response = { alert: presentAlert({ ...alert, deleteTime }), replayed: false };
+        const response = { alert: toAlertMessage({ ...alert, deleteTime }), replayed: false };
         return { response, resourceId: id, journalIndex: endIndex };
       }),
 
@@ -127,7 +127,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
       const alertId = parseId(request.alertId);
       const scope = ["ListAlertEvents", context.caller, alertId];
       const page = openPage(tokens, scope, request);
-      return reading(database, context, async ({ manager }) => {
+      return readInSession(database, context, async ({ manager }) => {
         const alert = await manager.findOneBy(BalanceAlertEntity, { id: alertId });
         if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId });
         const { items: events, nextPageToken } = await page.read({
@@ -137,7 +137,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
               order: { sequence: "DESC" },
               take,
             }),
-          present: (found) => found.map((event) => presentEvent(event, alert)),
+          render: (found) => found.map((event) => toEventMessage(event, alert)),
           codec: AlertEvent,
           cursorOf: (event) => event.sequence.toString(),
         });
@@ -158,11 +158,11 @@ const DELETE_ALERT: OnceMethod<DeleteAlertRequest, DeleteAlertResponse> = {
   response: DeleteAlertResponse,
 };
 
-function presentAlert(alert: BalanceAlert): Alert {
+function toAlertMessage(alert: BalanceAlertRow): Alert {
   return {
     id: alert.id,
     walletId: alert.accountId,
-    threshold: money(alert.currencyCode, alert.threshold),
+    threshold: toMoney(alert.currencyCode, alert.threshold),
     direction: alert.direction,
     balance: alert.balance,
     startIndex: alert.startIndex,
@@ -171,14 +171,14 @@ function presentAlert(alert: BalanceAlert): Alert {
   };
 }
 
-function presentEvent(event: BalanceAlertEvent, { currencyCode }: BalanceAlert): AlertEvent {
+function toEventMessage(event: BalanceAlertEventRow, { currencyCode }: BalanceAlertRow): AlertEvent {
   return {
     id: event.id,
     alertId: event.alertId,
     transactionId: event.transactionId,
     direction: event.direction,
-    balanceBefore: money(currencyCode, event.balanceBefore),
-    balanceAfter: money(currencyCode, event.balanceAfter),
+    balanceBefore: toMoney(currencyCode, event.balanceBefore),
+    balanceAfter: toMoney(currencyCode, event.balanceAfter),
     accountSequence: event.sequence,
     journalIndex: event.journalIndex,
     createTime: fromDate(event.createTime),

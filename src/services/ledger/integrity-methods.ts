@@ -7,10 +7,10 @@ import {
   type StreamIntegrityCheckRequest,
   type StreamIntegrityCheckResponse,
 } from "../../../generated/grey/ledger/v1/ledger_service.js";
-import { limit } from "../../base/limit.js";
+import { limitConcurrency } from "../../base/concurrency.js";
 import { createRoom } from "../../base/room.js";
 import type { Database } from "../../db/database.js";
-import { reading, translating } from "../../db/transaction.js";
+import { readInSession, withTranslatedErrors } from "../../db/in-transaction.js";
 import {
   checkIntegrity,
   type CheckOptions,
@@ -31,11 +31,11 @@ export function createIntegrityMethods(
   progressMs: number,
 ): Pick<Methods<typeof LedgerServiceService>, "checkIntegrity" | "streamIntegrityCheck"> {
   // A check takes a connection for as long as it lasts. Checks of what is new do not wait for those of everything.
-  const inTurn = { all: limit(1), since: limit(1) };
+  const inTurn = { all: limitConcurrency(1), since: limitConcurrency(1) };
 
   const check = (from: bigint, options: CheckOptions = {}): Promise<IntegrityReport> =>
     (from === 0n ? inTurn.all : inTurn.since)(() =>
-      translating(async () => {
+      withTranslatedErrors(async () => {
         const report = await checkIntegrity(database, FAULTS_MAX, { ...options, from });
         const { journalSize, faultCount } = report;
         await rememberCheck(database, ALWAYS, { from, journalSize, faultCount });
@@ -50,7 +50,7 @@ export function createIntegrityMethods(
       checking ??= check(0n).finally(() => {
         checking = undefined;
       });
-      return presentReport(await checking, maxFaults);
+      return toReportMessage(await checking, maxFaults);
     },
 
     streamIntegrityCheck: {
@@ -70,17 +70,17 @@ export function createIntegrityMethods(
             (error: unknown) => (fault = { error }),
           )
           .finally(() => news.tell());
-        yield presentProgress(from, progress);
+        yield toProgressMessage(from, progress);
         for (;;) {
           await news.next(progressMs, signal);
           if (signal.aborted) return;
           if (fault !== undefined) throw fault.error;
           if (report !== undefined) break;
-          yield presentProgress(from, progress);
+          yield toProgressMessage(from, progress);
         }
         const { lawsTotal, rowsTotal } = progress;
         const end = { ...progress, law: undefined, lawsDone: lawsTotal, rowsRead: rowsTotal };
-        yield { ...presentProgress(from, end), report: presentReport(report, request.maxFaults) };
+        yield { ...toProgressMessage(from, end), report: toReportMessage(report, request.maxFaults) };
       },
     },
   };
@@ -95,7 +95,7 @@ async function parseFrom(
   { from }: StreamIntegrityCheckRequest,
 ): Promise<bigint> {
   if (from?.$case === "fromJournalIndex") return from.value;
-  return from?.value === true ? reading(database, context, ({ client }) => findUnchecked(client)) : 0n;
+  return from?.value === true ? readInSession(database, context, ({ client }) => findUnchecked(client)) : 0n;
 }
 
 /** What one waits for and another tells of; what was told before it is waited for is not lost. */
@@ -127,15 +127,15 @@ const NOT_BEGUN: IntegrityProgress = {
   rowsTotal: 0n,
 };
 
-function presentProgress(fromJournalIndex: bigint, progress: IntegrityProgress): StreamIntegrityCheckResponse {
-  const law = progress.law === undefined ? IntegrityLaw.UNSPECIFIED : lawOf(progress.law);
+function toProgressMessage(fromJournalIndex: bigint, progress: IntegrityProgress): StreamIntegrityCheckResponse {
+  const law = progress.law === undefined ? IntegrityLaw.UNSPECIFIED : toLawMessage(progress.law);
   return { ...progress, law, fromJournalIndex, report: undefined };
 }
 
-function presentReport(report: IntegrityReport, maxFaults: number): CheckIntegrityResponse {
+function toReportMessage(report: IntegrityReport, maxFaults: number): CheckIntegrityResponse {
   const faults = report.faults
     .slice(0, maxFaults === 0 ? FAULTS_DEFAULT : maxFaults)
-    .map((fault) => ({ ...fault, law: lawOf(fault.law) }));
+    .map((fault) => ({ ...fault, law: toLawMessage(fault.law) }));
   return {
     ...report,
     ok: report.faultCount === 0n,
@@ -144,6 +144,6 @@ function presentReport(report: IntegrityReport, maxFaults: number): CheckIntegri
 }
 
 /** The contract's enum has a value for each law; one that it lacks does not compile. */
-function lawOf(law: Law): IntegrityLaw {
+function toLawMessage(law: Law): IntegrityLaw {
   return IntegrityLaw[law satisfies keyof typeof IntegrityLaw];
 }

@@ -9,13 +9,13 @@ import {
   type LedgerServiceService,
   TrialBalance as TrialBalanceMessage,
 } from "../../../generated/grey/ledger/v1/ledger_service.js";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail, invalid } from "../../base/failure.js";
 import { parseId, systemAccountId } from "../../base/ids.js";
 import { createRoom } from "../../base/room.js";
 import type { Database } from "../../db/database.js";
-import { reading, readingSnapshot, type Transaction } from "../../db/transaction.js";
-import { AccountEntity, NORMAL_SIDE, type Account } from "../../entities/account.js";
+import { readInSession, readSnapshot, type Session } from "../../db/in-transaction.js";
+import { AccountEntity, NORMAL_SIDE, type AccountRow } from "../../entities/account.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
@@ -27,7 +27,7 @@ import { createLimitMethods } from "./limit-methods.js";
 import { createRateMethods } from "./rate-methods.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
-import { money } from "../shared/present.js";
+import { toMoney } from "../shared/messages.js";
 
 /** grey.ledger.v1.LedgerService. @param progressMs a check of the books says how far it is after this */
 export function createLedgerService(
@@ -39,7 +39,7 @@ export function createLedgerService(
     listCurrencies: async (request, context) => {
       const scope = ["ListCurrencies", context.caller];
       const page = openPage(tokens, scope, request);
-      const { items: currencies, nextPageToken } = await reading(database, context, ({ manager }) =>
+      const { items: currencies, nextPageToken } = await readInSession(database, context, ({ manager }) =>
         page.read({
           read: (after, take) =>
             manager.find(CurrencyEntity, {
@@ -47,7 +47,7 @@ export function createLedgerService(
               order: { code: "ASC" },
               take,
             }),
-          present: (found) => found,
+          render: (found) => found,
           codec: CurrencyMessage,
           cursorOf: (currency) => currency.code,
         }),
@@ -56,10 +56,10 @@ export function createLedgerService(
     },
 
     createCurrency: (request, context) =>
-      answerOnce(database, context, CREATE_CURRENCY, request, async (transaction) => {
+      answerOnce(database, context, CREATE_CURRENCY, request, async (session) => {
         const { code, exponent, name } = request;
         // Waits for a concurrent transaction that makes the same currency.
-        const { rowCount } = await transaction.client.query(
+        const { rowCount } = await session.client.query(
           "INSERT INTO currencies (code, exponent, name, custom) VALUES ($1, $2, $3, true) ON CONFLICT DO NOTHING",
           [code, exponent, name],
         );
@@ -71,7 +71,7 @@ export function createLedgerService(
           normalSide,
           currencyCode: code,
         }));
-        await transaction.manager.insert(AccountEntity, accounts);
+        await session.manager.insert(AccountEntity, accounts);
         const cash = systemAccountId(code, "cash");
         return {
           response: { currency, replayed: false },
@@ -81,7 +81,7 @@ export function createLedgerService(
       }),
 
     createAccount: (request, context) =>
-      answerOnce(database, context, CREATE_ACCOUNT, request, (transaction) => createAccount(transaction, request)),
+      answerOnce(database, context, CREATE_ACCOUNT, request, (session) => createAccount(session, request)),
 
     ...createLimitMethods(database, tokens),
     ...createNamingMethods(database),
@@ -93,8 +93,8 @@ export function createLedgerService(
         by?.$case === "systemAccount"
           ? systemAccountId(by.value.currencyCode, by.value.name)
           : parseId(by?.value ?? "");
-      const account = await reading(database, context, ({ manager }) => manager.findOneBy(AccountEntity, { id }));
-      if (account !== null) return { account: presentAccount(account) };
+      const account = await readInSession(database, context, ({ manager }) => manager.findOneBy(AccountEntity, { id }));
+      if (account !== null) return { account: toAccountMessage(account) };
       return by?.$case === "systemAccount"
         ? fail({ reason: "ACCOUNT_NOT_FOUND", systemAccount: by.value.name, currencyCode: by.value.currencyCode })
         : fail({ reason: "ACCOUNT_NOT_FOUND", accountId: id });
@@ -104,7 +104,7 @@ export function createLedgerService(
       const { currencyCode, systemOnly } = request;
       const scope = ["ListAccounts", context.caller, currencyCode, systemOnly];
       const page = openPage(tokens, scope, request);
-      const { items: accounts, nextPageToken } = await reading(database, context, ({ manager }) =>
+      const { items: accounts, nextPageToken } = await readInSession(database, context, ({ manager }) =>
         page.read({
           read: (after, take) =>
             manager.find(AccountEntity, {
@@ -116,7 +116,7 @@ export function createLedgerService(
               order: { id: "ASC" },
               take,
             }),
-          present: (found) => found.map(presentAccount),
+          render: (found) => found.map(toAccountMessage),
           codec: AccountMessage,
           cursorOf: (account) => account.id,
         }),
@@ -127,10 +127,10 @@ export function createLedgerService(
     getTrialBalance: async ({ currencyCode, pageToken }, context) => {
       const scope = ["GetTrialBalance", context.caller, currencyCode];
       const after = tokens.open(scope, pageToken);
-      const balances = await readingSnapshot(database, context, ({ client }) =>
+      const balances = await readSnapshot(database, context, ({ client }) =>
         readTrialBalance(client, currencyCode, after),
       );
-      const presented = balances.map(presentTrialBalance);
+      const presented = balances.map(toTrialBalanceMessage);
       const currencies = [...createRoom(TrialBalanceMessage).take(presented)];
       const last = currencies.length < presented.length ? currencies.at(-1) : undefined;
       return { currencies, nextPageToken: last === undefined ? "" : tokens.seal(scope, last.currencyCode) };
@@ -150,8 +150,8 @@ const CREATE_ACCOUNT: OnceMethod<CreateAccountRequest, CreateAccountResponse> = 
   response: CreateAccountResponse,
 };
 
-async function createAccount({ manager, client }: Transaction, request: CreateAccountRequest) {
-  const { name, currencyCode } = present(request.systemAccount, "system_account");
+async function createAccount({ manager, client }: Session, request: CreateAccountRequest) {
+  const { name, currencyCode } = assertPresent(request.systemAccount, "system_account");
   if (name === ALL_WALLETS)
     invalid("system_account.name", `must not be ${ALL_WALLETS}: it stands for all wallets together`);
   if (!(await manager.existsBy(CurrencyEntity, { code: currencyCode })))
@@ -166,7 +166,7 @@ async function createAccount({ manager, client }: Transaction, request: CreateAc
   if (rowCount === 0) fail({ reason: "ACCOUNT_EXISTS", systemAccount: name, currencyCode });
   const account = await manager.findOneByOrFail(AccountEntity, { id });
   return {
-    response: { account: presentAccount(account), replayed: false },
+    response: { account: toAccountMessage(account), replayed: false },
     records: [{ id, type: RECORD_TYPE.ACCOUNT_CREATED }],
   };
 }
@@ -182,21 +182,21 @@ const SYSTEM_ACCOUNTS = [
   { systemAccount: "opening", normalSide: NORMAL_SIDE.DEBIT },
 ] as const;
 
-function presentAccount(account: Account): AccountMessage {
+function toAccountMessage(account: AccountRow): AccountMessage {
   const { currencyCode, minBalance, maxBalance } = account;
   return {
     id: account.id,
     systemAccount: account.systemAccount ?? "",
     currencyCode,
     normalSide: account.normalSide,
-    balance: money(currencyCode, account.balance),
-    minBalance: minBalance === null ? undefined : money(currencyCode, minBalance),
-    maxBalance: maxBalance === null ? undefined : money(currencyCode, maxBalance),
+    balance: toMoney(currencyCode, account.balance),
+    minBalance: minBalance === null ? undefined : toMoney(currencyCode, minBalance),
+    maxBalance: maxBalance === null ? undefined : toMoney(currencyCode, maxBalance),
     accountSequence: account.sequence,
   };
 }
 
-function presentTrialBalance(balance: TrialBalance): TrialBalanceMessage {
+function toTrialBalanceMessage(balance: TrialBalance): TrialBalanceMessage {
   return {
     currencyCode: balance.currencyCode,
     debitMinorUnits: balance.debitMinor.toString(),

@@ -12,20 +12,20 @@ import {
   type ListLimitChangesRequest,
   type VelocityLimit as VelocityMessage,
 } from "../../../generated/grey/ledger/v1/ledger_service.js";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail, invalid, type Failure, type FieldViolation } from "../../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
 import { fromDate } from "../../base/time.js";
 import { readClock, readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
-import { reading, type Transaction } from "../../db/transaction.js";
+import { readInSession, type Session } from "../../db/in-transaction.js";
 import { AccountEntity } from "../../entities/account.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { LimitChangeEntity, type LimitChangeRow } from "../../entities/limits.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
 import type { TransactionKind } from "../../entities/transaction.js";
-import { lockBooks, readBooks, type Book } from "../../ledger/account/books.js";
+import { lockAccounts, readAccounts, type Account } from "../../ledger/account/books.js";
 import {
   decodeLimits,
   encodeLimits,
@@ -35,7 +35,7 @@ import {
   type Limits,
 } from "../../ledger/account/limits.js";
 import { availableMinor, incomingMinor } from "../../ledger/decide/movement.js";
-import { usageOf, type VelocityTerms } from "../../ledger/account/velocity.js";
+import { getUsage, type VelocityTerms } from "../../ledger/account/velocity.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
@@ -50,26 +50,26 @@ type LimitMethods = Pick<
 export function createLimitMethods(database: Database, tokens: PageTokens): LimitMethods {
   return {
     setLimits: (asked, context) => {
-      const isWallet = present(asked.account, "account").$case === "walletId";
+      const isWallet = assertPresent(asked.account, "account").$case === "walletId";
       const request = { ...asked, limits: withDefaults(asked.limits, isWallet ? 0n : undefined) };
       const limits = parseLimits(request.limits);
       if (!isWallet && limits.velocity.length > 0)
         invalid("limits.velocity", "must be empty: only wallets have such limits");
-      return answerOnce(database, context, SET_LIMITS, request, (transaction) =>
-        setLimits(transaction, request, limits, context),
+      return answerOnce(database, context, SET_LIMITS, request, (session) =>
+        setLimits(session, request, limits, context),
       );
     },
 
     getLimits: (request, context) =>
-      reading(database, context, async (session) => {
-        const id = idOf(request.account);
-        const [read] = await readBooks(session.client, [id]);
-        const book = assertNamed(request.account, read?.book);
+      readInSession(database, context, async (session) => {
+        const id = parseAccountId(request.account);
+        const [read] = await readAccounts(session.client, [id]);
+        const account = assertNamed(request.account, read?.account);
         const now = await readClock(session.client);
         return {
-          limits: presentLimits(limitsOf(book)),
-          usage: (book.velocity ?? []).map((limit) => {
-            const { amountMinor, count } = usageOf(limit, now);
+          limits: toLimitsMessage(toLimits(account)),
+          usage: (account.velocity ?? []).map((limit) => {
+            const { amountMinor, count } = getUsage(limit, now);
             return { name: limit.name, amount: amountMinor, count };
           }),
         };
@@ -81,26 +81,26 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
       // A new wallet is empty.
       if ((limits.minBalanceMinor ?? 0n) > 0n) invalid("limits.min_balance", "must be 0 or less");
       if ((limits.maxBalanceMinor ?? 0n) < 0n) invalid("limits.max_balance", "must be 0 or more");
-      return answerOnce(database, context, SET_DEFAULT_LIMITS, request, (transaction) =>
-        setDefaultLimits(transaction, request, limits, context),
+      return answerOnce(database, context, SET_DEFAULT_LIMITS, request, (session) =>
+        setDefaultLimits(session, request, limits, context),
       );
     },
 
     getDefaultLimits: ({ currencyCode }, context) =>
-      reading(database, context, async ({ manager }) => {
+      readInSession(database, context, async ({ manager }) => {
         const currency = await manager.findOneBy(CurrencyEntity, { code: currencyCode });
         if (currency === null) return fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
         const { defaultLimits } = currency;
-        return { limits: presentLimits(defaultLimits === null ? WALLET_LIMITS : decodeLimits(defaultLimits)) };
+        return { limits: toLimitsMessage(defaultLimits === null ? WALLET_LIMITS : decodeLimits(defaultLimits)) };
       }),
 
     listLimitChanges: async (request, context) => {
-      const of = present(request.of, "what the limits are of");
-      const subjectId = subjectOf(of);
+      const of = assertPresent(request.of, "what the limits are of");
+      const subjectId = toSubjectId(of);
       const scope = ["ListLimitChanges", context.caller, subjectId];
       const page = openPage(tokens, scope, request);
-      return reading(database, context, async ({ manager }) => {
-        if (!(await subjectExists(manager, of))) fail(notFound(of));
+      return readInSession(database, context, async ({ manager }) => {
+        if (!(await subjectExists(manager, of))) fail(toNotFound(of));
         const { items: changes, nextPageToken } = await page.read({
           read: (below, take) =>
             manager.find(LimitChangeEntity, {
@@ -108,7 +108,7 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
               order: { id: "DESC" },
               take,
             }),
-          present: (found) => found.map(presentChange),
+          render: (found) => found.map(toChangeMessage),
           codec: LimitChangeMessage,
           cursorOf: (change) => change.id,
         });
@@ -130,14 +130,14 @@ const SET_DEFAULT_LIMITS: OnceMethod<SetDefaultLimitsRequest, SetDefaultLimitsRe
 };
 
 /** Sets the limits with the account locked: what is being posted comes before them or sees them. */
-async function setLimits(transaction: Transaction, request: SetLimitsRequest, asked: Limits, { caller }: CallContext) {
-  const { manager, client } = transaction;
-  const id = idOf(request.account);
-  const [read] = await lockBooks(client, [id]);
-  const book = assertNamed(request.account, read?.book);
-  const failure = limitsRefuse(book, asked);
+async function setLimits(session: Session, request: SetLimitsRequest, asked: Limits, { caller }: CallContext) {
+  const { manager, client } = session;
+  const id = parseAccountId(request.account);
+  const [read] = await lockAccounts(client, [id]);
+  const account = assertNamed(request.account, read?.account);
+  const failure = checkLimits(account, asked);
   if (failure !== undefined) fail(failure);
-  const before = book.velocity ?? [];
+  const before = account.velocity ?? [];
   const velocity = replaceVelocity(before, asked.velocity, await readClock(client));
   const limits = { ...asked, velocity };
   const kept = velocity.filter(({ name, since }) => before.some((one) => one.name === name && one.since === since));
@@ -155,21 +155,21 @@ async function setLimits(transaction: Transaction, request: SetLimitsRequest, as
       revision: () => "revision + 1",
     },
   );
-  await recordChange(transaction, id, limits, { caller, reason: request.reason });
+  await recordChange(session, id, limits, { caller, reason: request.reason });
   return {
-    response: { limits: presentLimits(limits), replayed: false },
+    response: { limits: toLimitsMessage(limits), replayed: false },
     resourceId: id,
     records: [{ id, type: RECORD_TYPE.LIMITS_SET }],
   };
 }
 
 async function setDefaultLimits(
-  transaction: Transaction,
+  session: Session,
   request: SetDefaultLimitsRequest,
   limits: Limits,
   { caller }: CallContext,
 ) {
-  const { manager } = transaction;
+  const { manager } = session;
   const { currencyCode } = request;
   const { affected } = await manager.update(
     CurrencyEntity,
@@ -179,18 +179,18 @@ async function setDefaultLimits(
   if (affected === 0) fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
   // The journal names things by UUID: a currency by its cash account.
   const id = systemAccountId(currencyCode, "cash");
-  await recordChange(transaction, defaultsSubject(currencyCode), limits, {
+  await recordChange(session, defaultsSubject(currencyCode), limits, {
     caller,
     reason: request.reason,
   });
   return {
-    response: { limits: presentLimits(limits), replayed: false },
+    response: { limits: toLimitsMessage(limits), replayed: false },
     records: [{ id, type: RECORD_TYPE.DEFAULT_LIMITS_SET }],
   };
 }
 
 async function recordChange(
-  { manager, client }: Transaction,
+  { manager, client }: Session,
   subjectId: Uuid,
   limits: Limits,
   { caller, reason }: { readonly caller: Uuid; readonly reason: string },
@@ -206,10 +206,10 @@ async function recordChange(
 }
 
 /** Why the account cannot have the limits: it is outside of them. */
-function limitsRefuse(book: Book, { minBalanceMinor, maxBalanceMinor }: Limits): Failure | undefined {
-  const { id: accountId, currencyCode } = book;
-  const available = availableMinor(book);
-  const most = book.balanceMinor + incomingMinor(book);
+function checkLimits(account: Account, { minBalanceMinor, maxBalanceMinor }: Limits): Failure | undefined {
+  const { id: accountId, currencyCode } = account;
+  const available = availableMinor(account);
+  const most = account.balanceMinor + incomingMinor(account);
   const refuse = (
     limit: "min_balance" | "max_balance",
     limitMinorUnits: bigint,
@@ -232,7 +232,7 @@ function limitsRefuse(book: Book, { minBalanceMinor, maxBalanceMinor }: Limits):
  * @param minBalance what is meant when none is given
  */
 function withDefaults(message: LimitsMessage | undefined, minBalance: bigint | undefined): LimitsMessage {
-  const limits = present(message, "limits");
+  const limits = assertPresent(message, "limits");
   return {
     ...limits,
     minBalance: limits.minBalance ?? minBalance,
@@ -280,11 +280,11 @@ function parseVelocity(message: VelocityMessage): VelocityTerms {
   };
 }
 
-function limitsOf({ minBalanceMinor, maxBalanceMinor, velocity }: Book): Limits {
+function toLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Account): Limits {
   return { minBalanceMinor, maxBalanceMinor, velocity: velocity ?? [] };
 }
 
-function presentLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Limits): LimitsMessage {
+function toLimitsMessage({ minBalanceMinor, maxBalanceMinor, velocity }: Limits): LimitsMessage {
   return {
     minBalance: minBalanceMinor ?? undefined,
     maxBalance: maxBalanceMinor ?? undefined,
@@ -299,12 +299,12 @@ function presentLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Limits): 
   };
 }
 
-function presentChange(change: LimitChangeRow): LimitChangeMessage {
+function toChangeMessage(change: LimitChangeRow): LimitChangeMessage {
   return {
     id: change.id,
     caller: change.caller,
     reason: change.reason,
-    limits: presentLimits(decodeLimits(change.limits)),
+    limits: toLimitsMessage(decodeLimits(change.limits)),
     createTime: fromDate(change.createTime),
   };
 }
@@ -312,11 +312,11 @@ function presentChange(change: LimitChangeRow): LimitChangeMessage {
 type Named = NonNullable<GetLimitsRequest["account"]>;
 type Subject = NonNullable<ListLimitChangesRequest["of"]>;
 
-function idOf(named: GetLimitsRequest["account"]): Uuid {
-  return subjectOf(present(named, "account"));
+function parseAccountId(named: GetLimitsRequest["account"]): Uuid {
+  return toSubjectId(assertPresent(named, "account"));
 }
 
-function subjectOf(of: Named | Subject): Uuid {
+function toSubjectId(of: Named | Subject): Uuid {
   switch (of.$case) {
     case "walletId":
       return parseId(of.value);
@@ -335,10 +335,10 @@ function defaultsSubject(currencyCode: string): Uuid {
 async function subjectExists(manager: EntityManager, of: Subject): Promise<boolean> {
   if (of.$case === "defaultsOfCurrencyCode") return manager.existsBy(CurrencyEntity, { code: of.value });
   const isWallet = of.$case === "walletId";
-  return manager.existsBy(AccountEntity, { id: subjectOf(of), systemAccount: isWallet ? IsNull() : Not(IsNull()) });
+  return manager.existsBy(AccountEntity, { id: toSubjectId(of), systemAccount: isWallet ? IsNull() : Not(IsNull()) });
 }
 
-function notFound(of: Named | Subject): Failure {
+function toNotFound(of: Named | Subject): Failure {
   switch (of.$case) {
     case "walletId":
       return { reason: "WALLET_NOT_FOUND", walletId: parseId(of.value) };
@@ -350,8 +350,8 @@ function notFound(of: Named | Subject): Failure {
 }
 
 /** The account, if it is what was named. */
-function assertNamed(named: GetLimitsRequest["account"], book: Book | undefined): Book {
-  const of = present(named, "account");
-  if (book === undefined || book.isWallet !== (of.$case === "walletId")) return fail(notFound(of));
-  return book;
+function assertNamed(named: GetLimitsRequest["account"], account: Account | undefined): Account {
+  const of = assertPresent(named, "account");
+  if (account === undefined || account.isWallet !== (of.$case === "walletId")) return fail(toNotFound(of));
+  return account;
 }

@@ -7,7 +7,7 @@ import {
 } from "../../../generated/grey/ledger/v1/ledger_service.js";
 import { parseId, type Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
-import { reading, type Transaction } from "../../db/transaction.js";
+import { readInSession, type Session } from "../../db/in-transaction.js";
 import { AccountEntity } from "../../entities/account.js";
 import { UserEntity } from "../../entities/user.js";
 import { WalletEntity } from "../../entities/wallet.js";
@@ -19,16 +19,16 @@ export function createNamingMethods(
 ): Pick<Methods<typeof LedgerServiceService>, "nameAccounts" | "findIds"> {
   return {
     nameAccounts: (request, context) =>
-      reading(database, context, async (transaction) => ({
-        names: await nameAccounts(transaction, request.accountIds.map(parseId)),
+      readInSession(database, context, async (session) => ({
+        names: await nameAccounts(session, request.accountIds.map(parseId)),
       })),
 
     findIds: (request, context) =>
-      reading(database, context, async ({ client }) => {
+      readInSession(database, context, async ({ client }) => {
         const { rows } = await client.query<{ id: Uuid }>(
           // A primary key is read in order from the first id that begins so.
           `SELECT id FROM ${TABLES[request.kind as keyof typeof TABLES]} WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT ${IDS_MAX}`,
-          boundsOf(request),
+          toIdRange(request),
         );
         return { ids: rows.map(({ id }) => id) };
       }),
@@ -47,12 +47,12 @@ const TABLES = {
 } as const;
 
 /** The least and the greatest id that begins so. */
-function boundsOf({ prefix }: FindIdsRequest): [Uuid, Uuid] {
+function toIdRange({ prefix }: FindIdsRequest): [Uuid, Uuid] {
   const digits = prefix.toLowerCase().replaceAll("-", "").slice(0, 32);
   return [digits.padEnd(32, "0"), digits.padEnd(32, "f")];
 }
 
-async function nameAccounts({ manager }: Transaction, ids: readonly Uuid[]): Promise<AccountName[]> {
+async function nameAccounts({ manager }: Session, ids: readonly Uuid[]): Promise<AccountName[]> {
   const accounts = await manager.findBy(AccountEntity, { id: In(ids) });
   const wallets = new Map((await manager.findBy(WalletEntity, { id: In(ids) })).map((one) => [one.id, one]));
   const owners = [...new Set([...wallets.values()].map(({ userId }) => userId))];

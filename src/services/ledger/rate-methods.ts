@@ -10,7 +10,7 @@ import { newId } from "../../base/ids.js";
 import { fromMicros, toIso, microsDown, microsUp } from "../../base/time.js";
 import { readClock } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
-import { reading, type Transaction } from "../../db/transaction.js";
+import { readInSession, type Session } from "../../db/in-transaction.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
@@ -28,32 +28,32 @@ export function createRateMethods(database: Database, tokens: PageTokens): RateM
     setRate: (request, context) => {
       if (request.sourceCurrencyCode === request.targetCurrencyCode)
         invalid("target_currency_code", "must differ from source_currency_code");
-      return answerOnce(database, context, SET_RATE, request, (transaction) => setRate(transaction, request, context));
+      return answerOnce(database, context, SET_RATE, request, (session) => setRate(session, request, context));
     },
 
     getRate: async ({ sourceCurrencyCode, targetCurrencyCode, atTime }, context) => {
       const at = atTime === undefined ? null : microsDown(atTime);
-      const rate = await reading(database, context, ({ client }) =>
+      const rate = await readInSession(database, context, ({ client }) =>
         findRate(client, sourceCurrencyCode, targetCurrencyCode, at),
       );
-      return { rate: presentRate(rate ?? fail({ reason: "RATE_NOT_FOUND", sourceCurrencyCode, targetCurrencyCode })) };
+      return { rate: toRateMessage(rate ?? fail({ reason: "RATE_NOT_FOUND", sourceCurrencyCode, targetCurrencyCode })) };
     },
 
     listRates: async (request, context) => {
       const { sourceCurrencyCode, targetCurrencyCode } = request;
       const scope = ["ListRates", context.caller, sourceCurrencyCode, targetCurrencyCode];
       const page = openPage(tokens, scope, request);
-      const { items: rates, nextPageToken } = await reading(database, context, ({ client }) =>
+      const { items: rates, nextPageToken } = await readInSession(database, context, ({ client }) =>
         page.read({
           read: (after, limit) =>
             listRates(
               client,
               sourceCurrencyCode,
               targetCurrencyCode,
-              after === undefined ? undefined : placeOf(after),
+              after === undefined ? undefined : parsePlace(after),
               limit,
             ),
-          present: (found) => found.map(presentRate),
+          render: (found) => found.map(toRateMessage),
           codec: RateMessage,
           cursorOf: (rate) => `${rate.validFrom}/${rate.id}`,
         }),
@@ -69,8 +69,8 @@ const SET_RATE: OnceMethod<SetRateRequest, SetRateResponse> = {
   response: SetRateResponse,
 };
 
-async function setRate(transaction: Transaction, request: SetRateRequest, { caller }: CallContext) {
-  const { manager, client } = transaction;
+async function setRate(session: Session, request: SetRateRequest, { caller }: CallContext) {
+  const { manager, client } = session;
   const { sourceCurrencyCode, targetCurrencyCode } = request;
   const now = await readClock(client);
   const validFrom = request.validFrom === undefined ? now : microsUp(request.validFrom);
@@ -106,18 +106,18 @@ async function setRate(transaction: Transaction, request: SetRateRequest, { call
     ],
   );
   return {
-    response: { rate: presentRate(rate), replayed: false },
+    response: { rate: toRateMessage(rate), replayed: false },
     resourceId: rate.id,
     records: [{ id: rate.id, type: RECORD_TYPE.RATE_SET }],
   };
 }
 
-function placeOf(cursor: string): RatePlace {
+function parsePlace(cursor: string): RatePlace {
   const [validFrom = "", id = ""] = cursor.split("/");
   return { validFrom: BigInt(validFrom), id };
 }
 
-function presentRate(rate: Rate): RateMessage {
+function toRateMessage(rate: Rate): RateMessage {
   const { id, sourceCurrencyCode, targetCurrencyCode, validFrom, validUntil, createTime } = rate;
   return {
     id,

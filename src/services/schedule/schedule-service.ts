@@ -16,13 +16,13 @@ import {
   type ScheduleServiceService,
 } from "../../../generated/grey/schedule/v1/schedule_service.js";
 import { AmountMode } from "../../../generated/grey/transaction/v1/transaction.js";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail, invalid, type Failure } from "../../base/failure.js";
 import { newId, parseId } from "../../base/ids.js";
 import { fromMicros, microsUp, type Micros } from "../../base/time.js";
 import { readClock } from "../../db/clock.js";
 import type { Database, Queryable } from "../../db/database.js";
-import { reading, type Transaction } from "../../db/transaction.js";
+import { readInSession, type Session } from "../../db/in-transaction.js";
 import { ACCOUNT_STATE } from "../../entities/account.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
@@ -31,20 +31,20 @@ import { TRANSACTION_KIND } from "../../entities/transaction.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
 import { openBatch } from "../../ledger/post/batch.js";
-import { readBooks, type ReadBook } from "../../ledger/account/books.js";
+import { readAccounts, type ReadAccount } from "../../ledger/account/books.js";
 import { listRuns, listSchedules, lockSchedules, readSchedule } from "../../ledger/schedule/rows.js";
 import { cronFault } from "../../ledger/schedule/cron.js";
 import { decideMovement } from "../../ledger/decide/movement.js";
 import { afterCancel, afterPause, afterResume, isLasting, isTimeZone, nextTime } from "../../ledger/schedule/rules.js";
-import type { Progress, Schedule, ScheduledMovement, ScheduleRun, Times } from "../../ledger/schedule/schedule.js";
+import type { Progress, Schedule, ScheduledMovement, ScheduleRun, ScheduleTimes } from "../../ledger/schedule/schedule.js";
 import type { MovementCommand } from "../../ledger/transaction/transaction.js";
-import { endOf, insertSchedule, skipRun, withholdRun, writeProgress } from "../../ledger/schedule/write.js";
+import { toEndRecords, insertSchedule, skipRun, withholdRun, writeProgress } from "../../ledger/schedule/write.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { CASH, parseDeposit, parseTransfer, parseWithdraw } from "../transaction/movements.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
-import { money, reasonOf } from "../shared/present.js";
+import { toMoney, toReasonMessage } from "../shared/messages.js";
 
 /** A first run may be planned so far ahead: 10 years of 366 days. */
 const AHEAD_MICROS_MAX = 10n * 366n * 86_400_000_000n;
@@ -66,7 +66,7 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
         const schedule: Schedule = {
           id: newId(),
           state: SCHEDULE_STATE.ACTIVE,
-          movement: movementOf(command),
+          movement: toScheduledMovement(command),
           times,
           maxRuns,
           ...parsePolicy(request),
@@ -81,7 +81,7 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
         };
         await insertSchedule(client, schedule);
         return {
-          response: { schedule: presentSchedule(schedule), replayed: false },
+          response: { schedule: toScheduleMessage(schedule), replayed: false },
           resourceId: schedule.id,
           records: [{ id: schedule.id, type: RECORD_TYPE.SCHEDULE_CREATED }],
         };
@@ -90,8 +90,8 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
 
     getSchedule: async (request, context) => {
       const id = parseId(request.id);
-      const found = await reading(database, context, ({ client }) => readSchedule(client, id));
-      return { schedule: presentSchedule(found ?? fail({ reason: "SCHEDULE_NOT_FOUND", scheduleId: id })) };
+      const found = await readInSession(database, context, ({ client }) => readSchedule(client, id));
+      return { schedule: toScheduleMessage(found ?? fail({ reason: "SCHEDULE_NOT_FOUND", scheduleId: id })) };
     },
 
     listSchedules: async (request, context) => {
@@ -99,12 +99,12 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
       const states = request.states as number[] as ScheduleState[];
       const scope = ["ListSchedules", context.caller, walletId ?? "", states];
       const page = openPage(tokens, scope, request);
-      return reading(database, context, async ({ manager, client }) => {
+      return readInSession(database, context, async ({ manager, client }) => {
         if (walletId !== undefined && !(await manager.existsBy(WalletEntity, { id: walletId })))
           fail({ reason: "WALLET_NOT_FOUND", walletId });
         const { items: schedules, nextPageToken } = await page.read({
           read: (below, limit) => listSchedules(client, walletId, { states, below, limit }),
-          present: (found) => found.map(presentSchedule),
+          render: (found) => found.map(toScheduleMessage),
           codec: ScheduleMessage,
           cursorOf: (schedule) => schedule.id,
         });
@@ -113,22 +113,22 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
     },
 
     pauseSchedule: (request, context) =>
-      answerOnce(database, context, PAUSE_SCHEDULE, request, (transaction) => change(transaction, request, PAUSE)),
+      answerOnce(database, context, PAUSE_SCHEDULE, request, (session) => change(session, request, PAUSE)),
     resumeSchedule: (request, context) =>
-      answerOnce(database, context, RESUME_SCHEDULE, request, (transaction) => change(transaction, request, RESUME)),
+      answerOnce(database, context, RESUME_SCHEDULE, request, (session) => change(session, request, RESUME)),
     cancelSchedule: (request, context) =>
-      answerOnce(database, context, CANCEL_SCHEDULE, request, (transaction) => change(transaction, request, CANCEL)),
+      answerOnce(database, context, CANCEL_SCHEDULE, request, (session) => change(session, request, CANCEL)),
 
     listRuns: async (request, context) => {
       const scheduleId = parseId(request.scheduleId);
       const scope = ["ListRuns", context.caller, scheduleId];
       const page = openPage(tokens, scope, request);
-      return reading(database, context, async ({ client }) => {
+      return readInSession(database, context, async ({ client }) => {
         if ((await readSchedule(client, scheduleId)) === undefined) fail({ reason: "SCHEDULE_NOT_FOUND", scheduleId });
         const { items: runs, nextPageToken } = await page.read({
           read: (cursor, limit) =>
             listRuns(client, scheduleId, { before: cursor === undefined ? undefined : BigInt(cursor), limit }),
-          present: (found) => found.map(presentRun),
+          render: (found) => found.map(toRunMessage),
           codec: Run,
           cursorOf: (run) => run.plannedTime.toString(),
         });
@@ -186,7 +186,7 @@ const CANCEL: Change = {
 };
 
 /** Changes a schedule with its row locked and, while it is active, with its next attempt withheld. */
-async function change({ client }: Transaction, request: PauseScheduleRequest, { record, refuses, apply }: Change) {
+async function change({ client }: Session, request: PauseScheduleRequest, { record, refuses, apply }: Change) {
   const id = parseId(request.scheduleId);
   const [locked] = await lockSchedules(client, [id]);
   const before = locked ?? fail({ reason: "SCHEDULE_NOT_FOUND", scheduleId: id });
@@ -200,9 +200,9 @@ async function change({ client }: Transaction, request: PauseScheduleRequest, { 
   const skipped: JournalRecord[] =
     progress.state === SCHEDULE_STATE.CANCELLED && schedule.tries > 0 ? await skipRun(client, id, now) : [];
   return {
-    response: { schedule: presentSchedule({ ...schedule, ...progress, updateTime: now }), replayed: false },
+    response: { schedule: toScheduleMessage({ ...schedule, ...progress, updateTime: now }), replayed: false },
     resourceId: id,
-    records: [...skipped, { id, type: record }, ...endOf(id, progress)],
+    records: [...skipped, { id, type: record }, ...toEndRecords(id, progress)],
   };
 }
 
@@ -225,15 +225,15 @@ const STATE_NAMES = {
  * frozen passes, and hides nothing else.
  */
 async function assertPossible(client: Queryable, command: MovementCommand): Promise<void> {
-  const read = await readBooks(client, [command.debitAccountId, command.creditAccountId]);
+  const read = await readAccounts(client, [command.debitAccountId, command.creditAccountId]);
   const decision = decideMovement(openBatch(read.map(withoutFreeze)), command);
   if ("failure" in decision && isLasting(decision.failure)) fail(decision.failure);
 }
 
 /** The account as it is when nothing passing is in the way of it. */
-function withoutFreeze({ book, revision }: ReadBook): ReadBook {
-  const state = book.state === ACCOUNT_STATE.FROZEN ? ACCOUNT_STATE.OPEN : book.state;
-  return { book: { ...book, state, velocity: null }, revision };
+function withoutFreeze({ account, revision }: ReadAccount): ReadAccount {
+  const state = account.state === ACCOUNT_STATE.FROZEN ? ACCOUNT_STATE.OPEN : account.state;
+  return { account: { ...account, state, velocity: null }, revision };
 }
 
 function parseCommand({ movement }: CreateScheduleRequest, context: CallContext): MovementCommand {
@@ -249,7 +249,7 @@ function parseCommand({ movement }: CreateScheduleRequest, context: CallContext)
   }
 }
 
-function movementOf(command: MovementCommand): ScheduledMovement {
+function toScheduledMovement(command: MovementCommand): ScheduledMovement {
   const { kind, debitAccountId, creditAccountId, system, currencyCode, amountMinor, isUpTo } = command;
   const { description, metadata } = command;
   return {
@@ -266,9 +266,9 @@ function movementOf(command: MovementCommand): ScheduledMovement {
 }
 
 /** The times that were asked for, by the rules that annotations cannot state. */
-function parseTimes(when: CreateScheduleRequest["when"]): { readonly times: Times; readonly maxRuns: number | null } {
+function parseTimes(when: CreateScheduleRequest["when"]): { readonly times: ScheduleTimes; readonly maxRuns: number | null } {
   if (when?.$case === "once") return { times: { once: microsUp(when.value) }, maxRuns: null };
-  const { cron, timeZone, startTime, endTime, maxRuns } = present(when, "when").value;
+  const { cron, timeZone, startTime, endTime, maxRuns } = assertPresent(when, "when").value;
   const fault = cronFault(cron);
   if (fault !== undefined) invalid("recurring.cron", fault);
   if (!isTimeZone(timeZone)) invalid("recurring.time_zone", "must be an IANA time zone, such as Europe/Berlin");
@@ -280,7 +280,7 @@ function parseTimes(when: CreateScheduleRequest["when"]): { readonly times: Time
 function parsePolicy({ onInsufficientFunds, retryInterval, retryMax }: CreateScheduleRequest) {
   return {
     onInsufficientFunds: onInsufficientFunds as number as FundsPolicy,
-    retryIntervalMicros: microsUp(present(retryInterval, "retry_interval")),
+    retryIntervalMicros: microsUp(assertPresent(retryInterval, "retry_interval")),
     retryMax,
   };
 }
@@ -316,28 +316,28 @@ function movementWithDefaults(movement: CreateScheduleRequest["movement"]): Crea
   }
 }
 
-function presentSchedule(schedule: Schedule): ScheduleMessage {
+function toScheduleMessage(schedule: Schedule): ScheduleMessage {
   const { state, onInsufficientFunds, plannedTime, failure } = schedule;
   const isRetrying = onInsufficientFunds === FUNDS_POLICY.RETRY;
   return {
     id: schedule.id,
-    movement: presentMovement(schedule.movement),
-    when: presentTimes(schedule),
+    movement: toMovementMessage(schedule.movement),
+    when: toTimesMessage(schedule),
     onInsufficientFunds,
     retryInterval: isRetrying ? fromMicros(schedule.retryIntervalMicros) : undefined,
     retryMax: isRetrying ? schedule.retryMax : 0,
     state,
     nextRunTime: state === SCHEDULE_STATE.ACTIVE && plannedTime !== null ? fromMicros(plannedTime) : undefined,
     runCount: schedule.runCount,
-    reason: failure === null ? ErrorReason.UNSPECIFIED : reasonOf(failure.reason),
+    reason: failure === null ? ErrorReason.UNSPECIFIED : toReasonMessage(failure.reason),
     createTime: fromMicros(schedule.createTime),
     updateTime: fromMicros(schedule.updateTime),
   };
 }
 
-function presentMovement(movement: ScheduledMovement): ScheduleMessage["movement"] {
+function toMovementMessage(movement: ScheduledMovement): ScheduleMessage["movement"] {
   const { kind, debitAccountId, creditAccountId, system, description, metadata } = movement;
-  const moved = { amount: money(movement.currencyCode, movement.amountMinor), description, metadata };
+  const moved = { amount: toMoney(movement.currencyCode, movement.amountMinor), description, metadata };
   const systemAccount = system?.name ?? "";
   const amountMode = movement.isUpTo ? AmountMode.UP_TO : AmountMode.EXACT;
   if (kind === TRANSACTION_KIND.DEPOSIT)
@@ -350,7 +350,7 @@ function presentMovement(movement: ScheduledMovement): ScheduleMessage["movement
   };
 }
 
-function presentTimes({ times, maxRuns }: Schedule): ScheduleMessage["when"] {
+function toTimesMessage({ times, maxRuns }: Schedule): ScheduleMessage["when"] {
   if ("once" in times) return { $case: "once", value: fromMicros(times.once) };
   const { cron, timeZone, startTime, endTime } = times;
   return {
@@ -365,14 +365,14 @@ function presentTimes({ times, maxRuns }: Schedule): ScheduleMessage["when"] {
   };
 }
 
-function presentRun(run: ScheduleRun): Run {
+function toRunMessage(run: ScheduleRun): Run {
   return {
     id: run.id,
     plannedTime: fromMicros(run.plannedTime),
     state: run.state,
     attempts: run.attempts,
     transactionId: run.transactionId,
-    reason: run.failure === null ? ErrorReason.UNSPECIFIED : reasonOf(run.failure.reason),
+    reason: run.failure === null ? ErrorReason.UNSPECIFIED : toReasonMessage(run.failure.reason),
     createTime: fromMicros(run.createTime),
     updateTime: fromMicros(run.updateTime),
   };

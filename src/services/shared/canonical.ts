@@ -3,7 +3,7 @@ import { fromBinary, getOption, type DescField, type DescMessage } from "@bufbui
 import { reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { field as fieldRules, type FieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { microsUp } from "../../base/time.js";
 import { loadDescriptors } from "../../rpc/descriptors.js";
 
@@ -13,7 +13,7 @@ import { loadDescriptors } from "../../rpc/descriptors.js";
  * @param typeName the full name of their message
  */
 export function differingFields(typeName: string, a: Uint8Array, b: Uint8Array): string[] {
-  const type = present(loadDescriptors().registry.getMessage(typeName), typeName);
+  const type = assertPresent(loadDescriptors().registry.getMessage(typeName), typeName);
   const [one, other] = [a, b].map((bytes) => canonical(reflect(type, fromBinary(type, bytes)))) as [Fields, Fields];
   return [...new Set([...Object.keys(one), ...Object.keys(other)])]
     .filter((name) => !isDeepStrictEqual(one[name], other[name]))
@@ -25,7 +25,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /** Whether another member of the same choice is set in the first request, which tells the difference already. */
 function isReplaced(type: DescMessage, name: string, one: Fields, other: Fields): boolean {
-  const { oneof } = present(
+  const { oneof } = assertPresent(
     type.fields.find((field) => field.name === name),
     name,
   );
@@ -35,37 +35,37 @@ function isReplaced(type: DescMessage, name: string, one: Fields, other: Fields)
 /** The request in the form in which equal requests are equal. */
 function canonical(message: ReflectMessage): Fields {
   return Object.fromEntries(
-    message.fields.filter((field) => message.isSet(field)).map((field) => [field.name, valueOf(message, field)]),
+    message.fields.filter((field) => message.isSet(field)).map((field) => [field.name, canonicalValue(message, field)]),
   );
 }
 
-function valueOf(message: ReflectMessage, field: DescField): unknown {
+function canonicalValue(message: ReflectMessage, field: DescField): unknown {
   const rules = getOption(field, fieldRules);
   switch (field.fieldKind) {
     case "message":
-      return ofMessage(message.get(field));
+      return canonicalMessage(message.get(field));
     case "list": {
       const items = rules.type.case === "repeated" ? rules.type.value.items : undefined;
       return [...message.get(field)].map((item) =>
-        field.listKind === "message" ? ofMessage(item as ReflectMessage) : ofScalar(item, items),
+        field.listKind === "message" ? canonicalMessage(item as ReflectMessage) : canonicalScalar(item, items),
       );
     }
     case "map":
       return Object.fromEntries(message.get(field));
     default:
-      return ofScalar(message.get(field), rules);
+      return canonicalScalar(message.get(field), rules);
   }
 }
 
 const TIMES = ["google.protobuf.Timestamp", "google.protobuf.Duration"];
 
 /** Times of requests that are compared so are bounds, which are rounded up. */
-function ofMessage(message: ReflectMessage): unknown {
+function canonicalMessage(message: ReflectMessage): unknown {
   return TIMES.includes(message.desc.typeName) ? microsUp(message.message as Timestamp) : canonical(message);
 }
 
 /** UUIDs are the same in any case. */
-function ofScalar(value: unknown, rules: FieldRules | undefined): unknown {
+function canonicalScalar(value: unknown, rules: FieldRules | undefined): unknown {
   const isId = rules?.type.case === "string" && rules.type.value.wellKnown.case === "uuid";
   return isId ? String(value).toLowerCase() : value;
 }

@@ -1,8 +1,8 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { decodeFailure, encodeFailure, FailureError, isRefusal, type Failure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
-import { awaitReplicas, inClaimingTransaction, type Transaction } from "../../db/transaction.js";
+import { awaitReplicas, inClaimingTransaction, type Session } from "../../db/in-transaction.js";
 import { RequestEntity, type RequestMethod, type RequestRow } from "../../entities/request.js";
 import { appendRecords, type JournalRecord } from "../../journal/append.js";
 import type { CallContext } from "../../rpc/context.js";
@@ -22,7 +22,7 @@ export interface OnceMethod<Request, Response> {
   readonly request: Codec<Request>;
   readonly response: Codec<Response>;
   /** The answer about a thing whose stored answers were erased. */
-  readonly erased?: (transaction: Transaction, resourceId: Uuid) => Promise<Omit<Response, "journalIndex">>;
+  readonly erased?: (session: Session, resourceId: Uuid) => Promise<Omit<Response, "journalIndex">>;
 }
 
 /** What tells whether an answer is a stored one, and where in the journal its request is. */
@@ -32,7 +32,7 @@ interface Answer {
 }
 
 /** What the work of a request comes to. */
-export interface Done<Response extends Answer> {
+export interface OnceResult<Response extends Answer> {
   readonly response: Omit<Response, "journalIndex">;
   /** What the request concerns. */
   readonly resourceId?: Uuid;
@@ -58,16 +58,16 @@ export async function answerOnce<Request extends { readonly requestId: string },
   context: CallContext,
   method: OnceMethod<Request, Response>,
   request: Request,
-  work: (transaction: Transaction) => Promise<Done<Response>>,
+  work: (session: Session) => Promise<OnceResult<Response>>,
 ): Promise<Response> {
-  const outcome = await inClaimingTransaction(database, context, async (transaction) => {
+  const outcome = await inClaimingTransaction(database, context, async (session) => {
     const key = { caller: context.caller, requestId: context.requestId };
-    const isNew = await claim(transaction, key, method, request);
+    const isNew = await claim(session, key, method, request);
     if (!isNew) {
-      await awaitReplicas(transaction.client);
-      return replay(transaction, key, method, request);
+      await awaitReplicas(session.client);
+      return replay(session, key, method, request);
     }
-    return settle(transaction, key, method, work);
+    return settle(session, key, method, work);
   });
   // A refusal is stored with the transaction that committed; only now it leaves the call.
   if ("failure" in outcome) throw new FailureError(outcome.failure, outcome);
@@ -78,7 +78,7 @@ type Key = Pick<RequestRow, "caller" | "requestId">;
 type Outcome<Response> = { readonly response: Response } | { readonly failure: Failure; readonly replayed: boolean };
 
 async function claim<Request, Response>(
-  { client }: Transaction,
+  { client }: Session,
   key: Key,
   method: OnceMethod<Request, Response>,
   request: Request,
@@ -92,25 +92,25 @@ async function claim<Request, Response>(
 }
 
 async function settle<Request, Response extends Answer>(
-  transaction: Transaction,
+  session: Session,
   key: Key,
   method: OnceMethod<Request, Response>,
-  work: (transaction: Transaction) => Promise<Done<Response>>,
+  work: (transaction: Session) => Promise<OnceResult<Response>>,
 ): Promise<Outcome<Response>> {
-  const { client } = transaction;
+  const { client } = session;
   await client.query("SAVEPOINT work");
-  let done: Done<Response>;
+  let done: OnceResult<Response>;
   try {
-    done = await work(transaction);
+    done = await work(session);
   } catch (error) {
     if (!(error instanceof FailureError && isRefusal(error.failure))) throw error;
     await client.query("ROLLBACK TO SAVEPOINT work");
-    await storeRefusal(transaction, key, error);
+    await storeRefusal(session, key, error);
     return { failure: error.failure, replayed: false };
   }
   const { records = [], transaction: posted } = done;
   const journalIndex = posted?.journalIndex ?? done.journalIndex;
-  const response = at(done.response, journalIndex);
+  const response = withJournalIndex(done.response, journalIndex);
   await client.query(
     `UPDATE requests SET response = $3, resource_id = $4, transaction_id = $5, journal_index = $6
      WHERE caller = $1 AND request_id = $2`,
@@ -123,11 +123,11 @@ async function settle<Request, Response extends Answer>(
       journalIndex ?? null,
     ],
   );
-  return { response: records.length > 0 ? at(response, await appendRecords(client, records, key)) : response };
+  return { response: records.length > 0 ? withJournalIndex(response, await appendRecords(client, records, key)) : response };
 }
 
 /** The answer with its place in the journal; 0 while that is not known. */
-function at<Response extends Answer>(
+function withJournalIndex<Response extends Answer>(
   answer: Omit<Response, "journalIndex">,
   journalIndex: bigint | undefined,
 ): Response {
@@ -138,7 +138,7 @@ function at<Response extends Answer>(
  * Stores the refusal beside its request. The users whose data the request holds are locked, so that their erasure finds
  * it; of one who is erased already nothing is stored.
  */
-async function storeRefusal({ client }: Transaction, key: Key, { failure, details }: FailureError): Promise<void> {
+async function storeRefusal({ client }: Session, key: Key, { failure, details }: FailureError): Promise<void> {
   const { concerns = [] } = details;
   const { rows } = await client.query<{ is_erased: boolean }>(
     "SELECT delete_time IS NOT NULL AS is_erased FROM users WHERE id = ANY($1) ORDER BY id FOR SHARE",
@@ -153,12 +153,12 @@ async function storeRefusal({ client }: Transaction, key: Key, { failure, detail
 }
 
 async function replay<Request, Response extends Answer>(
-  transaction: Transaction,
+  session: Session,
   key: Key,
   method: OnceMethod<Request, Response>,
   request: Request,
 ): Promise<Outcome<Response>> {
-  const stored = await transaction.manager.findOneByOrFail(RequestEntity, key);
+  const stored = await session.manager.findOneByOrFail(RequestEntity, key);
   const differs = differences(stored, method, request);
   if (differs.length > 0) {
     return { failure: { reason: "REQUEST_ID_REUSED", requestId: key.requestId, differs }, replayed: false };
@@ -166,12 +166,12 @@ async function replay<Request, Response extends Answer>(
   if (stored.failure !== null) return { failure: decodeFailure(stored.failure), replayed: true };
   const response =
     stored.response === null
-      ? await present(method.erased, "the answer about an erased thing")(
-          transaction,
-          present(stored.resourceId, "an erased thing"),
+      ? await assertPresent(method.erased, "the answer about an erased thing")(
+          session,
+          assertPresent(stored.resourceId, "an erased thing"),
         )
       : method.response.decode(stored.response);
-  return { response: at({ ...response, replayed: true }, stored.journalIndex ?? undefined) };
+  return { response: withJournalIndex({ ...response, replayed: true }, stored.journalIndex ?? undefined) };
 }
 
 /** The contract's names of the fields in which the request differs from the stored one; an erased one is taken as the same. */

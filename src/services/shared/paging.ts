@@ -6,7 +6,7 @@ const PAGE_SIZE_DEFAULT = 50;
 const MAC_BYTES = 16;
 
 /** The number of things on a page: as asked for, and 50 when the caller leaves it to the service. */
-export function pageSizeOf(request: { readonly pageSize: number }): number {
+export function getPageSize(request: { readonly pageSize: number }): number {
   return request.pageSize === 0 ? PAGE_SIZE_DEFAULT : request.pageSize;
 }
 
@@ -24,7 +24,7 @@ export interface PageTokens {
 }
 
 export function createPageTokens(secret: Buffer): PageTokens {
-  const macOf = (scope: readonly unknown[], cursor: string): Buffer =>
+  const computeMac = (scope: readonly unknown[], cursor: string): Buffer =>
     createHmac("sha256", secret)
       .update(canonical([scope, cursor]))
       .digest()
@@ -35,12 +35,12 @@ export function createPageTokens(secret: Buffer): PageTokens {
     const isOurs =
       bytes.length > MAC_BYTES &&
       bytes.toString("base64url") === token &&
-      timingSafeEqual(bytes.subarray(0, MAC_BYTES), macOf(scope, cursor));
+      timingSafeEqual(bytes.subarray(0, MAC_BYTES), computeMac(scope, cursor));
     return isOurs ? cursor : undefined;
   };
   return {
     unseal,
-    seal: (scope, cursor) => Buffer.concat([macOf(scope, cursor), Buffer.from(cursor)]).toString("base64url"),
+    seal: (scope, cursor) => Buffer.concat([computeMac(scope, cursor), Buffer.from(cursor)]).toString("base64url"),
     open: (scope, token) => {
       if (token === "") return undefined;
       return unseal(scope, token) ?? fail({ reason: "PAGE_TOKEN_INVALID" });
@@ -59,7 +59,7 @@ export const ROWS_AT_ONCE = 200;
 interface Listing<Row, Item> {
   /** Reads the next rows in the order of the list. @param after the cursor of the row before them; undefined at the beginning */
   readonly read: (after: string | undefined, limit: number) => Promise<readonly Row[]>;
-  readonly present: (rows: readonly Row[]) => readonly Item[] | Promise<readonly Item[]>;
+  readonly render: (rows: readonly Row[]) => readonly Item[] | Promise<readonly Item[]>;
   readonly codec: Codec<Item>;
   /** Names the place of a row in the order. */
   readonly cursorOf: (row: Row) => string;
@@ -82,9 +82,9 @@ export function openPage(
   request: { readonly pageSize: number; readonly pageToken: string },
 ): { read<Row, Item>(listing: Listing<Row, Item>): Promise<ListedPage<Item>> } {
   const opened = tokens.open(scope, request.pageToken);
-  const pageSize = pageSizeOf(request);
+  const pageSize = getPageSize(request);
   return {
-    read: async ({ read, present, codec, cursorOf }) => {
+    read: async ({ read, render: present, codec, cursorOf }) => {
       const room = createRoom(codec);
       let cursor = opened;
       const items = [];

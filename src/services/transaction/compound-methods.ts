@@ -10,24 +10,24 @@ import type {
   TransactionServiceService,
 } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import { In, type EntityManager } from "typeorm";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail, invalid, type Failure } from "../../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
 import { AMOUNT_MAX, type CurrencyUnit } from "../../base/money.js";
 import { fromMicros, microsDown, microsUp } from "../../base/time.js";
 import { readClock } from "../../db/clock.js";
-import { reading, type Transaction } from "../../db/transaction.js";
+import { readInSession, type Session } from "../../db/in-transaction.js";
 import { AccountEntity } from "../../entities/account.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { TRANSACTION_KIND } from "../../entities/transaction.js";
-import { amountsAt, type Amounts, type GivenAmount, type Rounding } from "../../ledger/decide/exchange.js";
+import { convertAt, type Amounts, type GivenAmount, type Rounding } from "../../ledger/decide/exchange.js";
 import { findRate } from "../../ledger/currency/find-rate.js";
 import type { CompoundCommand, Leg, Terms } from "../../ledger/transaction/transaction.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import type { PageTokens } from "../shared/paging.js";
-import { postOne, type Posting } from "./posting.js";
-import { money } from "../shared/present.js";
+import { postOne, type Posting } from "./post.js";
+import { toMoney } from "../shared/messages.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 
 type CompoundMethods = Pick<Methods<typeof TransactionServiceService>, "postTransaction" | "exchange" | "getQuote">;
@@ -42,14 +42,14 @@ export function createCompoundMethods(posting: Posting, tokens: PageTokens): Com
       (await postOne(posting, context, parsePostTransaction(request, context), request.dryRun)).answer,
 
     exchange: async (request, context) => {
-      const command = await reading(posting.database, context, (session) =>
+      const command = await readInSession(posting.database, context, (session) =>
         parseExchange(session, request, context, tokens),
       );
       return (await postOne(posting, context, command, request.dryRun)).answer;
     },
 
     getQuote: (request, context) =>
-      reading(posting.database, context, async (session) => {
+      readInSession(posting.database, context, async (session) => {
         const { terms, target } = await quoteTerms(session, request);
         const lasts = request.expiresIn === undefined ? QUOTE_MICROS_DEFAULT : microsUp(request.expiresIn);
         const validUntil = (await readClock(session.client)) + lasts;
@@ -58,10 +58,10 @@ export function createCompoundMethods(posting: Posting, tokens: PageTokens): Com
         return {
           quote: tokens.seal(quoteScope(context), JSON.stringify(quoted)),
           terms: {
-            sourceAmount: money(request.sourceCurrencyCode, BigInt(sourceMinor)),
-            targetAmount: money(target.code, BigInt(targetMinor)),
+            sourceAmount: toMoney(request.sourceCurrencyCode, BigInt(sourceMinor)),
+            targetAmount: toMoney(target.code, BigInt(targetMinor)),
             rate,
-            rounding: roundingMessage(terms.rounding),
+            rounding: toRoundingMessage(terms.rounding),
             rateId,
           },
           expireTime: fromMicros(validUntil),
@@ -71,7 +71,7 @@ export function createCompoundMethods(posting: Posting, tokens: PageTokens): Com
 }
 
 /** What every request for a transaction with many legs has in common; the contract's annotations have checked it. */
-function askedOf(
+function parseCommonFields(
   { caller, requestId }: CallContext,
   request: Pick<
     PostTransactionRequest,
@@ -94,17 +94,17 @@ function parsePostTransaction(request: PostTransactionRequest, context: CallCont
   const system = new Map<Uuid, string>();
   const legs = request.legs.map((leg) => parseLeg(leg, system));
   assertBalanced(legs);
-  const first = present(legs[0], "a leg");
+  const first = assertPresent(legs[0], "a leg");
   const debits = legs.filter((leg) => leg.amountMinor > 0n);
-  const credit = present(
+  const credit = assertPresent(
     legs.find((leg) => leg.amountMinor < 0n),
     "a credit",
   );
-  const asked = askedOf(context, request);
+  const asked = parseCommonFields(context, request);
   return {
     ...asked,
     kind: TRANSACTION_KIND.COMPOUND,
-    debitAccountId: present(debits[0], "a debit").accountId,
+    debitAccountId: assertPresent(debits[0], "a debit").accountId,
     creditAccountId: credit.accountId,
     currencyCode: first.currencyCode,
     amountMinor: debits
@@ -120,8 +120,8 @@ function parsePostTransaction(request: PostTransactionRequest, context: CallCont
 }
 
 function parseLeg({ account, side, amount }: LegMessage, system: Map<Uuid, string>): Leg {
-  const { currencyCode, minorUnits } = present(amount, "amount");
-  const { $case, value } = present(account, "account");
+  const { currencyCode, minorUnits } = assertPresent(amount, "amount");
+  const { $case, value } = assertPresent(account, "account");
   const accountId = $case === "walletId" ? parseId(value) : systemAccountId(currencyCode, value);
   if ($case === "systemAccount") system.set(accountId, value);
   return { accountId, currencyCode, amountMinor: side === EntrySide.DEBIT ? minorUnits : -minorUnits };
@@ -165,18 +165,18 @@ function quoteScope({ caller }: CallContext): readonly unknown[] {
   return ["Quote", caller];
 }
 
-async function quoteTerms(session: Transaction, request: GetQuoteRequest) {
+async function quoteTerms(session: Session, request: GetQuoteRequest) {
   const { sourceCurrencyCode, targetCurrencyCode } = request;
   if (sourceCurrencyCode === targetCurrencyCode)
     invalid("target_currency_code", "must differ from source_currency_code");
-  const units = await unitsOf(session.manager, [sourceCurrencyCode, targetCurrencyCode]);
+  const units = await findCurrencies(session.manager, [sourceCurrencyCode, targetCurrencyCode]);
   const unitOf = (code: string): CurrencyUnit =>
     units.get(code) ?? fail({ reason: "CURRENCY_NOT_FOUND", currencyCode: code });
   const source = unitOf(sourceCurrencyCode);
   const target = unitOf(targetCurrencyCode);
-  const amount = present(request.amount, "amount");
+  const amount = assertPresent(request.amount, "amount");
   const given = amount.$case === "sourceMinorUnits" ? { sourceMinor: amount.value } : { targetMinor: amount.value };
-  const terms = await workOut(session, { source, target, given, rate: undefined, rounding: roundingOf(request) });
+  const terms = await applyRate(session, { source, target, given, rate: undefined, rounding: parseRounding(request) });
   return "failure" in terms ? fail(terms.failure) : { terms, target };
 }
 
@@ -185,16 +185,16 @@ async function quoteTerms(session: Transaction, request: GetQuoteRequest) {
  * request that was answered before gets its answer.
  */
 async function parseExchange(
-  session: Transaction,
+  session: Session,
   request: ExchangeRequest,
   context: CallContext,
   tokens: PageTokens,
 ): Promise<CompoundCommand> {
   const fromId = parseId(request.fromWalletId);
   const toId = parseId(request.toWalletId);
-  const asked = askedOf(context, request);
+  const asked = parseCommonFields(context, request);
   const quoted = request.by?.$case === "quote" ? openQuote(tokens, context, request.by.value) : undefined;
-  const worked = await termsOf(session, request, fromId, toId, quoted);
+  const worked = await workOutTerms(session, request, fromId, toId, quoted);
   const terms = "failure" in worked ? undefined : worked;
   const { sourceAmount, targetAmount } = request;
   const known = terms ?? {
@@ -217,7 +217,7 @@ async function parseExchange(
       ...(sourceAmount !== undefined && prefixed("source_amount", amountTerms(sourceAmount))),
       ...(targetAmount !== undefined && prefixed("target_amount", amountTerms(targetAmount))),
       ...(request.by !== undefined && { [request.by.$case]: request.by.value }),
-      ...(roundingOf(request) !== "HALF_EVEN" && { rounding: `${request.rounding}` }),
+      ...(parseRounding(request) !== "HALF_EVEN" && { rounding: `${request.rounding}` }),
       ...preconditionTerms(asked.preconditions),
     },
   };
@@ -258,15 +258,15 @@ function openQuote(tokens: PageTokens, context: CallContext, quote: string): Quo
 }
 
 /** Both amounts of the exchange, or why there are none. */
-async function termsOf(
-  session: Transaction,
+async function workOutTerms(
+  session: Session,
   request: ExchangeRequest,
   fromId: Uuid,
   toId: Uuid,
   quoted: Quoted | undefined,
 ): Promise<ExchangeDetail | { readonly failure: Failure }> {
   if (fromId === toId) return { failure: { reason: "SAME_WALLET", walletId: fromId } };
-  const currencies = await currenciesOf(session.manager, [fromId, toId]);
+  const currencies = await findWalletCurrencies(session.manager, [fromId, toId]);
   const source = currencies.get(fromId);
   if (source === undefined) return { failure: { reason: "WALLET_NOT_FOUND", walletId: fromId } };
   const target = currencies.get(toId);
@@ -274,26 +274,26 @@ async function termsOf(
   if (source.code === target.code) return { failure: { reason: "SAME_CURRENCY", currencyCode: source.code } };
   const { sourceAmount, targetAmount, by } = request;
   const mismatch =
-    mismatchOf(fromId, source, quoted?.sourceCurrencyCode ?? sourceAmount?.currencyCode) ??
-    mismatchOf(toId, target, quoted?.targetCurrencyCode ?? targetAmount?.currencyCode);
+    checkCurrency(fromId, source, quoted?.sourceCurrencyCode ?? sourceAmount?.currencyCode) ??
+    checkCurrency(toId, target, quoted?.targetCurrencyCode ?? targetAmount?.currencyCode);
   if (mismatch !== undefined) return { failure: mismatch };
   if (quoted !== undefined) return quoted;
   const named = { sourceCurrencyCode: source.code, targetCurrencyCode: target.code };
   if (sourceAmount !== undefined && targetAmount !== undefined) {
     const amounts = { sourceMinor: sourceAmount.minorUnits, targetMinor: targetAmount.minorUnits };
-    return { ...named, ...textOf(amounts), rate: "", rounding: "", rateId: "" };
+    return { ...named, ...toText(amounts), rate: "", rounding: "", rateId: "" };
   }
   const given: GivenAmount =
     sourceAmount === undefined
-      ? { targetMinor: present(targetAmount, "an amount").minorUnits }
+      ? { targetMinor: assertPresent(targetAmount, "an amount").minorUnits }
       : { sourceMinor: sourceAmount.minorUnits };
   const rate = by?.$case === "rate" ? by.value : undefined;
-  return workOut(session, { source, target, given, rate, rounding: roundingOf(request) });
+  return applyRate(session, { source, target, given, rate, rounding: parseRounding(request) });
 }
 
 /** The amount that is not given, by the given rate or else by the one of the table that is valid now. */
-async function workOut(
-  { client }: Transaction,
+async function applyRate(
+  { client }: Session,
   asked: {
     readonly source: CurrencyUnit;
     readonly target: CurrencyUnit;
@@ -307,33 +307,33 @@ async function workOut(
   const ofTable = asked.rate === undefined ? await findRate(client, source.code, target.code, null) : undefined;
   const rate = asked.rate ?? ofTable?.rate;
   if (rate === undefined) return { failure: { reason: "RATE_NOT_FOUND", ...named } };
-  const amounts = amountsAt(rate, given, source, target, rounding);
+  const amounts = convertAt(rate, given, source, target, rounding);
   if (amounts === undefined) return { failure: { reason: "EXCHANGE_AMOUNT_INVALID", ...named, rate } };
-  return { ...named, ...textOf(amounts), rate, rounding, rateId: ofTable?.id ?? "" };
+  return { ...named, ...toText(amounts), rate, rounding, rateId: ofTable?.id ?? "" };
 }
 
-function textOf({ sourceMinor, targetMinor }: Amounts) {
+function toText({ sourceMinor, targetMinor }: Amounts) {
   return { sourceMinor: sourceMinor.toString(), targetMinor: targetMinor.toString() };
 }
 
-function mismatchOf(walletId: Uuid, { code }: CurrencyUnit, asked: string | undefined): Failure | undefined {
+function checkCurrency(walletId: Uuid, { code }: CurrencyUnit, asked: string | undefined): Failure | undefined {
   return asked === undefined || asked === code
     ? undefined
     : { reason: "CURRENCY_MISMATCH", walletId, walletCurrencyCode: code, amountCurrencyCode: asked };
 }
 
 /** The currencies of those of the accounts that are wallets. */
-async function currenciesOf(manager: EntityManager, ids: readonly Uuid[]): Promise<Map<Uuid, CurrencyUnit>> {
+async function findWalletCurrencies(manager: EntityManager, ids: readonly Uuid[]): Promise<Map<Uuid, CurrencyUnit>> {
   const accounts = await manager.findBy(AccountEntity, { id: In(ids) });
   const wallets = accounts.filter((account) => account.systemAccount === null);
-  const units = await unitsOf(
+  const units = await findCurrencies(
     manager,
     wallets.map((account) => account.currencyCode),
   );
-  return new Map(wallets.map(({ id, currencyCode }) => [id, present(units.get(currencyCode), "a currency")]));
+  return new Map(wallets.map(({ id, currencyCode }) => [id, assertPresent(units.get(currencyCode), "a currency")]));
 }
 
-async function unitsOf(manager: EntityManager, codes: readonly string[]): Promise<Map<string, CurrencyUnit>> {
+async function findCurrencies(manager: EntityManager, codes: readonly string[]): Promise<Map<string, CurrencyUnit>> {
   const currencies = await manager.findBy(CurrencyEntity, { code: In(codes) });
   return new Map(currencies.map((currency) => [currency.code, currency]));
 }
@@ -346,10 +346,10 @@ const ROUNDING_OF: ReadonlyMap<RoundingMessage, Rounding> = new Map([
   [RoundingMessage.UP, "UP"],
 ]);
 
-function roundingOf({ rounding }: { readonly rounding: RoundingMessage }): Rounding {
-  return present(ROUNDING_OF.get(rounding), "a rounding");
+function parseRounding({ rounding }: { readonly rounding: RoundingMessage }): Rounding {
+  return assertPresent(ROUNDING_OF.get(rounding), "a rounding");
 }
 
-function roundingMessage(rounding: Rounding | ""): RoundingMessage {
+function toRoundingMessage(rounding: Rounding | ""): RoundingMessage {
   return rounding === "" ? RoundingMessage.UNSPECIFIED : RoundingMessage[rounding];
 }

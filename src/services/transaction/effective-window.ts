@@ -1,9 +1,9 @@
 import { fail } from "../../base/failure.js";
-import { microsOf, type Micros } from "../../base/time.js";
+import { toMicros, type Micros } from "../../base/time.js";
 import type { Config } from "../../config/config.js";
 import type { Database } from "../../db/database.js";
-import { reading } from "../../db/transaction.js";
-import { findAnswered, requestKey } from "../../ledger/transaction/rows.js";
+import { readInSession } from "../../db/in-transaction.js";
+import { findAnswers, requestKey } from "../../ledger/transaction/rows.js";
 import { isCompound, isMovement, type Command } from "../../ledger/transaction/transaction.js";
 import type { CallContext } from "../../rpc/context.js";
 
@@ -21,7 +21,7 @@ const DAY_MICROS = 86_400_000_000n;
 
 /** Whether the command says when it takes effect. */
 export function isDated(command: Command): boolean {
-  return effectiveTimeOf(command) !== null;
+  return getEffectiveTime(command) !== null;
 }
 
 /**
@@ -35,10 +35,10 @@ export async function assertEffective(
   commands: readonly Command[],
   fieldOf: (index: number) => string,
 ): Promise<void> {
-  const now = microsOf(new Date());
-  const outside = commands.filter((command) => !isWithin(window, now, effectiveTimeOf(command)));
+  const now = toMicros(new Date());
+  const outside = commands.filter((command) => !isWithin(window, now, getEffectiveTime(command)));
   if (outside.length === 0) return;
-  const answered = await reading(database, context, ({ client }) => findAnswered(client, outside));
+  const answered = await readInSession(database, context, ({ client }) => findAnswers(client, outside));
   const rule = `must be no more than ${window.daysBack} days ago, and no more than ${window.daysAhead} days ahead`;
   const violations = outside
     .filter((command) => !answered.has(requestKey(command)))
@@ -50,6 +50,6 @@ function isWithin({ daysBack, daysAhead }: EffectiveWindow, now: Micros, time: M
   return time === null || (time >= now - BigInt(daysBack) * DAY_MICROS && time <= now + BigInt(daysAhead) * DAY_MICROS);
 }
 
-function effectiveTimeOf(command: Command): Micros | null {
+function getEffectiveTime(command: Command): Micros | null {
   return isMovement(command) || isCompound(command) ? command.effectiveTime : null;
 }

@@ -7,23 +7,23 @@ import type {
   TransactionServiceService,
 } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import type { Duration } from "../../../generated/google/protobuf/duration.js";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { newId, parseId } from "../../base/ids.js";
 import { fromMicros, microsUp } from "../../base/time.js";
-import { reading } from "../../db/transaction.js";
+import { readInSession } from "../../db/in-transaction.js";
 import { TRANSACTION_KIND } from "../../entities/transaction.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import { listHolds, readHolds } from "../../ledger/hold/rows.js";
-import { remainingMinor, type Hold } from "../../ledger/decide/hold.js";
+import { getRemainingMinor, type Hold } from "../../ledger/decide/hold.js";
 import type { Expiry, HoldCommand, HoldStepCommand, Terms } from "../../ledger/transaction/transaction.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { CASH } from "./movements.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
-import { postOne, type Posting } from "./posting.js";
-import { money } from "../shared/present.js";
+import { postOne, type Posting } from "./post.js";
+import { toMoney } from "../shared/messages.js";
 
 type HoldMethods = Pick<
   Methods<typeof TransactionServiceService>,
@@ -42,14 +42,14 @@ export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMet
     command: HoldCommand | HoldStepCommand,
   ): Promise<HoldResponse> => {
     const { answer, transaction } = await postOne(posting, context, command, dryRun);
-    return { ...answer, hold: presentHold(present(transaction.hold, "the hold of its step")) };
+    return { ...answer, hold: toHoldMessage(assertPresent(transaction.hold, "the hold of its step")) };
   };
   return {
     hold: (request, context) => post(request, context, parseHold(request, context)),
 
     increaseHold: (request, context) => {
-      const amount = present(request.amount, "amount");
-      const step = stepOf(request, context);
+      const amount = assertPresent(request.amount, "amount");
+      const step = parseStepFields(request, context);
       return post(request, context, {
         ...step,
         kind: TRANSACTION_KIND.HOLD_INCREASE,
@@ -59,11 +59,11 @@ export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMet
     },
 
     extendHold: (request, context) => {
-      const expiry = present(request.expiry, "expiry");
+      const expiry = assertPresent(request.expiry, "expiry");
       return post(request, context, {
-        ...stepOf(request, context),
+        ...parseStepFields(request, context),
         kind: TRANSACTION_KIND.HOLD_EXTENSION,
-        expiry: expiryOf(expiry),
+        expiry: parseExpiry(expiry),
         terms: expiryTerms(expiry),
       });
     },
@@ -71,23 +71,23 @@ export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMet
     captureHold: (request, context) => post(request, context, parseCapture(request, context)),
 
     releaseHold: (request, context) =>
-      post(request, context, { ...stepOf(request, context), kind: TRANSACTION_KIND.HOLD_RELEASE, terms: {} }),
+      post(request, context, { ...parseStepFields(request, context), kind: TRANSACTION_KIND.HOLD_RELEASE, terms: {} }),
 
     getHold: async (request, context) => {
       const id = parseId(request.id);
-      const [read] = await reading(database, context, ({ client }) => readHolds(client, [id]));
-      return { hold: presentHold(read?.hold ?? fail({ reason: "HOLD_NOT_FOUND", holdId: id })) };
+      const [read] = await readInSession(database, context, ({ client }) => readHolds(client, [id]));
+      return { hold: toHoldMessage(read?.hold ?? fail({ reason: "HOLD_NOT_FOUND", holdId: id })) };
     },
 
     listHolds: async (request, context) => {
       const walletId = parseId(request.walletId);
       const scope = ["ListHolds", context.caller, walletId, request.activeOnly];
       const page = openPage(tokens, scope, request);
-      return reading(database, context, async ({ manager, client }) => {
+      return readInSession(database, context, async ({ manager, client }) => {
         if (!(await manager.existsBy(WalletEntity, { id: walletId }))) fail({ reason: "WALLET_NOT_FOUND", walletId });
         const { items: holds, nextPageToken } = await page.read({
           read: (below, limit) => listHolds(client, walletId, { activeOnly: request.activeOnly, below, limit }),
-          present: (found) => found.map(presentHold),
+          render: (found) => found.map(toHoldMessage),
           codec: HoldMessage,
           cursorOf: (hold) => hold.id,
         });
@@ -97,29 +97,29 @@ export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMet
   };
 }
 
-export function presentHold(hold: Hold): HoldMessage {
+export function toHoldMessage(hold: Hold): HoldMessage {
   const { currencyCode } = hold;
   return {
     id: hold.id,
     walletId: hold.accountId,
     toWalletId: hold.toAccountId ?? "",
     state: hold.state,
-    amount: money(currencyCode, hold.amountMinor),
-    captured: money(currencyCode, hold.capturedMinor),
-    remaining: money(currencyCode, remainingMinor(hold)),
+    amount: toMoney(currencyCode, hold.amountMinor),
+    captured: toMoney(currencyCode, hold.capturedMinor),
+    remaining: toMoney(currencyCode, getRemainingMinor(hold)),
     expireTime: hold.expireTime === null ? undefined : fromMicros(hold.expireTime),
     createTime: hold.createTime === null ? undefined : fromMicros(hold.createTime),
     updateTime: hold.updateTime === null ? undefined : fromMicros(hold.updateTime),
   };
 }
 
-type Asked = Pick<HoldRequest, "description" | "metadata" | "externalReference"> &
+type HoldFields = Pick<HoldRequest, "description" | "metadata" | "externalReference"> &
   Partial<Pick<HoldRequest, "preconditions">>;
 
 /** What every request about holds has in common; the contract's annotations have checked it. */
-function askedOf(
+function parseCommonFields(
   { caller, requestId }: CallContext,
-  { description, metadata, externalReference, preconditions = [] }: Asked,
+  { description, metadata, externalReference, preconditions = [] }: HoldFields,
 ) {
   return {
     caller,
@@ -132,17 +132,17 @@ function askedOf(
   };
 }
 
-function stepOf(request: Asked & { readonly holdId: string }, context: CallContext) {
+function parseStepFields(request: HoldFields & { readonly holdId: string }, context: CallContext) {
   const nothing = { amount: null, isFinal: false, to: null, expiry: null };
-  return { ...askedOf(context, request), ...nothing, holdId: parseId(request.holdId) };
+  return { ...parseCommonFields(context, request), ...nothing, holdId: parseId(request.holdId) };
 }
 
 function parseHold(request: HoldRequest, context: CallContext): HoldCommand {
-  const amount = present(request.amount, "amount");
+  const amount = assertPresent(request.amount, "amount");
   const walletId = parseId(request.walletId);
   const toWalletId = request.toWalletId === "" ? null : parseId(request.toWalletId);
   const expiry = request.expiry ?? { $case: "expiresIn" as const, value: EXPIRES_IN_DEFAULT };
-  const asked = askedOf(context, request);
+  const asked = parseCommonFields(context, request);
   return {
     ...asked,
     kind: TRANSACTION_KIND.HOLD,
@@ -150,7 +150,7 @@ function parseHold(request: HoldRequest, context: CallContext): HoldCommand {
     toWalletId,
     currencyCode: amount.currencyCode,
     amountMinor: amount.minorUnits,
-    expiry: expiryOf(expiry),
+    expiry: parseExpiry(expiry),
     terms: {
       wallet_id: walletId,
       ...(toWalletId !== null && { to_wallet_id: toWalletId }),
@@ -163,7 +163,7 @@ function parseHold(request: HoldRequest, context: CallContext): HoldCommand {
 
 function parseCapture(request: CaptureHoldRequest, context: CallContext): HoldStepCommand {
   const { amount, final, to } = request;
-  const step = stepOf(request, context);
+  const step = parseStepFields(request, context);
   return {
     ...step,
     kind: TRANSACTION_KIND.HOLD_CAPTURE,
@@ -186,7 +186,7 @@ function parseCapture(request: CaptureHoldRequest, context: CallContext): HoldSt
   };
 }
 
-function expiryOf(expiry: NonNullable<ExtendHoldRequest["expiry"]>): Expiry {
+function parseExpiry(expiry: NonNullable<ExtendHoldRequest["expiry"]>): Expiry {
   return expiry.$case === "expireTime" ? { at: microsUp(expiry.value) } : { inMicros: microsUp(expiry.value) };
 }
 

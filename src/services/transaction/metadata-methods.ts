@@ -5,12 +5,12 @@ import {
   type TransactionServiceService,
 } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import { LessThan } from "typeorm";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
 import { fromDate } from "../../base/time.js";
 import type { Database } from "../../db/database.js";
-import { reading } from "../../db/transaction.js";
+import { readInSession } from "../../db/in-transaction.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { MetadataChangeEntity, type MetadataChangeRow } from "../../entities/metadata.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
@@ -20,7 +20,7 @@ import { changeMetadata, PAIRS_MAX } from "../../ledger/transaction/metadata.js"
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
-import { presentTransaction } from "../shared/present.js";
+import { toTransactionMessage } from "../shared/messages.js";
 
 type MetadataMethods = Pick<
   Methods<typeof TransactionServiceService>,
@@ -45,9 +45,9 @@ export function createMetadataMethods(database: Database, tokens: PageTokens): M
         const pairs = Object.keys(metadata).length;
         if (pairs > PAIRS_MAX) return fail({ reason: "METADATA_EXCEEDED", transactionId, pairs });
         const found = await findTransactions(client, [transactionId]);
-        const transaction = { ...present(found.get(transactionId), "a changed transaction"), metadata };
+        const transaction = { ...assertPresent(found.get(transactionId), "a changed transaction"), metadata };
         return {
-          response: { transaction: presentTransaction(transaction), replayed: false },
+          response: { transaction: toTransactionMessage(transaction), replayed: false },
           resourceId: transactionId,
           records: [{ id: transactionId, type: RECORD_TYPE.TRANSACTION_METADATA_SET }],
         };
@@ -57,7 +57,7 @@ export function createMetadataMethods(database: Database, tokens: PageTokens): M
       const transactionId = parseId(request.transactionId);
       const scope = ["ListMetadataChanges", context.caller, transactionId];
       const page = openPage(tokens, scope, request);
-      return reading(database, context, async ({ manager }) => {
+      return readInSession(database, context, async ({ manager }) => {
         if (!(await manager.existsBy(TransactionEntity, { id: transactionId })))
           fail({ reason: "TRANSACTION_NOT_FOUND", transactionId });
         const { items: changes, nextPageToken } = await page.read({
@@ -67,7 +67,7 @@ export function createMetadataMethods(database: Database, tokens: PageTokens): M
               order: { revision: "DESC" },
               take,
             }),
-          present: (found) => found.map(presentChange),
+          render: (found) => found.map(toChangeMessage),
           codec: MetadataChange,
           cursorOf: (change) => change.revision.toString(),
         });
@@ -77,7 +77,7 @@ export function createMetadataMethods(database: Database, tokens: PageTokens): M
   };
 }
 
-function presentChange(change: MetadataChangeRow): MetadataChange {
+function toChangeMessage(change: MetadataChangeRow): MetadataChange {
   return {
     revision: change.revision,
     caller: change.caller,

@@ -5,7 +5,7 @@ import type {
   WithdrawRequest,
 } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import type { Money } from "../../../generated/grey/type/v1/money.js";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
 import { microsDown } from "../../base/time.js";
 import { TRANSACTION_KIND } from "../../entities/transaction.js";
@@ -24,15 +24,15 @@ export const CASH = "cash";
 type Caller = Pick<CallContext, "caller" | "requestId">;
 
 /** What a request to move money asks for; what is planned for later says less. */
-type Asked = Pick<TransferRequest, "amount" | "description" | "metadata"> &
+type MovementFields = Pick<TransferRequest, "amount" | "description" | "metadata"> &
   Partial<Pick<TransferRequest, "effectiveTime" | "preconditions" | "amountMode" | "externalReference">>;
 
 /** Between which accounts a movement of which kind goes. */
 type Sides = Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId" | "system">;
 
 /** The movement that was asked for; the contract's annotations have checked it. */
-function parseMovement({ caller, requestId }: Caller, request: Asked, sides: Sides): MovementCommand {
-  const { currencyCode, minorUnits } = amountOf(request);
+function parseMovement({ caller, requestId }: Caller, request: MovementFields, sides: Sides): MovementCommand {
+  const { currencyCode, minorUnits } = requireAmount(request);
   const preconditions = parsePreconditions(request.preconditions ?? []);
   const isUpTo = request.amountMode === AmountMode.UP_TO;
   return {
@@ -65,16 +65,16 @@ function movementTerms(minorUnits: bigint, isUpTo: boolean, preconditions: reado
   };
 }
 
-function amountOf({ amount }: Pick<Asked, "amount">): Money {
-  return present(amount, "amount");
+function requireAmount({ amount }: Pick<MovementFields, "amount">): Money {
+  return assertPresent(amount, "amount");
 }
 
 /** Money that comes into a wallet. */
 export function parseDeposit(
-  request: Asked & Pick<DepositRequest, "walletId" | "systemAccount">,
+  request: MovementFields & Pick<DepositRequest, "walletId" | "systemAccount">,
   context: Caller,
 ): MovementCommand {
-  const system = parseSystemAccount(request.systemAccount, amountOf(request).currencyCode);
+  const system = parseSystemAccount(request.systemAccount, requireAmount(request).currencyCode);
   return parseMovement(context, request, {
     kind: TRANSACTION_KIND.DEPOSIT,
     debitAccountId: system.accountId,
@@ -85,10 +85,10 @@ export function parseDeposit(
 
 /** Money that goes out of a wallet. */
 export function parseWithdraw(
-  request: Asked & Pick<WithdrawRequest, "walletId" | "systemAccount">,
+  request: MovementFields & Pick<WithdrawRequest, "walletId" | "systemAccount">,
   context: Caller,
 ): MovementCommand {
-  const system = parseSystemAccount(request.systemAccount, amountOf(request).currencyCode);
+  const system = parseSystemAccount(request.systemAccount, requireAmount(request).currencyCode);
   return parseMovement(context, request, {
     kind: TRANSACTION_KIND.WITHDRAWAL,
     debitAccountId: parseId(request.walletId),
@@ -99,7 +99,7 @@ export function parseWithdraw(
 
 /** Money that goes from wallet to wallet. */
 export function parseTransfer(
-  request: Asked & Pick<TransferRequest, "fromWalletId" | "toWalletId">,
+  request: MovementFields & Pick<TransferRequest, "fromWalletId" | "toWalletId">,
   context: Caller,
 ): MovementCommand {
   return parseMovement(context, request, {

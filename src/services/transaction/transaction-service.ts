@@ -10,21 +10,21 @@ import {
 } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import type { Balance } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import type { EntityManager } from "typeorm";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../../base/failure.js";
 import { newId, parseId, type Uuid } from "../../base/ids.js";
 import type { CurrencyUnit } from "../../base/money.js";
 import { createRoom, MESSAGE_BYTES_MAX } from "../../base/room.js";
 import { microsUp } from "../../base/time.js";
 import type { Database, Queryable } from "../../db/database.js";
-import { reading } from "../../db/transaction.js";
+import { readInSession } from "../../db/in-transaction.js";
 import {
   TRANSACTION_KIND,
   type TransactionKind,
   type TransactionState as StoredState,
 } from "../../entities/transaction.js";
 import { WalletEntity } from "../../entities/wallet.js";
-import { findAnswered, findTransactions } from "../../ledger/transaction/rows.js";
+import { findAnswers, findTransactions } from "../../ledger/transaction/rows.js";
 import { findReversed, REVERSALS_MAX } from "../../ledger/transaction/reversed.js";
 import type { MetadataCondition, TransactionFilter } from "../../ledger/transaction/filter.js";
 import { listTransactions } from "../../ledger/transaction/list.js";
@@ -36,17 +36,17 @@ import type { CallContext } from "../../rpc/context.js";
 import { currencyCodeOf, type FindCurrency } from "../../rpc/amounts.js";
 import { toStatus, withoutMetadata } from "../../rpc/status.js";
 import type { Methods } from "../../rpc/methods.js";
-import { pageSizeOf, type PageTokens } from "../shared/paging.js";
+import { getPageSize, type PageTokens } from "../shared/paging.js";
 import { createCompoundMethods } from "./compound-methods.js";
 import { createHoldMethods } from "./hold-methods.js";
 import { createMetadataMethods } from "./metadata-methods.js";
 import type { EffectiveWindow } from "./effective-window.js";
 import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
 import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
-import { keptBy, postOne, postWork } from "./posting.js";
-import { balancesAfter, presentTransaction } from "../shared/present.js";
+import { toFailureDetails, postOne, postUnit } from "./post.js";
+import { toBalancesAfter, toTransactionMessage } from "../shared/messages.js";
 import { assertUserExists } from "../user/user-service.js";
-import { createTransactionWatch, type Watching } from "../shared/watch-methods.js";
+import { createTransactionWatch, type WatchOptions } from "../shared/watch-methods.js";
 
 /** grey.transaction.v1.TransactionService. */
 export function createTransactionService(
@@ -54,7 +54,7 @@ export function createTransactionService(
   engine: Engine,
   tokens: PageTokens,
   window: EffectiveWindow,
-  watching: Watching,
+  watching: WatchOptions,
   findCurrency: FindCurrency,
 ): Methods<typeof TransactionServiceService> {
   const posting = { engine, database, window };
@@ -75,20 +75,20 @@ export function createTransactionService(
         parseTransfer(transfer, { ...context, requestId: transfer.requestId }),
       );
       const mode = request.mode === BatchMode.ATOMIC ? "ATOMIC" : "INDEPENDENT";
-      const outcomes = await postWork(
+      const outcomes = await postUnit(
         posting,
         context,
         { commands, mode },
         request.dryRun,
         (index) => `transfers[${index}].effective_time`,
       );
-      return presentBatch(outcomes, findCurrency);
+      return toBatchResponse(outcomes, findCurrency);
     },
 
     streamTransfers: {
       requestIdOf: ({ transfer }) => parseId(transfer?.requestId ?? ""),
       answer: async ({ correlation, transfer }, context) => {
-        const request = present(transfer, "a transfer");
+        const request = assertPresent(transfer, "a transfer");
         const value = await post(request, context, parseTransfer(request, context));
         return { correlation, outcome: { $case: "posted", value } };
       },
@@ -105,18 +105,18 @@ export function createTransactionService(
     reverse: (request, context) => post(request, context, parseReverse(request, context)),
 
     getTransaction: async ({ by }, context) => {
-      const id = parseId(present(by, "what names the transaction").value);
+      const id = parseId(assertPresent(by, "what names the transaction").value);
       if (by?.$case === "requestId") {
         const key = { caller: context.caller, requestId: id };
-        return reading(database, context, async ({ client }) => {
-          const [found] = (await findAnswered(client, [key])).values();
-          return { transaction: await tell(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })) };
+        return readInSession(database, context, async ({ client }) => {
+          const [found] = (await findAnswers(client, [key])).values();
+          return { transaction: await toCurrentMessage(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })) };
         });
       }
-      return reading(database, context, async ({ client }) => {
+      return readInSession(database, context, async ({ client }) => {
         const found = (await findTransactions(client, [id])).get(id);
         return {
-          transaction: await tell(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id })),
+          transaction: await toCurrentMessage(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id })),
         };
       });
     },
@@ -128,16 +128,16 @@ export function createTransactionService(
         { ...request, pageSize: 0, pageToken: "", minJournalIndex: undefined },
       ];
       const cursor = tokens.open(scope, request.pageToken);
-      return reading(database, context, async ({ manager, client }) => {
+      return readInSession(database, context, async ({ manager, client }) => {
         const filter = await parseFilter(manager, request);
         const below = cursor === undefined ? undefined : BigInt(cursor);
-        const page = await listTransactions(client, filter, below, pageSizeOf(request));
+        const page = await listTransactions(client, filter, below, getPageSize(request));
         const reversed = await findReversed(
           client,
           page.transactions.map(({ id }) => id),
           LISTED_REVERSALS_MAX,
         );
-        const found = page.transactions.map((one) => presentTransaction(one, reversed.get(one.id)));
+        const found = page.transactions.map((one) => toTransactionMessage(one, reversed.get(one.id)));
         const transactions = [...createRoom(Transaction).take(found)];
         const nextBelow = transactions.length < found.length ? transactions.at(-1)?.journalIndex : page.nextBelow;
         return {
@@ -173,10 +173,10 @@ function parseReverse(request: ReverseRequest, { caller, requestId }: CallContex
 }
 
 /** The transaction as it is told now: with what was reversed of it, and what its metadata was changed to. */
-async function tell(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
+async function toCurrentMessage(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
   const reversed = await findReversed(client, [transaction.id], REVERSALS_MAX + 1);
   const [current] = await withMetadata(client, [transaction]);
-  return presentTransaction(present(current, "the transaction"), reversed.get(transaction.id));
+  return toTransactionMessage(assertPresent(current, "the transaction"), reversed.get(transaction.id));
 }
 
 /** A page tells the latest reversals of each transaction: clients take messages of 4 MiB. */
@@ -206,8 +206,8 @@ function assertDistinct(transfers: readonly TransferRequest[]): void {
 const BATCH_ITEM_BYTES_MAX = 1_024;
 
 /** The answer to a batch, which clients take whatever it is: if need be, the metadata of its errors is left out. */
-async function presentBatch(outcomes: readonly Outcome[], findCurrency: FindCurrency): Promise<BatchTransferResponse> {
-  const answer = await presentOutcomes(outcomes, findCurrency);
+async function toBatchResponse(outcomes: readonly Outcome[], findCurrency: FindCurrency): Promise<BatchTransferResponse> {
+  const answer = await toBatchResults(outcomes, findCurrency);
   const fits =
     outcomes.length * BATCH_ITEM_BYTES_MAX <= MESSAGE_BYTES_MAX ||
     BatchTransferResponse.encode(answer).finish().length <= MESSAGE_BYTES_MAX;
@@ -218,12 +218,12 @@ async function presentBatch(outcomes: readonly Outcome[], findCurrency: FindCurr
   };
 }
 
-async function presentOutcomes(
+async function toBatchResults(
   outcomes: readonly Outcome[],
   findCurrency: FindCurrency,
 ): Promise<BatchTransferResponse> {
   const balances = new Map<Uuid, Balance>();
-  const currencies = await currenciesOf(outcomes, findCurrency);
+  const currencies = await findFailureCurrencies(outcomes, findCurrency);
   const results = outcomes.map((outcome) => {
     const error = (failure: Failure, details: FailureDetails) => {
       const currency = currencies.get(currencyCodeOf(failure));
@@ -233,12 +233,12 @@ async function presentOutcomes(
     if ("failure" in outcome) return { ...NO_TRANSACTION, error: error(outcome.failure, {}) };
     const { transaction, replayed } = outcome;
     const { id, failure, journalIndex } = transaction;
-    for (const balance of balancesAfter(transaction)) balances.set(balance.walletId, balance);
+    for (const balance of toBalancesAfter(transaction)) balances.set(balance.walletId, balance);
     return {
       transactionId: id,
       state: failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
       journalIndex,
-      error: failure === null ? undefined : error(failure, keptBy(outcome)),
+      error: failure === null ? undefined : error(failure, toFailureDetails(outcome)),
       replayed,
     };
   });
@@ -246,7 +246,7 @@ async function presentOutcomes(
 }
 
 /** The currencies that the refusals among the outcomes write their amounts in. */
-async function currenciesOf(outcomes: readonly Outcome[], findCurrency: FindCurrency) {
+async function findFailureCurrencies(outcomes: readonly Outcome[], findCurrency: FindCurrency) {
   const codes = new Set<string>();
   for (const outcome of outcomes) {
     const failure = "failure" in outcome ? outcome.failure : outcome.transaction.failure;
@@ -263,7 +263,7 @@ const NO_TRANSACTION = { transactionId: "", state: TransactionState.UNSPECIFIED,
 async function parseFilter(manager: EntityManager, request: ListTransactionsRequest): Promise<TransactionFilter> {
   const { of, createTimeFrom, createTimeBefore } = request;
   return {
-    accountIds: of === undefined ? null : await accountsOf(manager, of),
+    accountIds: of === undefined ? null : await findAccountIds(manager, of),
     kinds: request.kinds as number[] as TransactionKind[],
     states: request.states as number[] as StoredState[],
     from: createTimeFrom === undefined ? null : microsUp(createTimeFrom),
@@ -290,7 +290,7 @@ function parseMetadataFilter({ key, condition }: MetadataFilter): MetadataCondit
   }
 }
 
-async function accountsOf(manager: EntityManager, of: NonNullable<ListTransactionsRequest["of"]>): Promise<Uuid[]> {
+async function findAccountIds(manager: EntityManager, of: NonNullable<ListTransactionsRequest["of"]>): Promise<Uuid[]> {
   const id = parseId(of.value);
   if (of.$case === "walletId") {
     const exists = await manager.existsBy(WalletEntity, { id });

@@ -9,30 +9,30 @@ import {
   type UserServiceService,
 } from "../../../generated/grey/user/v1/user_service.js";
 import { IsNull, MoreThan, Not, type EntityManager } from "typeorm";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail, FailureError } from "../../base/failure.js";
 import { newId, parseId, type Uuid } from "../../base/ids.js";
 import { fromDate } from "../../base/time.js";
 import { readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
-import { reading, type Transaction } from "../../db/transaction.js";
+import { readInSession, type Session } from "../../db/in-transaction.js";
 import { ACCOUNT_STATE } from "../../entities/account.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
-import { UserEntity, type User } from "../../entities/user.js";
+import { UserEntity, type UserRow } from "../../entities/user.js";
 import type { JournalRecord } from "../../journal/append.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
-import { etagOf } from "../shared/present.js";
+import { toEtag } from "../shared/messages.js";
 
 /** grey.user.v1.UserService. */
 export function createUserService(database: Database, tokens: PageTokens): Methods<typeof UserServiceService> {
   return {
     createUser: (request, context) =>
-      answerOnce(database, context, CREATE_USER, request, async (transaction) => {
-        const now = await readDate(transaction.client);
-        const user: User = {
+      answerOnce(database, context, CREATE_USER, request, async (session) => {
+        const now = await readDate(session.client);
+        const user: UserRow = {
           id: newId(),
           name: request.name,
           email: request.email,
@@ -43,13 +43,13 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
           updateTime: now,
           deleteTime: null,
         };
-        await assertEmailFree(transaction, user);
-        await transaction.manager.insert(UserEntity, user);
-        return done(user, RECORD_TYPE.USER_CREATED);
+        await assertEmailFree(session, user);
+        await session.manager.insert(UserEntity, user);
+        return toOnceResult(user, RECORD_TYPE.USER_CREATED);
       }),
 
     getUser: async ({ by }, context) => {
-      const user = await reading(database, context, async ({ manager }) => {
+      const user = await readInSession(database, context, async ({ manager }) => {
         switch (by?.$case) {
           case "id":
             return manager.findOneBy(UserEntity, { id: parseId(by.value) });
@@ -60,13 +60,13 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
         }
       });
       const userId = by?.$case === "id" ? parseId(by.value) : undefined;
-      return { user: presentUser(user ?? fail(userNotFound(userId))) };
+      return { user: toUserMessage(user ?? fail(userNotFound(userId))) };
     },
 
     listUsers: async (request, context) => {
       const scope = ["ListUsers", context.caller];
       const page = openPage(tokens, scope, request);
-      const { items: users, nextPageToken } = await reading(database, context, ({ manager }) =>
+      const { items: users, nextPageToken } = await readInSession(database, context, ({ manager }) =>
         page.read({
           read: (after, take) =>
             manager.find(UserEntity, {
@@ -74,7 +74,7 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
               order: { id: "ASC" },
               take,
             }),
-          present: (found) => found.map(presentUser),
+          render: (found) => found.map(toUserMessage),
           codec: UserMessage,
           cursorOf: (user) => user.id,
         }),
@@ -83,8 +83,8 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
     },
 
     updateUser: (request, context) =>
-      answerOnce(database, context, UPDATE_USER, request, async (transaction) => {
-        const user = await lockUser(transaction, parseId(request.userId), request.etag);
+      answerOnce(database, context, UPDATE_USER, request, async (session) => {
+        const user = await lockUser(session, parseId(request.userId), request.etag);
         const paths = new Set(request.updateMask);
         if (paths.has("name")) user.name = request.name;
         if (paths.has("email")) {
@@ -92,16 +92,16 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
           user.emailKey = request.email.toLowerCase();
         }
         if (paths.has("metadata")) user.metadata = request.metadata;
-        await assertEmailFree(transaction, user);
-        await store(transaction, user);
-        return done(user, RECORD_TYPE.USER_UPDATED);
+        await assertEmailFree(session, user);
+        await store(session, user);
+        return toOnceResult(user, RECORD_TYPE.USER_UPDATED);
       }),
 
     deleteUser: (request, context) =>
-      answerOnce(database, context, DELETE_USER, request, async (transaction) => {
-        const user = await lockUser(transaction, parseId(request.userId), request.etag);
-        const now = await readDate(transaction.client);
-        const closed = await closeWallets(transaction, user.id, now);
+      answerOnce(database, context, DELETE_USER, request, async (session) => {
+        const user = await lockUser(session, parseId(request.userId), request.etag);
+        const now = await readDate(session.client);
+        const closed = await closeWallets(session, user.id, now);
         Object.assign(user, {
           name: "",
           email: null,
@@ -109,14 +109,14 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
           metadata: {},
           deleteTime: now,
         });
-        await store(transaction, user);
+        await store(session, user);
         // Stored requests and answers hold the personal data too.
-        await transaction.client.query(
+        await session.client.query(
           "UPDATE requests SET request = NULL, response = NULL WHERE resource_id = $1 OR other_user_id = $1",
           [user.id],
         );
         const records = closed.map((id) => ({ id, type: RECORD_TYPE.WALLET_CLOSED }));
-        return done(user, RECORD_TYPE.USER_DELETED, records);
+        return toOnceResult(user, RECORD_TYPE.USER_DELETED, records);
       }),
   };
 }
@@ -125,40 +125,40 @@ const CREATE_USER: OnceMethod<CreateUserRequest, CreateUserResponse> = {
   method: REQUEST_METHOD.CREATE_USER,
   request: CreateUserRequest,
   response: CreateUserResponse,
-  erased: erasedAnswer,
+  erased: answerErased,
 };
 const UPDATE_USER: OnceMethod<UpdateUserRequest, UpdateUserResponse> = {
   method: REQUEST_METHOD.UPDATE_USER,
   request: UpdateUserRequest,
   response: UpdateUserResponse,
-  erased: erasedAnswer,
+  erased: answerErased,
 };
 const DELETE_USER: OnceMethod<DeleteUserRequest, DeleteUserResponse> = {
   method: REQUEST_METHOD.DELETE_USER,
   request: DeleteUserRequest,
   response: DeleteUserResponse,
-  erased: erasedAnswer,
+  erased: answerErased,
 };
 
 /** The user, locked for the rest of the transaction so that no wallet is opened for it meanwhile. */
-export async function lockUser(transaction: Transaction, userId: Uuid, etag: string): Promise<User> {
-  const user = await findLocked(transaction, userId, "pessimistic_write");
-  if (etag !== "" && etag !== etagOf(user)) {
-    throw new FailureError({ reason: "ETAG_MISMATCH", etag: etagOf(user) }, { concerns: [userId] });
+export async function lockUser(session: Session, userId: Uuid, etag: string): Promise<UserRow> {
+  const user = await findLocked(session, userId, "pessimistic_write");
+  if (etag !== "" && etag !== toEtag(user)) {
+    throw new FailureError({ reason: "ETAG_MISMATCH", etag: toEtag(user) }, { concerns: [userId] });
   }
   return user;
 }
 
 /** Keeps the user from being changed or deleted for the rest of the transaction; others may keep it, too. */
-export async function keepUser(transaction: Transaction, userId: Uuid): Promise<void> {
-  await findLocked(transaction, userId, "pessimistic_read");
+export async function shareLockUser(session: Session, userId: Uuid): Promise<void> {
+  await findLocked(session, userId, "pessimistic_read");
 }
 
 async function findLocked(
-  { manager }: Transaction,
+  { manager }: Session,
   userId: Uuid,
   mode: "pessimistic_read" | "pessimistic_write",
-): Promise<User> {
+): Promise<UserRow> {
   const user = await manager.findOne(UserEntity, { where: { id: userId, deleteTime: IsNull() }, lock: { mode } });
   if (user === null) throw new FailureError(userNotFound(userId), { concerns: [userId] });
   return user;
@@ -178,24 +178,24 @@ function userNotFound(userId: Uuid | undefined) {
   return { reason: "USER_NOT_FOUND", ...(userId !== undefined && { userId }) } as const;
 }
 
-async function store(transaction: Transaction, user: User): Promise<void> {
+async function store(session: Session, user: UserRow): Promise<void> {
   user.revision += 1;
-  user.updateTime = await readDate(transaction.client);
+  user.updateTime = await readDate(session.client);
   const { id, ...columns } = user;
-  await transaction.manager.update(UserEntity, { id }, columns);
+  await session.manager.update(UserEntity, { id }, columns);
 }
 
 /**
  * Fails with EMAIL_TAKEN when another user has the email; the refused request holds data of both. Who takes it at the same
  * moment makes the write a conflict, and the next attempt sees it here.
  */
-async function assertEmailFree({ manager }: Transaction, { id, emailKey }: User): Promise<void> {
-  const other = await manager.findOneBy(UserEntity, { emailKey: present(emailKey, "an email"), id: Not(id) });
+async function assertEmailFree({ manager }: Session, { id, emailKey }: UserRow): Promise<void> {
+  const other = await manager.findOneBy(UserEntity, { emailKey: assertPresent(emailKey, "an email"), id: Not(id) });
   if (other !== null) throw new FailureError({ reason: "EMAIL_TAKEN" }, { concerns: [id, other.id] });
 }
 
 /** Closes the user's wallets, so that no money can reach what nobody owns. Fails: USER_HAS_FUNDS. */
-async function closeWallets({ client }: Transaction, userId: Uuid, now: Date): Promise<Uuid[]> {
+async function closeWallets({ client }: Session, userId: Uuid, now: Date): Promise<Uuid[]> {
   const { rows } = await client.query<{ id: Uuid; state: number; has_funds: boolean }>(
     `SELECT id, state, balance <> 0 OR pending_debits <> 0 OR pending_credits <> 0 AS has_funds FROM accounts
      WHERE id IN (SELECT id FROM wallets WHERE user_id = $1) ORDER BY id FOR UPDATE`,
@@ -216,25 +216,25 @@ async function closeWallets({ client }: Transaction, userId: Uuid, now: Date): P
   return open;
 }
 
-function done(user: User, type: RecordType, more: readonly JournalRecord[] = []) {
+function toOnceResult(user: UserRow, type: RecordType, more: readonly JournalRecord[] = []) {
   return {
-    response: { user: presentUser(user), replayed: false },
+    response: { user: toUserMessage(user), replayed: false },
     resourceId: user.id,
     records: [...more, { id: user.id, type }],
   };
 }
 
-async function erasedAnswer({ manager }: Transaction, userId: Uuid) {
-  return { user: presentUser(await manager.findOneByOrFail(UserEntity, { id: userId })), replayed: true };
+async function answerErased({ manager }: Session, userId: Uuid) {
+  return { user: toUserMessage(await manager.findOneByOrFail(UserEntity, { id: userId })), replayed: true };
 }
 
-function presentUser(user: User): UserMessage {
+function toUserMessage(user: UserRow): UserMessage {
   return {
     id: user.id,
     name: user.name,
     email: user.email ?? "",
     metadata: user.metadata,
-    etag: etagOf(user),
+    etag: toEtag(user),
     createTime: fromDate(user.createTime),
     updateTime: fromDate(user.updateTime),
     deleteTime: user.deleteTime === null ? undefined : fromDate(user.deleteTime),

@@ -16,9 +16,9 @@ import {
   type StatementSummary,
 } from "../../ledger/statement/statement.js";
 import type { CallContext } from "../../rpc/context.js";
-import { pageSizeOf, type PageTokens } from "../shared/paging.js";
-import { fitting } from "../shared/present.js";
-import { parsePeriod, presentLine } from "./statement-stream.js";
+import { getPageSize, type PageTokens } from "../shared/paging.js";
+import { toMoneyIfInt64 } from "../shared/messages.js";
+import { parsePeriod, toLineMessage } from "./statement-stream.js";
 
 /**
  * A page of a statement. What the period comes to is found once, for the first page; the token carries it on to the others, with the
@@ -26,7 +26,7 @@ import { parsePeriod, presentLine } from "./statement-stream.js";
  * The scope of the tokens is the whole request.
  * @param client sees one snapshot
  */
-export async function presentStatement(
+export async function toStatementResponse(
   client: Queryable,
   request: GetStatementRequest,
   context: CallContext,
@@ -45,7 +45,7 @@ export async function presentStatement(
   const { summary, place } = beginning;
   const { account, last, openingMinor, raisedMinor, loweredMinor, closingMinor } = summary;
   const { currencyCode } = account;
-  const pageSize = pageSizeOf(request);
+  const pageSize = getPageSize(request);
   const limit = pageSize + 1;
   const lines = isEffective
     ? await readEffectiveLines(client, account, { after: place, before: period.before, last, limit })
@@ -60,11 +60,11 @@ export async function presentStatement(
   if (next === undefined)
     assert(balanceMinor === closingMinor, "the lines of a statement do not end at its closing balance");
   return {
-    opening: fitting(currencyCode, openingMinor),
-    lines: page.map((line) => presentLine(line, currencyCode)),
-    credits: fitting(currencyCode, raisedMinor),
-    debits: fitting(currencyCode, loweredMinor),
-    closing: fitting(currencyCode, closingMinor),
+    opening: toMoneyIfInt64(currencyCode, openingMinor),
+    lines: page.map((line) => toLineMessage(line, currencyCode)),
+    credits: toMoneyIfInt64(currencyCode, raisedMinor),
+    debits: toMoneyIfInt64(currencyCode, loweredMinor),
+    closing: toMoneyIfInt64(currencyCode, closingMinor),
     nextPageToken: next === undefined ? "" : tokens.seal(scope, encode({ summary, place: next })),
     openingMinorUnits: openingMinor.toString(),
     creditMinorUnits: raisedMinor.toString(),

@@ -5,13 +5,13 @@ import type {
   StreamStatementResponse,
   WalletServiceService,
 } from "../../../generated/grey/wallet/v1/wallet_service.js";
-import { assert, present } from "../../base/assert.js";
+import { assert, assertPresent } from "../../base/assert.js";
 import { fail, invalid } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
-import { limit } from "../../base/limit.js";
+import { limitConcurrency } from "../../base/concurrency.js";
 import { fromMicros, microsUp } from "../../base/time.js";
 import type { Database } from "../../db/database.js";
-import { reading } from "../../db/transaction.js";
+import { readInSession } from "../../db/in-transaction.js";
 import {
   findStatementExtent,
   readLines,
@@ -21,7 +21,7 @@ import {
 } from "../../ledger/statement/statement.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
-import { fitting, money } from "../shared/present.js";
+import { toMoneyIfInt64, toMoney } from "../shared/messages.js";
 
 /** The lines of one message: with the longest descriptions some 1 MiB, of the 4 MiB that clients take unless they say otherwise. */
 const LINES_MAX = 500;
@@ -32,14 +32,14 @@ const READS_MAX = 2;
 export function createStatementStream(
   database: Database,
 ): Pick<Methods<typeof WalletServiceService>, "streamStatement"> {
-  const limited = limit(READS_MAX);
+  const limited = limitConcurrency(READS_MAX);
   return {
     streamStatement: {
       watch: async function* (request, context) {
         const extent = await findExtent(database, context, request);
         const { account, openingMinor, closingMinor, last } = extent;
         const { currencyCode } = account;
-        yield presentOpening(request, extent);
+        yield toOpeningMessage(request, extent);
         const sums = { raisedMinor: 0n, loweredMinor: 0n };
         let balanceMinor = openingMinor;
         let lineCount = 0n;
@@ -47,7 +47,7 @@ export function createStatementStream(
         for (let isLast = false; !isLast;) {
           const page = { after, last, limit: LINES_MAX };
           const lines = await limited(() =>
-            reading(database, context, ({ client }) => readLines(client, account, page)),
+            readInSession(database, context, ({ client }) => readLines(client, account, page)),
           );
           for (const { amountMinor, balanceAfterMinor, sequence } of lines) {
             balanceMinor += amountMinor;
@@ -58,14 +58,14 @@ export function createStatementStream(
           }
           lineCount += BigInt(lines.length);
           isLast = lines.length < LINES_MAX;
-          const messages = lines.map((line) => presentLine(line, currencyCode));
+          const messages = lines.map((line) => toLineMessage(line, currencyCode));
           if (messages.length > 0) yield { part: { $case: "lines", value: { lines: messages } } };
         }
         assert(balanceMinor === closingMinor, "a statement does not add up");
         const closing = {
-          credits: fitting(currencyCode, sums.raisedMinor),
-          debits: fitting(currencyCode, sums.loweredMinor),
-          closing: money(currencyCode, closingMinor),
+          credits: toMoneyIfInt64(currencyCode, sums.raisedMinor),
+          debits: toMoneyIfInt64(currencyCode, sums.loweredMinor),
+          closing: toMoney(currencyCode, closingMinor),
           lineCount,
           creditMinorUnits: sums.raisedMinor.toString(),
           debitMinorUnits: sums.loweredMinor.toString(),
@@ -86,7 +86,7 @@ async function findExtent(
   const period = parsePeriod(request);
   const { minJournalIndex, afterAccountSequence } = request;
   const patience = minJournalIndex === undefined ? context : { ...context, minJournalIndex };
-  const extent = await reading(database, patience, ({ client }) =>
+  const extent = await readInSession(database, patience, ({ client }) =>
     findStatementExtent(client, walletId, period, afterAccountSequence),
   );
   if (extent === undefined || extent.account.systemAccount !== null)
@@ -94,11 +94,11 @@ async function findExtent(
   return extent;
 }
 
-function presentOpening(
+function toOpeningMessage(
   { from, before }: StreamStatementRequest,
   { account, openingMinor, journalSize }: StatementExtent,
 ): StreamStatementResponse {
-  const opening = money(account.currencyCode, openingMinor);
+  const opening = toMoney(account.currencyCode, openingMinor);
   return { part: { $case: "opening", value: { walletId: account.id, from, before, opening, journalSize } } };
 }
 
@@ -107,16 +107,16 @@ export function parsePeriod(request: {
   readonly from?: Timestamp | undefined;
   readonly before?: Timestamp | undefined;
 }): Period {
-  const period = { from: microsUp(present(request.from, "from")), before: microsUp(present(request.before, "before")) };
+  const period = { from: microsUp(assertPresent(request.from, "from")), before: microsUp(assertPresent(request.before, "before")) };
   if (period.before < period.from) invalid("before", "must not be earlier than from");
   return period;
 }
 
-export function presentLine(line: StatementLine, currencyCode: string): StatementLineMessage {
+export function toLineMessage(line: StatementLine, currencyCode: string): StatementLineMessage {
   return {
     transactionId: line.transactionId,
-    amount: money(currencyCode, line.amountMinor),
-    balanceAfter: fitting(currencyCode, line.balanceAfterMinor),
+    amount: toMoney(currencyCode, line.amountMinor),
+    balanceAfter: toMoneyIfInt64(currencyCode, line.balanceAfterMinor),
     accountSequence: line.sequence,
     createTime: fromMicros(line.createTime),
     effectiveTime: fromMicros(line.effectiveTime),

@@ -13,15 +13,15 @@ import { fail, type Failure } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
 import { readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
-import type { Transaction } from "../../db/transaction.js";
-import { ACCOUNT_STATE, AccountEntity, type Account, type AccountState } from "../../entities/account.js";
+import type { Session } from "../../db/in-transaction.js";
+import { ACCOUNT_STATE, AccountEntity, type AccountRow, type AccountState } from "../../entities/account.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
-import { presentWallet } from "../shared/present.js";
-import { keepUser } from "../user/user-service.js";
+import { toWalletMessage } from "../shared/messages.js";
+import { shareLockUser } from "../user/user-service.js";
 
 type StateMethods = Pick<
   Methods<typeof WalletServiceService>,
@@ -33,7 +33,7 @@ interface Change {
   readonly to: AccountState;
   readonly record: RecordType;
   /** Why a wallet in this state cannot be changed so. */
-  readonly refuses: (account: Account) => Failure | undefined;
+  readonly refuses: (account: AccountRow) => Failure | undefined;
 }
 
 const FREEZE: Change = {
@@ -76,20 +76,20 @@ const REOPEN: Change = {
 export function createStateMethods(database: Database): StateMethods {
   return {
     freezeWallet: (request, context) =>
-      answerOnce(database, context, FREEZE_WALLET, request, (transaction) => changeState(transaction, request, FREEZE)),
+      answerOnce(database, context, FREEZE_WALLET, request, (session) => changeState(session, request, FREEZE)),
     unfreezeWallet: (request, context) =>
-      answerOnce(database, context, UNFREEZE_WALLET, request, (transaction) =>
-        changeState(transaction, request, UNFREEZE),
+      answerOnce(database, context, UNFREEZE_WALLET, request, (session) =>
+        changeState(session, request, UNFREEZE),
       ),
     closeWallet: (request, context) =>
-      answerOnce(database, context, CLOSE_WALLET, request, (transaction) => changeState(transaction, request, CLOSE)),
+      answerOnce(database, context, CLOSE_WALLET, request, (session) => changeState(session, request, CLOSE)),
     reopenWallet: (request, context) =>
-      answerOnce(database, context, REOPEN_WALLET, request, async (transaction) => {
+      answerOnce(database, context, REOPEN_WALLET, request, async (session) => {
         // A wallet of nobody stays closed. The user is locked before the account, as in every writer.
-        const { manager } = transaction;
+        const { manager } = session;
         const wallet = await manager.findOneBy(WalletEntity, { id: parseId(request.walletId) });
-        if (wallet !== null) await keepUser(transaction, wallet.userId);
-        return changeState(transaction, request, REOPEN);
+        if (wallet !== null) await shareLockUser(session, wallet.userId);
+        return changeState(session, request, REOPEN);
       }),
   };
 }
@@ -117,11 +117,11 @@ const REOPEN_WALLET: OnceMethod<ReopenWalletRequest, ReopenWalletResponse> = {
 
 /** Changes the state with the account locked: what is being posted comes before it or sees it. */
 async function changeState(
-  transaction: Transaction,
+  session: Session,
   { walletId, reason }: FreezeWalletRequest,
   { to, record, refuses }: Change,
 ) {
-  const { manager } = transaction;
+  const { manager } = session;
   const id = parseId(walletId);
   const lock = { mode: "pessimistic_write" } as const;
   const account = await manager.findOne(AccountEntity, { where: { id }, lock });
@@ -132,11 +132,11 @@ async function changeState(
   account.state = to;
   wallet.stateReason = reason;
   wallet.revision += 1;
-  wallet.updateTime = await readDate(transaction.client);
+  wallet.updateTime = await readDate(session.client);
   await manager.update(AccountEntity, { id }, { state: to, revision: () => "revision + 1" });
   await manager.update(WalletEntity, { id }, wallet);
   return {
-    response: { wallet: presentWallet(wallet, account), replayed: false },
+    response: { wallet: toWalletMessage(wallet, account), replayed: false },
     resourceId: id,
     records: [{ id, type: record }],
   };

@@ -9,55 +9,55 @@ import {
   GetWalletResponse,
   type WalletServiceService,
 } from "../../../generated/grey/wallet/v1/wallet_service.js";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
 import { createRoom } from "../../base/room.js";
 import { microsDown, type Micros } from "../../base/time.js";
 import { readClock, readDate } from "../../db/clock.js";
 import type { Database, Queryable } from "../../db/database.js";
-import { reading, readingSnapshot, type Transaction } from "../../db/transaction.js";
+import { readInSession, readSnapshot, type Session } from "../../db/in-transaction.js";
 import { AccountEntity, NORMAL_SIDE } from "../../entities/account.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
 import { TRANSACTION_KIND } from "../../entities/transaction.js";
-import { WalletEntity, type Wallet } from "../../entities/wallet.js";
+import { WalletEntity, type WalletRow } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
 import { findEffectiveBalance } from "../../ledger/statement/effective-history.js";
 import { findPastAccount, type AsOf } from "../../ledger/account/history.js";
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../../ledger/account/limits.js";
-import { postWorks } from "../../ledger/post/posting.js";
+import { postUnits } from "../../ledger/post/post-units.js";
 import type { LedgerTransaction, MovementCommand } from "../../ledger/transaction/transaction.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
 import { openPage, ROWS_AT_ONCE, type PageTokens } from "../shared/paging.js";
-import { etagOf, fitting, presentBalance, presentWallet } from "../shared/present.js";
-import { presentStatement } from "./statement-page.js";
+import { toEtag, toMoneyIfInt64, toBalanceMessage, toWalletMessage } from "../shared/messages.js";
+import { toStatementResponse } from "./statement-page.js";
 import { createStatementStream } from "./statement-stream.js";
 import { createStateMethods } from "./states.js";
-import { createWalletWatch, type Watching } from "../shared/watch-methods.js";
-import { assertUserExists, keepUser } from "../user/user-service.js";
+import { createWalletWatch, type WatchOptions } from "../shared/watch-methods.js";
+import { assertUserExists, shareLockUser } from "../user/user-service.js";
 
 /** grey.wallet.v1.WalletService. */
 export function createWalletService(
   database: Database,
   tokens: PageTokens,
-  watching: Watching,
+  watching: WatchOptions,
 ): Methods<typeof WalletServiceService> {
   return {
     createWallet: (asked, context) => {
       // An initial balance of 0 is none.
       const request = asked.initialBalance?.minorUnits === 0n ? { ...asked, initialBalance: undefined } : asked;
-      return answerOnce(database, context, CREATE_WALLET, request, async (transaction) => {
+      return answerOnce(database, context, CREATE_WALLET, request, async (session) => {
         const userId = parseId(request.userId);
-        await keepUser(transaction, userId);
-        const wallet = await insertWallet(transaction, request, userId);
-        const opening = await postOpening(transaction, context, request, wallet.id);
-        const account = await transaction.manager.findOneByOrFail(AccountEntity, { id: wallet.id });
+        await shareLockUser(session, userId);
+        const wallet = await insertWallet(session, request, userId);
+        const opening = await postOpening(session, context, request, wallet.id);
+        const account = await session.manager.findOneByOrFail(AccountEntity, { id: wallet.id });
         return {
-          response: { wallet: presentWallet(wallet, account), balance: presentBalance(account), replayed: false },
+          response: { wallet: toWalletMessage(wallet, account), balance: toBalanceMessage(account), replayed: false },
           resourceId: wallet.id,
           ...(opening === undefined ? { records: [walletCreated(wallet.id)] } : { transaction: opening }),
         };
@@ -66,13 +66,13 @@ export function createWalletService(
 
     getWallet: async ({ id }, context) => {
       const walletId = parseId(id);
-      const found = await reading(database, context, ({ manager }) => findWallets(manager, [walletId]));
+      const found = await readInSession(database, context, ({ manager }) => findWallets(manager, [walletId]));
       return found.get(walletId) ?? fail({ reason: "WALLET_NOT_FOUND", walletId });
     },
 
     batchGetWallets: async (request, context) => {
       const ids = request.ids.map(parseId);
-      return reading(database, context, async ({ manager }) => {
+      return readInSession(database, context, async ({ manager }) => {
         const wallets: GetWalletResponse[] = [];
         const room = createRoom(GetWalletResponse);
         for (let end = 0; end < ids.length && wallets.length === end;) {
@@ -89,7 +89,7 @@ export function createWalletService(
       const userId = parseId(request.userId);
       const scope = ["ListWallets", context.caller, userId];
       const page = openPage(tokens, scope, request);
-      return reading(database, context, async ({ manager }) => {
+      return readInSession(database, context, async ({ manager }) => {
         await assertUserExists(manager, userId, { evenDeleted: true });
         const { items: wallets, nextPageToken } = await page.read({
           read: (after, take) =>
@@ -98,7 +98,7 @@ export function createWalletService(
               order: { id: "ASC" },
               take,
             }),
-          present: (found) => withAccounts(manager, found),
+          render: (found) => withAccounts(manager, found),
           codec: GetWalletResponse,
           cursorOf: (wallet) => wallet.id,
         });
@@ -107,18 +107,18 @@ export function createWalletService(
     },
 
     updateWallet: (request, context) =>
-      answerOnce(database, context, UPDATE_WALLET, request, async (transaction) => {
-        const wallet = await lockWallet(transaction, parseId(request.walletId), request.etag);
+      answerOnce(database, context, UPDATE_WALLET, request, async (session) => {
+        const wallet = await lockWallet(session, parseId(request.walletId), request.etag);
         const paths = new Set(request.updateMask);
         if (paths.has("label")) wallet.label = request.label;
         if (paths.has("metadata")) wallet.metadata = request.metadata;
         wallet.revision += 1;
-        wallet.updateTime = await readDate(transaction.client);
+        wallet.updateTime = await readDate(session.client);
         const { id, ...columns } = wallet;
-        await transaction.manager.update(WalletEntity, { id }, columns);
-        const account = await transaction.manager.findOneByOrFail(AccountEntity, { id });
+        await session.manager.update(WalletEntity, { id }, columns);
+        const account = await session.manager.findOneByOrFail(AccountEntity, { id });
         return {
-          response: { wallet: presentWallet(wallet, account), replayed: false },
+          response: { wallet: toWalletMessage(wallet, account), replayed: false },
           resourceId: id,
           records: [{ id, type: RECORD_TYPE.WALLET_UPDATED }],
         };
@@ -129,21 +129,21 @@ export function createWalletService(
     ...createStatementStream(database),
 
     getStatement: (request, context) =>
-      readingSnapshot(database, context, ({ client }) => presentStatement(client, request, context, tokens)),
+      readSnapshot(database, context, ({ client }) => toStatementResponse(client, request, context, tokens)),
 
     getBalance: async (request, context) => {
       const walletId = parseId(request.walletId);
       const { asOf } = request;
       if (asOf?.$case === "effectiveTime")
-        return reading(database, context, ({ client }) => effectiveBalance(client, walletId, microsDown(asOf.value)));
-      const account = await reading(database, context, ({ manager, client }) =>
+        return readInSession(database, context, ({ client }) => effectiveBalance(client, walletId, microsDown(asOf.value)));
+      const account = await readInSession(database, context, ({ manager, client }) =>
         asOf === undefined
           ? manager.findOneBy(AccountEntity, { id: walletId })
           : findPastAccount(client, walletId, parseAsOf(asOf)),
       );
       if (account === null || account === undefined || account.systemAccount !== null)
         return fail({ reason: "WALLET_NOT_FOUND", walletId });
-      return { balance: presentBalance(account), postedMinorUnits: "" };
+      return { balance: toBalanceMessage(account), postedMinorUnits: "" };
     },
   };
 }
@@ -159,12 +159,12 @@ const UPDATE_WALLET: OnceMethod<UpdateWalletRequest, UpdateWalletResponse> = {
   response: UpdateWalletResponse,
 };
 
-async function insertWallet(transaction: Transaction, request: CreateWalletRequest, userId: Uuid): Promise<Wallet> {
-  const { manager } = transaction;
+async function insertWallet(session: Session, request: CreateWalletRequest, userId: Uuid): Promise<WalletRow> {
+  const { manager } = session;
   const { currencyCode, label, metadata } = request;
-  const now = await readDate(transaction.client);
-  const limits = await openingLimits(transaction, currencyCode);
-  const wallet: Wallet = {
+  const now = await readDate(session.client);
+  const limits = await openingLimits(session, currencyCode);
+  const wallet: WalletRow = {
     id: newId(),
     userId,
     label,
@@ -186,7 +186,7 @@ async function insertWallet(transaction: Transaction, request: CreateWalletReque
 }
 
 /** The limits of a new wallet: those that were set for its currency, or else that it is never overdrawn. */
-async function openingLimits({ manager, client }: Transaction, currencyCode: string) {
+async function openingLimits({ manager, client }: Session, currencyCode: string) {
   const currency = await manager.findOneBy(CurrencyEntity, { code: currencyCode });
   if (currency === null) return fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
   const limits = currency.defaultLimits === null ? WALLET_LIMITS : decodeLimits(currency.defaultLimits);
@@ -203,7 +203,7 @@ function walletCreated(walletId: Uuid): JournalRecord {
 
 /** Posts the initial balance under the wallet's own request id, which is claimed already; in the journal, after the wallet. */
 async function postOpening(
-  { client }: Transaction,
+  { client }: Session,
   { caller, requestId }: CallContext,
   { currencyCode, initialBalance }: CreateWalletRequest,
   walletId: Uuid,
@@ -231,11 +231,11 @@ async function postOpening(
     preconditions: [],
     system: { name: "opening", accountId: openingId },
   };
-  const [outcomes] = await postWorks(client, [{ commands: [opening], mode: "ATOMIC" }], {
+  const [outcomes] = await postUnits(client, [{ commands: [opening], mode: "ATOMIC" }], {
     claims: false,
     leading: [walletCreated(walletId)],
   });
-  const posted = present(outcomes?.[0], "the opening's outcome");
+  const posted = assertPresent(outcomes?.[0], "the opening's outcome");
   if ("failure" in posted) return fail(posted.failure);
   if (posted.transaction.failure !== null) return fail(posted.transaction.failure);
   return posted.transaction;
@@ -248,7 +248,7 @@ async function effectiveBalance(client: Queryable, walletId: Uuid, time: Micros)
   const { currencyCode, balanceMinor } = found;
   const none = { available: undefined, pendingOutgoing: undefined, pendingIncoming: undefined, version: 0n };
   return {
-    balance: { walletId, posted: fitting(currencyCode, balanceMinor), ...none },
+    balance: { walletId, posted: toMoneyIfInt64(currencyCode, balanceMinor), ...none },
     postedMinorUnits: balanceMinor.toString(),
   };
 }
@@ -258,24 +258,24 @@ function parseAsOf(asOf: Exclude<NonNullable<GetBalanceRequest["asOf"]>, { $case
   return asOf.$case === "recordTime" ? { recordTime: microsDown(asOf.value) } : { journalIndex: asOf.value };
 }
 
-async function lockWallet({ manager }: Transaction, walletId: Uuid, etag: string): Promise<Wallet> {
+async function lockWallet({ manager }: Session, walletId: Uuid, etag: string): Promise<WalletRow> {
   const wallet = await manager.findOne(WalletEntity, { where: { id: walletId }, lock: { mode: "pessimistic_write" } });
   if (wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
-  if (etag !== "" && etag !== etagOf(wallet)) return fail({ reason: "ETAG_MISMATCH", etag: etagOf(wallet) });
+  if (etag !== "" && etag !== toEtag(wallet)) return fail({ reason: "ETAG_MISMATCH", etag: toEtag(wallet) });
   return wallet;
 }
 
 async function findWallets(manager: EntityManager, ids: readonly Uuid[]): Promise<Map<Uuid, GetWalletResponse>> {
   const wallets = await manager.findBy(WalletEntity, { id: In(ids) });
   const messages = await withAccounts(manager, wallets);
-  return new Map(messages.map((message, index) => [present(wallets[index], "a wallet").id, message]));
+  return new Map(messages.map((message, index) => [assertPresent(wallets[index], "a wallet").id, message]));
 }
 
-async function withAccounts(manager: EntityManager, wallets: readonly Wallet[]): Promise<GetWalletResponse[]> {
+async function withAccounts(manager: EntityManager, wallets: readonly WalletRow[]): Promise<GetWalletResponse[]> {
   const accounts = await manager.findBy(AccountEntity, { id: In(wallets.map((wallet) => wallet.id)) });
   const byId = new Map(accounts.map((account) => [account.id, account]));
   return wallets.map((wallet) => {
-    const account = present(byId.get(wallet.id), "a wallet's account");
-    return { wallet: presentWallet(wallet, account), balance: presentBalance(account) };
+    const account = assertPresent(byId.get(wallet.id), "a wallet's account");
+    return { wallet: toWalletMessage(wallet, account), balance: toBalanceMessage(account) };
   });
 }

@@ -1,25 +1,25 @@
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import type { Uuid } from "../../base/ids.js";
 import { readClock } from "../../db/clock.js";
 import type { Queryable } from "../../db/database.js";
-import { awaitReplicas } from "../../db/transaction.js";
-import { lockBooks, readBooks, type ReadBook } from "../account/books.js";
-import { openBatch, transactionsOf, writeBatch, type Batch, type Recorded, type WriteOptions } from "./batch.js";
+import { awaitReplicas } from "../../db/in-transaction.js";
+import { lockAccounts, readAccounts, type ReadAccount } from "../account/books.js";
+import { openBatch, toTransactions, writeBatch, type Batch, type JournalPlace, type WriteOptions } from "./batch.js";
 import { TRANSACTION_KIND } from "../../entities/transaction.js";
-import { findAnswered, findTransactions } from "../transaction/rows.js";
-import { findReversed, originalOf } from "../transaction/reversed.js";
+import { findAnswers, findTransactions } from "../transaction/rows.js";
+import { findReversed, toOriginal } from "../transaction/reversed.js";
 import { readHolds } from "../hold/rows.js";
-import { accountsOf } from "../decide/hold-rules.js";
+import { listHoldAccounts } from "../decide/hold-rules.js";
 import type { Hold } from "../decide/hold.js";
 import {
-  accountsTouchedBy,
+  listAccounts,
   isCompound,
   isHoldStep,
   isMovement,
   isReverse,
   type Command,
 } from "../transaction/transaction.js";
-import { decideWork, type Answered, type Decided, type Outcome, type Verdict, type Work } from "../command/work.js";
+import { decideUnit, type StoredAnswers, type DecidedCommand, type Outcome, type Verdict, type UnitOfWork } from "../command/work.js";
 
 /**
  * Posts pieces of work, in their order, in the caller's database transaction; nothing counts until that commits.
@@ -32,92 +32,92 @@ import { decideWork, type Answered, type Decided, type Outcome, type Verdict, ty
  * Fails with unique_violation of requests_pkey when a concurrent transaction used a request id; trying again answers it.
  * @returns for each work an outcome for each of its commands
  */
-export async function postWorks(
+export async function postUnits(
   client: Queryable,
-  works: readonly Work[],
+  units: readonly UnitOfWork[],
   options: WriteOptions = {},
 ): Promise<Outcome[][]> {
-  const { batch, answered } = await openWorks(client, works, lockBooks, options.claims !== false);
-  const verdicts = decideWorks(batch, works, answered);
-  const decided = decidedOf(verdicts);
+  const { batch, answered } = await openUnits(client, units, lockAccounts, options.claims !== false);
+  const verdicts = decideUnits(batch, units, answered);
+  const decided = collectDecided(verdicts);
   if (decided.length === 0) {
     await awaitReplicas(client);
-    return outcomesOf(verdicts, decided, NOTHING);
+    return toOutcomes(verdicts, decided, NOTHING);
   }
-  return outcomesOf(verdicts, decided, await writeBatch(client, batch, decided, options));
+  return toOutcomes(verdicts, decided, await writeBatch(client, batch, decided, options));
 }
 
 /**
- * Decides a piece of work on the books as they are, and writes nothing: it tells what would come of the work now.
+ * Decides a piece of work on the accounts as they are, and writes nothing: it tells what would come of the work now.
  * @param client inside a transaction that sees one snapshot
  */
-export async function tryWork(client: Queryable, work: Work): Promise<Outcome[]> {
-  const { batch, answered } = await openWorks(client, [work], readBooks, true);
-  const verdicts = decideWorks(batch, [work], answered);
-  const [outcomes] = outcomesOf(verdicts, decidedOf(verdicts), {
+export async function tryUnit(client: Queryable, unit: UnitOfWork): Promise<Outcome[]> {
+  const { batch, answered } = await openUnits(client, [unit], readAccounts, true);
+  const verdicts = decideUnits(batch, [unit], answered);
+  const [outcomes] = toOutcomes(verdicts, collectDecided(verdicts), {
     firstIndex: 0n,
     createTime: await readClock(client),
   });
-  return present(outcomes, "the outcomes of a work");
+  return assertPresent(outcomes, "the outcomes of a work");
 }
 
 /** What the works are decided from: accounts, holds and transactions that they speak of, and what was answered before. */
-async function openWorks(
+async function openUnits(
   client: Queryable,
-  works: readonly Work[],
-  readAccounts: typeof readBooks,
+  units: readonly UnitOfWork[],
+  read: typeof readAccounts,
   looksUp: boolean,
-): Promise<{ batch: Batch; answered: Answered }> {
-  const holdIds = holdIdsOf(works);
+): Promise<{ batch: Batch; answered: StoredAnswers }> {
+  const holdIds = collectHoldIds(units);
   const named = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
   const holdOf = new Map(named.map(({ hold }) => [hold.id, hold]));
-  const originals = await findTransactions(client, [...originalIdsOf(works)]);
-  const books = await readAccounts(client, [
-    ...accountIdsOf(works, holdOf),
-    ...[...originals.values()].flatMap(accountsTouchedBy),
+  const originals = await findTransactions(client, [...collectOriginalIds(units)]);
+  const accounts = await read(client, [
+    ...collectAccountIds(units, holdOf),
+    ...[...originals.values()].flatMap(listAccounts),
   ]);
-  const commands = works.flatMap((work) => work.commands);
-  const answered = looksUp ? await findAnswered(client, commands) : NOTHING_ANSWERED;
+  const commands = units.flatMap((unit) => unit.commands);
+  const answered = looksUp ? await findAnswers(client, commands) : NOTHING_ANSWERED;
   // The accounts of a hold are locked and never change, so now the hold does not either.
   const holds = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
   // The same holds of what was reversed: whoever reverses locks the accounts of the original.
   const reversed = await findReversed(client, [...originals.keys()], 0);
   const batch = openBatch(
-    books,
+    accounts,
     holds,
-    needsClock(works, books) ? await readClock(client) : 0n,
-    [...originals.values()].map((transaction) => originalOf(transaction, reversed.get(transaction.id))),
+    needsClock(units, accounts) ? await readClock(client) : 0n,
+    [...originals.values()].map((transaction) => toOriginal(transaction, reversed.get(transaction.id))),
   );
   return { batch, answered };
 }
 
-const NOTHING_ANSWERED: Answered = new Map();
+const NOTHING_ANSWERED: StoredAnswers = new Map();
 
 /** Decides all works. No two of their commands have the same request id: the engine keeps copies apart. */
-export function decideWorks(batch: Batch, works: readonly Work[], answered: Answered): Verdict[][] {
-  return works.map((work) => decideWork(batch, work, answered));
+export function decideUnits(batch: Batch, units: readonly UnitOfWork[], answered: StoredAnswers): Verdict[][] {
+  return units.map((unit) => decideUnit(batch, unit, answered));
 }
 
 /** What of the verdicts is to be written, in order. */
-export function decidedOf(verdicts: readonly (readonly Verdict[])[]): Decided[] {
-  return verdicts.flat().filter((verdict): verdict is Decided => "decision" in verdict);
+export function collectDecided(verdicts: readonly (readonly Verdict[])[]): DecidedCommand[] {
+  return verdicts.flat().filter((verdict): verdict is DecidedCommand => "decision" in verdict);
 }
 
 /**
  * The answers to all commands once what was decided is recorded.
  * @param decided decidedOf() the verdicts
  */
-export function outcomesOf(
+export function toOutcomes(
   verdicts: readonly (readonly Verdict[])[],
-  decided: readonly Decided[],
-  recorded: Recorded,
+  decided: readonly DecidedCommand[],
+  recorded: JournalPlace,
 ): Outcome[][] {
-  const transactions = transactionsOf(decided, recorded);
+  const transactions = toTransactions(decided, recorded);
   let next = 0;
   return verdicts.map((ofWork) =>
     ofWork.map((verdict) => {
       if ("outcome" in verdict) return verdict.outcome;
-      const transaction = present(transactions[next], "a recorded transaction");
+      const transaction = assertPresent(transactions[next], "a recorded transaction");
       next += 1;
       return { transaction, replayed: false };
     }),
@@ -125,16 +125,16 @@ export function outcomesOf(
 }
 
 /** The accounts that the works speak of, themselves or through the holds that they name and that are known. */
-export function accountIdsOf(works: readonly Work[], holds: { get(id: Uuid): Hold | undefined }): Set<Uuid> {
+export function collectAccountIds(units: readonly UnitOfWork[], holds: { get(id: Uuid): Hold | undefined }): Set<Uuid> {
   const ids = new Set<Uuid>();
-  for (const { commands } of works) {
+  for (const { commands } of units) {
     for (const command of commands) {
       for (const { walletId } of command.preconditions) ids.add(walletId);
       if (isMovement(command)) {
         ids.add(command.debitAccountId).add(command.creditAccountId);
       } else if (isHoldStep(command)) {
         const hold = holds.get(command.holdId);
-        if (hold !== undefined) for (const id of accountsOf(hold, command)) ids.add(id);
+        if (hold !== undefined) for (const id of listHoldAccounts(hold, command)) ids.add(id);
       } else if (isCompound(command)) {
         ids.add(command.debitAccountId).add(command.creditAccountId);
         for (const { accountId } of command.legs) ids.add(accountId);
@@ -149,27 +149,27 @@ export function accountIdsOf(works: readonly Work[], holds: { get(id: Uuid): Hol
 }
 
 /** The holds that the works name. */
-export function holdIdsOf(works: readonly Work[]): Set<Uuid> {
+export function collectHoldIds(units: readonly UnitOfWork[]): Set<Uuid> {
   const ids = new Set<Uuid>();
-  for (const { commands } of works) for (const command of commands) if (isHoldStep(command)) ids.add(command.holdId);
+  for (const { commands } of units) for (const command of commands) if (isHoldStep(command)) ids.add(command.holdId);
   return ids;
 }
 
 /** The transactions that the works are to reverse. */
-function originalIdsOf(works: readonly Work[]): Set<Uuid> {
+function collectOriginalIds(units: readonly UnitOfWork[]): Set<Uuid> {
   const ids = new Set<Uuid>();
-  for (const { commands } of works) for (const command of commands) if (isReverse(command)) ids.add(command.originalId);
+  for (const { commands } of units) for (const command of commands) if (isReverse(command)) ids.add(command.originalId);
   return ids;
 }
 
-/** Whether the time matters for what becomes of the works, on these books. */
-export function needsClock(works: readonly Work[], books: readonly ReadBook[]): boolean {
+/** Whether the time matters for what becomes of the works, on these accounts. */
+export function needsClock(units: readonly UnitOfWork[], accounts: readonly ReadAccount[]): boolean {
   return (
-    works.some(({ commands }) => commands.some(hasTime)) || books.some(({ book: { velocity } }) => velocity !== null)
+    units.some(({ commands }) => commands.some(isTimed)) || accounts.some(({ account: { velocity } }) => velocity !== null)
   );
 }
 
-function hasTime(command: Command): boolean {
+function isTimed(command: Command): boolean {
   return (
     command.kind === TRANSACTION_KIND.HOLD ||
     isHoldStep(command) ||
@@ -178,8 +178,8 @@ function hasTime(command: Command): boolean {
 }
 
 /** Whether the work can only be decided with the accounts locked: what was reversed of a transaction is not remembered. */
-export function needsLocks({ commands }: Work): boolean {
+export function needsLocks({ commands }: UnitOfWork): boolean {
   return commands.some(isReverse);
 }
 
-const NOTHING: Recorded = { firstIndex: 0n, createTime: 0n };
+const NOTHING: JournalPlace = { firstIndex: 0n, createTime: 0n };

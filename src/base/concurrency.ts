@@ -1,5 +1,5 @@
 /** Lets no more than so many works run at once; the others wait in order. */
-export function limit(max: number): <T>(work: () => Promise<T>) => Promise<T> {
+export function limitConcurrency(max: number): <T>(work: () => Promise<T>) => Promise<T> {
   let free = max;
   const queue: (() => void)[] = [];
   return async (work) => {

@@ -3,17 +3,17 @@ import type { DatabaseTrouble } from "../base/failure.js";
 import type { Config } from "../config/config.js";
 import { breakConnection } from "./database.js";
 import { openSession, servicePlan, SessionError, sharesBackends } from "./session.js";
-import { isReadTimeout, SQLSTATE, troubleOf } from "./sqlstate.js";
+import { isReadTimeout, SQLSTATE, classifyTrouble } from "./sqlstate.js";
 
 /** Watches over the database through a connection of its own. */
-export interface DatabaseWatch {
+export interface DatabaseMonitor {
   /** A transaction could not be written. Whether another one can is tried until it can. */
   doubt(trouble: DatabaseTrouble): void;
   stop(): Promise<void>;
 }
 
 /** Who wants to know. */
-export interface WatchListener {
+export interface MonitorListener {
   /** Told what keeps it from its work, and undefined when it is back; it is taken to be there at first. */
   readonly onChange: (trouble: DatabaseTrouble | undefined, error: unknown) => void;
   /** Told when the database does not answer, though the connection stands: others like it would wait for ever. */
@@ -36,7 +36,7 @@ async function tryToWrite(client: pg.Client): Promise<void> {
  * Tells when the database goes away and when it is back: at once when the connection breaks, within seconds when it only
  * falls silent. A connection of the pool would be no measure: it may be waited for because there is much to do.
  */
-export function watchDatabase(url: string, config: Config, { onChange, onSilence }: WatchListener): DatabaseWatch {
+export function monitorDatabase(url: string, config: Config, { onChange, onSilence }: MonitorListener): DatabaseMonitor {
   const plan = servicePlan(config);
   let isStopped = false;
   let trouble: DatabaseTrouble | undefined;
@@ -54,7 +54,7 @@ export function watchDatabase(url: string, config: Config, { onChange, onSilence
   const lost = (broken: pg.Client, error?: unknown): void => {
     if (isStopped || client !== broken) return;
     client = undefined;
-    tell(troubleOf(error), error);
+    tell(classifyTrouble(error), error);
     broken.removeAllListeners();
     broken.on("error", () => undefined);
     broken.end().catch(() => undefined);
@@ -80,7 +80,7 @@ export function watchDatabase(url: string, config: Config, { onChange, onSilence
     } catch (error) {
       if (isStopped) return;
       if (isReadTimeout(error)) onSilence();
-      if (troubleOf(error) !== "disk_full") return lost(watched, error);
+      if (classifyTrouble(error) !== "disk_full") return lost(watched, error);
       isDoubted = true;
       tell("disk_full", error);
     }

@@ -12,24 +12,24 @@ import type { Reason } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import { isInt64 } from "../../base/money.js";
 import { fromDate, fromMicros } from "../../base/time.js";
-import { NORMAL_SIDE, type Account } from "../../entities/account.js";
+import { NORMAL_SIDE, type AccountRow } from "../../entities/account.js";
 import type { PastAccount } from "../../ledger/account/history.js";
 import { availableMinor } from "../../ledger/decide/movement.js";
-import type { Wallet } from "../../entities/wallet.js";
+import type { WalletRow } from "../../entities/wallet.js";
 import type { Rounding as RoundingName } from "../../ledger/decide/exchange.js";
 import type { Entry, LedgerTransaction, Reversed, Terms } from "../../ledger/transaction/transaction.js";
 
-export function money(currencyCode: string, minorUnits: bigint): Money {
+export function toMoney(currencyCode: string, minorUnits: bigint): Money {
   return { currencyCode, minorUnits };
 }
 
 /** The sum as Money, or nothing where it exceeds int64: no rule of the books bounds what a period turns over. */
-export function fitting(currencyCode: string, minorUnits: bigint): Money | undefined {
-  return isInt64(minorUnits) ? money(currencyCode, minorUnits) : undefined;
+export function toMoneyIfInt64(currencyCode: string, minorUnits: bigint): Money | undefined {
+  return isInt64(minorUnits) ? toMoney(currencyCode, minorUnits) : undefined;
 }
 
 /** A wallet's balance, from its account. */
-export function presentBalance(account: PastAccount): Balance {
+export function toBalanceMessage(account: PastAccount): Balance {
   const { id, currencyCode, normalSide, balance, pendingDebits, pendingCredits } = account;
   const available = availableMinor({
     normalSide,
@@ -41,16 +41,16 @@ export function presentBalance(account: PastAccount): Balance {
     normalSide === NORMAL_SIDE.CREDIT ? [pendingDebits, pendingCredits] : [pendingCredits, pendingDebits];
   return {
     walletId: id,
-    posted: money(currencyCode, balance),
-    available: money(currencyCode, available),
-    pendingOutgoing: money(currencyCode, outgoing),
-    pendingIncoming: money(currencyCode, incoming),
+    posted: toMoney(currencyCode, balance),
+    available: toMoney(currencyCode, available),
+    pendingOutgoing: toMoney(currencyCode, outgoing),
+    pendingIncoming: toMoney(currencyCode, incoming),
     version: account.sequence,
   };
 }
 
 /** @param reversed what was reversed of it, where that is told */
-export function presentTransaction(transaction: LedgerTransaction, reversed?: Reversed): Transaction {
+export function toTransactionMessage(transaction: LedgerTransaction, reversed?: Reversed): Transaction {
   const { currencyCode, createTime } = transaction;
   return {
     id: transaction.id,
@@ -58,30 +58,30 @@ export function presentTransaction(transaction: LedgerTransaction, reversed?: Re
     kind: transaction.kind,
     state: transaction.failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
     // Rows that only say what is pending move nothing.
-    entries: transaction.entries.filter((entry) => entry.amountMinor !== 0n).map(presentEntry),
+    entries: transaction.entries.filter((entry) => entry.amountMinor !== 0n).map(toEntryMessage),
     description: transaction.description,
     metadata: transaction.metadata,
     createTime: fromMicros(createTime),
     effectiveTime: fromMicros(transaction.effectiveTime ?? createTime),
     journalIndex: transaction.journalIndex,
-    reason: transaction.failure === null ? ErrorReason.UNSPECIFIED : reasonOf(transaction.failure.reason),
+    reason: transaction.failure === null ? ErrorReason.UNSPECIFIED : toReasonMessage(transaction.failure.reason),
     debitAccountId: transaction.debitAccountId,
     creditAccountId: transaction.creditAccountId ?? "",
-    amount: money(currencyCode, transaction.amountMinor),
+    amount: toMoney(currencyCode, transaction.amountMinor),
     holdId: transaction.holdId ?? "",
     reversesId: transaction.reversesId ?? "",
-    reversed: reversed === undefined ? undefined : money(currencyCode, reversed.amountMinor),
+    reversed: reversed === undefined ? undefined : toMoney(currencyCode, reversed.amountMinor),
     reversalIds: [...(reversed?.byIds ?? [])],
     externalReference: transaction.externalReference,
-    exchange: transaction.detail === null ? undefined : presentExchange(transaction, transaction.detail),
+    exchange: transaction.detail === null ? undefined : toExchangeTerms(transaction, transaction.detail),
   };
 }
 
 /** What an exchange was made by, as its decision recorded it. */
-function presentExchange({ currencyCode, amountMinor }: LedgerTransaction, detail: Terms): ExchangeTerms {
+function toExchangeTerms({ currencyCode, amountMinor }: LedgerTransaction, detail: Terms): ExchangeTerms {
   return {
-    sourceAmount: money(currencyCode, amountMinor),
-    targetAmount: money(detail.target_currency_code ?? "", BigInt(detail.target_minor_units ?? "0")),
+    sourceAmount: toMoney(currencyCode, amountMinor),
+    targetAmount: toMoney(detail.target_currency_code ?? "", BigInt(detail.target_minor_units ?? "0")),
     rate: detail.rate ?? "",
     rounding: ROUNDINGS[(detail.rounding ?? "") as RoundingName] ?? Rounding.UNSPECIFIED,
     rateId: detail.rate_id ?? "",
@@ -96,28 +96,28 @@ const ROUNDINGS: Readonly<Record<RoundingName, Rounding>> = {
 };
 
 /** The balances right after the transaction, of the wallets among its accounts. */
-export function balancesAfter({ entries, legs }: LedgerTransaction): Balance[] {
+export function toBalancesAfter({ entries, legs }: LedgerTransaction): Balance[] {
   const ofWallets = entries.filter((entry) => entry.isWallet);
-  if (legs === null) return ofWallets.map(balanceAfter);
+  if (legs === null) return ofWallets.map(toBalanceAfter);
   // A wallet with several legs is told once, as the last of them leaves it.
-  return [...new Map(ofWallets.map((entry) => [entry.accountId, entry])).values()].map(balanceAfter);
+  return [...new Map(ofWallets.map((entry) => [entry.accountId, entry])).values()].map(toBalanceAfter);
 }
 
-function balanceAfter(entry: Entry): Balance {
+function toBalanceAfter(entry: Entry): Balance {
   const { currencyCode } = entry;
   return {
     walletId: entry.accountId,
-    posted: money(currencyCode, entry.balanceAfterMinor),
+    posted: toMoney(currencyCode, entry.balanceAfterMinor),
     // Wallets are credit-normal.
-    available: money(currencyCode, entry.balanceAfterMinor - entry.pendingDebitsAfterMinor),
-    pendingOutgoing: money(currencyCode, entry.pendingDebitsAfterMinor),
-    pendingIncoming: money(currencyCode, entry.pendingCreditsAfterMinor),
+    available: toMoney(currencyCode, entry.balanceAfterMinor - entry.pendingDebitsAfterMinor),
+    pendingOutgoing: toMoney(currencyCode, entry.pendingDebitsAfterMinor),
+    pendingIncoming: toMoney(currencyCode, entry.pendingCreditsAfterMinor),
     version: entry.sequence,
   };
 }
 
 /** A wallet, with what its account says of it. */
-export function presentWallet(wallet: Wallet, { currencyCode, state }: Account): WalletMessage {
+export function toWalletMessage(wallet: WalletRow, { currencyCode, state }: AccountRow): WalletMessage {
   return {
     id: wallet.id,
     userId: wallet.userId,
@@ -126,30 +126,30 @@ export function presentWallet(wallet: Wallet, { currencyCode, state }: Account):
     state,
     stateReason: wallet.stateReason,
     metadata: wallet.metadata,
-    etag: etagOf(wallet),
+    etag: toEtag(wallet),
     createTime: fromDate(wallet.createTime),
     updateTime: fromDate(wallet.updateTime),
   };
 }
 
 /** The etag of a thing that counts its changes. */
-export function etagOf({ id, revision }: { readonly id: Uuid; readonly revision: number }): string {
+export function toEtag({ id, revision }: { readonly id: Uuid; readonly revision: number }): string {
   return `${revision}-${id.slice(-6)}`;
 }
 
-function presentEntry(entry: Entry): EntryMessage {
+function toEntryMessage(entry: Entry): EntryMessage {
   const { currencyCode } = entry;
   const isDebit = entry.amountMinor > 0n;
   return {
     accountId: entry.accountId,
     side: isDebit ? EntrySide.DEBIT : EntrySide.CREDIT,
-    amount: money(currencyCode, isDebit ? entry.amountMinor : -entry.amountMinor),
-    balanceAfter: money(currencyCode, entry.balanceAfterMinor),
+    amount: toMoney(currencyCode, isDebit ? entry.amountMinor : -entry.amountMinor),
+    balanceAfter: toMoney(currencyCode, entry.balanceAfterMinor),
     accountSequence: entry.sequence,
   };
 }
 
 /** The contract's enum has a value for each reason; one that it lacks does not compile. */
-export function reasonOf(reason: Reason): ErrorReason {
+export function toReasonMessage(reason: Reason): ErrorReason {
   return ErrorReason[reason satisfies keyof typeof ErrorReason];
 }

@@ -1,33 +1,33 @@
 import { AsyncResource } from "node:async_hooks";
-import { present } from "../../base/assert.js";
+import { assertPresent } from "../../base/assert.js";
 import { FailureError } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
-import { limit } from "../../base/limit.js";
+import { limitConcurrency } from "../../base/concurrency.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Database, Queryable } from "../../db/database.js";
-import { translate } from "../../db/transaction.js";
+import { translateError } from "../../db/in-transaction.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { readRecords, type PlacedRecord } from "../../journal/read.js";
 import { findTransactions } from "../transaction/rows.js";
-import { accountsTouchedBy, type LedgerTransaction } from "../transaction/transaction.js";
+import { listAccounts, type LedgerTransaction } from "../transaction/transaction.js";
 
 /** A record of the journal, and the transaction that it is of, if it is of one. */
-export interface Sight extends PlacedRecord {
+export interface WatchedRecord extends PlacedRecord {
   readonly transaction: LedgerTransaction | undefined;
 }
 
 /** What a record takes of memory, in legs of a transaction: who holds many counts them by this. */
-export function weightOf({ transaction }: Sight): number {
+export function weigh({ transaction }: WatchedRecord): number {
   return transaction?.legs?.length ?? LEGS_OF_A_MOVEMENT;
 }
 
 const LEGS_OF_A_MOVEMENT = 2;
 
 /** What stands in the journal from `first` to `end`, which is not included. */
-export interface Page {
+export interface JournalPage {
   readonly first: bigint;
   readonly end: bigint;
-  readonly sights: readonly Sight[];
+  readonly records: readonly WatchedRecord[];
   /** What they weigh together, see weightOf. */
   readonly weight: number;
   /** The accounts of its transactions, and what its other records are about: who watches nothing of it passes it over. */
@@ -37,17 +37,17 @@ export interface Page {
 }
 
 /** What a watcher wants to be told of. */
-export interface Interest {
+export interface WatchFilter {
   /** Whether the page may hold something of it. Asked of each page, in order. */
-  readonly concerns: (page: Page) => boolean;
-  readonly wants: (sight: Sight) => boolean;
+  readonly mayMatch: (page: JournalPage) => boolean;
+  readonly matches: (record: WatchedRecord) => boolean;
 }
 
 /** What a watcher asks for. */
-export interface Wanted {
+export interface PageRequest {
   /** The next place that it has not read. */
   readonly place: bigint;
-  readonly interest: Interest;
+  readonly filter: WatchFilter;
   /** How many records to read when they are not in memory any more. */
   readonly atOnce: bigint;
   /** It is answered in this time, and when it has been led to this place, even if there is nothing for it. */
@@ -56,9 +56,9 @@ export interface Wanted {
 }
 
 /** What it gets: everything before the place has been read, and what is on the page at that place, if there is one, has not. */
-export interface Given {
+export interface PageReply {
   readonly place: bigint;
-  readonly page: Page | undefined;
+  readonly page: JournalPage | undefined;
 }
 
 /**
@@ -66,18 +66,18 @@ export interface Given {
  * and reads what is new, once; it keeps the latest in memory. Who waits is not woken by what does not concern them. Who is
  * further behind reads by themselves, a few at once.
  */
-export interface Tail {
+export interface JournalTail {
   /** Begins to watch. @returns what ends it */
   join(): () => void;
   /**
    * What is next for one who has joined. Goes on when the database is back. Fails when what was read cannot be right.
    */
-  next(wanted: Wanted, signal: AbortSignal): Promise<Given>;
+  next(request: PageRequest, signal: AbortSignal): Promise<PageReply>;
 }
 
 /** One who waits at the end. */
-interface Waiting {
-  readonly wanted: Wanted;
+interface Waiter {
+  readonly request: PageRequest;
   place: bigint;
   readonly done: () => void;
 }
@@ -91,10 +91,10 @@ const RECENT_WEIGHT_MAX = 20_000;
 /** Those who are behind leave most connections to others. */
 const OWN_READS_MAX = 2;
 
-export function createTail(database: Database): Tail {
-  const recent: Page[] = [];
-  const waiting = new Set<Waiting>();
-  const limited = limit(OWN_READS_MAX);
+export function createJournalTail(database: Database): JournalTail {
+  const recent: JournalPage[] = [];
+  const waiting = new Set<Waiter>();
+  const limited = limitConcurrency(OWN_READS_MAX);
   let watchers = 0;
   let isRunning = false;
   /** Up to where the journal is known to be there; -1 while nothing is known. */
@@ -106,16 +106,16 @@ export function createTail(database: Database): Tail {
   };
 
   /** Wakes whom the new page concerns; leads on those who have nothing on it. */
-  const announce = (page: Page): void => {
+  const announce = (page: JournalPage): void => {
     for (const one of waiting) {
-      const { interest, placeMax } = one.wanted;
+      const { filter, placeMax } = one.request;
       if (one.place >= page.end) continue;
-      if (one.place === page.first && page.end < placeMax && !interest.concerns(page)) one.place = page.end;
+      if (one.place === page.first && page.end < placeMax && !filter.mayMatch(page)) one.place = page.end;
       else one.done();
     }
   };
 
-  const keep = (page: Page): void => {
+  const keep = (page: JournalPage): void => {
     recent.push(page);
     let weight = recent.reduce((sum, one) => sum + one.weight, 0);
     while (weight > RECENT_WEIGHT_MAX && recent.length > 1) weight -= recent.shift()?.weight ?? 0;
@@ -129,7 +129,7 @@ export function createTail(database: Database): Tail {
       wake();
     }
     while (end < size && watchers > 0) {
-      const page = await readPage(database.pool, end, least(end + PAGE_MAX, size));
+      const page = await readPage(database.pool, end, min(end + PAGE_MAX, size));
       keep(page);
       announce(page);
     }
@@ -142,7 +142,7 @@ export function createTail(database: Database): Tail {
       try {
         await readOn();
       } catch (error) {
-        if (!passes(error)) fault = error;
+        if (!isTransient(error)) fault = error;
       }
     }
     isRunning = false;
@@ -161,7 +161,7 @@ export function createTail(database: Database): Tail {
   });
 
   /** Resolves when there is something new, or after the time, with the place up to which there was nothing of interest. */
-  const change = (wanted: Wanted, signal: AbortSignal): Promise<bigint> =>
+  const change = (request: PageRequest, signal: AbortSignal): Promise<bigint> =>
     new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);
@@ -169,8 +169,8 @@ export function createTail(database: Database): Tail {
         signal.removeEventListener("abort", done);
         resolve(one.place);
       };
-      const one: Waiting = { wanted, place: wanted.place, done };
-      const timer = setTimeout(done, wanted.waitMs);
+      const one: Waiter = { request, place: request.place, done };
+      const timer = setTimeout(done, request.waitMs);
       waiting.add(one);
       signal.addEventListener("abort", done);
       if (signal.aborted) done();
@@ -184,36 +184,36 @@ export function createTail(database: Database): Tail {
         watchers -= 1;
       };
     },
-    next: async (wanted, signal) => {
-      const place = wanted.place < end ? wanted.place : await change(wanted, signal);
+    next: async (request, signal) => {
+      const place = request.place < end ? request.place : await change(request, signal);
       if (fault !== undefined) throw fault;
       if (place >= end || signal.aborted) return { place, page: undefined };
       const inMemory = recent.find((page) => page.first <= place && place < page.end);
       if (inMemory !== undefined) return { place, page: inMemory };
-      const before = least(place + wanted.atOnce, end);
+      const before = min(place + request.atOnce, end);
       try {
         return { place, page: await limited(() => readPage(database.pool, place, before)) };
       } catch (error) {
-        if (!passes(error)) throw error;
-        return { place: await change({ ...wanted, place }, signal), page: undefined };
+        if (!isTransient(error)) throw error;
+        return { place: await change({ ...request, place }, signal), page: undefined };
       }
     },
   };
 }
 
 /** Reads from `first` up to `before` at the furthest, and at least one record. */
-async function readPage(client: Queryable, first: bigint, before: bigint): Promise<Page> {
-  const { records, weight } = await fitting(client, await readRecords(client, first, before));
-  const found = await findTransactions(client, transactionsOf(records));
+async function readPage(client: Queryable, first: bigint, before: bigint): Promise<JournalPage> {
+  const { records, weight } = await takeFitting(client, await readRecords(client, first, before));
+  const found = await findTransactions(client, listTransactionIds(records));
   const touched = new Set<Uuid>();
-  const sights = records.map((record) => {
-    const transaction = isOfTransaction(record) ? present(found.get(record.id), "a recorded transaction") : undefined;
-    for (const id of transaction === undefined ? [record.id] : accountsTouchedBy(transaction)) touched.add(id);
+  const withTransactions = records.map((record) => {
+    const transaction = isOfTransaction(record) ? assertPresent(found.get(record.id), "a recorded transaction") : undefined;
+    for (const id of transaction === undefined ? [record.id] : listAccounts(transaction)) touched.add(id);
     return { ...record, transaction };
   });
   const opened = records.filter(({ type }) => type === RECORD_TYPE.WALLET_CREATED).map(({ id }) => id);
   const end = first + BigInt(records.length);
-  return { first, end, sights, weight, touched, opened: await findOwners(client, opened) };
+  return { first, end, records: withTransactions, weight, touched, opened: await findOwners(client, opened) };
 }
 
 const LEG_COUNTS = `
@@ -222,14 +222,14 @@ FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id
 WHERE t.leg_account_ids IS NOT NULL`;
 
 /** The first of the records, as many as a page may weigh. */
-async function fitting(
+async function takeFitting(
   client: Queryable,
   records: readonly PlacedRecord[],
 ): Promise<{ readonly records: readonly PlacedRecord[]; readonly weight: number }> {
   const { rows } = await client.query<{ id: Uuid; legs: number }>({
     name: "legs-counted",
     text: LEG_COUNTS,
-    values: [uuidArray(transactionsOf(records))],
+    values: [uuidArray(listTransactionIds(records))],
   });
   const legs = new Map(rows.map((row) => [row.id, row.legs]));
   let weight = 0;
@@ -241,7 +241,7 @@ async function fitting(
   return { records, weight };
 }
 
-function transactionsOf(records: readonly PlacedRecord[]): readonly Uuid[] {
+function listTransactionIds(records: readonly PlacedRecord[]): readonly Uuid[] {
   return records.filter(isOfTransaction).map(({ id }) => id);
 }
 
@@ -260,10 +260,10 @@ async function findOwners(client: Queryable, walletIds: readonly Uuid[]): Promis
 }
 
 /** Whether the error is of the moment: the database is away or has too much to do. */
-function passes(error: unknown): boolean {
-  return translate(error) instanceof FailureError;
+function isTransient(error: unknown): boolean {
+  return translateError(error) instanceof FailureError;
 }
 
-function least(a: bigint, b: bigint): bigint {
+function min(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
 }

@@ -1,5 +1,5 @@
 /** What a call knows of its caller's patience. */
-export interface Patience {
+export interface CallerContext {
   /** Leaves the call with CALLER_GONE when nobody waits for its answer any more. */
   assertWaiting(): void;
   /** What is read must be no older than this record of the journal; unset: as it is. */

@@ -1,7 +1,7 @@
 import type { PoolClient } from "pg";
 import type { EntityManager, QueryRunner } from "typeorm";
 import { fail, FailureError } from "../base/failure.js";
-import type { Patience } from "../base/patience.js";
+import type { CallerContext } from "../base/caller-context.js";
 import type { Database, Queryable } from "./database.js";
 import { readJournalSize } from "./journal-size.js";
 import {
@@ -11,11 +11,11 @@ import {
   isUnavailable,
   isWarning,
   leavesOutcomeOpen,
-  troubleOf,
+  classifyTrouble,
 } from "./sqlstate.js";
 
 /** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
-export interface Transaction {
+export interface Session {
   readonly manager: EntityManager;
   readonly client: PoolClient;
 }
@@ -30,15 +30,15 @@ const ATTEMPTS_MAX = 5;
  */
 export async function inTransaction<T>(
   database: Database,
-  patience: Patience,
-  work: (transaction: Transaction) => Promise<T>,
+  context: CallerContext,
+  work: (session: Session) => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await attemptTransaction(database, patience, work);
+      return await attemptTransaction(database, context, work);
     } catch (error) {
-      if (isUnavailable(error)) database.onTrouble(troubleOf(error));
-      if (!isConflict(error)) throw translate(error);
+      if (isUnavailable(error)) database.onTrouble(classifyTrouble(error));
+      if (!isConflict(error)) throw translateError(error);
       if (attempt === ATTEMPTS_MAX) throw new FailureError({ reason: "OVERLOADED" });
     }
   }
@@ -55,14 +55,14 @@ const UNKNOWN_ATTEMPTS_MAX = 3;
  */
 export async function inClaimingTransaction<T>(
   database: Database,
-  patience: Patience,
-  work: (transaction: Transaction) => Promise<T>,
+  context: CallerContext,
+  work: (session: Session) => Promise<T>,
   { wasTried = false }: { readonly wasTried?: boolean } = {},
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     const isRepeated = wasTried || attempt > 1;
     try {
-      return await inTransaction(database, patience, work);
+      return await inTransaction(database, context, work);
     } catch (error) {
       const reason = error instanceof FailureError ? error.failure.reason : undefined;
       if (reason === "OUTCOME_UNKNOWN" && attempt < UNKNOWN_ATTEMPTS_MAX) continue;
@@ -83,34 +83,34 @@ export async function awaitReplicas(client: Queryable): Promise<void> {
 }
 
 /** The failure that a database error means to the caller; other errors stay what they are. */
-export function translate(error: unknown): unknown {
+export function translateError(error: unknown): unknown {
   if (isPoolExhausted(error)) return new FailureError({ reason: "OVERLOADED" }, { cause: error });
-  return isUnavailable(error) ? unavailable(error) : error;
+  return isUnavailable(error) ? toUnavailable(error) : error;
 }
 
 /** The failure that says what keeps the database from its work. */
-export function unavailable(error: unknown): FailureError {
-  return new FailureError({ reason: "DATABASE_UNAVAILABLE", cause: troubleOf(error) }, { cause: error });
+export function toUnavailable(error: unknown): FailureError {
+  return new FailureError({ reason: "DATABASE_UNAVAILABLE", cause: classifyTrouble(error) }, { cause: error });
 }
 
 /** Runs reads on one connection, each as a transaction of its own, with their errors translated. */
-export function reading<T>(
+export function readInSession<T>(
   database: Database,
-  patience: Patience,
-  read: (session: Transaction) => Promise<T>,
+  context: CallerContext,
+  read: (session: Session) => Promise<T>,
 ): Promise<T> {
-  return onConnection(database, patience, (runner, client) =>
+  return onConnection(database, context, (runner, client) =>
     unlessSilent(database, read({ manager: runner.manager, client })),
   );
 }
 
 /** Runs reads that see one snapshot, on one connection, with their errors translated. */
-export function readingSnapshot<T>(
+export function readSnapshot<T>(
   database: Database,
-  patience: Patience,
-  read: (session: Transaction) => Promise<T>,
+  context: CallerContext,
+  read: (session: Session) => Promise<T>,
 ): Promise<T> {
-  return onConnection(database, patience, async (runner, client) => {
+  return onConnection(database, context, async (runner, client) => {
     await runner.startTransaction("REPEATABLE READ");
     try {
       return await unlessSilent(database, read({ manager: runner.manager, client }));
@@ -126,34 +126,34 @@ export function readingSnapshot<T>(
  */
 function onConnection<T>(
   database: Database,
-  patience: Patience,
+  context: CallerContext,
   work: (runner: QueryRunner, client: PoolClient) => Promise<T>,
 ): Promise<T> {
-  return translating(async () => {
-    const { minJournalIndex: index, aside } = patience;
+  return withTranslatedErrors(async () => {
+    const { minJournalIndex: index, aside } = context;
     for (;;) {
       const runner = database.dataSource.createQueryRunner();
       try {
         const client = (await runner.connect()) as PoolClient;
         // The wait for a connection may have outlasted the caller.
-        patience.assertWaiting();
+        context.assertWaiting();
         const isRecent = index === undefined || (await unlessSilent(database, readJournalSize(client))) > index;
         if (isRecent) return await work(runner, client);
       } finally {
         await runner.release();
       }
-      const reached = untilJournalHas(database, patience, index);
+      const reached = untilJournalHas(database, context, index);
       await (aside?.(reached) ?? reached);
     }
   });
 }
 
-async function untilJournalHas(database: Database, patience: Patience, index: bigint): Promise<void> {
+async function untilJournalHas(database: Database, context: CallerContext, index: bigint): Promise<void> {
   const giveUpAt = Date.now() + database.readWaitMs;
   for (;;) {
     const size = await database.journalSize.next();
     if (size > index) return;
-    patience.assertWaiting();
+    context.assertWaiting();
     if (Date.now() >= giveUpAt) {
       fail({ reason: "JOURNAL_BEHIND", minJournalIndex: index.toString(), journalSize: size.toString() });
     }
@@ -161,24 +161,24 @@ async function untilJournalHas(database: Database, patience: Patience, index: bi
 }
 
 /** Does what takes its own connection, with its errors translated. */
-export async function translating<T>(work: () => Promise<T>): Promise<T> {
+export async function withTranslatedErrors<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw translate(error);
+    throw translateError(error);
   }
 }
 
 async function attemptTransaction<T>(
   database: Database,
-  patience: Patience,
-  work: (transaction: Transaction) => Promise<T>,
+  context: CallerContext,
+  work: (session: Session) => Promise<T>,
 ): Promise<T> {
   const runner = database.dataSource.createQueryRunner();
   try {
     const client = (await runner.connect()) as PoolClient;
     // The wait for a connection may have outlasted the caller.
-    patience.assertWaiting();
+    context.assertWaiting();
     await runner.startTransaction("READ COMMITTED");
     let result: T;
     try {
