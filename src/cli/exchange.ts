@@ -58,7 +58,9 @@ export function addExchangeCommands(program: Command): void {
         });
         if (session.json) return printReply(TransactionServiceService.exchange, reply);
         await printMovement(reply, session);
-        print(renderTerms(assertPresent(assertPresent(reply.transaction, "transaction").exchange, "terms"), currencies));
+        print(
+          renderTerms(assertPresent(assertPresent(reply.transaction, "transaction").exchange, "terms"), currencies),
+        );
       }),
     );
 

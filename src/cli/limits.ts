@@ -54,7 +54,9 @@ export function addLimitsCommands(program: Command): void {
         const reply = await session.call(LedgerServiceService.getLimits, { account: walletOf(walletId) });
         if (session.json) return printReply(LedgerServiceService.getLimits, reply);
         const currencyCode = await currencyOf(walletId, session);
-        print(renderLimits(assertPresent(reply.limits, "limits"), currencyCode, await session.currencies(), reply.usage));
+        print(
+          renderLimits(assertPresent(reply.limits, "limits"), currencyCode, await session.currencies(), reply.usage),
+        );
       }),
     );
 

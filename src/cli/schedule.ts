@@ -123,7 +123,11 @@ export function addScheduleCommands(program: Command): void {
         });
         if (session.json) return printReply(ScheduleServiceService.createSchedule, reply);
         print(
-          await showSchedule(assertPresent(reply.schedule, "schedule"), session, requestFields(requestId, reply.replayed)),
+          await showSchedule(
+            assertPresent(reply.schedule, "schedule"),
+            session,
+            requestFields(requestId, reply.replayed),
+          ),
         );
       }),
     );

@@ -92,7 +92,12 @@ async function carryOut(plan: SeedPlan, currencyCode: string, session: Session):
     [...plan.wallets.entries()],
     ([, planned]) => [planned.owner],
     async ([index, planned]) => {
-      const reply = await createWallet(planned, assertPresent(userIds[planned.owner], "user id"), currencyCode, session);
+      const reply = await createWallet(
+        planned,
+        assertPresent(userIds[planned.owner], "user id"),
+        currencyCode,
+        session,
+      );
       walletIds[index] = assertPresent(reply.wallet, "wallet").id;
       return reply;
     },

@@ -45,7 +45,9 @@ export function addUserCommands(program: Command): void {
         const reply = await session.call(UserServiceService.createUser, { requestId, name, email, metadata });
         if (session.json) printReply(UserServiceService.createUser, reply);
         else
-          print(renderUser(assertPresent(reply.user, "user"), requestFields(requestId, reply.replayed, reply.journalIndex)));
+          print(
+            renderUser(assertPresent(reply.user, "user"), requestFields(requestId, reply.replayed, reply.journalIndex)),
+          );
       }),
     );
 

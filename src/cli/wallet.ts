@@ -72,7 +72,10 @@ export function addWalletCommands(program: Command): void {
         });
         if (session.json) return printReply(WalletServiceService.createWallet, reply);
         print(
-          renderWallet(assertPresent(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
+          renderWallet(
+            assertPresent(reply.wallet, "wallet"),
+            requestFields(requestId, reply.replayed, reply.journalIndex),
+          ),
           await showBalances([assertPresent(reply.balance, "balance")], session),
         );
       }),
@@ -147,7 +150,10 @@ function addStateCommands(wallet: Command): void {
           const reply = await session.call(method, { requestId, walletId, reason: options.reason });
           if (session.json) return printReply(WalletServiceService.freezeWallet, reply);
           print(
-            renderWallet(assertPresent(reply.wallet, "wallet"), requestFields(requestId, reply.replayed, reply.journalIndex)),
+            renderWallet(
+              assertPresent(reply.wallet, "wallet"),
+              requestFields(requestId, reply.replayed, reply.journalIndex),
+            ),
           );
         }),
       );

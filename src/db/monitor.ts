@@ -36,7 +36,11 @@ async function tryToWrite(client: pg.Client): Promise<void> {
  * Tells when the database goes away and when it is back: at once when the connection breaks, within seconds when it only
  * falls silent. A connection of the pool would be no measure: it may be waited for because there is much to do.
  */
-export function monitorDatabase(url: string, config: Config, { onChange, onSilence }: MonitorListener): DatabaseMonitor {
+export function monitorDatabase(
+  url: string,
+  config: Config,
+  { onChange, onSilence }: MonitorListener,
+): DatabaseMonitor {
   const plan = servicePlan(config);
   let isStopped = false;
   let trouble: DatabaseTrouble | undefined;

@@ -1,12 +1,5 @@
 import { EntitySchema } from "typeorm";
-
-/** The side on which an account's balance is positive; the numbers are those of grey.ledger.v1.NormalSide. */
-export const NORMAL_SIDE = { DEBIT: 1, CREDIT: 2 } as const;
-export type NormalSide = (typeof NORMAL_SIDE)[keyof typeof NORMAL_SIDE];
-
-/** Whether an account takes part in movements; the numbers are those of grey.wallet.v1.WalletState. */
-export const ACCOUNT_STATE = { OPEN: 1, FROZEN: 2, CLOSED: 3 } as const;
-export type AccountState = (typeof ACCOUNT_STATE)[keyof typeof ACCOUNT_STATE];
+import type { AccountState, NormalSide } from "../base/codes.js";
 
 /** What double entry is kept on. Only posting changes the balance; amounts are minor units on the normal side. */
 export interface AccountRow {

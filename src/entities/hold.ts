@@ -1,8 +1,5 @@
 import { EntitySchema } from "typeorm";
-
-/** What became of a hold; the numbers are those of grey.transaction.v1.HoldState. */
-export const HOLD_STATE = { ACTIVE: 1, CAPTURED: 2, RELEASED: 3, EXPIRED: 4 } as const;
-export type HoldState = (typeof HOLD_STATE)[keyof typeof HOLD_STATE];
+import type { HoldState } from "../base/codes.js";
 
 /** Money that is reserved. Its id is that of the transaction that made it. */
 export interface HoldRow {

@@ -1,27 +1,5 @@
 import { EntitySchema } from "typeorm";
-import type { HoldState } from "./hold.js";
-
-/** What moved the money; the numbers are those of grey.transaction.v1.TransactionKind. */
-export const TRANSACTION_KIND = {
-  OPENING: 1,
-  DEPOSIT: 2,
-  WITHDRAWAL: 3,
-  TRANSFER: 4,
-  HOLD: 5,
-  HOLD_INCREASE: 6,
-  HOLD_EXTENSION: 7,
-  HOLD_CAPTURE: 8,
-  HOLD_RELEASE: 9,
-  HOLD_EXPIRY: 10,
-  REVERSAL: 11,
-  COMPOUND: 12,
-  EXCHANGE: 13,
-} as const;
-export type TransactionKind = (typeof TRANSACTION_KIND)[keyof typeof TRANSACTION_KIND];
-
-/** What became of it; the numbers are those of grey.transaction.v1.TransactionState. */
-export const TRANSACTION_STATE = { POSTED: 1, REJECTED: 2 } as const;
-export type TransactionState = (typeof TRANSACTION_STATE)[keyof typeof TRANSACTION_STATE];
+import type { HoldState, TransactionKind, TransactionState } from "../base/codes.js";
 
 /**
  * One movement, or the record of a refused one. Its entries are found by the accounts and their sequence numbers, which

@@ -19,7 +19,10 @@ const RESETS = { burst: 10_000, perSecond: 1_000 } as const;
 
 /** Sets what the HTTP/2 servers of this server are made with; to be called before it is bound. */
 export function setTransportOptions(server: Server, config: Config): void {
-  const options = assertPresent(server["commonServerOptions"] as TransportOptions | undefined, "grpc-js' HTTP/2 options");
+  const options = assertPresent(
+    server["commonServerOptions"] as TransportOptions | undefined,
+    "grpc-js' HTTP/2 options",
+  );
   const resetBurst = Math.max(RESETS.burst, 2 * config.GREY_CONNECTION_STREAMS_MAX);
   Object.assign(options, {
     settings: { maxConcurrentStreams: config.GREY_CONNECTION_STREAMS_MAX, maxHeaderListSize: HEADER_LIST_BYTES_MAX },
@@ -43,7 +46,10 @@ interface TransportOptions {
 
 /** Has the headers of every call tidied before grpc-js reads them; to be called once the server is bound. */
 export function tidyCalls(server: Server): void {
-  const servers = assertPresent(server["http2Servers"] as ReadonlyMap<Http2Server, unknown> | undefined, "HTTP/2 servers");
+  const servers = assertPresent(
+    server["http2Servers"] as ReadonlyMap<Http2Server, unknown> | undefined,
+    "HTTP/2 servers",
+  );
   for (const http2Server of servers.keys())
     http2Server.prependListener("stream", (_stream, headers) => tidyHeaders(headers));
 }

@@ -11,7 +11,7 @@ import {
   type TransferRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Uuid } from "../../src/base/ids.js";
-import { ACCOUNT_STATE } from "../../src/entities/account.js";
+import { ACCOUNT_STATE } from "../../src/base/codes.js";
 import { CallError, connect, type Clients } from "../support/client.js";
 import { lockAccount, waitsForLock, WAIT_MS_MAX } from "../support/engine.js";
 import { balanceOf, depositRequest, makeUser, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";

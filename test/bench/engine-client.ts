@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { newId } from "../../src/base/ids.js";
 import { readConfig } from "../../src/config/config.js";
 import { connectDatabase } from "../../src/db/database.js";
-import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import { createEngine, type Engine } from "../../src/ledger/post/engine.js";
 import { createPostingConnection } from "../../src/ledger/post/connection.js";
 import type { Command, MovementCommand } from "../../src/ledger/transaction/transaction.js";

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { systemAccountId } from "../../src/base/ids.js";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
 import { REQUEST_METHOD } from "../../src/entities/request.js";
-import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../src/entities/transaction.js";
+import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../src/base/codes.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import { benchIdSql, EPOCH_MS, ID_SPACE } from "./bench-ids.js";
 import { withClient } from "./databases.js";

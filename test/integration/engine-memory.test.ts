@@ -5,7 +5,7 @@ import { AMOUNT_MAX } from "../../src/base/money.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 import { readClock } from "../../src/db/clock.js";
-import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import { readAccounts, type Account } from "../../src/ledger/account/books.js";
 import { readHolds } from "../../src/ledger/hold/rows.js";
 import { encodeVelocity } from "../../src/ledger/account/limits.js";

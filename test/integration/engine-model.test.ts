@@ -2,11 +2,18 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
-import { ACCOUNT_STATE, type AccountState } from "../../src/entities/account.js";
+import { ACCOUNT_STATE, type AccountState } from "../../src/base/codes.js";
 import { readAccounts, type LedgerState } from "../../src/ledger/account/books.js";
 import { findTransactions, requestKey } from "../../src/ledger/transaction/rows.js";
 import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
-import { decideUnit, answerReplay, type DecidedCommand, type UnitMode, type Outcome, type UnitOfWork } from "../../src/ledger/command/work.js";
+import {
+  decideUnit,
+  answerReplay,
+  type DecidedCommand,
+  type UnitMode,
+  type Outcome,
+  type UnitOfWork,
+} from "../../src/ledger/command/work.js";
 import { modelBooks } from "../support/model-books.js";
 import { openEngineBooks, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { deposit, transfer, withdrawal } from "../support/ledger.js";
@@ -144,7 +151,11 @@ describe("two posting engines on one database", function () {
   }
 
   /** Decides everything again with the pure rules, in the order of the journal, and compares it with what is recorded. */
-  function assertSerial(model: LedgerState, { posted, changed }: History, recorded: readonly LedgerTransaction[]): void {
+  function assertSerial(
+    model: LedgerState,
+    { posted, changed }: History,
+    recorded: readonly LedgerTransaction[],
+  ): void {
     const workOf = new Map(
       posted.flatMap((one) => one.work.commands.map(({ transactionId }) => [transactionId, one.work])),
     );
@@ -182,7 +193,9 @@ describe("two posting engines on one database", function () {
       work.commands.forEach((command, index) => {
         const transaction = stored.get(command.requestId)!;
         const truth =
-          transaction.id === command.transactionId ? { transaction, replayed: false } : answerReplay(command, transaction);
+          transaction.id === command.transactionId
+            ? { transaction, replayed: false }
+            : answerReplay(command, transaction);
         expect(outcomes[index]).to.deep.equal(truth);
       });
     }

@@ -6,7 +6,7 @@ import { FailureError, type Failure } from "../../src/base/failure.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import type { CallerContext } from "../../src/base/caller-context.js";
 import { sqlState } from "../../src/db/sqlstate.js";
-import { ACCOUNT_STATE } from "../../src/entities/account.js";
+import { ACCOUNT_STATE } from "../../src/base/codes.js";
 import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
 import type { Outcome } from "../../src/ledger/command/work.js";
 import {

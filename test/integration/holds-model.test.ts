@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
-import { ACCOUNT_STATE } from "../../src/entities/account.js";
+import { ACCOUNT_STATE } from "../../src/base/codes.js";
 import { readAccounts } from "../../src/ledger/account/books.js";
 import { toExpiryCommand } from "../../src/ledger/hold/expiry.js";
 import { findTransactions, requestKey } from "../../src/ledger/transaction/rows.js";

@@ -1,5 +1,5 @@
 import { newId, type Uuid } from "../../src/base/ids.js";
-import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import type { Expiry, HoldCommand, HoldStepCommand } from "../../src/ledger/transaction/transaction.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 

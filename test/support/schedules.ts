@@ -1,7 +1,7 @@
 import { newId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 import { FUNDS_POLICY, SCHEDULE_STATE } from "../../src/entities/schedule.js";
-import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import type { Recurring, Schedule } from "../../src/ledger/schedule/schedule.js";
 
 /** The time as the rules have it. */

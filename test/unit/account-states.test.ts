@@ -1,7 +1,7 @@
 import { expect } from "chai";
-import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/entities/account.js";
-import { HOLD_STATE } from "../../src/entities/hold.js";
-import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/base/codes.js";
+import { HOLD_STATE } from "../../src/base/codes.js";
+import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import type { Account, Original } from "../../src/ledger/account/books.js";
 import { decide } from "../../src/ledger/decide/decide.js";
 import { toExpiryCommand } from "../../src/ledger/hold/expiry.js";

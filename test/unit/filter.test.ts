@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../src/entities/transaction.js";
+import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../src/base/codes.js";
 import { matchesFilter, type Candidate, type TransactionFilter } from "../../src/ledger/transaction/filter.js";
 
 const ALL: TransactionFilter = {

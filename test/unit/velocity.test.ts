@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { TRANSACTION_KIND } from "../../src/entities/transaction.js";
+import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import { getUsage, addUse, checkVelocity, type Use, type VelocityLimit } from "../../src/ledger/account/velocity.js";
 
 const WINDOW_MICROS = 60_000_000n;

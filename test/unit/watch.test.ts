@@ -1,7 +1,14 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
-import { weigh, type WatchFilter, type JournalPage, type WatchedRecord, type JournalTail, type PageRequest } from "../../src/ledger/watch/journal-tail.js";
+import {
+  weigh,
+  type WatchFilter,
+  type JournalPage,
+  type WatchedRecord,
+  type JournalTail,
+  type PageRequest,
+} from "../../src/ledger/watch/journal-tail.js";
 import { watchJournal, type WatchEvent } from "../../src/ledger/watch/watch-journal.js";
 
 /** A journal whose records are about the thing of their number, one after the other. */
@@ -28,7 +35,7 @@ function tailOf(journal: readonly WatchedRecord[], pageSize: number): JournalTai
         first: BigInt(first),
         end: BigInt(first + sights.length),
         records: sights,
-        weight: sights.reduce((sum, sight) => sum + weigh(sight), 0),
+        weight: sights.reduce((sum, record) => sum + weigh(record), 0),
         touched: new Set(sights.map(({ id }) => id)),
         opened: new Map(),
       };
@@ -65,15 +72,17 @@ describe("watching a journal", () => {
         const from = BigInt(at % all.length);
         const wanted = new Set([String(id)]);
         const told = await watch(tailOf(journal, pageSize), all.length, from, interestIn(wanted));
-        const expected = journal.filter((sight) => sight.index >= from && wanted.has(sight.id));
-        expect(told.flatMap(({ record: sight }) => sight ?? [])).to.deep.equal(expected);
-        expect(told[0]).to.deep.equal({ index: from - 1n, sight: undefined });
+        const expected = journal.filter((record) => record.index >= from && wanted.has(record.id));
+        expect(told.flatMap(({ record: record }) => record ?? [])).to.deep.equal(expected);
+        expect(told[0]).to.deep.equal({ index: from - 1n, record: undefined });
         expect(told.every(({ index }, n) => n === 0 || index >= told[n - 1]!.index)).to.equal(true);
         // Whoever goes on after any message gets the rest.
         const cut = told[told.length >> 1]!.index + 1n;
         if (cut >= BigInt(all.length)) return;
         const rest = await watch(tailOf(journal, pageSize), all.length, cut, interestIn(wanted));
-        expect(rest.flatMap(({ record: sight }) => sight ?? [])).to.deep.equal(expected.filter(({ index }) => index >= cut));
+        expect(rest.flatMap(({ record: record }) => record ?? [])).to.deep.equal(
+          expected.filter(({ index }) => index >= cut),
+        );
       }),
       { numRuns: 200 },
     );

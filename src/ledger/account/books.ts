@@ -2,7 +2,7 @@ import type { Uuid } from "../../base/ids.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
 import type { Micros } from "../../base/time.js";
-import type { AccountState, NormalSide } from "../../entities/account.js";
+import type { AccountState, NormalSide } from "../../base/codes.js";
 import type { Hold } from "../decide/hold.js";
 import { decodeVelocity } from "./limits.js";
 import type { LedgerTransaction } from "../transaction/transaction.js";
@@ -87,7 +87,11 @@ export async function lockAccounts(client: Queryable, ids: Iterable<Uuid>): Prom
 
 /** Reads the accounts that exist of these, as they are at the moment. */
 export async function readAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<ReadAccount[]> {
-  const { rows } = await client.query<StoredAccount>({ name: "accounts-read", text: COLUMNS, values: [uuidArray([...ids])] });
+  const { rows } = await client.query<StoredAccount>({
+    name: "accounts-read",
+    text: COLUMNS,
+    values: [uuidArray([...ids])],
+  });
   return toReadAccounts(client, rows);
 }
 
@@ -126,7 +130,10 @@ async function readUsage(client: Queryable, accounts: readonly { readonly id: Uu
 }
 
 /** The velocity limits of an account, with what was used of them. */
-function toVelocityLimits({ id, velocity_limits: limits }: StoredAccount, usage: Usage): readonly VelocityLimit[] | null {
+function toVelocityLimits(
+  { id, velocity_limits: limits }: StoredAccount,
+  usage: Usage,
+): readonly VelocityLimit[] | null {
   if (limits === null) return null;
   return decodeVelocity(limits).map((terms) => ({ ...terms, slices: usage.get(`${id}/${terms.name}`) ?? [] }));
 }

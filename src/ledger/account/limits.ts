@@ -1,5 +1,5 @@
 import type { Micros } from "../../base/time.js";
-import type { TransactionKind } from "../../entities/transaction.js";
+import type { TransactionKind } from "../../base/codes.js";
 import type { Direction, VelocityTerms } from "./velocity.js";
 
 /** The limits of an account; amounts are minor units of its currency. */

@@ -1,7 +1,7 @@
 import type { Failure } from "../../base/failure.js";
 import { AMOUNT_MAX } from "../../base/money.js";
 import { toIso, type Micros } from "../../base/time.js";
-import { TRANSACTION_KIND, type TransactionKind } from "../../entities/transaction.js";
+import { TRANSACTION_KIND, type TransactionKind } from "../../base/codes.js";
 
 /** Whether money leaves a wallet or comes to it. */
 export type Direction = "OUTGOING" | "INCOMING";
@@ -201,7 +201,12 @@ function findBreach(
 }
 
 /** When no more than this is used, unless more is used until then; undefined for never. */
-function findReleaseTime(limit: VelocityLimit, live: readonly Slice[], measure: Measure, most: bigint): Micros | undefined {
+function findReleaseTime(
+  limit: VelocityLimit,
+  live: readonly Slice[],
+  measure: Measure,
+  most: bigint,
+): Micros | undefined {
   let left = sum(live, measure);
   for (const slice of live) {
     left -= getValue(slice, measure);

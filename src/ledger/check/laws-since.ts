@@ -1,9 +1,9 @@
 import { LEDGER_CALLER } from "../../base/ids.js";
 import { ALERT_DIRECTION } from "../../entities/alert.js";
-import { HOLD_STATE } from "../../entities/hold.js";
+import { HOLD_STATE } from "../../base/codes.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { RUN_STATE } from "../../entities/schedule.js";
-import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../entities/transaction.js";
+import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../base/codes.js";
 import { IS_SUMMED, MOVED, velocityOf, WATCHED, type Law } from "./laws.js";
 
 /** The beginning of a check of what is new. */

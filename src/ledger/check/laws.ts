@@ -3,10 +3,10 @@ import { AMOUNT_MAX } from "../../base/money.js";
 import { ALERT_BALANCE, ALERT_DIRECTION } from "../../entities/alert.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
-import { HOLD_STATE } from "../../entities/hold.js";
+import { HOLD_STATE } from "../../base/codes.js";
 import { COUNTED_KINDS } from "../account/velocity.js";
 import { RUN_STATE } from "../../entities/schedule.js";
-import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../entities/transaction.js";
+import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../base/codes.js";
 
 /** The laws of the books; each is documented in grey.ledger.v1.IntegrityLaw. */
 export type Law = keyof typeof LAWS;

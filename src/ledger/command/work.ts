@@ -4,7 +4,7 @@ import { requestKey } from "../transaction/rows.js";
 import type { LedgerState } from "../account/books.js";
 import { decide } from "../decide/decide.js";
 import { createDraft } from "../decide/draft.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import type { RecordedDecision } from "../decide/movement.js";
 import {
   isCompound,
@@ -131,7 +131,9 @@ function findDifferingFields(command: MovementCommand, stored: Movement): string
   const names = FIELD_NAMES[command.kind];
   return [
     ...(convertSystemAccount(command, command.debitAccountId, stored) === stored.debitAccountId ? [] : [names.debit]),
-    ...(convertSystemAccount(command, command.creditAccountId, stored) === stored.creditAccountId ? [] : [names.credit]),
+    ...(convertSystemAccount(command, command.creditAccountId, stored) === stored.creditAccountId
+      ? []
+      : [names.credit]),
     ...(command.currencyCode === stored.currencyCode ? [] : ["amount.currency_code"]),
     // Of one that moved what there was, what was asked for is among the terms.
     ...(command.amountMinor.toString() === (stored.terms?.["amount.minor_units"] ?? stored.amountMinor.toString())

@@ -1,5 +1,5 @@
 import type { Failure } from "../../base/failure.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import { decideCompound } from "./legs.js";
 import type { LedgerState } from "../account/books.js";
 import { createDraft } from "./draft.js";
@@ -36,7 +36,8 @@ function checkPrecondition(before: LedgerState, after: LedgerState, precondition
   const { walletId, expectedVersion, minBalanceAfter, maxBalanceAfter } = precondition;
   const account = after.getAccount(walletId);
   const version = before.getAccount(walletId)?.sequence;
-  if (account === undefined || version === undefined || !account.isWallet) return { reason: "WALLET_NOT_FOUND", walletId };
+  if (account === undefined || version === undefined || !account.isWallet)
+    return { reason: "WALLET_NOT_FOUND", walletId };
   const refuse = (field: string, expected: bigint, actual: bigint, currencyCode?: string): Failure => ({
     reason: "PRECONDITION_FAILED",
     walletId,

@@ -2,8 +2,8 @@ import type { Failure } from "../../base/failure.js";
 import { systemAccountId, type Uuid } from "../../base/ids.js";
 import { isInt64 } from "../../base/money.js";
 import type { Micros } from "../../base/time.js";
-import { HOLD_STATE } from "../../entities/hold.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { HOLD_STATE } from "../../base/codes.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import type { Account, LedgerState } from "../account/books.js";
 import { getRemainingMinor, type Hold } from "./hold.js";
 import { checkAccount, applyChange, countUse, toEntry, checkFunds, checkUse, type Decision } from "./movement.js";
@@ -178,7 +178,13 @@ function decideCapture(
 }
 
 /** The end of a hold whose time has come. What does not, or not yet, apply leaves no trace: nobody asked for it. */
-function decideExpiry(state: LedgerState, command: HoldStepCommand, hold: Hold, wallet: Account, remaining: bigint): Decision {
+function decideExpiry(
+  state: LedgerState,
+  command: HoldStepCommand,
+  hold: Hold,
+  wallet: Account,
+  remaining: bigint,
+): Decision {
   if (hold.state !== HOLD_STATE.ACTIVE || !hasExpired(hold, state.now))
     return { unkept: { reason: "HOLD_NOT_FOUND", holdId: hold.id } };
   const movement = toMovement(command, {

@@ -1,6 +1,6 @@
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
-import { HOLD_STATE, type HoldState } from "../../entities/hold.js";
+import { HOLD_STATE, type HoldState } from "../../base/codes.js";
 
 /** Money that is reserved, as posting sees it; a decision replaces it, it is never changed. */
 export interface Hold {

@@ -4,7 +4,15 @@ import type { Uuid } from "../../base/ids.js";
 import { isInt64 } from "../../base/money.js";
 import { toIso } from "../../base/time.js";
 import type { Account, LedgerState } from "../account/books.js";
-import { checkAccount, applyChange, countUse, toEntry, checkFunds, checkUse, type RecordedDecision } from "./movement.js";
+import {
+  checkAccount,
+  applyChange,
+  countUse,
+  toEntry,
+  checkFunds,
+  checkUse,
+  type RecordedDecision,
+} from "./movement.js";
 import type { CompoundCommand, Entry, Leg, Movement } from "../transaction/transaction.js";
 import type { Use } from "../account/velocity.js";
 
@@ -45,7 +53,10 @@ export function decideLegs(state: LedgerState, movement: Movement, legs: readonl
   const after = new Map(sums.map((sum) => [sum.accountId, countUses(state, movement, sum)]));
   const entries: Entry[] = [];
   for (const { accountId, amountMinor } of legs) {
-    const account = applyChange(assertPresent(after.get(accountId), "an account of a leg"), { debit: amountMinor, isEntered: true });
+    const account = applyChange(assertPresent(after.get(accountId), "an account of a leg"), {
+      debit: amountMinor,
+      isEntered: true,
+    });
     // What the legs come to is in range; on the way there a balance may leave it.
     if (!isInt64(account.balanceMinor)) return { movement, failure: { reason: "BALANCE_OVERFLOW", accountId } };
     after.set(accountId, account);
@@ -85,14 +96,21 @@ function listUses({ kind }: Movement, { debits, credits }: AccountSum): readonly
 }
 
 function countUses(state: LedgerState, movement: Movement, sum: AccountSum): Account {
-  return listUses(movement, sum).reduce((account, use) => countUse(state, account, use), requireAccount(state, sum.accountId));
+  return listUses(movement, sum).reduce(
+    (account, use) => countUse(state, account, use),
+    requireAccount(state, sum.accountId),
+  );
 }
 
 function requireAccount(state: LedgerState, id: Uuid): Account {
   return assertPresent(state.getAccount(id), "an account of a leg");
 }
 
-function checkExists(state: LedgerState, { system }: CompoundCommand, { accountId, currencyCode }: Leg): Failure | undefined {
+function checkExists(
+  state: LedgerState,
+  { system }: CompoundCommand,
+  { accountId, currencyCode }: Leg,
+): Failure | undefined {
   const account = state.getAccount(accountId);
   const systemAccount = system.get(accountId);
   if (systemAccount === undefined)

@@ -1,7 +1,7 @@
 import type { Failure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import { isInt64 } from "../../base/money.js";
-import { ACCOUNT_STATE, NORMAL_SIDE } from "../../entities/account.js";
+import { ACCOUNT_STATE, NORMAL_SIDE } from "../../base/codes.js";
 import type { Account, LedgerState } from "../account/books.js";
 import type { Hold } from "./hold.js";
 import type { Entry, Movement, MovementCommand } from "../transaction/transaction.js";
@@ -48,7 +48,12 @@ function limitToAvailable(debit: Account, command: MovementCommand): Movement {
 }
 
 /** Decides a movement from one account, which it debits, to another: whether they take part, then funds, then room. */
-export function decideBetween(state: LedgerState, movement: Movement, debit: Account, credit: Account): RecordedDecision {
+export function decideBetween(
+  state: LedgerState,
+  movement: Movement,
+  debit: Account,
+  credit: Account,
+): RecordedDecision {
   const { amountMinor, currencyCode } = movement;
   const failure =
     checkAccount(debit, currencyCode) ??
@@ -73,7 +78,8 @@ export function availableMinor(
   account: Pick<Account, "normalSide" | "balanceMinor" | "pendingDebitsMinor" | "pendingCreditsMinor">,
 ): bigint {
   return (
-    account.balanceMinor - (account.normalSide === NORMAL_SIDE.CREDIT ? account.pendingDebitsMinor : account.pendingCreditsMinor)
+    account.balanceMinor -
+    (account.normalSide === NORMAL_SIDE.CREDIT ? account.pendingDebitsMinor : account.pendingCreditsMinor)
   );
 }
 
@@ -154,9 +160,7 @@ export function countUse(state: LedgerState, account: Account, use: Use): Accoun
 
 function checkUses(state: LedgerState, debit: Account, credit: Account, movement: Movement): Failure | undefined {
   if (debit.velocity === null && credit.velocity === null) return undefined;
-  return (
-    checkUse(state, debit, toUse(movement, "OUTGOING")) ?? checkUse(state, credit, toUse(movement, "INCOMING"))
-  );
+  return checkUse(state, debit, toUse(movement, "OUTGOING")) ?? checkUse(state, credit, toUse(movement, "INCOMING"));
 }
 
 function countMovement(state: LedgerState, account: Account, movement: Movement, direction: Use["direction"]): Account {

@@ -1,6 +1,6 @@
 import { assertPresent } from "../../base/assert.js";
 import type { Failure } from "../../base/failure.js";
-import { TRANSACTION_KIND, type TransactionKind } from "../../entities/transaction.js";
+import { TRANSACTION_KIND, type TransactionKind } from "../../base/codes.js";
 import type { LedgerState, Original } from "../account/books.js";
 import { decideLegs } from "./legs.js";
 import { REVERSALS_MAX } from "../transaction/reversed.js";

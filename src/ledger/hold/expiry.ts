@@ -2,7 +2,7 @@ import type { PoolClient } from "pg";
 import { expiryRequestId, LEDGER_CALLER, newId, type Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
 import { startSweep, withLock, type Sweep, type SweepOptions } from "../../db/sweep.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import type { Engine } from "../post/engine.js";
 import { findDueHolds } from "./rows.js";
 import type { HoldStepCommand } from "../transaction/transaction.js";

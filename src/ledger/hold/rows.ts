@@ -3,7 +3,7 @@ import type { Micros } from "../../base/time.js";
 import { uuidArray } from "../../db/binary-array.js";
 import { CLOCK } from "../../db/clock.js";
 import type { Queryable } from "../../db/database.js";
-import type { HoldState } from "../../entities/hold.js";
+import type { HoldState } from "../../base/codes.js";
 import type { Hold, ReadHold } from "../decide/hold.js";
 
 const COLUMNS = `

@@ -6,8 +6,8 @@ import type { Uuid } from "../../base/ids.js";
 import { AMOUNT_MAX } from "../../base/money.js";
 import { toIso, type Micros } from "../../base/time.js";
 import { int2Array, int8Array, textArray, timestampArray, uuidArray } from "../../db/binary-array.js";
-import { HOLD_STATE } from "../../entities/hold.js";
-import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../entities/transaction.js";
+import { HOLD_STATE } from "../../base/codes.js";
+import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../base/codes.js";
 import type { JournalRecord } from "../../journal/append.js";
 import type { Account, LedgerState, Original, ReadAccount } from "../account/books.js";
 import { hasExpired } from "../decide/hold-rules.js";
@@ -171,7 +171,10 @@ export async function writeBatch(
 }
 
 /** The transactions that a batch recorded, in the order of its decisions. */
-export function toTransactions(decided: readonly DecidedCommand[], { firstIndex, createTime }: JournalPlace): LedgerTransaction[] {
+export function toTransactions(
+  decided: readonly DecidedCommand[],
+  { firstIndex, createTime }: JournalPlace,
+): LedgerTransaction[] {
   return decided.map(({ command, decision }, index) => {
     const { movement } = decision;
     const isPosted = "entries" in decision;

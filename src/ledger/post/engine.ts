@@ -245,7 +245,11 @@ export function createEngine(
   }
 
   /** Works that were handed in before are answered first: these may build on them. */
-  async function takeLockedWay(group: readonly QueuedUnit[], before: Promise<unknown>, wasTried: boolean): Promise<void> {
+  async function takeLockedWay(
+    group: readonly QueuedUnit[],
+    before: Promise<unknown>,
+    wasTried: boolean,
+  ): Promise<void> {
     locked += 1;
     try {
       await before;

@@ -101,6 +101,8 @@ function createClock(): Clock {
       reading = { micros, atMs: performance.now() };
     },
     now: () =>
-      reading === undefined ? undefined : reading.micros + BigInt(Math.round((performance.now() - reading.atMs) * 1_000)),
+      reading === undefined
+        ? undefined
+        : reading.micros + BigInt(Math.round((performance.now() - reading.atMs) * 1_000)),
   };
 }

@@ -5,7 +5,7 @@ import type { Queryable } from "../../db/database.js";
 import { awaitReplicas } from "../../db/in-transaction.js";
 import { lockAccounts, readAccounts, type ReadAccount } from "../account/books.js";
 import { openBatch, toTransactions, writeBatch, type Batch, type JournalPlace, type WriteOptions } from "./batch.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import { findAnswers, findTransactions } from "../transaction/rows.js";
 import { findReversed, toOriginal } from "../transaction/reversed.js";
 import { readHolds } from "../hold/rows.js";
@@ -19,7 +19,14 @@ import {
   isReverse,
   type Command,
 } from "../transaction/transaction.js";
-import { decideUnit, type StoredAnswers, type DecidedCommand, type Outcome, type Verdict, type UnitOfWork } from "../command/work.js";
+import {
+  decideUnit,
+  type StoredAnswers,
+  type DecidedCommand,
+  type Outcome,
+  type Verdict,
+  type UnitOfWork,
+} from "../command/work.js";
 
 /**
  * Posts pieces of work, in their order, in the caller's database transaction; nothing counts until that commits.
@@ -165,7 +172,8 @@ function collectOriginalIds(units: readonly UnitOfWork[]): Set<Uuid> {
 /** Whether the time matters for what becomes of the works, on these accounts. */
 export function needsClock(units: readonly UnitOfWork[], accounts: readonly ReadAccount[]): boolean {
   return (
-    units.some(({ commands }) => commands.some(isTimed)) || accounts.some(({ account: { velocity } }) => velocity !== null)
+    units.some(({ commands }) => commands.some(isTimed)) ||
+    accounts.some(({ account: { velocity } }) => velocity !== null)
   );
 }
 

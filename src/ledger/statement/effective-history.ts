@@ -1,7 +1,7 @@
 import type { Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
-import { NORMAL_SIDE, type NormalSide } from "../../entities/account.js";
+import { NORMAL_SIDE, type NormalSide } from "../../base/codes.js";
 
 // The balance of the record at the time, less what was recorded by then and takes effect later, and with what took effect by then and was
 // recorded later. Those are found by the span between both times: of each length, only rows that are no further from the time than that

@@ -2,7 +2,7 @@ import { assertPresent } from "../../base/assert.js";
 import type { Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
-import { NORMAL_SIDE } from "../../entities/account.js";
+import { NORMAL_SIDE } from "../../base/codes.js";
 import { findEffectiveBalance, type EffectiveBalance } from "./effective-history.js";
 import {
   assertSummary,

@@ -2,7 +2,8 @@ import { assert, assertPresent } from "../../base/assert.js";
 import type { Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
-import { NORMAL_SIDE, type AccountRow, type NormalSide } from "../../entities/account.js";
+import { NORMAL_SIDE, type NormalSide } from "../../base/codes.js";
+import type { AccountRow } from "../../entities/account.js";
 
 /** A period of an account's history. */
 export interface Period {

@@ -1,6 +1,6 @@
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
-import type { TransactionKind, TransactionState } from "../../entities/transaction.js";
+import type { TransactionKind, TransactionState } from "../../base/codes.js";
 
 /** Which transactions are looked for; empty lists and texts mean all. */
 export interface TransactionFilter {

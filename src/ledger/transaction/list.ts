@@ -4,7 +4,7 @@ import { ANSWER_BYTES_MAX } from "../../base/room.js";
 import { toIso, type Micros } from "../../base/time.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
-import type { TransactionKind, TransactionState } from "../../entities/transaction.js";
+import type { TransactionKind, TransactionState } from "../../base/codes.js";
 import { matchesFilter, type Candidate, type TransactionFilter } from "./filter.js";
 import { findTransactions } from "./rows.js";
 import { LATEST_METADATA, withMetadata } from "./metadata.js";

@@ -4,8 +4,8 @@ import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
-import type { HoldState } from "../../entities/hold.js";
-import type { TransactionKind } from "../../entities/transaction.js";
+import type { HoldState } from "../../base/codes.js";
+import type { TransactionKind } from "../../base/codes.js";
 import type { Hold } from "../decide/hold.js";
 import type { Entry, Leg, LedgerTransaction, Terms } from "./transaction.js";
 

@@ -1,7 +1,7 @@
 import type { Failure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
-import type { TRANSACTION_KIND, TransactionKind } from "../../entities/transaction.js";
+import type { TRANSACTION_KIND, TransactionKind } from "../../base/codes.js";
 import type { Hold } from "../decide/hold.js";
 
 /** One row of an account's history, as it stands in the books: a debit, a credit, or a change of what is pending. */

@@ -2,7 +2,7 @@ import type { Uuid } from "../../base/ids.js";
 import { int2Array, textArray, uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
-import { TRANSACTION_STATE } from "../../entities/transaction.js";
+import { TRANSACTION_STATE } from "../../base/codes.js";
 import type { TransactionFilter } from "./filter.js";
 
 /**

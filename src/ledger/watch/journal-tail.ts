@@ -207,7 +207,9 @@ async function readPage(client: Queryable, first: bigint, before: bigint): Promi
   const found = await findTransactions(client, listTransactionIds(records));
   const touched = new Set<Uuid>();
   const withTransactions = records.map((record) => {
-    const transaction = isOfTransaction(record) ? assertPresent(found.get(record.id), "a recorded transaction") : undefined;
+    const transaction = isOfTransaction(record)
+      ? assertPresent(found.get(record.id), "a recorded transaction")
+      : undefined;
     for (const id of transaction === undefined ? [record.id] : listAccounts(transaction)) touched.add(id);
     return { ...record, transaction };
   });

@@ -76,13 +76,19 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
           deleteTime: null,
         };
         await manager.insert(BalanceAlertEntity, alert);
-        return { response: { alert: toAlertMessage(alert), replayed: false }, resourceId: id, journalIndex: startIndex };
+        return {
+          response: { alert: toAlertMessage(alert), replayed: false },
+          resourceId: id,
+          journalIndex: startIndex,
+        };
       });
     },
 
     getAlert: async (request, context) => {
       const id = parseId(request.id);
-      const alert = await readInSession(database, context, ({ manager }) => manager.findOneBy(BalanceAlertEntity, { id }));
+      const alert = await readInSession(database, context, ({ manager }) =>
+        manager.findOneBy(BalanceAlertEntity, { id }),
+      );
       return { alert: toAlertMessage(alert ?? fail({ reason: "ALERT_NOT_FOUND", alertId: id })) };
     },
 

@@ -24,7 +24,7 @@ import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { LimitChangeEntity, type LimitChangeRow } from "../../entities/limits.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
-import type { TransactionKind } from "../../entities/transaction.js";
+import type { TransactionKind } from "../../base/codes.js";
 import { lockAccounts, readAccounts, type Account } from "../../ledger/account/books.js";
 import {
   decodeLimits,

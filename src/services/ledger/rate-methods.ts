@@ -36,7 +36,9 @@ export function createRateMethods(database: Database, tokens: PageTokens): RateM
       const rate = await readInSession(database, context, ({ client }) =>
         findRate(client, sourceCurrencyCode, targetCurrencyCode, at),
       );
-      return { rate: toRateMessage(rate ?? fail({ reason: "RATE_NOT_FOUND", sourceCurrencyCode, targetCurrencyCode })) };
+      return {
+        rate: toRateMessage(rate ?? fail({ reason: "RATE_NOT_FOUND", sourceCurrencyCode, targetCurrencyCode })),
+      };
     },
 
     listRates: async (request, context) => {

@@ -23,11 +23,11 @@ import { fromMicros, microsUp, type Micros } from "../../base/time.js";
 import { readClock } from "../../db/clock.js";
 import type { Database, Queryable } from "../../db/database.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";
-import { ACCOUNT_STATE } from "../../entities/account.js";
+import { ACCOUNT_STATE } from "../../base/codes.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
 import { FUNDS_POLICY, SCHEDULE_STATE, type FundsPolicy, type ScheduleState } from "../../entities/schedule.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
 import { openBatch } from "../../ledger/post/batch.js";
@@ -36,7 +36,13 @@ import { listRuns, listSchedules, lockSchedules, readSchedule } from "../../ledg
 import { cronFault } from "../../ledger/schedule/cron.js";
 import { decideMovement } from "../../ledger/decide/movement.js";
 import { afterCancel, afterPause, afterResume, isLasting, isTimeZone, nextTime } from "../../ledger/schedule/rules.js";
-import type { Progress, Schedule, ScheduledMovement, ScheduleRun, ScheduleTimes } from "../../ledger/schedule/schedule.js";
+import type {
+  Progress,
+  Schedule,
+  ScheduledMovement,
+  ScheduleRun,
+  ScheduleTimes,
+} from "../../ledger/schedule/schedule.js";
 import type { MovementCommand } from "../../ledger/transaction/transaction.js";
 import { toEndRecords, insertSchedule, skipRun, withholdRun, writeProgress } from "../../ledger/schedule/write.js";
 import type { CallContext } from "../../rpc/context.js";
@@ -266,7 +272,10 @@ function toScheduledMovement(command: MovementCommand): ScheduledMovement {
 }
 
 /** The times that were asked for, by the rules that annotations cannot state. */
-function parseTimes(when: CreateScheduleRequest["when"]): { readonly times: ScheduleTimes; readonly maxRuns: number | null } {
+function parseTimes(when: CreateScheduleRequest["when"]): {
+  readonly times: ScheduleTimes;
+  readonly maxRuns: number | null;
+} {
   if (when?.$case === "once") return { times: { once: microsUp(when.value) }, maxRuns: null };
   const { cron, timeZone, startTime, endTime, maxRuns } = assertPresent(when, "when").value;
   const fault = cronFault(cron);

@@ -123,7 +123,9 @@ async function settle<Request, Response extends Answer>(
       journalIndex ?? null,
     ],
   );
-  return { response: records.length > 0 ? withJournalIndex(response, await appendRecords(client, records, key)) : response };
+  return {
+    response: records.length > 0 ? withJournalIndex(response, await appendRecords(client, records, key)) : response,
+  };
 }
 
 /** The answer with its place in the journal; 0 while that is not known. */

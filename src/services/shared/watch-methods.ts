@@ -51,7 +51,11 @@ export function createTransactionWatch(
         const asked = request.fromJournalIndex ?? size;
         // What comes before a place to come is read, and not told: it may open wallets of the user.
         const from = asked < size ? asked : size;
-        for await (const { index, record: sight } of watchJournal(tail, { from, filter: interest, progressMs }, signal)) {
+        for await (const { index, record: sight } of watchJournal(
+          tail,
+          { from, filter: interest, progressMs },
+          signal,
+        )) {
           if (sight === undefined)
             yield { journalIndex: index < asked ? asked - 1n : index, transaction: undefined, balances: [] };
           else if (index >= asked) yield toWatchResponse(sight);
@@ -78,7 +82,11 @@ export function createWalletWatch(
         } satisfies WatchFilter;
         /** What the wallet is right before the place that was asked for, until it is told. */
         let first: Partial<WatchWalletResponse> | undefined = beginning;
-        for await (const { index, record: sight } of watchJournal(tail, { from, filter: interest, progressMs }, signal)) {
+        for await (const { index, record: sight } of watchJournal(
+          tail,
+          { from, filter: interest, progressMs },
+          signal,
+        )) {
           const change = sight === undefined ? undefined : toWalletChange(sight, walletId);
           if (index < asked) first = { ...first, ...change, transactionId: "" };
           // A place to come is waited for; the watch says that it is still there.
@@ -174,7 +182,10 @@ function findBeginning(database: Database, context: CallContext, request: WatchW
 }
 
 /** What the record changed about the wallet's balance or state; undefined for nothing. */
-function toWalletChange({ id, type, transaction }: WatchedRecord, walletId: Uuid): Partial<WatchWalletResponse> | undefined {
+function toWalletChange(
+  { id, type, transaction }: WatchedRecord,
+  walletId: Uuid,
+): Partial<WatchWalletResponse> | undefined {
   if (transaction !== undefined) {
     const balance = toBalancesAfter(transaction).findLast((one) => one.walletId === walletId);
     return balance && { balance, transactionId: transaction.id };

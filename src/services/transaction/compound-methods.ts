@@ -19,7 +19,7 @@ import { readClock } from "../../db/clock.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";
 import { AccountEntity } from "../../entities/account.js";
 import { CurrencyEntity } from "../../entities/currency.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import { convertAt, type Amounts, type GivenAmount, type Rounding } from "../../ledger/decide/exchange.js";
 import { findRate } from "../../ledger/currency/find-rate.js";
 import type { CompoundCommand, Leg, Terms } from "../../ledger/transaction/transaction.js";

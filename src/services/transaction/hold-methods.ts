@@ -12,7 +12,7 @@ import { fail } from "../../base/failure.js";
 import { newId, parseId } from "../../base/ids.js";
 import { fromMicros, microsUp } from "../../base/time.js";
 import { readInSession } from "../../db/in-transaction.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import { listHolds, readHolds } from "../../ledger/hold/rows.js";
 import { getRemainingMinor, type Hold } from "../../ledger/decide/hold.js";

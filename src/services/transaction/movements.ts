@@ -8,7 +8,7 @@ import type { Money } from "../../../generated/grey/type/v1/money.js";
 import { assertPresent } from "../../base/assert.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
 import { microsDown } from "../../base/time.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import {
   upToTerms,
   type MovementCommand,

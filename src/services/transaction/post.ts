@@ -32,7 +32,12 @@ export function postUnit(
   return assertEffective(posting, context, unit.commands, fieldOf).then(() => post(posting, context, unit, isDry));
 }
 
-function post({ engine, database }: Posting, context: CallContext, unit: UnitOfWork, isDry: boolean): Promise<Outcome[]> {
+function post(
+  { engine, database }: Posting,
+  context: CallContext,
+  unit: UnitOfWork,
+  isDry: boolean,
+): Promise<Outcome[]> {
   return isDry
     ? readSnapshot(database, context, async ({ client }) => (await tryUnit(client, unit)).map(withoutPlace))
     : engine.post(unit, context);

@@ -18,11 +18,7 @@ import { createRoom, MESSAGE_BYTES_MAX } from "../../base/room.js";
 import { microsUp } from "../../base/time.js";
 import type { Database, Queryable } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
-import {
-  TRANSACTION_KIND,
-  type TransactionKind,
-  type TransactionState as StoredState,
-} from "../../entities/transaction.js";
+import { TRANSACTION_KIND, type TransactionKind, type TransactionState as StoredState } from "../../base/codes.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import { findAnswers, findTransactions } from "../../ledger/transaction/rows.js";
 import { findReversed, REVERSALS_MAX } from "../../ledger/transaction/reversed.js";
@@ -110,13 +106,21 @@ export function createTransactionService(
         const key = { caller: context.caller, requestId: id };
         return readInSession(database, context, async ({ client }) => {
           const [found] = (await findAnswers(client, [key])).values();
-          return { transaction: await toCurrentMessage(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id })) };
+          return {
+            transaction: await toCurrentMessage(
+              client,
+              found ?? fail({ reason: "TRANSACTION_NOT_FOUND", requestId: id }),
+            ),
+          };
         });
       }
       return readInSession(database, context, async ({ client }) => {
         const found = (await findTransactions(client, [id])).get(id);
         return {
-          transaction: await toCurrentMessage(client, found ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id })),
+          transaction: await toCurrentMessage(
+            client,
+            found ?? fail({ reason: "TRANSACTION_NOT_FOUND", transactionId: id }),
+          ),
         };
       });
     },
@@ -206,7 +210,10 @@ function assertDistinct(transfers: readonly TransferRequest[]): void {
 const BATCH_ITEM_BYTES_MAX = 1_024;
 
 /** The answer to a batch, which clients take whatever it is: if need be, the metadata of its errors is left out. */
-async function toBatchResponse(outcomes: readonly Outcome[], findCurrency: FindCurrency): Promise<BatchTransferResponse> {
+async function toBatchResponse(
+  outcomes: readonly Outcome[],
+  findCurrency: FindCurrency,
+): Promise<BatchTransferResponse> {
   const answer = await toBatchResults(outcomes, findCurrency);
   const fits =
     outcomes.length * BATCH_ITEM_BYTES_MAX <= MESSAGE_BYTES_MAX ||

@@ -16,7 +16,7 @@ import { fromDate } from "../../base/time.js";
 import { readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";
-import { ACCOUNT_STATE } from "../../entities/account.js";
+import { ACCOUNT_STATE } from "../../base/codes.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
 import { UserEntity, type UserRow } from "../../entities/user.js";

@@ -107,7 +107,10 @@ export function parsePeriod(request: {
   readonly from?: Timestamp | undefined;
   readonly before?: Timestamp | undefined;
 }): Period {
-  const period = { from: microsUp(assertPresent(request.from, "from")), before: microsUp(assertPresent(request.before, "before")) };
+  const period = {
+    from: microsUp(assertPresent(request.from, "from")),
+    before: microsUp(assertPresent(request.before, "before")),
+  };
   if (period.before < period.from) invalid("before", "must not be earlier than from");
   return period;
 }

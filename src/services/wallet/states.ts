@@ -14,7 +14,8 @@ import { parseId } from "../../base/ids.js";
 import { readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
 import type { Session } from "../../db/in-transaction.js";
-import { ACCOUNT_STATE, AccountEntity, type AccountRow, type AccountState } from "../../entities/account.js";
+import { ACCOUNT_STATE, type AccountState } from "../../base/codes.js";
+import { AccountEntity, type AccountRow } from "../../entities/account.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
 import { WalletEntity } from "../../entities/wallet.js";
@@ -78,9 +79,7 @@ export function createStateMethods(database: Database): StateMethods {
     freezeWallet: (request, context) =>
       answerOnce(database, context, FREEZE_WALLET, request, (session) => changeState(session, request, FREEZE)),
     unfreezeWallet: (request, context) =>
-      answerOnce(database, context, UNFREEZE_WALLET, request, (session) =>
-        changeState(session, request, UNFREEZE),
-      ),
+      answerOnce(database, context, UNFREEZE_WALLET, request, (session) => changeState(session, request, UNFREEZE)),
     closeWallet: (request, context) =>
       answerOnce(database, context, CLOSE_WALLET, request, (session) => changeState(session, request, CLOSE)),
     reopenWallet: (request, context) =>

@@ -17,11 +17,12 @@ import { microsDown, type Micros } from "../../base/time.js";
 import { readClock, readDate } from "../../db/clock.js";
 import type { Database, Queryable } from "../../db/database.js";
 import { readInSession, readSnapshot, type Session } from "../../db/in-transaction.js";
-import { AccountEntity, NORMAL_SIDE } from "../../entities/account.js";
+import { AccountEntity } from "../../entities/account.js";
+import { NORMAL_SIDE } from "../../base/codes.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
-import { TRANSACTION_KIND } from "../../entities/transaction.js";
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import { WalletEntity, type WalletRow } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
 import { findEffectiveBalance } from "../../ledger/statement/effective-history.js";
@@ -135,7 +136,9 @@ export function createWalletService(
       const walletId = parseId(request.walletId);
       const { asOf } = request;
       if (asOf?.$case === "effectiveTime")
-        return readInSession(database, context, ({ client }) => effectiveBalance(client, walletId, microsDown(asOf.value)));
+        return readInSession(database, context, ({ client }) =>
+          effectiveBalance(client, walletId, microsDown(asOf.value)),
+        );
       const account = await readInSession(database, context, ({ manager, client }) =>
         asOf === undefined
           ? manager.findOneBy(AccountEntity, { id: walletId })

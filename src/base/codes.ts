@@ -1,0 +1,35 @@
+// The closed sets that the books store as numbers. Each has the numbers of the contract's enum.
+
+/** The side on which an account's balance is positive; the numbers are those of grey.ledger.v1.NormalSide. */
+export const NORMAL_SIDE = { DEBIT: 1, CREDIT: 2 } as const;
+export type NormalSide = (typeof NORMAL_SIDE)[keyof typeof NORMAL_SIDE];
+
+/** Whether an account takes part in movements; the numbers are those of grey.wallet.v1.WalletState. */
+export const ACCOUNT_STATE = { OPEN: 1, FROZEN: 2, CLOSED: 3 } as const;
+export type AccountState = (typeof ACCOUNT_STATE)[keyof typeof ACCOUNT_STATE];
+
+/** What became of a hold; the numbers are those of grey.transaction.v1.HoldState. */
+export const HOLD_STATE = { ACTIVE: 1, CAPTURED: 2, RELEASED: 3, EXPIRED: 4 } as const;
+export type HoldState = (typeof HOLD_STATE)[keyof typeof HOLD_STATE];
+
+/** What moved the money; the numbers are those of grey.transaction.v1.TransactionKind. */
+export const TRANSACTION_KIND = {
+  OPENING: 1,
+  DEPOSIT: 2,
+  WITHDRAWAL: 3,
+  TRANSFER: 4,
+  HOLD: 5,
+  HOLD_INCREASE: 6,
+  HOLD_EXTENSION: 7,
+  HOLD_CAPTURE: 8,
+  HOLD_RELEASE: 9,
+  HOLD_EXPIRY: 10,
+  REVERSAL: 11,
+  COMPOUND: 12,
+  EXCHANGE: 13,
+} as const;
+export type TransactionKind = (typeof TRANSACTION_KIND)[keyof typeof TRANSACTION_KIND];
+
+/** What became of it; the numbers are those of grey.transaction.v1.TransactionState. */
+export const TRANSACTION_STATE = { POSTED: 1, REJECTED: 2 } as const;
+export type TransactionState = (typeof TRANSACTION_STATE)[keyof typeof TRANSACTION_STATE];
