@@ -79,7 +79,7 @@ export async function startGrey(
   let isStopping = false;
   let services: Services | undefined;
   let watch: DatabaseMonitor | undefined;
-  const doubt = (trouble: DatabaseTrouble): void => watch?.doubt(trouble);
+  const doubt = (trouble: DatabaseTrouble): void => watch?.reportTrouble(trouble);
   const server = await listen(config, logger, admission, draining.signal, () => services);
   // In the order in which they are to be stopped.
   const stops = [() => server.stop(config.GREY_SHUTDOWN_TIMEOUT_MS)];
@@ -230,7 +230,7 @@ function listen(
     callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
     admission,
     findCurrency: async (code) => services()?.findCurrency(code),
-    watches: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
+    serverStreams: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
     metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
     draining,
   };

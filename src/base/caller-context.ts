@@ -5,5 +5,5 @@ export interface CallerContext {
   /** What is read must be no older than this record of the journal; unset: as it is. */
   readonly minJournalIndex?: bigint;
   /** Waits for what is not the service's work: meanwhile the call takes no other's place. */
-  readonly aside?: <T>(wait: Promise<T>) => Promise<T>;
+  readonly withoutSlot?: <T>(wait: Promise<T>) => Promise<T>;
 }

@@ -159,7 +159,7 @@ export interface FailureDetails {
   readonly transactionId?: string;
   readonly journalIndex?: bigint;
   /** The users, two at the most, whose data the refused request holds. */
-  readonly concerns?: readonly string[];
+  readonly userIds?: readonly string[];
   /** The currency of its amounts, which the message writes them in. */
   readonly currency?: CurrencyUnit | undefined;
   /** The error that it stands for, for the log. */

@@ -130,7 +130,7 @@ function onConnection<T>(
   work: (runner: QueryRunner, client: PoolClient) => Promise<T>,
 ): Promise<T> {
   return withTranslatedErrors(async () => {
-    const { minJournalIndex: index, aside } = context;
+    const { minJournalIndex: index, withoutSlot } = context;
     for (;;) {
       const runner = database.dataSource.createQueryRunner();
       try {
@@ -143,7 +143,7 @@ function onConnection<T>(
         await runner.release();
       }
       const reached = untilJournalHas(database, context, index);
-      await (aside?.(reached) ?? reached);
+      await (withoutSlot?.(reached) ?? reached);
     }
   });
 }

@@ -2,13 +2,13 @@ import pg from "pg";
 import type { DatabaseTrouble } from "../base/failure.js";
 import type { Config } from "../config/config.js";
 import { breakConnection } from "./database.js";
-import { openSession, servicePlan, SessionError, sharesBackends } from "./session.js";
+import { openSession, servicePlan, SessionError, sharedBackendsError } from "./session.js";
 import { isReadTimeout, SQLSTATE, classifyTrouble } from "./sqlstate.js";
 
 /** Watches over the database through a connection of its own. */
 export interface DatabaseMonitor {
   /** A transaction could not be written. Whether another one can is tried until it can. */
-  doubt(trouble: DatabaseTrouble): void;
+  reportTrouble(trouble: DatabaseTrouble): void;
   stop(): Promise<void>;
 }
 
@@ -73,7 +73,7 @@ export function monitorDatabase(
       );
       // A former primary does not serve, and neither does a session that a pooler gives another backend.
       if (rows[0]?.standby === true) throw new SessionError(SQLSTATE.READ_ONLY, "the database is a standby now");
-      if (backend !== 0 && rows[0]?.pid !== backend) throw sharesBackends();
+      if (backend !== 0 && rows[0]?.pid !== backend) throw sharedBackendsError();
       backend = rows[0]?.pid ?? 0;
       // What is refused meanwhile is doubted anew.
       const wasDoubted = isDoubted;
@@ -117,7 +117,7 @@ export function monitorDatabase(
 
   connect();
   return {
-    doubt: (found) => {
+    reportTrouble: (found) => {
       // The probes and the end of the connection tell the rest.
       if (found !== "disk_full" || isStopped) return;
       isDoubted = true;

@@ -179,7 +179,7 @@ async function verify(
 }
 
 /** The refusal of a pooler that lends backends. */
-export function sharesBackends(): SessionError {
+export function sharedBackendsError(): SessionError {
   return new SessionError(SQLSTATE.CONNECTION_REJECTED, SHARES_BACKENDS);
 }
 
@@ -204,7 +204,7 @@ export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
     taken.push(second);
     const pids = await listBackends(first, second);
     // Nothing is lent while both are idle, so each has its own or both get the same.
-    if (pids[0] === pids[1]) throw sharesBackends();
+    if (pids[0] === pids[1]) throw sharedBackendsError();
     // Both take one for a while, and give it back. Whichever the pooler lends first, one of the two gets the other's.
     await first.query("BEGIN");
     await second.query("BEGIN");
@@ -213,7 +213,7 @@ export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
     await second.query("COMMIT");
     const later = [...(await listBackends(first, first, second)), ...pids];
     if ([own[0], own[0], own[1], own[0], own[1]].some((expected, index) => later[index] !== expected)) {
-      throw sharesBackends();
+      throw sharedBackendsError();
     }
   } finally {
     // What may be inside a transaction is not used again.

@@ -65,7 +65,7 @@ export function startSweep(
  * Does the work under a lock that one process has at a time, and nothing when another one has it: then there is no more to do.
  * @param key any number that nothing else locks in this database
  */
-export async function withLock(
+export async function withAdvisoryLock(
   { pool }: Database,
   key: bigint,
   work: (client: PoolClient) => Promise<boolean>,

@@ -9,7 +9,7 @@ export interface AdmissionOptions {
 }
 
 /** What a call has seen: since when it is worked on, and how many answers there had been by then. */
-export interface Stay {
+export interface CallTiming {
   sinceMs: number;
   answersBefore: number;
 }
@@ -90,7 +90,7 @@ export class Admission {
     return this.#count <= this.#options.callsInFlightMax;
   }
 
-  enter(): Stay {
+  enter(): CallTiming {
     this.#calls += 1;
     this.enterItem();
     return { sinceMs: this.#now(), answersBefore: this.#answers };
@@ -102,12 +102,12 @@ export class Admission {
   }
 
   /** A call that waits for what is not the server's work is still under way, and takes no other's place meanwhile. */
-  stepAside(): void {
+  releaseSlot(): void {
     this.#calls -= 1;
   }
 
   /** What came before says nothing of how long the call is worked on. */
-  stepBack(stay: Stay): void {
+  retakeSlot(stay: CallTiming): void {
     this.#calls += 1;
     stay.sinceMs = this.#now();
     stay.answersBefore = this.#answers;
@@ -137,7 +137,7 @@ export class Admission {
    * A call that was taken on is over.
    * @param isUseful false when nobody waited for its answer any more
    */
-  answered({ sinceMs, answersBefore }: Stay, isUseful: boolean): void {
+  answered({ sinceMs, answersBefore }: CallTiming, isUseful: boolean): void {
     const now = this.#now();
     if (isUseful) this.#answers += 1;
     this.#durations.push(now - sinceMs);

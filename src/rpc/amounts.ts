@@ -13,7 +13,7 @@ export function currencyCodeOf(failure: Failure): string | undefined {
  * Writes the failure's amounts for people: `702.66 USD available, 1000.00 USD required`; empty when it has none.
  * @param currency undefined where it could not be found: the amounts are told in minor units
  */
-export function showAmounts(failure: Failure, currency: CurrencyUnit | undefined): string {
+export function formatAmounts(failure: Failure, currency: CurrencyUnit | undefined): string {
   if (failure.reason === "VELOCITY_EXCEEDED" && failure.measure === "count")
     return `${failure.max} transactions allowed, ${failure.used} used`;
   const code = currencyCodeOf(failure) ?? "";

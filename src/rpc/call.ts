@@ -30,10 +30,10 @@ export interface CallState {
 }
 
 /** Until when the call is waited for: as its caller said, and the given time from now at the latest. */
-export function deadlineOf(call: { getDeadline(): Date | number }, callTimeoutMs: number): Deadline {
+export function resolveDeadline(call: { getDeadline(): Date | number }, callTimeoutMs: number): Deadline {
   const latest = Date.now() + callTimeoutMs;
   const given = Number(call.getDeadline());
-  return given < latest ? { deadlineMs: given, isCallers: true } : { deadlineMs: latest, isCallers: false };
+  return given < latest ? { deadlineMs: given, isSetByCaller: true } : { deadlineMs: latest, isSetByCaller: false };
 }
 
 /** What HTTP/2 counts for a header besides its name and value. Source: RFC 9113, section 6.5.2 */

@@ -22,7 +22,7 @@ export interface Deadline {
   /** In ms since 1970. */
   readonly deadlineMs: number;
   /** Whether the caller set it, not the service. */
-  readonly isCallers: boolean;
+  readonly isSetByCaller: boolean;
 }
 
 /** The part of a grpc-js call that says whether its caller still waits. */
@@ -32,7 +32,7 @@ interface Waiting {
 
 export function createContext(
   call: Waiting,
-  { deadlineMs, isCallers }: Deadline,
+  { deadlineMs, isSetByCaller: isCallers }: Deadline,
   ids: { readonly requestId: string; readonly traceId: string },
 ): CallContext {
   return {

@@ -8,14 +8,14 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { fail, FailureError } from "../base/failure.js";
-import type { Stay } from "./admission.js";
-import { deadlineOf, headerViolations, logCall, openCall, type CallState } from "./call.js";
+import type { CallTiming } from "./admission.js";
+import { resolveDeadline, headerViolations, logCall, openCall, type CallState } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
-import { CODE, toGrpcError, trailersOf } from "./status.js";
-import { knownFailure, retryAfterOf, withCurrency, type Pipeline } from "./pipeline.js";
-import { streamHandler, type ItemMethod } from "./streams.js";
+import { CODE, toGrpcError, createTrailers } from "./status.js";
+import { knownFailure, retryDelayMs, withCurrency, type Pipeline } from "./pipeline.js";
+import { bidiStreamHandler, type BidiStreamMethod } from "./bidi-streams.js";
 import { setTrailers } from "./trailers.js";
-import { watchHandler, type WatchMethod } from "./watches.js";
+import { serverStreamHandler, type ServerStreamMethod } from "./server-streams.js";
 
 /** One method of a generated service definition. */
 interface UnaryDefinition<Request, Response> {
@@ -49,9 +49,9 @@ export type Methods<Definition> = {
   readonly [M in keyof Definition]: Definition[M] extends UnaryDefinition<infer Request, infer Response>
     ? (request: Request, context: CallContext) => Promise<Response>
     : Definition[M] extends StreamDefinition<infer Request, infer Response>
-      ? ItemMethod<Request, Response>
+      ? BidiStreamMethod<Request, Response>
       : Definition[M] extends WatchDefinition<infer Request, infer Response>
-        ? WatchMethod<Request, Response>
+        ? ServerStreamMethod<Request, Response>
         : never;
 };
 
@@ -77,9 +77,13 @@ export function bindMethods<Definition extends object>(
     // The bytes are validated before they are decoded; grpc-js would answer a throwing deserializer with its own error.
     bound[name] = { ...method, requestDeserialize: (bytes: Buffer) => bytes };
     implementation[name] = method.requestStream
-      ? streamHandler(method, () => methods()?.[name] as ItemMethod<object, object> | undefined, pipeline)
+      ? bidiStreamHandler(method, () => methods()?.[name] as BidiStreamMethod<object, object> | undefined, pipeline)
       : method.responseStream
-        ? watchHandler(method, () => methods()?.[name] as WatchMethod<object, object> | undefined, pipeline)
+        ? serverStreamHandler(
+            method,
+            () => methods()?.[name] as ServerStreamMethod<object, object> | undefined,
+            pipeline,
+          )
         : unaryHandler(method, () => methods()?.[name] as Method | undefined, pipeline);
   }
   return { definition: bound as unknown as ServiceDefinition, implementation };
@@ -101,7 +105,7 @@ function unaryHandler(
   const { admission, logger, findCurrency } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
-  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState, stay: Stay): Promise<object> {
+  async function answer(call: ServerUnaryCall<Buffer, unknown>, state: CallState, stay: CallTiming): Promise<object> {
     const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
     const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
     if (wrongHeaders.length > 0) fail({ reason: "INVALID_REQUEST", violations: wrongHeaders });
@@ -110,21 +114,21 @@ function unaryHandler(
     const request = definition.requestDeserialize(bytes);
     if ("requestId" in request && typeof request.requestId === "string")
       state.requestId = request.requestId.toLowerCase();
-    const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), state);
+    const context = createContext(call, resolveDeadline(call, pipeline.callTimeoutMs), state);
     context.assertWaiting();
     if ("minJournalIndex" in request && typeof request.minJournalIndex === "bigint")
-      return method(request, { ...context, minJournalIndex: request.minJournalIndex, aside: asideOf(stay) });
+      return method(request, { ...context, minJournalIndex: request.minJournalIndex, withoutSlot: asideOf(stay) });
     return method(request, context);
   }
 
   /** What a read that waits for the journal waits in. */
-  function asideOf(stay: Stay) {
+  function asideOf(stay: CallTiming) {
     return async <T>(wait: Promise<T>): Promise<T> => {
-      admission.stepAside();
+      admission.releaseSlot();
       try {
         return await wait;
       } finally {
-        admission.stepBack(stay);
+        admission.retakeSlot(stay);
       }
     };
   }
@@ -134,7 +138,7 @@ function unaryHandler(
     const state = openCall(call.metadata);
     const stay = admission.enter();
     const refuse = (known: FailureError): void => {
-      callback(toGrpcError(known, state, retryAfterOf(known, pipeline)));
+      callback(toGrpcError(known, state, retryDelayMs(known, pipeline)));
       admission.leave();
       logCall(logger, definition.path, state, started, status[CODE[known.failure.reason]], known);
     };
@@ -144,7 +148,7 @@ function unaryHandler(
     }
     answer(call, state, stay).then(
       (response) => {
-        callback(null, response, setTrailers(call.metadata, trailersOf(state)));
+        callback(null, response, setTrailers(call.metadata, createTrailers(state)));
         admission.leave();
         admission.answered(stay, true);
         logCall(logger, definition.path, state, started, "OK");

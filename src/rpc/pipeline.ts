@@ -6,7 +6,7 @@ import type { CallState } from "./call.js";
 import type { Validate } from "./validate.js";
 
 /** The watches of a server. They are no work while nothing happens, so they do not count among the calls. */
-export interface Watches {
+export interface ServerStreams {
   open: number;
   readonly max: number;
   /** How long a client may take no message. */
@@ -22,7 +22,7 @@ export interface Pipeline {
   readonly callTimeoutMs: number;
   readonly admission: Admission;
   readonly findCurrency: FindCurrency;
-  readonly watches: Watches;
+  readonly serverStreams: ServerStreams;
   readonly metadataBytesMax: number;
   /** Aborted when the server stops: streams take no more. */
   readonly draining: AbortSignal;
@@ -44,6 +44,6 @@ export async function withCurrency(error: FailureError, findCurrency: FindCurren
 }
 
 /** What the caller of a failed call is told to wait, in ms; it matters where the failure passes. */
-export function retryAfterOf({ failure }: FailureError, { admission, retryAfterMs }: Pipeline): number {
+export function retryDelayMs({ failure }: FailureError, { admission, retryAfterMs }: Pipeline): number {
   return failure.reason === "OVERLOADED" ? admission.retryAfterMs() : retryAfterMs;
 }

@@ -6,8 +6,8 @@ import type { BoundService } from "./methods.js";
 import { isTelemetryOn } from "../telemetry/stop.js";
 import type { Admission } from "./admission.js";
 import { Outgoing } from "./outgoing.js";
-import { keepTrailers } from "./trailers.js";
-import { setTransportOptions, tidyCalls } from "./transport.js";
+import { restoreTrailers } from "./trailers.js";
+import { setTransportOptions, normalizeCallHeaders } from "./transport.js";
 
 /** A gRPC server that listens. */
 export interface RpcServer {
@@ -39,7 +39,7 @@ export async function startRpcServer(
     stallMs: config.GREY_WATCH_STALL_MS,
   });
   const server = new Server({
-    interceptors: [outgoing.interceptor, ...(isTelemetryOn() ? [keepTrailers] : [])],
+    interceptors: [outgoing.interceptor, ...(isTelemetryOn() ? [restoreTrailers] : [])],
     "grpc.max_receive_message_length": config.GREY_REQUEST_BYTES_MAX,
     "grpc.max_connection_idle_ms": config.GREY_CONNECTION_IDLE_MS,
     "grpc.max_connection_age_ms": config.GREY_CONNECTION_AGE_MS,
@@ -56,7 +56,7 @@ export async function startRpcServer(
   const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, "NOT_SERVING"])));
   health.addToServer(server);
   const port = await bind(server, config);
-  tidyCalls(server);
+  normalizeCallHeaders(server);
   let isServing = false;
   return {
     address: formatAddress(config.GREY_HOST, port),

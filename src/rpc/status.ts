@@ -4,8 +4,8 @@ import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/g
 import { Status } from "../../generated/google/rpc/status.js";
 import type { DatabaseTrouble, Failure, FailureError, FieldViolation, Reason } from "../base/failure.js";
 import type { CurrencyUnit } from "../base/money.js";
-import { showAmounts } from "./amounts.js";
-import { cut, percentEncodedBytes } from "./cut.js";
+import { formatAmounts } from "./amounts.js";
+import { truncate, percentEncodedBytes } from "./truncate.js";
 
 /** The gRPC code of each reason. A reason that is missing here does not compile. */
 export const CODE = {
@@ -174,7 +174,7 @@ const METADATA_BYTES_MAX = 2_048;
 const MESSAGE_BYTES_MAX = 1_024;
 
 /** The trailers of every answer. */
-export function trailersOf({ requestId, traceId }: CallIds): Metadata {
+export function createTrailers({ requestId, traceId }: CallIds): Metadata {
   const trailers = new Metadata();
   trailers.set("grey-request-id", requestId);
   trailers.set("grey-trace-id", traceId);
@@ -184,7 +184,7 @@ export function trailersOf({ requestId, traceId }: CallIds): Metadata {
 /** The failure as a gRPC error, as AIP-193 wants it. */
 export function toGrpcError(error: FailureError, ids: CallIds, retryAfterMs: number): GrpcError {
   const { code, message, details } = toStatus(error, ids, retryAfterMs);
-  const metadata = trailersOf(ids);
+  const metadata = createTrailers(ids);
   if (RETRIED.includes(error.failure.reason)) metadata.set(PUSHBACK_KEY, `${retryAfterMs}`);
   metadata.set(BINARY_KEY, Buffer.from(Status.encode({ code, message, details }).finish()));
   return { code, details: message, metadata };
@@ -213,7 +213,7 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
   const message = messageOf(failure, details.currency).replace(/\p{Surrogate}/gu, "\ufffd");
   return {
     code: CODE[failure.reason],
-    message: cut(message, MESSAGE_BYTES_MAX, percentEncodedBytes),
+    message: truncate(message, MESSAGE_BYTES_MAX, percentEncodedBytes),
     details: packed,
   };
 }
@@ -232,10 +232,10 @@ function messageOf(failure: Failure, currency: CurrencyUnit | undefined): string
     if (failure.reason === "DATABASE_UNAVAILABLE" && failure.cause !== undefined) {
       return `the database ${TROUBLE[failure.cause]}; nothing was written`;
     }
-    const amounts = showAmounts(failure, currency);
+    const amounts = formatAmounts(failure, currency);
     return amounts === "" ? MESSAGE[failure.reason] : `${MESSAGE[failure.reason]}: ${amounts}`;
   }
-  const shown = failure.violations.slice(0, 3).map(({ field, rule }) => `${cut(field, FIELD_BYTES_MAX)}: ${rule}`);
+  const shown = failure.violations.slice(0, 3).map(({ field, rule }) => `${truncate(field, FIELD_BYTES_MAX)}: ${rule}`);
   const more = failure.violations.length - shown.length;
   return `${shown.join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
 }
@@ -246,8 +246,8 @@ function encodeViolations(violations: readonly FieldViolation[]): Uint8Array {
   let left = VIOLATIONS_BYTES_MAX;
   for (const { field, rule } of violations.slice(0, VIOLATIONS_MAX)) {
     const violation = {
-      field: cut(field, FIELD_BYTES_MAX),
-      description: cut(rule, RULE_BYTES_MAX),
+      field: truncate(field, FIELD_BYTES_MAX),
+      description: truncate(rule, RULE_BYTES_MAX),
       reason: "",
       localizedMessage: undefined,
     };
@@ -267,7 +267,7 @@ function fitting(metadata: Record<string, string>): Record<string, string> {
     entries.reduce((sum, [name, value]) => sum + name.length + Math.min(valueBytesMax, Buffer.byteLength(value)), 0);
   let valueBytesMax = METADATA_BYTES_MAX;
   while (sizeOf(valueBytesMax) > METADATA_BYTES_MAX) valueBytesMax /= 2;
-  return Object.fromEntries(entries.map(([name, value]) => [name, cut(value, valueBytesMax)]));
+  return Object.fromEntries(entries.map(([name, value]) => [name, truncate(value, valueBytesMax)]));
 }
 
 /** The failure's fields as ErrorInfo's metadata: snake_case names, amounts as decimal strings, lists with commas. */

@@ -10,7 +10,7 @@ export function setTrailers(headers: Metadata, trailers: Metadata): Metadata {
 }
 
 /** OpenTelemetry's instrumentation loses the trailers that a unary handler gives: here they are found again. */
-export const keepTrailers: ServerInterceptor = (_method, call) => {
+export const restoreTrailers: ServerInterceptor = (_method, call) => {
   let headers: Metadata | undefined;
   return new ServerInterceptingCall(call, {
     start: (next) => {

@@ -45,13 +45,13 @@ interface TransportOptions {
 }
 
 /** Has the headers of every call tidied before grpc-js reads them; to be called once the server is bound. */
-export function tidyCalls(server: Server): void {
+export function normalizeCallHeaders(server: Server): void {
   const servers = assertPresent(
     server["http2Servers"] as ReadonlyMap<Http2Server, unknown> | undefined,
     "HTTP/2 servers",
   );
   for (const http2Server of servers.keys())
-    http2Server.prependListener("stream", (_stream, headers) => tidyHeaders(headers));
+    http2Server.prependListener("stream", (_stream, headers) => normalizeHeaders(headers));
 }
 
 /** What grpc-js takes for gRPC begins with application/grpc; other encodings and gRPC-Web do too. */
@@ -78,7 +78,7 @@ export const MALFORMED_TIMEOUT = "grpc-timeout-malformed";
  * answered. A grpc-timeout beyond what a timer counts is no deadline: nothing is worked on for so long, and a watch has no
  * end. One that is malformed is handed on for the call to be refused.
  */
-export function tidyHeaders(headers: IncomingHttpHeaders): void {
+export function normalizeHeaders(headers: IncomingHttpHeaders): void {
   const contentType = headers["content-type"] ?? "";
   if (contentType !== GRPC) headers["content-type"] = CONTENT_TYPE.test(contentType) ? GRPC : "";
   const timeout = headers["grpc-timeout"];

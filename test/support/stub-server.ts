@@ -52,7 +52,7 @@ export async function startStubServer<Definition extends object>(
     callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
     admission,
     findCurrency: () => Promise.resolve(undefined),
-    watches: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
+    serverStreams: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
     metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
     draining: new AbortController().signal,
     ...over,

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { Admission, type Stay } from "../../src/rpc/admission.js";
+import { Admission, type CallTiming } from "../../src/rpc/admission.js";
 
 const MAX = 10_000;
 const WAIT_MS = 1_000;
@@ -13,7 +13,7 @@ class Simulation {
     { callsInFlightMax: MAX, callWaitMs: WAIT_MS, retryAfterMs: RETRY_AFTER_MS },
     () => this.now,
   );
-  readonly #queue: Stay[] = [];
+  readonly #queue: CallTiming[] = [];
   /** Parts of answers that are due. */
   #turns = 0;
   /** Calls that were answered in time in the latest run. */
@@ -204,11 +204,11 @@ describe("admission", () => {
       if (!admission.admits()) break;
     }
     expect(taken).to.be.lessThan(MAX);
-    for (let index = 0; index < taken; index += 1) admission.stepAside();
+    for (let index = 0; index < taken; index += 1) admission.releaseSlot();
     admission.enter();
     expect(admission.admits()).to.equal(true);
     admission.leave();
-    for (let index = 0; index < taken; index += 1) admission.stepBack({ sinceMs: 0, answersBefore: 0 });
+    for (let index = 0; index < taken; index += 1) admission.retakeSlot({ sinceMs: 0, answersBefore: 0 });
     admission.enter();
     expect(admission.admits()).to.equal(false);
     // They are still under way.

@@ -39,7 +39,7 @@ describe("answers that nobody takes", () => {
       return ANSWER;
     },
     watchTransactions: {
-      watch: async function* () {
+      stream: async function* () {
         for (;;) {
           const message: WatchTransactionsResponse = { journalIndex: 1n, transaction: undefined, balances: [] };
           answered += 1;
@@ -48,7 +48,7 @@ describe("answers that nobody takes", () => {
       },
     },
     streamTransfers: {
-      requestIdOf: () => newId(),
+      readRequestId: () => newId(),
       answer: async ({ correlation }) => ({ correlation, outcome: undefined }) satisfies StreamTransfersResponse,
       refuse: ({ correlation }, value) => ({ correlation, outcome: { $case: "error", value } }),
     },

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { SettingError } from "../../config/config.js";
 import { connectAsAdmin } from "./admin.js";
-import { inUse, isLiving } from "./lock.js";
+import { inUseError, isHolderAlive } from "./lock.js";
 import { disarmPidFile, isPostmaster, readPidFile, removeEmptyPidFile, type PidFile } from "./pid-file.js";
 import type { Place } from "./place.js";
 import { identifyProcess } from "./user.js";
@@ -47,7 +47,8 @@ export async function clearFormerRun(
 async function stopOrphan(place: Place, found: PidFile, onProgress: (message: string) => void): Promise<void> {
   const starter = await findStarter(place, found.port);
   // Only somebody who removed the lock by hand comes this far beside a living Grey.
-  if (starter !== (await identifyProcess(process.pid)) && (await isLiving(starter))) throw inUse(place.dir, starter);
+  if (starter !== (await identifyProcess(process.pid)) && (await isHolderAlive(starter)))
+    throw inUseError(place.dir, starter);
   onProgress(`stopping PostgreSQL (pid ${found.pid}), which an earlier Grey left running`);
   await endOrphan(found.pid, place);
 }

@@ -18,14 +18,14 @@ export async function lockDataDir(dir: string): Promise<() => Promise<void>> {
   const self = await identifyProcess(process.pid);
   if (self === undefined) throw new Error("this process cannot find itself");
   const holder = await take(path, self);
-  if (holder !== undefined) throw inUse(dir, holder);
+  if (holder !== undefined) throw inUseError(dir, holder);
   return async () => {
     if ((await findHolder(path)) === self) await rm(path, { force: true });
   };
 }
 
 /** Says that a living Grey uses the data: `pid:start`, as its lock or its PostgreSQL names it. */
-export function inUse(dir: string, holder: string): SettingError {
+export function inUseError(dir: string, holder: string): SettingError {
   const [pid] = holder.split(":");
   return new SettingError(`GREY_DATA_DIR: another Grey (pid ${pid}) is using the database in ${dir}`);
 }
@@ -36,7 +36,7 @@ async function take(path: string, self: string): Promise<string | undefined> {
     if (await makeLink(self, path)) return undefined;
     const holder = await findHolder(path);
     if (holder === undefined) continue;
-    if (await isLiving(holder)) return holder;
+    if (await isHolderAlive(holder)) return holder;
     // Of those who found it dead, the one that holds a second lock takes over, unless somebody did so before.
     const heir = `${path}.heir`;
     if ((await take(heir, self)) !== undefined) {
@@ -75,7 +75,7 @@ async function findHolder(path: string): Promise<string | undefined> {
 }
 
 /** Whether the process still lives that named itself so. */
-export async function isLiving(holder: string): Promise<boolean> {
+export async function isHolderAlive(holder: string): Promise<boolean> {
   const pid = Number.parseInt(holder, 10);
   return pid > 0 && (await identifyProcess(pid)) === holder;
 }

@@ -1,7 +1,7 @@
 import type { PoolClient } from "pg";
 import { expiryRequestId, LEDGER_CALLER, newId, type Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
-import { startSweep, withLock, type Sweep, type SweepOptions } from "../../db/sweep.js";
+import { startSweep, withAdvisoryLock, type Sweep, type SweepOptions } from "../../db/sweep.js";
 import { TRANSACTION_KIND } from "../../base/codes.js";
 import type { Engine } from "../post/engine.js";
 import { findDueHolds } from "./rows.js";
@@ -22,7 +22,7 @@ export function startExpiry(
 ): Sweep {
   return startSweep(
     options,
-    (limit) => withLock(database, LOCK_KEY, (client) => expireDue(client, engine, limit)),
+    (limit) => withAdvisoryLock(database, LOCK_KEY, (client) => expireDue(client, engine, limit)),
     onError,
   );
 }

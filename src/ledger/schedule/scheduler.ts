@@ -1,7 +1,7 @@
 import { assertPresent } from "../../base/assert.js";
 import { LEDGER_CALLER, newId } from "../../base/ids.js";
 import type { Database, Queryable } from "../../db/database.js";
-import { startSweep, withLock, type Sweep, type SweepOptions } from "../../db/sweep.js";
+import { startSweep, withAdvisoryLock, type Sweep, type SweepOptions } from "../../db/sweep.js";
 import { inTransaction } from "../../db/in-transaction.js";
 import type { Engine } from "../post/engine.js";
 import { findDueSchedules } from "./rows.js";
@@ -27,7 +27,7 @@ export function startScheduler(
     options,
     (limit) =>
       // A schedule that has missed runs is due again once one is made.
-      withLock(database, LOCK_KEY, async (client) => (await runDue(database, client, engine, limit)) > 0),
+      withAdvisoryLock(database, LOCK_KEY, async (client) => (await runDue(database, client, engine, limit)) > 0),
     onError,
   );
 }

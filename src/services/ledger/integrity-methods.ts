@@ -54,7 +54,7 @@ export function createIntegrityMethods(
     },
 
     streamIntegrityCheck: {
-      watch: async function* (request, context, signal) {
+      stream: async function* (request, context, signal) {
         const from = await parseFrom(database, context, request);
         let progress = NOT_BEGUN;
         const news = createNews();

@@ -141,16 +141,16 @@ function withJournalIndex<Response extends Answer>(
  * it; of one who is erased already nothing is stored.
  */
 async function storeRefusal({ client }: Session, key: Key, { failure, details }: FailureError): Promise<void> {
-  const { concerns = [] } = details;
+  const { userIds = [] } = details;
   const { rows } = await client.query<{ is_erased: boolean }>(
     "SELECT delete_time IS NOT NULL AS is_erased FROM users WHERE id = ANY($1) ORDER BY id FOR SHARE",
-    [concerns],
+    [userIds],
   );
   const isErased = rows.some((row) => row.is_erased);
   await client.query(
     `UPDATE requests SET failure = $3, resource_id = $4, other_user_id = $5, request = CASE WHEN $6 THEN NULL ELSE request END
      WHERE caller = $1 AND request_id = $2`,
-    [key.caller, key.requestId, encodeFailure(failure), concerns[0] ?? null, concerns[1] ?? null, isErased],
+    [key.caller, key.requestId, encodeFailure(failure), userIds[0] ?? null, userIds[1] ?? null, isErased],
   );
 }
 

@@ -42,7 +42,7 @@ export function createTransactionWatch(
 ): Pick<Methods<typeof TransactionServiceService>, "watchTransactions"> {
   return {
     watchTransactions: {
-      watch: async function* (request, context, signal) {
+      stream: async function* (request, context, signal) {
         const { size, interest } = await readInSession(database, context, async ({ manager, client }) => ({
           // In this order: a wallet that is opened meanwhile is either among the user's wallets or in what will be read.
           size: await readJournalSize(client),
@@ -73,7 +73,7 @@ export function createWalletWatch(
 ): Pick<Methods<typeof WalletServiceService>, "watchWallet"> {
   return {
     watchWallet: {
-      watch: async function* (request, context, signal) {
+      stream: async function* (request, context, signal) {
         const walletId = parseId(request.walletId);
         const { from, asked, ...beginning } = await findBeginning(database, context, request);
         const interest = {

@@ -82,7 +82,7 @@ export function createTransactionService(
     },
 
     streamTransfers: {
-      requestIdOf: ({ transfer }) => parseId(transfer?.requestId ?? ""),
+      readRequestId: ({ transfer }) => parseId(transfer?.requestId ?? ""),
       answer: async ({ correlation, transfer }, context) => {
         const request = assertPresent(transfer, "a transfer");
         const value = await post(request, context, parseTransfer(request, context));

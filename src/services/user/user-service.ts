@@ -144,7 +144,7 @@ const DELETE_USER: OnceMethod<DeleteUserRequest, DeleteUserResponse> = {
 export async function lockUser(session: Session, userId: Uuid, etag: string): Promise<UserRow> {
   const user = await findLocked(session, userId, "pessimistic_write");
   if (etag !== "" && etag !== toEtag(user)) {
-    throw new FailureError({ reason: "ETAG_MISMATCH", etag: toEtag(user) }, { concerns: [userId] });
+    throw new FailureError({ reason: "ETAG_MISMATCH", etag: toEtag(user) }, { userIds: [userId] });
   }
   return user;
 }
@@ -160,7 +160,7 @@ async function findLocked(
   mode: "pessimistic_read" | "pessimistic_write",
 ): Promise<UserRow> {
   const user = await manager.findOne(UserEntity, { where: { id: userId, deleteTime: IsNull() }, lock: { mode } });
-  if (user === null) throw new FailureError(userNotFound(userId), { concerns: [userId] });
+  if (user === null) throw new FailureError(userNotFound(userId), { userIds: [userId] });
   return user;
 }
 
@@ -191,7 +191,7 @@ async function store(session: Session, user: UserRow): Promise<void> {
  */
 async function assertEmailFree({ manager }: Session, { id, emailKey }: UserRow): Promise<void> {
   const other = await manager.findOneBy(UserEntity, { emailKey: assertPresent(emailKey, "an email"), id: Not(id) });
-  if (other !== null) throw new FailureError({ reason: "EMAIL_TAKEN" }, { concerns: [id, other.id] });
+  if (other !== null) throw new FailureError({ reason: "EMAIL_TAKEN" }, { userIds: [id, other.id] });
 }
 
 /** Closes the user's wallets, so that no money can reach what nobody owns. Fails: USER_HAS_FUNDS. */

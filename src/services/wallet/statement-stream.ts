@@ -35,7 +35,7 @@ export function createStatementStream(
   const limited = limitConcurrency(READS_MAX);
   return {
     streamStatement: {
-      watch: async function* (request, context) {
+      stream: async function* (request, context) {
         const extent = await findExtent(database, context, request);
         const { account, openingMinor, closingMinor, last } = extent;
         const { currencyCode } = account;

@@ -3,13 +3,13 @@ import { status, type handleServerStreamingCall } from "@grpc/grpc-js";
 import { fail, FailureError } from "../base/failure.js";
 import { headerViolations, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
-import { knownFailure, retryAfterOf, type Pipeline } from "./pipeline.js";
-import { CODE, toGrpcError, trailersOf } from "./status.js";
+import { knownFailure, retryDelayMs, type Pipeline } from "./pipeline.js";
+import { CODE, toGrpcError, createTrailers } from "./status.js";
 
 /** A method that goes on telling, until its caller ends it or everything is told. */
-export interface WatchMethod<Request, Response> {
+export interface ServerStreamMethod<Request, Response> {
   /** The next message is asked for when the client has taken those before. @param signal the end */
-  readonly watch: (request: Request, context: CallContext, signal: AbortSignal) => AsyncIterable<Response>;
+  readonly stream: (request: Request, context: CallContext, signal: AbortSignal) => AsyncIterable<Response>;
   /** Where in the journal a new watch goes on after this message; for what follows the journal. */
   readonly resumeAt?: (last: Response) => bigint;
 }
@@ -18,12 +18,12 @@ export interface WatchMethod<Request, Response> {
  * Sends what a watch tells, no faster than the client takes it. The watch ends with its caller or the server; an end that
  * the server makes says where to go on.
  */
-export function watchHandler(
+export function serverStreamHandler(
   definition: { readonly path: string; readonly requestDeserialize: (bytes: Buffer) => object },
-  methodWhenReady: () => WatchMethod<object, object> | undefined,
+  methodWhenReady: () => ServerStreamMethod<object, object> | undefined,
   pipeline: Pipeline,
 ): handleServerStreamingCall<Buffer, object> {
-  const { logger, watches, draining } = pipeline;
+  const { logger, serverStreams: watches, draining } = pipeline;
   const validate = pipeline.validatorFor(definition.path);
 
   return (call) => {
@@ -38,8 +38,8 @@ export function watchHandler(
       ending.abort();
       watches.open -= 1;
       draining.removeEventListener("abort", shutDown);
-      if (error === undefined) call.end(trailersOf(state));
-      else call.emit("error", toGrpcError(error, state, retryAfterOf(error, pipeline)));
+      if (error === undefined) call.end(createTrailers(state));
+      else call.emit("error", toGrpcError(error, state, retryDelayMs(error, pipeline)));
       const code = error === undefined ? "OK" : status[CODE[error.failure.reason]];
       logCall(logger, definition.path, state, started, code, error, counts);
     };
@@ -55,9 +55,9 @@ export function watchHandler(
       const { violations, bytes } = validate(call.request);
       if (bytes === undefined || violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
       // A watch lasts as long as its caller wants.
-      const deadline = { deadlineMs: Number(call.getDeadline()), isCallers: true };
+      const deadline = { deadlineMs: Number(call.getDeadline()), isSetByCaller: true };
       const context = createContext(call, deadline, state);
-      for await (const message of method.watch(definition.requestDeserialize(bytes), context, ending.signal)) {
+      for await (const message of method.stream(definition.requestDeserialize(bytes), context, ending.signal)) {
         if (ending.signal.aborted) return;
         const taken = write(call, message);
         resumeJournalIndex = method.resumeAt?.(message).toString();

@@ -4,7 +4,7 @@ const ELLIPSIS = "…";
  * Cuts a text to at most so many bytes between two characters, and ends it with an ellipsis then.
  * @param sizeOf the bytes that a text takes
  */
-export function cut(text: string, bytesMax: number, sizeOf: (text: string) => number = Buffer.byteLength): string {
+export function truncate(text: string, bytesMax: number, sizeOf: (text: string) => number = Buffer.byteLength): string {
   if (sizeOf(text) <= bytesMax) return text;
   let left = bytesMax - sizeOf(ELLIPSIS);
   let end = 0;

@@ -9,17 +9,17 @@ import {
 } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { newId } from "../../src/base/ids.js";
 import type { Pipeline } from "../../src/rpc/pipeline.js";
-import type { ItemMethod } from "../../src/rpc/streams.js";
+import type { BidiStreamMethod } from "../../src/rpc/bidi-streams.js";
 import { CallError } from "../support/client.js";
 import { startStubServer, type StubServer } from "../support/stub-server.js";
 
-type Item = ItemMethod<StreamTransfersRequest, StreamTransfersResponse>;
+type Item = BidiStreamMethod<StreamTransfersRequest, StreamTransfersResponse>;
 
 /** The correlation of the message that meets the fault. */
 const FAULTY = 3n;
 
 const ITEM: Item = {
-  requestIdOf: ({ transfer }) => transfer?.requestId ?? "",
+  readRequestId: ({ transfer }) => transfer?.requestId ?? "",
   answer: async ({ correlation }) => {
     await new Promise((resolve) => {
       setImmediate(resolve);
@@ -44,7 +44,7 @@ const FAULTS: Readonly<Record<string, { readonly item?: Partial<Item>; readonly 
     },
   },
   "what finds its request id": {
-    item: { requestIdOf: (request) => (request.correlation === FAULTY ? raise() : newId()) },
+    item: { readRequestId: (request) => (request.correlation === FAULTY ? raise() : newId()) },
   },
   "what refuses it": {
     item: {

@@ -1,15 +1,15 @@
 import { status, type handleBidiStreamingCall, type ServerDuplexStream } from "@grpc/grpc-js";
 import { fail, FailureError } from "../base/failure.js";
 import type { Status } from "../../generated/google/rpc/status.js";
-import { deadlineOf, headerViolations, logCall, openCall } from "./call.js";
+import { resolveDeadline, headerViolations, logCall, openCall } from "./call.js";
 import { createContext, type CallContext } from "./context.js";
-import { knownFailure, retryAfterOf, withCurrency, type Pipeline } from "./pipeline.js";
-import { CODE, toGrpcError, toStatus, trailersOf } from "./status.js";
+import { knownFailure, retryDelayMs, withCurrency, type Pipeline } from "./pipeline.js";
+import { CODE, toGrpcError, toStatus, createTrailers } from "./status.js";
 
 /** A bidirectional stream as Grey writes it: what answers one message, each with one message. */
-export interface ItemMethod<Request, Response> {
+export interface BidiStreamMethod<Request, Response> {
   /** The request_id of the message, for its errors. */
-  readonly requestIdOf: (request: Request) => string;
+  readonly readRequestId: (request: Request) => string;
   readonly answer: (request: Request, context: CallContext) => Promise<Response>;
   /** The answer to a message that is refused; the stream goes on. */
   readonly refuse: (request: Request, error: Status) => Response;
@@ -22,9 +22,9 @@ const ITEMS_IN_FLIGHT_MAX = 1_024;
  * Answers each message of a stream. Messages are handed to the method in the order in which they come. The stream is read
  * no faster than its answers are taken: neither waiting messages nor waiting answers grow.
  */
-export function streamHandler(
+export function bidiStreamHandler(
   definition: { readonly path: string; readonly requestDeserialize: (bytes: Buffer) => object },
-  methodWhenReady: () => ItemMethod<object, object> | undefined,
+  methodWhenReady: () => BidiStreamMethod<object, object> | undefined,
   pipeline: Pipeline,
 ): handleBidiStreamingCall<Buffer, object> {
   const { admission, logger } = pipeline;
@@ -54,8 +54,8 @@ export function streamHandler(
       isOver = true;
       clearTimeout(stalling);
       pipeline.draining.removeEventListener("abort", regulate);
-      if (error === undefined) call.end(trailersOf(state));
-      else call.emit("error", toGrpcError(error, state, retryAfterOf(error, pipeline)));
+      if (error === undefined) call.end(createTrailers(state));
+      else call.emit("error", toGrpcError(error, state, retryDelayMs(error, pipeline)));
       const code = error === undefined ? "OK" : status[CODE[error.failure.reason]];
       logCall(logger, definition.path, state, started, code, error, counts);
     };
@@ -71,7 +71,10 @@ export function streamHandler(
       });
       if (call.writableLength === 0 || isSlow) return;
       isSlow = true;
-      stalling = setTimeout(() => finish(new FailureError({ reason: "WATCHER_TOO_SLOW" })), pipeline.watches.stallMs);
+      stalling = setTimeout(
+        () => finish(new FailureError({ reason: "WATCHER_TOO_SLOW" })),
+        pipeline.serverStreams.stallMs,
+      );
     };
 
     /** Answers one message. Throws what ends the stream: what cannot be answered by a message. */
@@ -80,11 +83,11 @@ export function streamHandler(
       const { violations, bytes } = validate(received);
       if (bytes === undefined) fail({ reason: "INVALID_REQUEST", violations });
       const request = definition.requestDeserialize(bytes);
-      const ids = { requestId: method.requestIdOf(request), traceId: state.traceId };
+      const ids = { requestId: method.readRequestId(request), traceId: state.traceId };
       try {
         if (!admission.admitsItem()) fail({ reason: "OVERLOADED" });
         if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
-        const context = createContext(call, deadlineOf(call, pipeline.callTimeoutMs), ids);
+        const context = createContext(call, resolveDeadline(call, pipeline.callTimeoutMs), ids);
         context.assertWaiting();
         respond(await method.answer(request, context));
       } catch (error) {
@@ -93,7 +96,7 @@ export function streamHandler(
           knownFailure(error, logger, definition.path, { ...ids }),
           pipeline.findCurrency,
         );
-        respond(method.refuse(request, toStatus(known, ids, retryAfterOf(known, pipeline))));
+        respond(method.refuse(request, toStatus(known, ids, retryDelayMs(known, pipeline))));
       }
     };
 
