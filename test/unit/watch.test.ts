@@ -73,14 +73,14 @@ describe("watching a journal", () => {
         const wanted = new Set([String(id)]);
         const told = await watch(tailOf(journal, pageSize), all.length, from, interestIn(wanted));
         const expected = journal.filter((record) => record.index >= from && wanted.has(record.id));
-        expect(told.flatMap(({ record: record }) => record ?? [])).to.deep.equal(expected);
+        expect(told.flatMap(({ record }) => record ?? [])).to.deep.equal(expected);
         expect(told[0]).to.deep.equal({ index: from - 1n, record: undefined });
         expect(told.every(({ index }, n) => n === 0 || index >= told[n - 1]!.index)).to.equal(true);
         // Whoever goes on after any message gets the rest.
         const cut = told[told.length >> 1]!.index + 1n;
         if (cut >= BigInt(all.length)) return;
         const rest = await watch(tailOf(journal, pageSize), all.length, cut, interestIn(wanted));
-        expect(rest.flatMap(({ record: record }) => record ?? [])).to.deep.equal(
+        expect(rest.flatMap(({ record }) => record ?? [])).to.deep.equal(
           expected.filter(({ index }) => index >= cut),
         );
       }),
