@@ -1,63 +1,54 @@
-import { status, type handleBidiStreamingCall, type ServerDuplexStream } from "@grpc/grpc-js";
-import { fail, FailureError } from "../base/failure.js";
+import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
 import type { Status } from "../../generated/google/rpc/status.js";
-import { resolveDeadline, headerViolations, logCall, openCall } from "./call.js";
-import { createContext, type CallContext } from "./context.js";
-import { knownFailure, retryDelayMs, withCurrency, type Pipeline } from "./pipeline.js";
-import { CODE, toGrpcError, toStatus, createTrailers } from "./status.js";
+import { fail, FailureError } from "../base/failure.js";
+import type { CallContext } from "./context.js";
+import { IncomingCall, type Endpoint } from "./incoming-call.js";
 
-/** A bidirectional stream as Grey writes it: what answers one message, each with one message. */
+/** A bidirectional streaming method: answers each message with one message. */
 export interface BidiStreamMethod<Request, Response> {
-  /** The request_id of the message, for its errors. */
+  /** Returns the request_id of the message, for its errors. */
   readonly readRequestId: (request: Request) => string;
   readonly answer: (request: Request, context: CallContext) => Promise<Response>;
-  /** The answer to a message that is refused; the stream goes on. */
+  /** Returns the answer to a message that is refused; the stream goes on. */
   readonly refuse: (request: Request, error: Status) => Response;
 }
 
-/** Messages of one stream that are worked on at once. What comes beyond waits in the transport, which slows its sender. */
+/** The messages of one stream that are worked on at once. The transport holds back the others, which slows down their sender. */
 const ITEMS_IN_FLIGHT_MAX = 1_024;
 
 /**
- * Answers each message of a stream. Messages are handed to the method in the order in which they come. The stream is read
- * no faster than its answers are taken: neither waiting messages nor waiting answers grow.
+ * Creates the handler of a bidirectional streaming method. Messages reach the method in the order in which they arrive. The
+ * stream is read no faster than its answers are taken, so that neither waiting messages nor waiting answers pile up.
  */
 export function bidiStreamHandler(
-  definition: { readonly path: string; readonly requestDeserialize: (bytes: Buffer) => object },
-  methodWhenReady: () => BidiStreamMethod<object, object> | undefined,
-  pipeline: Pipeline,
+  endpoint: Endpoint<BidiStreamMethod<object, object>>,
 ): handleBidiStreamingCall<Buffer, object> {
-  const { admission, logger } = pipeline;
-  const validate = pipeline.validatorFor(definition.path);
+  const { admission, draining, serverStreams } = endpoint.pipeline;
 
   return (call: ServerDuplexStream<Buffer, object>) => {
-    const started = process.hrtime.bigint();
-    const state = openCall(call.metadata);
+    const incoming = new IncomingCall(endpoint, call);
     const counts = { items: 0, refused: 0 };
     let open = 0;
     let isSlow = false;
     let stalling: NodeJS.Timeout | undefined;
     let hasEnded = false;
     let isOver = false;
-    /** Why no more messages are taken; the stream ends once those before are answered. */
+    /** The reason for taking no more messages; the stream ends once those before are answered. */
     let ending: FailureError | undefined;
 
     const regulate = (): void => {
-      if (pipeline.draining.aborted) ending ??= new FailureError({ reason: "SHUTTING_DOWN" });
+      if (draining.aborted) ending ??= new FailureError({ reason: "SHUTTING_DOWN" });
       if (isSlow || open >= ITEMS_IN_FLIGHT_MAX || ending !== undefined) call.pause();
       else if (call.isPaused()) call.resume();
       if (open === 0 && (hasEnded || ending !== undefined)) finish(ending);
     };
 
-    const finish = (error?: FailureError): void => {
+    const finish = (failure?: FailureError): void => {
       if (isOver) return;
       isOver = true;
       clearTimeout(stalling);
-      pipeline.draining.removeEventListener("abort", regulate);
-      if (error === undefined) call.end(createTrailers(state));
-      else call.emit("error", toGrpcError(error, state, retryDelayMs(error, pipeline)));
-      const code = error === undefined ? "OK" : status[CODE[error.failure.reason]];
-      logCall(logger, definition.path, state, started, code, error, counts);
+      draining.removeEventListener("abort", regulate);
+      incoming.endStream(call, failure, counts);
     };
 
     const respond = (response: object): void => {
@@ -71,44 +62,36 @@ export function bidiStreamHandler(
       });
       if (call.writableLength === 0 || isSlow) return;
       isSlow = true;
-      stalling = setTimeout(
-        () => finish(new FailureError({ reason: "WATCHER_TOO_SLOW" })),
-        pipeline.serverStreams.stallMs,
-      );
+      stalling = setTimeout(() => finish(new FailureError({ reason: "WATCHER_TOO_SLOW" })), serverStreams.stallMs);
     };
 
-    /** Answers one message. Throws what ends the stream: what cannot be answered by a message. */
+    /** Answers one message. Throws only what ends the stream: a failure that no message can answer. */
     const answer = async (received: Buffer): Promise<void> => {
-      const method = methodWhenReady() ?? fail({ reason: "DATABASE_UNAVAILABLE" });
-      const { violations, bytes } = validate(received);
-      if (bytes === undefined) fail({ reason: "INVALID_REQUEST", violations });
-      const request = definition.requestDeserialize(bytes);
-      const ids = { requestId: method.readRequestId(request), traceId: state.traceId };
+      const method = endpoint.findImplementation();
+      const { item, violations } = endpoint.parseItem(received);
+      const ids = { requestId: method.readRequestId(item), traceId: incoming.traceId };
       try {
         if (!admission.admitsItem()) fail({ reason: "OVERLOADED" });
         if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
-        const context = createContext(call, resolveDeadline(call, pipeline.callTimeoutMs), ids);
+        const context = incoming.createContext(ids);
         context.assertWaiting();
-        respond(await method.answer(request, context));
+        respond(await method.answer(item, context));
       } catch (error) {
         counts.refused += 1;
-        const known = await withCurrency(
-          knownFailure(error, logger, definition.path, { ...ids }),
-          pipeline.findCurrency,
-        );
-        respond(method.refuse(request, toStatus(known, ids, retryDelayMs(known, pipeline))));
+        const failure = await incoming.toFailureWithCurrency(error, ids);
+        respond(method.refuse(item, incoming.toStatus(failure, ids)));
       }
     };
 
     call.on("data", (bytes: Buffer) => {
-      // What is read after the end is left unanswered.
+      // Messages that are read after the end stay unanswered.
       if (isOver || ending !== undefined) return;
       counts.items += 1;
       open += 1;
       admission.enterItem();
       answer(bytes)
         .catch((error: unknown) => {
-          ending ??= knownFailure(error, logger, definition.path, state);
+          ending ??= incoming.toFailure(error);
         })
         .finally(() => {
           open -= 1;
@@ -122,11 +105,14 @@ export function bidiStreamHandler(
       regulate();
     });
     call.on("cancelled", () => finish(new FailureError({ reason: "CALLER_GONE" })));
-    // The transport reports what broke; the log line says that the stream is over.
+    // The transport reports broken connections; the log line reports the end of the stream.
     call.on("error", () => undefined);
-    pipeline.draining.addEventListener("abort", regulate);
-    const wrongHeaders = headerViolations(call.metadata, pipeline.metadataBytesMax);
-    if (wrongHeaders.length > 0) ending = new FailureError({ reason: "INVALID_REQUEST", violations: wrongHeaders });
+    draining.addEventListener("abort", regulate);
+    try {
+      incoming.assertHeaders();
+    } catch (error) {
+      ending = incoming.toFailure(error);
+    }
     regulate();
   };
 }

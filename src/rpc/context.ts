@@ -3,36 +3,43 @@ import type { Uuid } from "../base/ids.js";
 import type { CallerContext } from "../base/caller-context.js";
 
 /**
- * Who calls. There is no authentication yet, so everyone is this one caller; request ids and page tokens belong to it.
- * This is the only place that says so.
+ * The one caller there is while nothing authenticates callers: request ids and page tokens belong to it. Nothing else in the
+ * code depends on there being only one.
  */
 export const LOCAL_CALLER: Uuid = "00000000-0000-7000-8000-000000000001";
 
-/** What a method knows of the call it answers. */
+/** A method's view of the call that it answers. */
 export interface CallContext extends CallerContext {
   readonly caller: Uuid;
   /** The request_id of the message, or of the `x-request-id` header, or a new one. */
   readonly requestId: string;
-  /** The W3C trace id: the caller's when it sent a traceparent. */
+  /** The W3C trace id: the caller's, if it sent a traceparent. */
   readonly traceId: string;
 }
 
-/** Until when a call is waited for. */
+/** The time at which a call ends unanswered. */
 export interface Deadline {
   /** In ms since 1970. */
   readonly deadlineMs: number;
-  /** Whether the caller set it, not the service. */
+  /** False for the service's own limit. */
   readonly isSetByCaller: boolean;
 }
 
-/** The part of a grpc-js call that says whether its caller still waits. */
-interface Waiting {
+/** The state of a grpc-js call that tells whether its caller still waits. */
+interface Cancellable {
   readonly cancelled: boolean;
 }
 
+/** Returns the caller's deadline, or the service's own limit if that comes first. */
+export function resolveDeadline(call: { getDeadline(): Date | number }, callTimeoutMs: number): Deadline {
+  const limitMs = Date.now() + callTimeoutMs;
+  const deadlineMs = Number(call.getDeadline());
+  return deadlineMs < limitMs ? { deadlineMs, isSetByCaller: true } : { deadlineMs: limitMs, isSetByCaller: false };
+}
+
 export function createContext(
-  call: Waiting,
-  { deadlineMs, isSetByCaller: isCallers }: Deadline,
+  call: Cancellable,
+  { deadlineMs, isSetByCaller }: Deadline,
   ids: { readonly requestId: string; readonly traceId: string },
 ): CallContext {
   return {
@@ -41,8 +48,8 @@ export function createContext(
     traceId: ids.traceId,
     assertWaiting: () => {
       if (call.cancelled) fail({ reason: "CALLER_GONE" });
-      // A caller who set no deadline still waits: there was too much to do.
-      if (Date.now() >= deadlineMs) fail({ reason: isCallers ? "CALLER_GONE" : "OVERLOADED" });
+      // A caller without a deadline still waits: the service was too slow.
+      if (Date.now() >= deadlineMs) fail({ reason: isSetByCaller ? "CALLER_GONE" : "OVERLOADED" });
     },
   };
 }
