@@ -9,14 +9,15 @@ import uuid
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
-from grey.ledger.v1 import ledger_service_pb2 as ledger
+from grey.ledger.v1.integrity_pb2 import CheckIntegrityRequest
 from grey.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from grey.transaction.v1 import transaction_service_pb2 as transactions
+from grey.transaction.v1.movement_pb2 import TransferRequest
+from grey.transaction.v1.query_pb2 import ListTransactionsRequest
 from grey.transaction.v1.transaction_service_pb2_grpc import TransactionServiceStub
 from grey.type.v1.money_pb2 import Money
-from grey.user.v1 import user_service_pb2 as users
+from grey.user.v1.user_service_pb2 import CreateUserRequest
 from grey.user.v1.user_service_pb2_grpc import UserServiceStub
-from grey.wallet.v1 import wallet_service_pb2 as wallets
+from grey.wallet.v1.wallet_pb2 import CreateWalletRequest, CreateWalletResponse
 from grey.wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 TIMEOUT_S = 10
@@ -42,13 +43,13 @@ def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
     return info
 
 
-def open_wallet(channel: grpc.Channel, name: str, initial_minor: int) -> wallets.CreateWalletResponse:
+def open_wallet(channel: grpc.Channel, name: str, initial_minor: int) -> CreateWalletResponse:
     # The email is made up anew, so that the story can be told more than once.
     email = f"{name.lower()}-{uuid.uuid4()}@example.com"
-    request = users.CreateUserRequest(request_id=request_id(), name=name, email=email)
+    request = CreateUserRequest(request_id=request_id(), name=name, email=email)
     user = UserServiceStub(channel).CreateUser(request, timeout=TIMEOUT_S).user
     return WalletServiceStub(channel).CreateWallet(
-        wallets.CreateWalletRequest(
+        CreateWalletRequest(
             request_id=request_id(), user_id=user.id, currency_code="USD", initial_balance=usd(initial_minor)
         ),
         timeout=TIMEOUT_S,
@@ -61,7 +62,7 @@ def tell(channel: grpc.Channel) -> None:
     print(f"before: Ada {ada.balance.posted.minor_units}, Bob {bob.balance.posted.minor_units}")
 
     stub = TransactionServiceStub(channel)
-    lunch = transactions.TransferRequest(
+    lunch = TransferRequest(
         request_id=request_id(),
         from_wallet_id=ada.wallet.id,
         to_wallet_id=bob.wallet.id,
@@ -76,7 +77,7 @@ def tell(channel: grpc.Channel) -> None:
     same = again.transaction == first.transaction
     print(f"again: the same transaction {same}, replayed {again.replayed}")
 
-    too_much = transactions.TransferRequest()
+    too_much = TransferRequest()
     too_much.CopyFrom(lunch)
     too_much.request_id = request_id()
     too_much.amount.minor_units = 1_000_000_00
@@ -87,11 +88,11 @@ def tell(channel: grpc.Channel) -> None:
         print(f"too much: {error.code().name} {info.reason}, available {info.metadata['available_minor_units']}")
 
     for name, user_id in (("Ada", ada.wallet.user_id), ("Bob", bob.wallet.user_id)):
-        page = stub.ListTransactions(transactions.ListTransactionsRequest(user_id=user_id), timeout=TIMEOUT_S)
+        page = stub.ListTransactions(ListTransactionsRequest(user_id=user_id), timeout=TIMEOUT_S)
         shown = any(one.id == first.transaction.id for one in page.transactions)
         print(f"{name}'s list shows the lunch: {shown}")
 
-    report = LedgerServiceStub(channel).CheckIntegrity(ledger.CheckIntegrityRequest(), timeout=TIMEOUT_S)
+    report = LedgerServiceStub(channel).CheckIntegrity(CheckIntegrityRequest(), timeout=TIMEOUT_S)
     print(f"the books add up: {report.ok}")
 
 

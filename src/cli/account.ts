@@ -1,5 +1,6 @@
 import { Option, type Command } from "commander";
-import { LedgerServiceService, NormalSide, type Account } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { NormalSide, type Account } from "../../generated/grey/ledger/v1/account.js";
 import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMinorUnits, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, requestIdOption } from "./options.js";

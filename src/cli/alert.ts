@@ -6,7 +6,7 @@ import {
   type AlertEvent,
   AlertServiceService,
 } from "../../generated/grey/alert/v1/alert_service.js";
-import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
 import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoney, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, type ChangeOptions, examples, limitOption, requestIdOption } from "./options.js";

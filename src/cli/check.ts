@@ -1,12 +1,12 @@
 import { Option, type Command } from "commander";
 import {
   type CheckIntegrityResponse,
-  type GetTrialBalanceResponse,
   IntegrityLaw,
-  LedgerServiceService,
   type StreamIntegrityCheckRequest,
   type StreamIntegrityCheckResponse,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
+} from "../../generated/grey/ledger/v1/integrity.js";
+import type { GetTrialBalanceResponse } from "../../generated/grey/ledger/v1/trial_balance.js";
+import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { assertPresent } from "../base/assert.js";
 import { type Currencies, showAmount } from "./amount.js";
 import { examples, wholeNumber } from "./options.js";

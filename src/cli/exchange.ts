@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import { type ExchangeTerms, Rounding } from "../../generated/grey/transaction/v1/transaction.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
-import { LedgerServiceService, type Rate } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
+import type { Rate } from "../../generated/grey/ledger/v1/rate.js";
 import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoved, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";

@@ -1,8 +1,9 @@
 import { InvalidArgumentError, type Command } from "commander";
-import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { HoldState, type Hold, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
+import { HoldState, type Hold } from "../../generated/grey/transaction/v1/hold.js";
+import type { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
-import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import { assertPresent } from "../base/assert.js";
 import { readMoved, showMoney, type Currencies } from "./amount.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, metadataOption, requestIdOption } from "./options.js";

@@ -1,12 +1,12 @@
 import { InvalidArgumentError, type Command } from "commander";
+import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import {
-  LedgerServiceService,
   VelocityDirection,
   type LimitChange,
   type Limits,
   type VelocityLimit,
   type VelocityUsage,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
+} from "../../generated/grey/ledger/v1/limits.js";
 import { TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
 import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { assertPresent } from "../base/assert.js";

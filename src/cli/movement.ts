@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
 import { AmountMode, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
-import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import { assertPresent } from "../base/assert.js";
 import { readMoved } from "./amount.js";
 import { ABOUT_REQUEST_ID, type ChangeOptions, examples, metadataOption, requestIdOption } from "./options.js";

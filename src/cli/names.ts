@@ -1,4 +1,5 @@
-import { type AccountName, LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
+import type { AccountName } from "../../generated/grey/ledger/v1/naming.js";
+import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import type { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Session } from "./session.js";
 import { beginnings, type Cell } from "./table.js";

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from "commander";
-import { EntrySide, type Leg } from "../../generated/grey/transaction/v1/transaction.js";
+import { EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
+import type { Leg } from "../../generated/grey/transaction/v1/compound.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { type Currencies, readMoved } from "./amount.js";
 import { addMovement, askedOf, help, printMovement, type MovementOptions } from "./movement.js";

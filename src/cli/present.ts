@@ -6,7 +6,7 @@ import {
   TransactionKind,
   TransactionState,
 } from "../../generated/grey/transaction/v1/transaction.js";
-import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import { type Currencies, showMoney } from "./amount.js";
 import { nameAccounts, type Names } from "./names.js";
 import type { Session } from "./session.js";

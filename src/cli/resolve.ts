@@ -1,6 +1,8 @@
-import { IdKind, LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
+import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { UserServiceService } from "../../generated/grey/user/v1/user_service.js";
-import { type GetWalletResponse, WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
+import type { GetWalletResponse } from "../../generated/grey/wallet/v1/wallet.js";
+import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { assertPresent } from "../base/assert.js";
 import { showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";

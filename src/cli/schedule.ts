@@ -4,15 +4,14 @@ import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import {
   type CreateScheduleRequest,
   InsufficientFundsPolicy,
-  type Run,
-  RunState,
   type Schedule,
-  ScheduleServiceService,
   ScheduleState,
-} from "../../generated/grey/schedule/v1/schedule_service.js";
+} from "../../generated/grey/schedule/v1/schedule.js";
+import { type Run, RunState } from "../../generated/grey/schedule/v1/run.js";
+import { ScheduleServiceService } from "../../generated/grey/schedule/v1/schedule_service.js";
 import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
-import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
 import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoved, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { type Currency, LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
+import type { Currency } from "../../generated/grey/ledger/v1/currency.js";
+import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { newId } from "../base/ids.js";
 import { clientAddress, readConfig } from "../config/config.js";
 import type { Currencies } from "./amount.js";

@@ -8,13 +8,10 @@ import {
   type Entry,
   EntrySide,
 } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  type ListTransactionsRequest,
-  type MetadataChange,
-  type MetadataFilter,
-  TransactionServiceService,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
+import type { ListTransactionsRequest, MetadataFilter } from "../../generated/grey/transaction/v1/query.js";
+import type { MetadataChange } from "../../generated/grey/transaction/v1/metadata.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
 import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";

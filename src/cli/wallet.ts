@@ -2,16 +2,14 @@ import { Option, type Command } from "commander";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import {
   type GetStatementResponse,
-  type GetWalletResponse,
   StatementOrder,
   type StatementClosing,
   type StatementLine,
   type StatementOpening,
   type StreamStatementRequest,
-  type Wallet,
-  WalletServiceService,
-  WalletState,
-} from "../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../generated/grey/wallet/v1/statement.js";
+import { type GetWalletResponse, type Wallet, WalletState } from "../../generated/grey/wallet/v1/wallet.js";
+import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { assertPresent } from "../base/assert.js";
 import { timeText } from "../../runtime/time-text.js";
 import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";

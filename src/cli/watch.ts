@@ -1,12 +1,10 @@
 import { Option, type Command } from "commander";
 import { TransactionKind, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
-import {
-  WalletServiceService,
-  WalletState,
-  type WatchWalletResponse,
-  type Balance,
-} from "../../generated/grey/wallet/v1/wallet_service.js";
+import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { WalletState } from "../../generated/grey/wallet/v1/wallet.js";
+import type { WatchWalletResponse } from "../../generated/grey/wallet/v1/watch.js";
+import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import { type Currencies, showMoney } from "./amount.js";
 import { examples, KIND_CHOICES, STATE_CHOICES, wholeNumber } from "./options.js";
 import { nameAccounts, namesFrom } from "./names.js";

@@ -1,12 +1,11 @@
 import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { AlertBalance, AlertDirection, type AlertEvent } from "../../generated/grey/alert/v1/alert_service.js";
-import {
-  LedgerServiceClient,
-  type StreamIntegrityCheckResponse,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
+import type { StreamIntegrityCheckResponse } from "../../generated/grey/ledger/v1/integrity.js";
 import { EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
-import { HoldRequest, PostTransactionRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { HoldRequest } from "../../generated/grey/transaction/v1/hold.js";
+import { PostTransactionRequest } from "../../generated/grey/transaction/v1/compound.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, withdrawRequest } from "../support/ledger.js";

@@ -4,7 +4,7 @@ import { reflect, type ReflectList } from "@bufbuild/protobuf/reflect";
 import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import { expect } from "chai";
 import type pg from "pg";
-import { BatchTransferResponse, BatchTransferResult } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { BatchTransferResponse, BatchTransferResult } from "../../generated/grey/transaction/v1/batch.js";
 import { errorInfoOf } from "../support/client.js";
 import { registry } from "../support/corpus.js";
 import { openAdmin } from "../support/ledger.js";

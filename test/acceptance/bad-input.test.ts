@@ -6,7 +6,7 @@ import { Metadata } from "@grpc/grpc-js";
 import { expect } from "chai";
 import pg from "pg";
 import { Status } from "../../generated/google/rpc/status.js";
-import { TransferRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { LEDGER_CALLER } from "../../src/base/ids.js";
 import { CallError, connect, refusal, type Clients } from "../support/client.js";
 import {

@@ -3,11 +3,8 @@ import type pg from "pg";
 import { ErrorInfo } from "../../generated/google/rpc/error_details.js";
 import type { Status } from "../../generated/google/rpc/status.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  BatchMode,
-  type BatchTransferResponse,
-  type TransferRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { BatchMode, type BatchTransferResponse } from "../../generated/grey/transaction/v1/batch.js";
+import type { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {

@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import { NormalSide } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { NormalSide } from "../../generated/grey/ledger/v1/account.js";
 import {
   EntrySide,
   Precondition,
   TransactionKind,
   TransactionState,
-  type Leg,
 } from "../../generated/grey/transaction/v1/transaction.js";
-import { PostTransactionRequest, ReverseRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { type Leg, PostTransactionRequest } from "../../generated/grey/transaction/v1/compound.js";
+import { ReverseRequest } from "../../generated/grey/transaction/v1/reversal.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { makeUser, makeWallet, money } from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { AmountMode, type Precondition } from "../../generated/grey/transaction/v1/transaction.js";
-import type { TransferRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { startServer, type TestServer } from "../support/server.js";
 

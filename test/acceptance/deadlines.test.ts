@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
-import { TransferRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
 import { eventually, wayTo, type Way } from "../support/process.js";

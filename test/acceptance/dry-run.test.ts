@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
 import { AmountMode, TransactionState, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import { BatchMode } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { BatchMode } from "../../generated/grey/transaction/v1/batch.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { startServer, type TestServer } from "../support/server.js";
 

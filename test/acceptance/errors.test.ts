@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
-import { BatchMode, BatchTransferRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
-import { CreateScheduleRequest } from "../../generated/grey/schedule/v1/schedule_service.js";
+import { BatchMode, BatchTransferRequest } from "../../generated/grey/transaction/v1/batch.js";
+import { CreateScheduleRequest } from "../../generated/grey/schedule/v1/schedule.js";
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { credentials } from "@grpc/grpc-js";
 import { formatAmount } from "../../src/base/money.js";

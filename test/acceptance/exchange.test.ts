@@ -1,12 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { Rounding, TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  ExchangeRequest,
-  GetQuoteRequest,
-  ReverseRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import { SetRateRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { ExchangeRequest, GetQuoteRequest } from "../../generated/grey/transaction/v1/exchange.js";
+import { ReverseRequest } from "../../generated/grey/transaction/v1/reversal.js";
+import { SetRateRequest } from "../../generated/grey/ledger/v1/rate.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { makeWallet, money, openAdmin } from "../support/ledger.js";
 import { eventually } from "../support/process.js";

@@ -1,29 +1,25 @@
 import { expect } from "chai";
 import type { DescMessage } from "@bufbuild/protobuf";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
-import { GetRateRequest, SetRateRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { GetRateRequest, SetRateRequest } from "../../generated/grey/ledger/v1/rate.js";
 import {
   CreateScheduleRequest,
   InsufficientFundsPolicy,
   Recurring,
   ScheduledDeposit,
-} from "../../generated/grey/schedule/v1/schedule_service.js";
-import { EntrySide, type Leg, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+} from "../../generated/grey/schedule/v1/schedule.js";
+import { EntrySide, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
+import { type Leg, PostTransactionRequest } from "../../generated/grey/transaction/v1/compound.js";
+import { ExchangeRequest, GetQuoteRequest } from "../../generated/grey/transaction/v1/exchange.js";
+import { ExtendHoldRequest, HoldRequest } from "../../generated/grey/transaction/v1/hold.js";
+import { ListTransactionsRequest } from "../../generated/grey/transaction/v1/query.js";
+import { GetBalanceRequest } from "../../generated/grey/wallet/v1/balance.js";
 import {
-  ExchangeRequest,
-  ExtendHoldRequest,
-  GetQuoteRequest,
-  HoldRequest,
-  ListTransactionsRequest,
-  PostTransactionRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import {
-  GetBalanceRequest,
   GetStatementRequest,
   StatementOrder,
   StreamStatementRequest,
-  WalletServiceClient,
-} from "../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../generated/grey/wallet/v1/statement.js";
+import { WalletServiceClient } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { credentials } from "@grpc/grpc-js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";

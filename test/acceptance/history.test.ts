@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import type { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import type { Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { startServer, type TestServer } from "../support/server.js";
 

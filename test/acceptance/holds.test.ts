@@ -1,14 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
-import { SetLimitsRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { HoldState, TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
+import { SetLimitsRequest } from "../../generated/grey/ledger/v1/limits.js";
 import {
+  HoldState,
   IncreaseHoldRequest,
   type CaptureHoldRequest,
   type HoldRequest,
   type HoldResponse,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+} from "../../generated/grey/transaction/v1/hold.js";
+import { TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { transferRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";

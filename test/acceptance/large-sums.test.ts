@@ -1,15 +1,16 @@
 import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
-import { Limits, NormalSide, VelocityDirection } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { Limits, VelocityDirection } from "../../generated/grey/ledger/v1/limits.js";
+import { NormalSide } from "../../generated/grey/ledger/v1/account.js";
 import {
   StatementOrder,
   StreamStatementRequest,
-  WalletServiceClient,
   type GetStatementResponse,
   type StatementLine,
   type StreamStatementResponse,
-} from "../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../generated/grey/wallet/v1/statement.js";
+import { WalletServiceClient } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { newId } from "../../src/base/ids.js";
 import { connect, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, withdrawRequest } from "../support/ledger.js";

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
 import { newId, systemAccountId } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { userRequest, walletRequest } from "../support/ledger.js";

@@ -2,12 +2,9 @@ import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import type pg from "pg";
 import { ErrorInfo, RetryInfo } from "../../generated/google/rpc/error_details.js";
-import {
-  BatchMode,
-  TransactionServiceClient,
-  type StreamTransfersResponse,
-  type TransferRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { BatchMode, type StreamTransfersResponse } from "../../generated/grey/transaction/v1/batch.js";
+import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";

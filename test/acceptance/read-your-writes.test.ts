@@ -1,9 +1,9 @@
-import { IdKind } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
 import { expect } from "chai";
 import type pg from "pg";
-import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/currency.js";
 import { DeleteUserRequest, UpdateUserRequest } from "../../generated/grey/user/v1/user_service.js";
-import { UpdateWalletRequest } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { UpdateWalletRequest } from "../../generated/grey/wallet/v1/wallet.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, openAdmin, userRequest, walletRequest } from "../support/ledger.js";

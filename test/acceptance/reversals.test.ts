@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
-import type { ReverseRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { ReverseRequest } from "../../generated/grey/transaction/v1/reversal.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { startServer, type TestServer } from "../support/server.js";
 

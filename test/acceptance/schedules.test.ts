@@ -4,11 +4,10 @@ import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import {
   CreateScheduleRequest,
   InsufficientFundsPolicy,
-  RunState,
   ScheduleState,
-  type Run,
   type Schedule,
-} from "../../generated/grey/schedule/v1/schedule_service.js";
+} from "../../generated/grey/schedule/v1/schedule.js";
+import { RunState, type Run } from "../../generated/grey/schedule/v1/run.js";
 import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";

@@ -3,10 +3,10 @@ import { expect } from "chai";
 import type pg from "pg";
 import {
   StreamStatementRequest,
-  WalletServiceClient,
   type StatementLine,
   type StreamStatementResponse,
-} from "../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../generated/grey/wallet/v1/statement.js";
+import { WalletServiceClient } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { newId, systemAccountId } from "../../src/base/ids.js";
 import { benchId, ID_SPACE } from "../bench/bench-ids.js";
 import { CURRENCY } from "../bench/frames.js";

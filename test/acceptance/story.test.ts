@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import { NormalSide } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { NormalSide } from "../../generated/grey/ledger/v1/account.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import {
   EntrySide,

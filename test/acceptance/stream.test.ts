@@ -3,13 +3,12 @@ import { expect } from "chai";
 import type pg from "pg";
 import { ErrorInfo, RequestInfo } from "../../generated/google/rpc/error_details.js";
 import type { Status } from "../../generated/google/rpc/status.js";
+import { StreamTransfersRequest, StreamTransfersResponse } from "../../generated/grey/transaction/v1/batch.js";
 import {
-  StreamTransfersRequest,
-  StreamTransfersResponse,
   TransactionServiceClient,
   TransactionServiceService,
-  type TransferRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import type { Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE } from "../../src/base/codes.js";
 import { CallError, connect, type Clients } from "../support/client.js";

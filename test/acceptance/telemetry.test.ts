@@ -3,10 +3,8 @@ import { credentials, Metadata } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { HealthClient } from "../../generated/grpc/health/v1/health.js";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  TransactionServiceClient,
-  WatchTransactionsRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { WatchTransactionsRequest } from "../../generated/grey/transaction/v1/watch.js";
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { call, connect, refusal, type Answer, type Clients } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";

@@ -6,12 +6,9 @@ import {
   VelocityDirection,
   VelocityLimit,
   type Limits,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
-import {
-  CaptureHoldRequest,
-  HoldRequest,
-  ReverseRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+} from "../../generated/grey/ledger/v1/limits.js";
+import { CaptureHoldRequest, HoldRequest } from "../../generated/grey/transaction/v1/hold.js";
+import { ReverseRequest } from "../../generated/grey/transaction/v1/reversal.js";
 import { TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, openAdmin, transferRequest, withdrawRequest } from "../support/ledger.js";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import pg from "pg";
-import { WalletState } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { WalletState } from "../../generated/grey/wallet/v1/wallet.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import { startServer, type TestServer } from "../support/server.js";
 

@@ -2,18 +2,12 @@ import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import pg from "pg";
 import { EntrySide, TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  PostTransactionRequest,
-  TransactionServiceClient,
-  WatchTransactionsRequest,
-  type WatchTransactionsResponse,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import {
-  WalletServiceClient,
-  WalletState,
-  WatchWalletRequest,
-  type WatchWalletResponse,
-} from "../../generated/grey/wallet/v1/wallet_service.js";
+import { PostTransactionRequest } from "../../generated/grey/transaction/v1/compound.js";
+import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { WatchTransactionsRequest, type WatchTransactionsResponse } from "../../generated/grey/transaction/v1/watch.js";
+import { WalletServiceClient } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { WalletState } from "../../generated/grey/wallet/v1/wallet.js";
+import { WatchWalletRequest, type WatchWalletResponse } from "../../generated/grey/wallet/v1/watch.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";

@@ -3,11 +3,8 @@
 // argument and tells its address over IPC. It neither validates nor logs, which Grey does.
 import { Server, ServerCredentials, status, type handleUnaryCall } from "@grpc/grpc-js";
 import { DataSource, EntitySchema, In, type EntityManager } from "typeorm";
-import {
-  TransactionServiceService,
-  TransferResponse,
-  type TransferRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransferResponse, type TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { newId } from "../../src/base/ids.js";
 
 interface Wallet {

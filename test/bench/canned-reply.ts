@@ -1,9 +1,6 @@
-import {
-  BatchTransferResponse,
-  StreamTransfersResponse,
-  TransactionServiceService,
-  TransferResponse,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { BatchTransferResponse, StreamTransfersResponse } from "../../generated/grey/transaction/v1/batch.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransferResponse } from "../../generated/grey/transaction/v1/movement.js";
 import { benchId, ID_SPACE } from "./bench-ids.js";
 import { CURRENCY, frameOf } from "./frames.js";
 

@@ -3,10 +3,8 @@
 // address over IPC.
 import { createServer, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
-import {
-  StreamTransfersRequest,
-  TransactionServiceService,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { StreamTransfersRequest } from "../../generated/grey/transaction/v1/batch.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { cannedReply, cannedStreamReply } from "./canned-reply.js";
 import { FRAME_HEADER_BYTES } from "./frames.js";
 

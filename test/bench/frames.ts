@@ -1,4 +1,4 @@
-import type { TransferRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { benchId, ID_SPACE, ID_TEXT_BYTES, type RequestIds } from "./bench-ids.js";
 
 // gRPC over HTTP/2 sends each message as: 1 byte "compressed", 4 bytes length, the message.

@@ -1,10 +1,8 @@
 import { credentials, Metadata } from "@grpc/grpc-js";
-import { LedgerServiceClient, type CheckIntegrityResponse } from "../../generated/grey/ledger/v1/ledger_service.js";
-import {
-  ListTransactionsRequest,
-  TransactionServiceClient,
-  type ListTransactionsResponse,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
+import type { CheckIntegrityResponse } from "../../generated/grey/ledger/v1/integrity.js";
+import { ListTransactionsRequest, type ListTransactionsResponse } from "../../generated/grey/transaction/v1/query.js";
+import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { benchId, ID_SPACE } from "./bench-ids.js";
 import { run } from "./databases.js";
 

@@ -1,19 +1,12 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  BatchMode,
-  BatchTransferRequest,
-  GetTransactionRequest,
-  ListTransactionsRequest,
-  StreamTransfersRequest,
-  TransactionServiceService,
-  TransferRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import {
-  GetBalanceRequest,
-  GetStatementRequest,
-  WalletServiceService,
-} from "../../generated/grey/wallet/v1/wallet_service.js";
+import { BatchMode, BatchTransferRequest, StreamTransfersRequest } from "../../generated/grey/transaction/v1/batch.js";
+import { GetTransactionRequest, ListTransactionsRequest } from "../../generated/grey/transaction/v1/query.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
+import { GetBalanceRequest } from "../../generated/grey/wallet/v1/balance.js";
+import { GetStatementRequest } from "../../generated/grey/wallet/v1/statement.js";
+import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
 import { fromMicros } from "../../src/base/time.js";
 import { benchId, ID_SPACE, RequestIds } from "./bench-ids.js";
 import {

@@ -3,26 +3,12 @@ import { join } from "node:path";
 import { expect } from "chai";
 import type pg from "pg";
 import { AlertDirection, CreateAlertRequest } from "../../generated/grey/alert/v1/alert_service.js";
-import {
-  Limits,
-  SetLimitsRequest,
-  SetRateRequest,
-  VelocityDirection,
-  VelocityLimit,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
-import {
-  CreateScheduleRequest,
-  ScheduledDeposit,
-  ScheduleState,
-} from "../../generated/grey/schedule/v1/schedule_service.js";
-import { HoldState } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  CaptureHoldRequest,
-  ExchangeRequest,
-  GetQuoteRequest,
-  HoldRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import { UpdateWalletRequest } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { Limits, SetLimitsRequest, VelocityDirection, VelocityLimit } from "../../generated/grey/ledger/v1/limits.js";
+import { SetRateRequest } from "../../generated/grey/ledger/v1/rate.js";
+import { CreateScheduleRequest, ScheduledDeposit, ScheduleState } from "../../generated/grey/schedule/v1/schedule.js";
+import { HoldState, CaptureHoldRequest, HoldRequest } from "../../generated/grey/transaction/v1/hold.js";
+import { ExchangeRequest, GetQuoteRequest } from "../../generated/grey/transaction/v1/exchange.js";
+import { UpdateWalletRequest } from "../../generated/grey/wallet/v1/wallet.js";
 import { newId } from "../../src/base/ids.js";
 import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";
 import { readClock } from "../../src/db/clock.js";

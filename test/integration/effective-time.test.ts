@@ -2,12 +2,10 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { EntrySide, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  BatchMode,
-  PostTransactionRequest,
-  ReverseRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import { StatementOrder } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { BatchMode } from "../../generated/grey/transaction/v1/batch.js";
+import { PostTransactionRequest } from "../../generated/grey/transaction/v1/compound.js";
+import { ReverseRequest } from "../../generated/grey/transaction/v1/reversal.js";
+import { StatementOrder } from "../../generated/grey/wallet/v1/statement.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";
 import type { Queryable } from "../../src/db/database.js";

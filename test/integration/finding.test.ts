@@ -2,12 +2,9 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import type pg from "pg";
 import { EntrySide, TransactionKind, type Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import {
-  ListTransactionsRequest,
-  type MetadataFilter,
-  PostTransactionRequest,
-  SetTransactionMetadataRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { ListTransactionsRequest, type MetadataFilter } from "../../generated/grey/transaction/v1/query.js";
+import { PostTransactionRequest } from "../../generated/grey/transaction/v1/compound.js";
+import { SetTransactionMetadataRequest } from "../../generated/grey/transaction/v1/metadata.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { Queryable } from "../../src/db/database.js";
 import { RECORD_TYPE } from "../../src/entities/journal.js";

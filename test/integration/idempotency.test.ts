@@ -7,32 +7,24 @@ import {
   type CreateAlertRequest,
   type DeleteAlertRequest,
 } from "../../generated/grey/alert/v1/alert_service.js";
-import {
-  CreateAccountRequest,
-  CreateCurrencyRequest,
-  NormalSide,
-  SetDefaultLimitsRequest,
-  SetLimitsRequest,
-  SetRateRequest,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { CreateAccountRequest, NormalSide } from "../../generated/grey/ledger/v1/account.js";
+import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/currency.js";
+import { SetDefaultLimitsRequest, SetLimitsRequest } from "../../generated/grey/ledger/v1/limits.js";
+import { SetRateRequest } from "../../generated/grey/ledger/v1/rate.js";
 import {
   type CancelScheduleRequest,
   CreateScheduleRequest,
   InsufficientFundsPolicy,
   ScheduledDeposit,
-} from "../../generated/grey/schedule/v1/schedule_service.js";
-import {
-  type DepositRequest,
-  SetTransactionMetadataRequest,
-  type TransferRequest,
-  type WithdrawRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+} from "../../generated/grey/schedule/v1/schedule.js";
+import type { DepositRequest, TransferRequest, WithdrawRequest } from "../../generated/grey/transaction/v1/movement.js";
+import { SetTransactionMetadataRequest } from "../../generated/grey/transaction/v1/metadata.js";
 import {
   type CreateUserRequest,
   DeleteUserRequest,
   UpdateUserRequest,
 } from "../../generated/grey/user/v1/user_service.js";
-import { type CreateWalletRequest, UpdateWalletRequest } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { type CreateWalletRequest, UpdateWalletRequest } from "../../generated/grey/wallet/v1/wallet.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import {

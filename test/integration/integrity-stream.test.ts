@@ -3,10 +3,10 @@ import { expect } from "chai";
 import type pg from "pg";
 import {
   IntegrityLaw,
-  LedgerServiceClient,
   type StreamIntegrityCheckRequest,
   type StreamIntegrityCheckResponse,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
+} from "../../generated/grey/ledger/v1/integrity.js";
+import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { countsSince, lawsSince, type Since } from "../../src/ledger/check/laws-since.js";
 import { populate, transactionCount } from "../bench/populate.js";
 import { connect, type Clients } from "../support/client.js";

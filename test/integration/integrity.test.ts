@@ -2,15 +2,13 @@ import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import type pg from "pg";
 import { AlertBalance, AlertDirection } from "../../generated/grey/alert/v1/alert_service.js";
-import {
-  CreateCurrencyRequest,
-  IntegrityLaw,
-  LedgerServiceClient,
-  type CheckIntegrityResponse,
-  SetLimitsRequest,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
-import { CreateScheduleRequest, InsufficientFundsPolicy } from "../../generated/grey/schedule/v1/schedule_service.js";
-import { HoldRequest, PostTransactionRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/currency.js";
+import { IntegrityLaw, type CheckIntegrityResponse } from "../../generated/grey/ledger/v1/integrity.js";
+import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { SetLimitsRequest } from "../../generated/grey/ledger/v1/limits.js";
+import { CreateScheduleRequest, InsufficientFundsPolicy } from "../../generated/grey/schedule/v1/schedule.js";
+import { HoldRequest } from "../../generated/grey/transaction/v1/hold.js";
+import { PostTransactionRequest } from "../../generated/grey/transaction/v1/compound.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {

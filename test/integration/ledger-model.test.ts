@@ -2,40 +2,35 @@ import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import type { Status } from "../../generated/google/rpc/status.js";
-import {
-  LedgerServiceClient,
-  NormalSide,
-  SetLimitsRequest,
-  VelocityDirection,
-  type CheckIntegrityResponse,
-  type StreamIntegrityCheckResponse,
-} from "../../generated/grey/ledger/v1/ledger_service.js";
+import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { NormalSide } from "../../generated/grey/ledger/v1/account.js";
+import { SetLimitsRequest, VelocityDirection } from "../../generated/grey/ledger/v1/limits.js";
+import type { CheckIntegrityResponse, StreamIntegrityCheckResponse } from "../../generated/grey/ledger/v1/integrity.js";
 import {
   CreateScheduleRequest,
   InsufficientFundsPolicy,
   ScheduleState,
-} from "../../generated/grey/schedule/v1/schedule_service.js";
+} from "../../generated/grey/schedule/v1/schedule.js";
 import {
   AmountMode,
   EntrySide,
-  HoldState,
   Precondition,
   TransactionKind,
 } from "../../generated/grey/transaction/v1/transaction.js";
 import {
-  BatchMode,
+  HoldState,
   CaptureHoldRequest,
-  ExchangeRequest,
   ExtendHoldRequest,
   HoldRequest,
   IncreaseHoldRequest,
-  ListTransactionsRequest,
-  PostTransactionRequest,
   ReleaseHoldRequest,
-  ReverseRequest,
-  TransactionServiceClient,
-  type StreamTransfersResponse,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+} from "../../generated/grey/transaction/v1/hold.js";
+import { BatchMode, type StreamTransfersResponse } from "../../generated/grey/transaction/v1/batch.js";
+import { ExchangeRequest } from "../../generated/grey/transaction/v1/exchange.js";
+import { ListTransactionsRequest } from "../../generated/grey/transaction/v1/query.js";
+import { PostTransactionRequest } from "../../generated/grey/transaction/v1/compound.js";
+import { ReverseRequest } from "../../generated/grey/transaction/v1/reversal.js";
+import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { fromMicros, type Micros } from "../../src/base/time.js";

@@ -6,7 +6,7 @@ import {
   TransactionState,
   type Transaction,
 } from "../../generated/grey/transaction/v1/transaction.js";
-import { ListTransactionsRequest } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { ListTransactionsRequest } from "../../generated/grey/transaction/v1/query.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { microsDown } from "../../src/base/time.js";
 import type { Queryable } from "../../src/db/database.js";

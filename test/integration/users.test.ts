@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import type pg from "pg";
 import { UpdateUserRequest, type User } from "../../generated/grey/user/v1/user_service.js";
-import { WalletState } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { WalletState } from "../../generated/grey/wallet/v1/wallet.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
 import {

@@ -1,8 +1,9 @@
 import { expect } from "chai";
 import type pg from "pg";
-import { CreateCurrencyRequest, NormalSide } from "../../generated/grey/ledger/v1/ledger_service.js";
+import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/currency.js";
+import { NormalSide } from "../../generated/grey/ledger/v1/account.js";
 import { EntrySide, TransactionKind } from "../../generated/grey/transaction/v1/transaction.js";
-import { UpdateWalletRequest, WalletState } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { UpdateWalletRequest, WalletState } from "../../generated/grey/wallet/v1/wallet.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { AMOUNT_MAX } from "../../src/base/money.js";
 import { connect, refusal, type Clients } from "../support/client.js";

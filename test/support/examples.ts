@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { fromJson, type DescMethod, type JsonObject, type Message } from "@bufbuild/protobuf";
 import { AlertBalance, AlertDirection } from "../../generated/grey/alert/v1/alert_service.js";
-import { CreateScheduleRequest } from "../../generated/grey/schedule/v1/schedule_service.js";
+import { CreateScheduleRequest } from "../../generated/grey/schedule/v1/schedule.js";
 import type { Clients } from "./client.js";
 import { registry } from "./corpus.js";
 

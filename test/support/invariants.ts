@@ -1,5 +1,5 @@
 import pg from "pg";
-import type { CheckIntegrityResponse } from "../../generated/grey/ledger/v1/ledger_service.js";
+import type { CheckIntegrityResponse } from "../../generated/grey/ledger/v1/integrity.js";
 import { CallError, type Clients } from "./client.js";
 import type { ClientJournal, Movement } from "./load.js";
 

@@ -1,4 +1,5 @@
-import { TransactionKind, type HoldState, type Precondition } from "../../generated/grey/transaction/v1/transaction.js";
+import { TransactionKind, type Precondition } from "../../generated/grey/transaction/v1/transaction.js";
+import type { HoldState } from "../../generated/grey/transaction/v1/hold.js";
 import { systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 

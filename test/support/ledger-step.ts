@@ -3,16 +3,16 @@ import * as fc from "fast-check";
 import type pg from "pg";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import type { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_service.js";
-import { ScheduleState, type Schedule as ScheduleMessage } from "../../generated/grey/schedule/v1/schedule_service.js";
+import { ScheduleState, type Schedule as ScheduleMessage } from "../../generated/grey/schedule/v1/schedule.js";
 import {
   EntrySide,
-  HoldState,
   TransactionState,
-  type Hold as HoldMessage,
   type Transaction as TransactionMessage,
 } from "../../generated/grey/transaction/v1/transaction.js";
+import { HoldState, type Hold as HoldMessage } from "../../generated/grey/transaction/v1/hold.js";
 import type { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
-import { WalletState, type Balance } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { WalletState } from "../../generated/grey/wallet/v1/wallet.js";
+import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import type { Uuid } from "../../src/base/ids.js";
 import { limitConcurrency } from "../../src/base/concurrency.js";
 import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";

@@ -1,12 +1,8 @@
 import pg from "pg";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import { CreateUserRequest, type User } from "../../generated/grey/user/v1/user_service.js";
-import {
-  DepositRequest,
-  TransferRequest,
-  WithdrawRequest,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
-import { CreateWalletRequest, type Wallet } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { DepositRequest, TransferRequest, WithdrawRequest } from "../../generated/grey/transaction/v1/movement.js";
+import { CreateWalletRequest, type Wallet } from "../../generated/grey/wallet/v1/wallet.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { CallerContext } from "../../src/base/caller-context.js";
 import { readConfig } from "../../src/config/config.js";

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import type { DepositResponse } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { DepositResponse } from "../../generated/grey/transaction/v1/movement.js";
 import { CallError, type Clients } from "./client.js";
 
 // A bounded load on servers, and what its callers know for certain.

@@ -3,10 +3,9 @@ import { expect } from "chai";
 import {
   TransactionServiceClient,
   TransactionServiceService,
-  type StreamTransfersRequest,
-  type StreamTransfersResponse,
-  type TransferRequest,
 } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { StreamTransfersRequest, StreamTransfersResponse } from "../../generated/grey/transaction/v1/batch.js";
+import type { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { newId } from "../../src/base/ids.js";
 import type { Pipeline } from "../../src/rpc/pipeline.js";
 import type { BidiStreamMethod } from "../../src/rpc/bidi-streams.js";

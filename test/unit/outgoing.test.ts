@@ -2,14 +2,10 @@ import { connect as connectHttp2, constants, type ClientHttp2Session, type Clien
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect } from "chai";
-import {
-  ListTransactionsRequest,
-  ListTransactionsResponse,
-  StreamTransfersRequest,
-  TransactionServiceService,
-  type StreamTransfersResponse,
-  type WatchTransactionsResponse,
-} from "../../generated/grey/transaction/v1/transaction_service.js";
+import { ListTransactionsRequest, ListTransactionsResponse } from "../../generated/grey/transaction/v1/query.js";
+import { StreamTransfersRequest, type StreamTransfersResponse } from "../../generated/grey/transaction/v1/batch.js";
+import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
+import type { WatchTransactionsResponse } from "../../generated/grey/transaction/v1/watch.js";
 import { HealthCheckRequest } from "../../generated/grpc/health/v1/health.js";
 import { newId } from "../../src/base/ids.js";
 import type { Methods } from "../../src/rpc/methods.js";

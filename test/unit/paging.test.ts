@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { Transaction } from "../../generated/grey/transaction/v1/transaction.js";
-import { StatementLine } from "../../generated/grey/wallet/v1/wallet_service.js";
+import { StatementLine } from "../../generated/grey/wallet/v1/statement.js";
 import type { FailureError } from "../../src/base/failure.js";
 import { ANSWER_BYTES_MAX, estimateBytesMax } from "../../src/base/room.js";
 import { createPageTokens, openPage, getPageSize, ROWS_AT_ONCE } from "../../src/services/shared/paging.js";

@@ -3,10 +3,10 @@ import {
   IntegrityFault,
   IntegrityLaw,
   type CheckIntegrityResponse,
-  type LedgerServiceService,
   type StreamIntegrityCheckRequest,
   type StreamIntegrityCheckResponse,
-} from "../../../generated/grey/ledger/v1/ledger_service.js";
+} from "../../../generated/grey/ledger/v1/integrity.js";
+import type { LedgerServiceService } from "../../../generated/grey/ledger/v1/ledger_service.js";
 import { limitConcurrency } from "../../base/concurrency.js";
 import { createRoom } from "../../base/room.js";
 import type { Database } from "../../db/database.js";

@@ -2,13 +2,15 @@ import { IsNull, MoreThan, Not } from "typeorm";
 import {
   CreateAccountRequest,
   CreateAccountResponse,
+  Account as AccountMessage,
+} from "../../../generated/grey/ledger/v1/account.js";
+import {
   CreateCurrencyRequest,
   CreateCurrencyResponse,
-  Account as AccountMessage,
   Currency as CurrencyMessage,
-  type LedgerServiceService,
-  TrialBalance as TrialBalanceMessage,
-} from "../../../generated/grey/ledger/v1/ledger_service.js";
+} from "../../../generated/grey/ledger/v1/currency.js";
+import type { LedgerServiceService } from "../../../generated/grey/ledger/v1/ledger_service.js";
+import { TrialBalance as TrialBalanceMessage } from "../../../generated/grey/ledger/v1/trial_balance.js";
 import { assertPresent } from "../../base/assert.js";
 import { fail, invalid } from "../../base/failure.js";
 import { parseId, systemAccountId } from "../../base/ids.js";

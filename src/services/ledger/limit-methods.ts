@@ -6,12 +6,12 @@ import {
   SetLimitsResponse,
   VelocityDirection,
   type GetLimitsRequest,
-  type LedgerServiceService,
   LimitChange as LimitChangeMessage,
   type Limits as LimitsMessage,
   type ListLimitChangesRequest,
   type VelocityLimit as VelocityMessage,
-} from "../../../generated/grey/ledger/v1/ledger_service.js";
+} from "../../../generated/grey/ledger/v1/limits.js";
+import type { LedgerServiceService } from "../../../generated/grey/ledger/v1/ledger_service.js";
 import { assertPresent } from "../../base/assert.js";
 import { fail, invalid, type Failure, type FieldViolation } from "../../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";

@@ -1,10 +1,6 @@
 import { In } from "typeorm";
-import {
-  IdKind,
-  type AccountName,
-  type FindIdsRequest,
-  type LedgerServiceService,
-} from "../../../generated/grey/ledger/v1/ledger_service.js";
+import { IdKind, type AccountName, type FindIdsRequest } from "../../../generated/grey/ledger/v1/naming.js";
+import type { LedgerServiceService } from "../../../generated/grey/ledger/v1/ledger_service.js";
 import { parseId, type Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";

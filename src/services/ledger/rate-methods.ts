@@ -1,10 +1,6 @@
 import { In } from "typeorm";
-import {
-  SetRateRequest,
-  SetRateResponse,
-  type LedgerServiceService,
-  Rate as RateMessage,
-} from "../../../generated/grey/ledger/v1/ledger_service.js";
+import { SetRateRequest, SetRateResponse, Rate as RateMessage } from "../../../generated/grey/ledger/v1/rate.js";
+import type { LedgerServiceService } from "../../../generated/grey/ledger/v1/ledger_service.js";
 import { fail, invalid } from "../../base/failure.js";
 import { newId } from "../../base/ids.js";
 import { fromMicros, toIso, microsDown, microsUp } from "../../base/time.js";

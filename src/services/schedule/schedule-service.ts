@@ -11,10 +11,10 @@ import {
   PauseScheduleResponse,
   ResumeScheduleRequest,
   ResumeScheduleResponse,
-  Run,
   Schedule as ScheduleMessage,
-  type ScheduleServiceService,
-} from "../../../generated/grey/schedule/v1/schedule_service.js";
+} from "../../../generated/grey/schedule/v1/schedule.js";
+import { Run } from "../../../generated/grey/schedule/v1/run.js";
+import type { ScheduleServiceService } from "../../../generated/grey/schedule/v1/schedule_service.js";
 import { AmountMode } from "../../../generated/grey/transaction/v1/transaction.js";
 import { assertPresent } from "../../base/assert.js";
 import { fail, invalid, type Failure } from "../../base/failure.js";

@@ -1,13 +1,15 @@
-import type {
-  Entry as EntryMessage,
-  ExchangeTerms,
-  Transaction,
+import {
+  type Entry as EntryMessage,
+  type ExchangeTerms,
+  type Transaction,
+  EntrySide,
+  Rounding,
+  TransactionState,
 } from "../../../generated/grey/transaction/v1/transaction.js";
-import { EntrySide, Rounding } from "../../../generated/grey/transaction/v1/transaction.js";
 import { ErrorReason } from "../../../generated/grey/error/v1/error_reason.js";
-import { TransactionState } from "../../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../../generated/grey/type/v1/money.js";
-import type { Balance, Wallet as WalletMessage } from "../../../generated/grey/wallet/v1/wallet_service.js";
+import type { Balance } from "../../../generated/grey/wallet/v1/balance.js";
+import type { Wallet as WalletMessage } from "../../../generated/grey/wallet/v1/wallet.js";
 import type { Reason } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import { isInt64 } from "../../base/money.js";

@@ -1,15 +1,12 @@
 import { TransactionState } from "../../../generated/grey/transaction/v1/transaction.js";
+import type { TransactionServiceService } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import type {
-  TransactionServiceService,
   WatchTransactionsRequest,
   WatchTransactionsResponse,
-} from "../../../generated/grey/transaction/v1/transaction_service.js";
-import {
-  WalletState,
-  type WalletServiceService,
-  type WatchWalletRequest,
-  type WatchWalletResponse,
-} from "../../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../../generated/grey/transaction/v1/watch.js";
+import { WalletState } from "../../../generated/grey/wallet/v1/wallet.js";
+import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
+import type { WatchWalletRequest, WatchWalletResponse } from "../../../generated/grey/wallet/v1/watch.js";
 import { In, type EntityManager } from "typeorm";
 import { fail } from "../../base/failure.js";
 import { parseId, type Uuid } from "../../base/ids.js";

@@ -1,14 +1,7 @@
-import {
-  EntrySide,
-  Rounding as RoundingMessage,
-  type Leg as LegMessage,
-} from "../../../generated/grey/transaction/v1/transaction.js";
-import type {
-  ExchangeRequest,
-  GetQuoteRequest,
-  PostTransactionRequest,
-  TransactionServiceService,
-} from "../../../generated/grey/transaction/v1/transaction_service.js";
+import { EntrySide, Rounding as RoundingMessage } from "../../../generated/grey/transaction/v1/transaction.js";
+import type { Leg as LegMessage, PostTransactionRequest } from "../../../generated/grey/transaction/v1/compound.js";
+import type { ExchangeRequest, GetQuoteRequest } from "../../../generated/grey/transaction/v1/exchange.js";
+import type { TransactionServiceService } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import { In, type EntityManager } from "typeorm";
 import { assertPresent } from "../../base/assert.js";
 import { fail, invalid, type Failure } from "../../base/failure.js";

@@ -1,11 +1,11 @@
-import { Hold as HoldMessage } from "../../../generated/grey/transaction/v1/transaction.js";
-import type {
-  CaptureHoldRequest,
-  ExtendHoldRequest,
-  HoldRequest,
-  HoldResponse,
-  TransactionServiceService,
-} from "../../../generated/grey/transaction/v1/transaction_service.js";
+import {
+  Hold as HoldMessage,
+  type CaptureHoldRequest,
+  type ExtendHoldRequest,
+  type HoldRequest,
+  type HoldResponse,
+} from "../../../generated/grey/transaction/v1/hold.js";
+import type { TransactionServiceService } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import type { Duration } from "../../../generated/google/protobuf/duration.js";
 import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";

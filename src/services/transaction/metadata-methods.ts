@@ -2,8 +2,8 @@ import {
   SetTransactionMetadataRequest,
   SetTransactionMetadataResponse,
   MetadataChange,
-  type TransactionServiceService,
-} from "../../../generated/grey/transaction/v1/transaction_service.js";
+} from "../../../generated/grey/transaction/v1/metadata.js";
+import type { TransactionServiceService } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import { LessThan } from "typeorm";
 import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";

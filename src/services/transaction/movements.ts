@@ -3,7 +3,7 @@ import type {
   DepositRequest,
   TransferRequest,
   WithdrawRequest,
-} from "../../../generated/grey/transaction/v1/transaction_service.js";
+} from "../../../generated/grey/transaction/v1/movement.js";
 import type { Money } from "../../../generated/grey/type/v1/money.js";
 import { assertPresent } from "../../base/assert.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";

@@ -1,14 +1,10 @@
 import { Transaction, TransactionState } from "../../../generated/grey/transaction/v1/transaction.js";
-import {
-  BatchMode,
-  BatchTransferResponse,
-  type ListTransactionsRequest,
-  type MetadataFilter,
-  type ReverseRequest,
-  type TransactionServiceService,
-  type TransferRequest,
-} from "../../../generated/grey/transaction/v1/transaction_service.js";
-import type { Balance } from "../../../generated/grey/wallet/v1/wallet_service.js";
+import { BatchMode, BatchTransferResponse } from "../../../generated/grey/transaction/v1/batch.js";
+import type { ListTransactionsRequest, MetadataFilter } from "../../../generated/grey/transaction/v1/query.js";
+import type { ReverseRequest } from "../../../generated/grey/transaction/v1/reversal.js";
+import type { TransactionServiceService } from "../../../generated/grey/transaction/v1/transaction_service.js";
+import type { TransferRequest } from "../../../generated/grey/transaction/v1/movement.js";
+import type { Balance } from "../../../generated/grey/wallet/v1/balance.js";
 import type { EntityManager } from "typeorm";
 import { assertPresent } from "../../base/assert.js";
 import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../../base/failure.js";

@@ -2,7 +2,7 @@ import {
   StatementOrder,
   type GetStatementRequest,
   type GetStatementResponse,
-} from "../../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../../generated/grey/wallet/v1/statement.js";
 import { assert } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";

@@ -3,8 +3,8 @@ import type {
   StatementLine as StatementLineMessage,
   StreamStatementRequest,
   StreamStatementResponse,
-  WalletServiceService,
-} from "../../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../../generated/grey/wallet/v1/statement.js";
+import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import { assert, assertPresent } from "../../base/assert.js";
 import { fail, invalid } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";

@@ -7,8 +7,8 @@ import {
   ReopenWalletResponse,
   UnfreezeWalletRequest,
   UnfreezeWalletResponse,
-  type WalletServiceService,
-} from "../../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../../generated/grey/wallet/v1/wallet_state.js";
+import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import { fail, type Failure } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
 import { readDate } from "../../db/clock.js";

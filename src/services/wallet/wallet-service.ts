@@ -4,11 +4,10 @@ import {
   CreateWalletResponse,
   UpdateWalletRequest,
   UpdateWalletResponse,
-  type GetBalanceRequest,
-  type GetBalanceResponse,
   GetWalletResponse,
-  type WalletServiceService,
-} from "../../../generated/grey/wallet/v1/wallet_service.js";
+} from "../../../generated/grey/wallet/v1/wallet.js";
+import type { GetBalanceRequest, GetBalanceResponse } from "../../../generated/grey/wallet/v1/balance.js";
+import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
