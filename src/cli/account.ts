@@ -5,8 +5,8 @@ import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMinorUnits, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum } from "./present.js";
-import { print, printReply, withSession } from "./session.js";
+import { requestFields, showEnum } from "./render.js";
+import { print, printReply, withContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 
 interface CreateOptions {
@@ -16,49 +16,47 @@ interface CreateOptions {
   readonly requestId?: string;
 }
 
-/** `grey account`. */
+/** Adds `grey account`. */
 export function addAccountCommands(program: Command): void {
-  const account = program.command("account").description("open and list the operator's own system accounts");
+  const account = program.command("account").description("open and list system accounts, such as fees or commission");
 
   account
     .command("create <name> <currency>")
-    .description("open a system account, such as commission, in a currency")
+    .description("open a system account in a currency")
     .addOption(
-      new Option("--side <side>", "the side on which its balance is positive")
-        .choices(["debit", "credit"])
-        .default("credit"),
+      new Option("--side <side>", "the side that increases its balance").choices(["debit", "credit"]).default("credit"),
     )
-    .option("--min <amount>", "the least balance it may have (default: any)")
-    .option("--max <amount>", "the highest balance it may have (default: any)")
+    .option("--min <amount>", "the minimum balance (default: none)")
+    .option("--max <amount>", "the maximum balance (default: none)")
     .addOption(requestIdOption())
     .addHelpText(
       "after",
       examples("account create commission USD", "account create bank EUR --side debit") + ABOUT_REQUEST_ID,
     )
     .action((name: string, currency: string, options: CreateOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const requestId = session.requestId(options.requestId);
+      withContext(command, async (context) => {
+        const requestId = context.requestId(options.requestId);
         const currencyCode = currency.toUpperCase();
-        const currencies = await session.currencies();
-        const amountOf = (text: string | undefined) =>
+        const currencies = await context.currencies();
+        const readBound = (text: string | undefined) =>
           text === undefined ? undefined : readMinorUnits(text, currencies, currencyCode);
-        const reply = await session.call(LedgerServiceService.createAccount, {
+        const reply = await context.call(LedgerServiceService.createAccount, {
           requestId,
           systemAccount: { name, currencyCode },
           normalSide: options.side === "debit" ? NormalSide.DEBIT : NormalSide.CREDIT,
-          minBalance: amountOf(options.min),
-          maxBalance: amountOf(options.max),
+          minBalance: readBound(options.min),
+          maxBalance: readBound(options.max),
         });
-        if (session.json) return printReply(LedgerServiceService.createAccount, reply);
-        const made = assertPresent(reply.account, "account");
+        if (context.json) return printReply(LedgerServiceService.createAccount, reply);
+        const account = assertPresent(reply.account, "account");
         print(
           renderFields([
-            ["account", made.id],
-            ["name", made.systemAccount],
-            ["currency", made.currencyCode],
-            ["normal side", showEnum(NormalSide, made.normalSide)],
-            ["min", showMoney(made.minBalance, currencies)],
-            ["max", showMoney(made.maxBalance, currencies)],
+            ["account", account.id],
+            ["name", account.systemAccount],
+            ["currency", account.currencyCode],
+            ["normal side", showEnum(NormalSide, account.normalSide)],
+            ["min", showMoney(account.minBalance, currencies)],
+            ["max", showMoney(account.maxBalance, currencies)],
             ...requestFields(requestId, reply.replayed),
           ]),
         );
@@ -68,26 +66,26 @@ export function addAccountCommands(program: Command): void {
   account
     .command("list")
     .description("list the system accounts")
-    .option("--currency <code>", "only those of this currency")
+    .option("--currency <code>", "only accounts in this currency")
     .addOption(limitOption())
     .addHelpText("after", examples("account list --currency USD"))
     .action((options: { currency?: string; limit: number }, command: Command) =>
-      withSession(command, async (session) => {
+      withContext(command, async (context) => {
         const page = await collect<Account>(options.limit, async (page) => {
           const currencyCode = options.currency?.toUpperCase() ?? "";
-          const reply = await session.call(LedgerServiceService.listAccounts, {
+          const reply = await context.call(LedgerServiceService.listAccounts, {
             currencyCode,
             systemOnly: true,
             ...page,
           });
           return { items: reply.accounts, nextPageToken: reply.nextPageToken };
         });
-        if (session.json)
+        if (context.json)
           return printReply(LedgerServiceService.listAccounts, {
             accounts: page.items,
             nextPageToken: page.nextPageToken,
           });
-        print(renderAccounts(page.items, await session.currencies()), moreLine(page, "--limit shows more"));
+        print(renderAccounts(page.items, await context.currencies()), moreLine(page, "raise --limit"));
       }),
     );
 }

@@ -11,11 +11,11 @@ import { assertPresent } from "../base/assert.js";
 import { type Currencies, readMoney, showMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, type ChangeOptions, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum } from "./present.js";
+import { requestFields, showEnum } from "./render.js";
 import { nameAccounts } from "./names.js";
-import { resolveId, resolveWallet } from "./resolve.js";
+import { ABOUT_WALLETS, resolveId, resolveWallet } from "./resolve.js";
 import { showTime, timeCell } from "./time.js";
-import { print, printReply, type Session, withSession } from "./session.js";
+import { print, printReply, type CommandContext, withContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 
 const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -29,35 +29,40 @@ interface CreateOptions extends ChangeOptions {
   readonly of: keyof typeof BALANCES;
 }
 
-/** `grey alert`. */
+/** Adds `grey alert`. */
 export function addAlertCommands(program: Command): void {
-  const alert = program.command("alert").description("note when the balance of a wallet crosses a threshold");
+  const alert = program.command("alert").description("record when a wallet's balance crosses a threshold");
 
   alert
     .command("create <wallet> <threshold...>")
-    .description("note from now on when a wallet's balance crosses a threshold")
+    .description("record each later crossing of a threshold by a wallet's balance")
     .addOption(
-      new Option("--direction <way>", "which way; at the threshold is above it")
+      new Option("--direction <way>", "the direction to record; a balance equal to the threshold is above it")
         .choices(Object.keys(DIRECTIONS))
         .default("down"),
     )
-    .addOption(new Option("--of <balance>", "which balance").choices(Object.keys(BALANCES)).default("available"))
+    .addOption(
+      new Option("--of <balance>", "the balance to compare").choices(Object.keys(BALANCES)).default("available"),
+    )
     .addOption(requestIdOption())
-    .addHelpText("after", examples(`alert create ${WALLET} 50.00 USD --direction down`) + ABOUT_REQUEST_ID)
+    .addHelpText(
+      "after",
+      examples(`alert create ${WALLET} 50.00 USD --direction down`) + ABOUT_WALLETS + ABOUT_REQUEST_ID,
+    )
     .action((wallet: string, threshold: string[], options: CreateOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const walletId = await resolveWallet(wallet, session);
-        const currencies = await session.currencies();
-        const requestId = session.requestId(options.requestId);
-        const reply = await session.call(AlertServiceService.createAlert, {
+      withContext(command, async (context) => {
+        const walletId = await resolveWallet(wallet, context);
+        const currencies = await context.currencies();
+        const requestId = context.requestId(options.requestId);
+        const reply = await context.call(AlertServiceService.createAlert, {
           requestId,
           walletId,
           threshold: readMoney(threshold.join(" "), currencies),
           direction: DIRECTIONS[options.direction],
           balance: BALANCES[options.of],
         });
-        if (session.json) return printReply(AlertServiceService.createAlert, reply);
-        print(await showAlert(assertPresent(reply.alert, "alert"), session, requestFields(requestId, reply.replayed)));
+        if (context.json) return printReply(AlertServiceService.createAlert, reply);
+        print(await showAlert(assertPresent(reply.alert, "alert"), context, requestFields(requestId, reply.replayed)));
       }),
     );
 
@@ -66,11 +71,11 @@ export function addAlertCommands(program: Command): void {
     .description("show an alert")
     .addHelpText("after", examples(`alert get ${ALERT}`))
     .action((name: string, _options: object, command: Command) =>
-      withSession(command, async (session) => {
-        const id = await resolveId(IdKind.ALERT, name, session);
-        const reply = await session.call(AlertServiceService.getAlert, { id });
-        if (session.json) return printReply(AlertServiceService.getAlert, reply);
-        print(await showAlert(assertPresent(reply.alert, "alert"), session));
+      withContext(command, async (context) => {
+        const id = await resolveId(IdKind.ALERT, name, context);
+        const reply = await context.call(AlertServiceService.getAlert, { id });
+        if (context.json) return printReply(AlertServiceService.getAlert, reply);
+        print(await showAlert(assertPresent(reply.alert, "alert"), context));
       }),
     );
 
@@ -78,66 +83,66 @@ export function addAlertCommands(program: Command): void {
     .command("list <wallet>")
     .description("list the alerts of a wallet, newest first")
     .addOption(limitOption())
-    .addHelpText("after", examples(`alert list ${WALLET}`))
+    .addHelpText("after", examples(`alert list ${WALLET}`) + ABOUT_WALLETS)
     .action((wallet: string, options: { limit: number }, command: Command) =>
-      withSession(command, async (session) => {
-        const walletId = await resolveWallet(wallet, session);
+      withContext(command, async (context) => {
+        const walletId = await resolveWallet(wallet, context);
         const found = await collect<Alert>(options.limit, async (page) => {
-          const reply = await session.call(AlertServiceService.listAlerts, { walletId, ...page });
+          const reply = await context.call(AlertServiceService.listAlerts, { walletId, ...page });
           return { items: reply.alerts, nextPageToken: reply.nextPageToken };
         });
         const { items: alerts, nextPageToken } = found;
-        if (session.json) printReply(AlertServiceService.listAlerts, { alerts, nextPageToken });
-        else print(renderAlerts(alerts, await session.currencies()), moreLine(found, "raise --limit"));
+        if (context.json) printReply(AlertServiceService.listAlerts, { alerts, nextPageToken });
+        else print(renderAlerts(alerts, await context.currencies()), moreLine(found, "raise --limit"));
       }),
     );
 
   alert
     .command("delete <alert>")
-    .description("end an alert; what it noted stays")
+    .description("delete an alert; recorded crossings are kept")
     .addOption(requestIdOption())
     .addHelpText("after", examples(`alert delete ${ALERT}`) + ABOUT_REQUEST_ID)
     .action((alert: string, options: ChangeOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const alertId = await resolveId(IdKind.ALERT, alert, session);
-        const requestId = session.requestId(options.requestId);
-        const reply = await session.call(AlertServiceService.deleteAlert, { requestId, alertId });
-        if (session.json) return printReply(AlertServiceService.deleteAlert, reply);
+      withContext(command, async (context) => {
+        const alertId = await resolveId(IdKind.ALERT, alert, context);
+        const requestId = context.requestId(options.requestId);
+        const reply = await context.call(AlertServiceService.deleteAlert, { requestId, alertId });
+        if (context.json) return printReply(AlertServiceService.deleteAlert, reply);
         const fields = requestFields(requestId, reply.replayed);
-        print(await showAlert(assertPresent(reply.alert, "alert"), session, fields));
+        print(await showAlert(assertPresent(reply.alert, "alert"), context, fields));
       }),
     );
 
   alert
     .command("events <alert>")
-    .description("list the crossings that an alert noted, latest first")
+    .description("list the crossings that an alert recorded, latest first")
     .addOption(limitOption())
     .addHelpText("after", examples(`alert events ${ALERT}`))
     .action((alert: string, options: { limit: number }, command: Command) =>
-      withSession(command, async (session) => {
-        const alertId = await resolveId(IdKind.ALERT, alert, session);
+      withContext(command, async (context) => {
+        const alertId = await resolveId(IdKind.ALERT, alert, context);
         const found = await collect<AlertEvent>(options.limit, async (page) => {
-          const reply = await session.call(AlertServiceService.listAlertEvents, { alertId, ...page });
+          const reply = await context.call(AlertServiceService.listAlertEvents, { alertId, ...page });
           return { items: reply.events, nextPageToken: reply.nextPageToken };
         });
         const { items: events, nextPageToken } = found;
-        if (session.json) printReply(AlertServiceService.listAlertEvents, { events, nextPageToken });
-        else print(renderEvents(events, await session.currencies()), moreLine(found, "raise --limit"));
+        if (context.json) printReply(AlertServiceService.listAlertEvents, { events, nextPageToken });
+        else print(renderEvents(events, await context.currencies()), moreLine(found, "raise --limit"));
       }),
     );
 }
 
 async function showAlert(
   alert: Alert,
-  session: Session,
+  context: CommandContext,
   more: readonly (readonly [string, string])[] = [],
 ): Promise<string> {
-  const currencies = await session.currencies();
-  const names = await nameAccounts([alert.walletId], session);
+  const currencies = await context.currencies();
+  const names = await nameAccounts([alert.walletId], context);
   return renderFields([
     ["alert", alert.id],
     ...more,
-    ["wallet", names.fullNameOf(alert.walletId)],
+    ["wallet", names.formatIdAndName(alert.walletId)],
     ["threshold", showMoney(alert.threshold, currencies)],
     ["direction", showEnum(AlertDirection, alert.direction)],
     ["balance", showEnum(AlertBalance, alert.balance)],
@@ -167,7 +172,7 @@ function renderAlerts(alerts: readonly Alert[], currencies: Currencies): string 
 }
 
 function renderEvents(events: readonly AlertEvent[], currencies: Currencies): string {
-  if (events.length === 0) return "It has noted no crossing yet.";
+  if (events.length === 0) return "No crossing has been recorded yet.";
   return renderTable(
     [
       { title: "time" },

@@ -1,14 +1,14 @@
 import { type CurrencyUnit, formatAmount, parseAmount } from "../base/money.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import { UsageError } from "./failure.js";
-import { NO_NEGATIVE } from "./options.js";
+import { POSITIVE_AMOUNTS_ONLY } from "./options.js";
 
 /** The currencies of a server, by code. */
 export type Currencies = ReadonlyMap<string, CurrencyUnit>;
 
 /**
- * The amount that was typed: `12.34 USD`, or only `12.34` where the currency is known already.
- * @throws UsageError when it is not exactly an amount of that currency; nothing is rounded
+ * Parses an amount: `12.34 USD`, or `12.34` where the currency is known.
+ * @throws UsageError unless it is exactly an amount of that currency; nothing is rounded
  */
 export function readMoney(text: string, currencies: Currencies, currencyCode?: string): Money {
   const [number = "", code = currencyCode, ...rest] = text.trim().split(/\s+/);
@@ -24,19 +24,19 @@ export function readMoney(text: string, currencies: Currencies, currencyCode?: s
 }
 
 /**
- * The amount to move that was typed, as readMoney() reads it.
- * @throws UsageError also when it is not more than 0
+ * Parses an amount to move, as readMoney() does.
+ * @throws UsageError also unless it is more than 0
  */
-export function readMoved(text: string, currencies: Currencies): Money {
+export function readPositiveMoney(text: string, currencies: Currencies): Money {
   const money = readMoney(text, currencies);
-  if (money.minorUnits < 0n) throw new UsageError(`amount "${text}": is below 0. ${NO_NEGATIVE}`);
+  if (money.minorUnits < 0n) throw new UsageError(`amount "${text}": is negative. ${POSITIVE_AMOUNTS_ONLY}`);
   if (money.minorUnits === 0n) throw new UsageError(`amount "${text}": must be more than 0`);
   return money;
 }
 
 /**
- * The minor units that were typed of an amount that has to be in this currency: `12.34`, or `12.34 USD`.
- * @throws UsageError when it is in another one, or no amount
+ * Parses an amount in this currency, `12.34` or `12.34 USD`, to minor units.
+ * @throws UsageError when it is malformed or in another currency
  */
 export function readMinorUnits(text: string, currencies: Currencies, currencyCode: string): bigint {
   const money = readMoney(text, currencies, currencyCode);
@@ -44,13 +44,13 @@ export function readMinorUnits(text: string, currencies: Currencies, currencyCod
   return money.minorUnits;
 }
 
-/** The amount for people; of a currency that the server did not list, in minor units. */
+/** Formats an amount as a decimal; in minor units if the server did not list its currency. */
 export function showAmount(minorUnits: bigint, currencyCode: string, currencies: Currencies): string {
   const currency = currencies.get(currencyCode);
   return currency ? formatAmount(minorUnits, currency) : `${minorUnits} minor units of ${currencyCode}`;
 }
 
-/** As showAmount(); empty when there is none. */
+/** Formats money as showAmount() does; empty when undefined. */
 export function showMoney(money: Money | undefined, currencies: Currencies): string {
   return money ? showAmount(money.minorUnits, money.currencyCode, currencies) : "";
 }

@@ -9,12 +9,12 @@ import type { GetTrialBalanceResponse } from "../../generated/grey/ledger/v1/tri
 import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import { assertPresent } from "../base/assert.js";
 import { type Currencies, showAmount } from "./amount.js";
-import { examples, wholeNumber } from "./options.js";
-import { showEnum } from "./present.js";
+import { examples, wholeNumberReader } from "./options.js";
+import { showEnum } from "./render.js";
 import { replyToJson } from "./json.js";
 import { collect } from "./paging.js";
-import { startGauge } from "./progress.js";
-import { print, printJson, type Session, withSession } from "./session.js";
+import { startProgressBar } from "./progress.js";
+import { print, printJson, type CommandContext, withContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 
 interface CheckOptions {
@@ -25,34 +25,34 @@ interface CheckOptions {
 export function addCheckCommand(program: Command): void {
   program
     .command("check")
-    .description("check all books of the server, and show the trial balance; exit code 1 when something is wrong")
+    .description("check the integrity of the ledger and show the trial balance; exits with 1 if a check fails")
     .addOption(
       new Option(
         "--since-last",
-        "check only what is new since all checks before: quick, but blind to what was changed in the past",
+        "check only records that no successful check has covered: fast, but misses changes to older rows",
       ).conflicts("from"),
     )
     .addOption(
-      new Option("--from <index>", "check only what is new from this place in the journal on").argParser(
-        wholeNumber(0, Number.MAX_SAFE_INTEGER),
+      new Option("--from <index>", "check only records from this journal index on").argParser(
+        wholeNumberReader(0, Number.MAX_SAFE_INTEGER),
       ),
     )
     .addHelpText(
       "after",
-      "\nThe check takes as long as it takes, unless --timeout says otherwise, and ends with Ctrl-C.\n" +
+      "\nThe check has no time limit unless --timeout sets one. Ctrl-C stops it.\n" +
         examples("check", "check --since-last", "check --json --timeout 30000"),
     )
     .action((options: CheckOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const [last, trialBalance] = await Promise.all([checkBooks(session, options), readTrialBalance(session)]);
+      withContext(command, async (context) => {
+        const [last, trialBalance] = await Promise.all([checkBooks(context, options), readTrialBalance(context)]);
         const integrity = assertPresent(last.report, "the report");
         if (last.fromJournalIndex > 0n)
-          session.note(`checked what is new from journal index ${last.fromJournalIndex} on, and what it touches`, {
+          context.note(`checked records from journal index ${last.fromJournalIndex} on, and the rows they touch`, {
             checkedFromJournalIndex: last.fromJournalIndex.toString(),
           });
         const ok = integrity.ok && trialBalance.currencies.every((row) => row.differenceMinorUnits === "0");
         if (!ok) process.exitCode = 1;
-        if (session.json) {
+        if (context.json) {
           return printJson({
             ok,
             integrity: replyToJson(LedgerServiceService.checkIntegrity, integrity),
@@ -61,44 +61,47 @@ export function addCheckCommand(program: Command): void {
         }
         print(
           renderIntegrity(integrity),
-          renderTrialBalance(trialBalance, await session.currencies()),
-          ok ? "All books add up." : "The books DO NOT add up.",
+          renderTrialBalance(trialBalance, await context.currencies()),
+          ok ? "The books balance." : "The books DO NOT balance.",
         );
       }),
     );
 }
 
-async function readTrialBalance(session: Session): Promise<GetTrialBalanceResponse> {
+async function readTrialBalance(context: CommandContext): Promise<GetTrialBalanceResponse> {
   const { items: currencies, nextPageToken } = await collect(Number.POSITIVE_INFINITY, async ({ pageToken }) => {
-    const page = await session.call(LedgerServiceService.getTrialBalance, { currencyCode: "", pageToken });
+    const page = await context.call(LedgerServiceService.getTrialBalance, { currencyCode: "", pageToken });
     return { items: page.currencies, nextPageToken: page.nextPageToken };
   });
   return { currencies, nextPageToken };
 }
 
-/** The last message of the check, which has the report; the others move a bar. */
-async function checkBooks(session: Session, options: CheckOptions): Promise<StreamIntegrityCheckResponse> {
+/** Runs the check with a progress bar. Returns its last message, which carries the report. */
+async function checkBooks(context: CommandContext, options: CheckOptions): Promise<StreamIntegrityCheckResponse> {
   let latest: StreamIntegrityCheckResponse | undefined;
-  const gauge = startGauge("checking");
+  const bar = startProgressBar("checking");
   try {
-    const request = { maxFaults: 0, from: fromOf(options) };
-    await session.stream(LedgerServiceService.streamIntegrityCheck, request, (message) => {
+    const request = { maxFaults: 0, from: readScope(options) };
+    await context.stream(LedgerServiceService.streamIntegrityCheck, request, (message) => {
       latest = message;
-      gauge.show(shareOf(message), message.law === IntegrityLaw.UNSPECIFIED ? "" : showEnum(IntegrityLaw, message.law));
+      bar.show(
+        calculateProgress(message),
+        message.law === IntegrityLaw.UNSPECIFIED ? "" : showEnum(IntegrityLaw, message.law),
+      );
     });
   } finally {
-    gauge.end();
+    bar.end();
   }
   return assertPresent(latest, "the check's last message");
 }
 
-function fromOf({ sinceLast, from }: CheckOptions): StreamIntegrityCheckRequest["from"] {
+function readScope({ sinceLast, from }: CheckOptions): StreamIntegrityCheckRequest["from"] {
   if (from !== undefined) return { $case: "fromJournalIndex", value: BigInt(from) };
   return sinceLast === true ? { $case: "sinceLast", value: true } : undefined;
 }
 
-/** How much of the check is done, 0 to 1: by rows, or by laws where there are none. */
-function shareOf({ rowsRead, rowsTotal, lawsDone, lawsTotal }: StreamIntegrityCheckResponse): number {
+/** Returns the completed share of the check, 0 to 1: by rows, or by laws when there are no rows. */
+function calculateProgress({ rowsRead, rowsTotal, lawsDone, lawsTotal }: StreamIntegrityCheckResponse): number {
   if (rowsTotal > 0n) return Number((rowsRead * 1_000n) / rowsTotal) / 1_000;
   return lawsTotal === 0 ? 0 : lawsDone / lawsTotal;
 }
@@ -121,7 +124,7 @@ function renderIntegrity(reply: CheckIntegrityResponse): string {
 }
 
 function renderTrialBalance(reply: GetTrialBalanceResponse, currencies: Currencies): string {
-  if (reply.currencies.length === 0) return "The trial balance is empty: nothing was posted yet.";
+  if (reply.currencies.length === 0) return "The trial balance is empty: nothing has been posted.";
   return renderTable(
     [
       { title: "currency" },

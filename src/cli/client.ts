@@ -2,16 +2,16 @@ import { Client, credentials, Metadata, type MethodDefinition, type ServiceError
 import { decodeCallFailure } from "../../sdk/typescript/src/failure.js";
 import { CallError } from "./failure.js";
 
-/** A method of one request, as the generated service definitions describe it. */
+/** A method that takes one request, as the generated service definitions describe it. */
 export type UnaryMethod<Q, R> = Pick<
   MethodDefinition<Q, R>,
   "path" | "requestSerialize" | "responseDeserialize" | "responseSerialize"
 >;
 
-/** A page of 1,000 transactions with as much metadata as they may have. */
+/** Fits a page of 1,000 transactions with the maximum of metadata. */
 const REPLY_BYTES_MAX = 64 * 1024 * 1024;
 
-/** One connection to a server; it carries the calls of every service. */
+/** A connection to one server, shared by the calls of all services. */
 export class GreyClient {
   readonly #client: Client;
 
@@ -21,14 +21,14 @@ export class GreyClient {
   ) {
     this.#client = new Client(address, credentials.createInsecure(), {
       "grpc.max_receive_message_length": REPLY_BYTES_MAX,
-      // A proxy set up for the web would also be asked for 127.0.0.1.
+      // An HTTP proxy from the environment would also receive calls to 127.0.0.1.
       "grpc.enable_http_proxy": 0,
     });
   }
 
   /**
-   * The server's reply.
-   * @throws CallError that says what went wrong
+   * Calls a unary method and returns the reply.
+   * @throws CallError with the server's failure
    */
   call<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q): Promise<R> {
     return new Promise((resolve, reject) => {
@@ -41,7 +41,7 @@ export class GreyClient {
         { deadline: Date.now() + this.timeoutMs },
         (error, reply) => {
           if (error) {
-            const call = { address: this.address, timeoutMs: this.timeoutMs, requestId: requestIdOf(request) };
+            const call = { address: this.address, timeoutMs: this.timeoutMs, requestId: findRequestId(request) };
             reject(new CallError(decodeCallFailure(error), call, { cause: error }));
           } else if (reply !== undefined) resolve(reply);
         },
@@ -50,9 +50,9 @@ export class GreyClient {
   }
 
   /**
-   * Hands over what the server goes on sending, until it ends, `take` returns false or the signal ends it.
-   * @param timeoutMs the deadline of the whole stream; none: it may last for ever
-   * @throws CallError that says what went wrong
+   * Passes the messages of a server stream to `take` until the stream ends, `take` returns false or the signal aborts.
+   * @param timeoutMs the deadline of the whole stream; undefined: none
+   * @throws CallError with the server's failure
    */
   async watch<Q extends object, R>(
     method: UnaryMethod<Q, R>,
@@ -81,6 +81,6 @@ export class GreyClient {
   }
 }
 
-function requestIdOf(request: object): string | undefined {
+function findRequestId(request: object): string | undefined {
   return "requestId" in request && typeof request.requestId === "string" ? request.requestId : undefined;
 }

@@ -1,13 +1,13 @@
 import type { Command } from "commander";
 import { type Config, displaySetting, readConfig, type SettingName, SETTINGS } from "../config/config.js";
 import { examples, type GlobalOptions } from "./options.js";
-import { print, printJson } from "./session.js";
+import { print, printJson } from "./command-context.js";
 import { printable } from "./text.js";
 
 export function addConfigCommand(program: Command): void {
   program
     .command("config")
-    .description("show every setting: its value, its default and what it is for; secrets are masked")
+    .description("show every setting with its value, default and purpose; secrets are masked")
     .addHelpText("after", "\nSettings come from the environment.\n" + examples("config", "config --json"))
     .action((_options: object, command: Command) => {
       const settings = listSettings(readConfig());

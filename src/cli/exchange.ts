@@ -4,16 +4,16 @@ import { TransactionServiceService } from "../../generated/grey/transaction/v1/t
 import { LedgerServiceService } from "../../generated/grey/ledger/v1/ledger_service.js";
 import type { Rate } from "../../generated/grey/ledger/v1/rate.js";
 import { assertPresent } from "../base/assert.js";
-import { type Currencies, readMoved, showMoney } from "./amount.js";
+import { type Currencies, readPositiveMoney, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
-import { addMovement, askedOf, help, type MovementOptions, printMovement } from "./movement.js";
+import { addMovementCommand, readCommonFields, movementHelp, type MovementOptions, printMovement } from "./movement.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, readTime, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum } from "./present.js";
+import { requestFields, showEnum } from "./render.js";
 import { resolveWallet } from "./resolve.js";
 import { showTime, timeCell } from "./time.js";
-import { print, printReply, withSession } from "./session.js";
+import { print, printReply, withContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 
@@ -26,27 +26,38 @@ interface ExchangeOptions extends MovementOptions {
   readonly quote?: string;
 }
 
-/** `grey exchange`, `grey quote` and `grey rate`. */
+/** Adds `grey exchange`, `grey quote` and `grey rate`. */
 export function addExchangeCommands(program: Command): void {
-  addMovement(program, "exchange <from> <to> [amount...]", "change money of one wallet into the currency of another")
-    .option("--receive <amount>", "how much is to be received, instead of how much is paid, or beside it")
-    .option("--rate <rate>", "the rate (default: the one that was set with `grey rate set`)")
-    .option("--quote <quote>", "what `grey quote` printed; it has the amounts itself")
+  addMovementCommand(
+    program,
+    "exchange <from> <to> [amount...]",
+    "convert money from one wallet into the currency of another",
+  )
+    .option("--receive <amount>", "the amount to receive, instead of the amount to pay or in addition to it")
+    .option(
+      "--rate <rate>",
+      "units of the target currency per unit of the source (default: the rate set by `grey rate set`)",
+    )
+    .option("--quote <quote>", "a quote from `grey quote`, which fixes rate and amounts")
     .addHelpText(
       "after",
-      help(`exchange ${DOLLARS} ${EUROS} 100.00 USD --rate 0.92`, `exchange ${DOLLARS} ${EUROS} --receive "50.00 EUR"`),
+      movementHelp(
+        `exchange ${DOLLARS} ${EUROS} 100.00 USD --rate 0.92`,
+        `exchange ${DOLLARS} ${EUROS} --receive "50.00 EUR"`,
+      ),
     )
     .action((from: string, to: string, amount: string[], options: ExchangeOptions, command: Command) =>
-      withSession(command, async (session) => {
+      withContext(command, async (context) => {
         const { receive, rate, quote } = options;
-        if (rate !== undefined && quote !== undefined) throw new UsageError("--quote has a rate of its own: no --rate");
-        const currencies = await session.currencies();
-        const reply = await session.call(TransactionServiceService.exchange, {
-          ...askedOf(options, session),
-          fromWalletId: await resolveWallet(from, session),
-          toWalletId: await resolveWallet(to, session),
-          sourceAmount: amount.length === 0 ? undefined : readMoved(amount.join(" "), currencies),
-          targetAmount: receive === undefined ? undefined : readMoved(receive, currencies),
+        if (rate !== undefined && quote !== undefined)
+          throw new UsageError("--quote and --rate exclude each other: a quote fixes the rate");
+        const currencies = await context.currencies();
+        const reply = await context.call(TransactionServiceService.exchange, {
+          ...readCommonFields(options, context),
+          fromWalletId: await resolveWallet(from, context),
+          toWalletId: await resolveWallet(to, context),
+          sourceAmount: amount.length === 0 ? undefined : readPositiveMoney(amount.join(" "), currencies),
+          targetAmount: receive === undefined ? undefined : readPositiveMoney(receive, currencies),
           by:
             quote !== undefined
               ? { $case: "quote", value: quote }
@@ -57,8 +68,8 @@ export function addExchangeCommands(program: Command): void {
           effectiveTime: undefined,
           preconditions: [],
         });
-        if (session.json) return printReply(TransactionServiceService.exchange, reply);
-        await printMovement(reply, session);
+        if (context.json) return printReply(TransactionServiceService.exchange, reply);
+        await printMovement(reply, context);
         print(
           renderTerms(assertPresent(assertPresent(reply.transaction, "transaction").exchange, "terms"), currencies),
         );
@@ -67,22 +78,22 @@ export function addExchangeCommands(program: Command): void {
 
   program
     .command("quote <amount...>")
-    .description("get a rate promised for a while, for `grey exchange --quote`")
-    .requiredOption("--to <currency>", "the currency to change into")
-    .option("--expires-in <duration>", "how long, such as 30s or 5m (default: 60s)", readDuration)
+    .description("get a quote: a rate and amounts guaranteed until it expires, for `grey exchange --quote`")
+    .requiredOption("--to <currency>", "the target currency")
+    .option("--expires-in <duration>", "how long the quote is valid, such as 30s or 5m (default: 60s)", readDuration)
     .addHelpText("after", examples("quote 100.00 USD --to EUR --expires-in 5m"))
     .action((amount: string[], options: { to: string; expiresIn?: bigint }, command: Command) =>
-      withSession(command, async (session) => {
-        const currencies = await session.currencies();
-        const source = readMoved(amount.join(" "), currencies);
-        const reply = await session.call(TransactionServiceService.getQuote, {
+      withContext(command, async (context) => {
+        const currencies = await context.currencies();
+        const source = readPositiveMoney(amount.join(" "), currencies);
+        const reply = await context.call(TransactionServiceService.getQuote, {
           sourceCurrencyCode: source.currencyCode,
           targetCurrencyCode: options.to.toUpperCase(),
           amount: { $case: "sourceMinorUnits", value: source.minorUnits },
           expiresIn: options.expiresIn === undefined ? undefined : { seconds: options.expiresIn, nanos: 0 },
           rounding: Rounding.UNSPECIFIED,
         });
-        if (session.json) return printReply(TransactionServiceService.getQuote, reply);
+        if (context.json) return printReply(TransactionServiceService.getQuote, reply);
         print(
           renderTerms(assertPresent(reply.terms, "terms"), currencies),
           renderFields([
@@ -93,7 +104,7 @@ export function addExchangeCommands(program: Command): void {
       }),
     );
 
-  addRateCommands(program.command("rate").description("set and show the rates between currencies"));
+  addRateCommands(program.command("rate").description("set, show and list exchange rates"));
 }
 
 interface SetRateOptions {
@@ -105,54 +116,57 @@ interface SetRateOptions {
 function addRateCommands(rates: Command): void {
   rates
     .command("set <source> <target> <rate>")
-    .description("set how many units of the target currency one unit of the source currency is")
-    .option("--from <time>", "from when on, such as 2026-12-01T00:00:00Z (default: now)", readTime)
-    .option("--until <time>", "until when (default: until the next one)", readTime)
+    .description("set the rate: units of the target currency per unit of the source currency")
+    .option("--from <time>", "the start of validity, such as 2026-12-01T00:00:00Z (default: now)", readTime)
+    .option("--until <time>", "the end of validity, exclusive (default: until the next rate starts)", readTime)
     .addOption(requestIdOption())
     .addHelpText("after", examples("rate set USD EUR 0.9213") + ABOUT_REQUEST_ID)
     .action((source: string, target: string, rate: string, options: SetRateOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const requestId = session.requestId(options.requestId);
-        const reply = await session.call(LedgerServiceService.setRate, {
+      withContext(command, async (context) => {
+        const requestId = context.requestId(options.requestId);
+        const reply = await context.call(LedgerServiceService.setRate, {
           requestId,
-          ...pairOf(source, target),
+          ...toCurrencyPair(source, target),
           rate,
           validFrom: options.from,
           validUntil: options.until,
         });
-        if (session.json) return printReply(LedgerServiceService.setRate, reply);
+        if (context.json) return printReply(LedgerServiceService.setRate, reply);
         print(renderRate(assertPresent(reply.rate, "rate"), requestFields(requestId, reply.replayed)));
       }),
     );
 
   rates
     .command("get <source> <target>")
-    .description("show the rate that is valid, now or at a time")
+    .description("show the rate in force, now or at a given time")
     .option("--at <time>", "the time, such as 2026-12-01T00:00:00Z (default: now)", readTime)
     .addHelpText("after", examples("rate get USD EUR", "rate get USD EUR --at 2026-12-01T00:00:00Z"))
     .action((source: string, target: string, options: { at?: Timestamp }, command: Command) =>
-      withSession(command, async (session) => {
-        const reply = await session.call(LedgerServiceService.getRate, {
-          ...pairOf(source, target),
+      withContext(command, async (context) => {
+        const reply = await context.call(LedgerServiceService.getRate, {
+          ...toCurrencyPair(source, target),
           atTime: options.at,
         });
-        if (session.json) return printReply(LedgerServiceService.getRate, reply);
+        if (context.json) return printReply(LedgerServiceService.getRate, reply);
         print(renderRate(assertPresent(reply.rate, "rate"), []));
       }),
     );
 
   rates
     .command("list <source> <target>")
-    .description("list the rates between two currencies, the latest first")
+    .description("list the rates between two currencies, latest first")
     .addOption(limitOption())
     .addHelpText("after", examples("rate list USD EUR"))
     .action((source: string, target: string, options: { limit: number }, command: Command) =>
-      withSession(command, async (session) => {
+      withContext(command, async (context) => {
         const page = await collect<Rate>(options.limit, async (page) => {
-          const reply = await session.call(LedgerServiceService.listRates, { ...pairOf(source, target), ...page });
+          const reply = await context.call(LedgerServiceService.listRates, {
+            ...toCurrencyPair(source, target),
+            ...page,
+          });
           return { items: reply.rates, nextPageToken: reply.nextPageToken };
         });
-        if (session.json)
+        if (context.json)
           return printReply(LedgerServiceService.listRates, { rates: page.items, nextPageToken: page.nextPageToken });
         const table = renderTable(
           [
@@ -163,12 +177,12 @@ function addRateCommands(rates: Command): void {
           ],
           page.items.map((one) => [one.rate, timeCell(one.validFrom), timeCell(one.validUntil), one.id]),
         );
-        print(page.items.length === 0 ? "There are no rates." : table, moreLine(page, "--limit shows more"));
+        print(page.items.length === 0 ? "There are no rates." : table, moreLine(page, "raise --limit"));
       }),
     );
 }
 
-function pairOf(source: string, target: string) {
+function toCurrencyPair(source: string, target: string) {
   return { sourceCurrencyCode: source.toUpperCase(), targetCurrencyCode: target.toUpperCase() };
 }
 

@@ -1,52 +1,52 @@
 import { status } from "@grpc/grpc-js";
 import { CommanderError } from "commander";
 import { SettingError } from "../config/config.js";
-import { CallError, FINAL, isNotSent, UsageError } from "./failure.js";
+import { CallError, FINAL, wasNeverSent, UsageError } from "./failure.js";
 
-/** How the command ends. */
+/** The exit codes of the command. */
 export const EXIT = {
   DONE: 0,
-  /** The books do not add up, or the server or the command itself is at fault. */
+  /** The books do not balance, or an internal error in the server or the command. */
   FAILED: 1,
-  /** Typed or set wrong: nothing was asked of a server, or it found the request malformed. */
+  /** Bad arguments or settings, or a request that the server found malformed. */
   WRONG_USE: 2,
-  /** The server answered no. */
+  /** The server refused the request. */
   REFUSED: 3,
-  /** No server, or one that cannot answer now: nothing was changed. */
+  /** The server is unreachable or unavailable: nothing was changed. */
   UNREACHABLE: 4,
-  /** A change may have been carried out, or not. */
+  /** The outcome of a change is unknown. */
   OUTCOME_UNKNOWN: 5,
-  /** As shells have it of a process that SIGINT ended. */
+  /** The status that shells report after SIGINT. */
   INTERRUPTED: 130,
 } as const;
 
 type Exit = (typeof EXIT)[keyof typeof EXIT];
 
-/** The exit codes, for the help. */
+/** The exit codes, as --help shows them. */
 export const ABOUT_EXIT_CODES = `
 Exit codes:
-  0  done
-  1  the books do not add up, or something is at fault
-  2  typed or set wrong
-  3  refused: the server answered no
-  4  no server, or it cannot answer now; nothing was changed
-  5  outcome unknown: run the same command again with the request id that was printed
+  0    success
+  1    the books do not balance, or an internal error
+  2    bad arguments or settings
+  3    the server refused the request
+  4    the server is unreachable or unavailable; nothing was changed
+  5    outcome unknown: repeat the command with --request-id and the printed id
   130  interrupted`;
 
-/** The exit code of a command that ended with this error. */
-export function exitCodeOf(error: unknown): Exit {
+/** Returns the exit code for an error. */
+export function toExitCode(error: unknown): Exit {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.DONE : EXIT.WRONG_USE;
   if (error instanceof UsageError || error instanceof SettingError) return EXIT.WRONG_USE;
-  return error instanceof CallError ? exitCodeOfCall(error) : EXIT.FAILED;
+  return error instanceof CallError ? toCallExitCode(error) : EXIT.FAILED;
 }
 
-function exitCodeOfCall({ failure, call }: CallError): Exit {
+function toCallExitCode({ failure, call }: CallError): Exit {
   const { code, reason } = failure;
   if (code === status.INVALID_ARGUMENT) return EXIT.WRONG_USE;
   if (FINAL.has(code) || code === status.ABORTED) return EXIT.REFUSED;
   const isChange = call.requestId !== undefined;
   if (reason !== undefined && reason !== "INTERNAL" && reason !== "OUTCOME_UNKNOWN") return EXIT.UNREACHABLE;
-  if (isChange && !isNotSent(failure)) return EXIT.OUTCOME_UNKNOWN;
+  if (isChange && !wasNeverSent(failure)) return EXIT.OUTCOME_UNKNOWN;
   return code === status.UNAVAILABLE || code === status.DEADLINE_EXCEEDED ? EXIT.UNREACHABLE : EXIT.FAILED;
 }
 
@@ -54,9 +54,9 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(EXIT).map(([name, code]) => [code, name.toLowerCase()]),
 );
 
-/** The error as a value for --json. */
+/** Converts an error to the value that --json prints. */
 export function errorToJson(error: unknown, message: string): object {
-  const exitCode = exitCodeOf(error);
+  const exitCode = toExitCode(error);
   const kind = NAMES.get(exitCode);
   if (!(error instanceof CallError)) return { error: { kind, exitCode, message } };
   const { failure, call } = error;

@@ -2,12 +2,12 @@ import { status } from "@grpc/grpc-js";
 import type { CallFailure } from "../../sdk/typescript/src/failure.js";
 import { printable } from "./text.js";
 
-/** A command that cannot be carried out as it was typed. The message is meant for who typed it. */
+/** A mistake in the command line. The message is printed as it is. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** A call that failed, and what it was. */
+/** A failed call, with its target and request id. */
 export class CallError extends Error {
   override readonly name = "CallError";
 
@@ -16,7 +16,7 @@ export class CallError extends Error {
     readonly call: {
       readonly address: string;
       readonly timeoutMs: number;
-      /** The request_id of a call that changes something. */
+      /** The request_id of a mutating call. */
       readonly requestId: string | undefined;
     },
     options?: ErrorOptions,
@@ -25,7 +25,7 @@ export class CallError extends Error {
   }
 }
 
-/** After these the server has said no for good; after any other the same request may still be carried out. */
+/** The codes of a final refusal; after any other code a retry of the request may succeed. */
 export const FINAL: ReadonlySet<status> = new Set([
   status.INVALID_ARGUMENT,
   status.NOT_FOUND,
@@ -37,8 +37,8 @@ export const FINAL: ReadonlySet<status> = new Set([
   status.UNAUTHENTICATED,
 ]);
 
-/** Whether the call surely never reached a server. */
-export function isNotSent({ code, message, reason }: CallFailure): boolean {
+/** Returns true if the call certainly never reached a server. */
+export function wasNeverSent({ code, message, reason }: CallFailure): boolean {
   return (
     code === status.UNAVAILABLE &&
     reason === undefined &&
@@ -46,16 +46,16 @@ export function isNotSent({ code, message, reason }: CallFailure): boolean {
   );
 }
 
-/** The error for people: one line, and a second one where a retry is safe only in a certain way. */
+/** Describes a failed call in one line, plus a second one on how to retry a change safely. */
 export function describeCallError({ failure, call }: CallError): string {
-  const line = isFromGrey(failure) ? describeAnswer(failure) : describeSilence(failure, call);
+  const line = isFromGrey(failure) ? describeRefusal(failure) : describeNoAnswer(failure, call);
   if (call.requestId === undefined || FINAL.has(failure.code)) return line;
   return `${line}\n${retryLine(call.requestId)}`;
 }
 
-/** How to try again a change of which nobody knows whether it was carried out. */
+/** Explains how to retry a change with an unknown outcome. */
 export function retryLine(requestId: string): string {
-  return `To try again without doing it twice, add: --request-id ${printable(requestId)}`;
+  return `To retry safely, repeat the command with --request-id ${printable(requestId)}`;
 }
 
 function isFromGrey(failure: CallFailure): boolean {
@@ -64,10 +64,10 @@ function isFromGrey(failure: CallFailure): boolean {
   );
 }
 
-function describeAnswer(failure: CallFailure): string {
+function describeRefusal(failure: CallFailure): string {
   const facts = [
     ...Object.entries(failure.metadata).filter(
-      ([name, value]) => !failure.message.includes(value) && !isAmount(name, failure),
+      ([name, value]) => !failure.message.includes(value) && !isShownAsAmount(name, failure),
     ),
     ...(failure.servedRequestId === "" ? [] : [["request", failure.servedRequestId]]),
     ...(failure.traceId === "" ? [] : [["trace", failure.traceId]]),
@@ -78,26 +78,26 @@ function describeAnswer(failure: CallFailure): string {
   const parts = [
     `${failure.reason ?? status[failure.code]}: ${failure.message}`,
     violations.length > 0 && `(${violations.join("; ")})`,
-    failure.retryAfterMs !== undefined && `(try again in ${failure.retryAfterMs} ms)`,
+    failure.retryAfterMs !== undefined && `(retry in ${failure.retryAfterMs} ms)`,
     facts.length > 0 && `[${facts.map(([name, value]) => `${name} ${value}`).join(", ")}]`,
   ];
   return printable(parts.filter((part) => part !== false).join(" "));
 }
 
-/** Whether the message tells it as an amount for people. */
-function isAmount(name: string, { reason, metadata }: CallFailure): boolean {
+/** Returns true if the message already shows this value as a decimal amount. */
+function isShownAsAmount(name: string, { reason, metadata }: CallFailure): boolean {
   const isOfLimit = reason === "VELOCITY_EXCEEDED" && metadata.measure === "amount";
   return name.endsWith("_minor_units") || (isOfLimit && ["max", "used", "required"].includes(name));
 }
 
-function describeSilence(failure: CallFailure, call: CallError["call"]): string {
+function describeNoAnswer(failure: CallFailure, call: CallError["call"]): string {
   if (failure.code === status.DEADLINE_EXCEEDED) {
-    return `no answer from ${call.address} within ${call.timeoutMs} ms; --timeout <ms> waits longer`;
+    return `no reply from ${call.address} within ${call.timeoutMs} ms; set --timeout <ms> to wait longer`;
   }
-  // grpc-js ends its message with what name resolution has to say, which is mostly nothing.
+  // grpc-js ends its message with a note on name resolution, which is usually empty.
   const cause = printable(failure.message.replace(/ Resolution note: *$/, ""));
   return (
     `cannot reach a Grey server at ${call.address}: ${cause} ` +
-    "(start one with `grey serve`, or name another with --address or GREY_ADDRESS)"
+    "(start one with `grey serve`, or set --address or GREY_ADDRESS)"
   );
 }

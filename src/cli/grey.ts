@@ -1,13 +1,13 @@
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { readConfig, SettingError } from "../config/config.js";
-import { errorToJson, EXIT, exitCodeOf } from "./exit.js";
+import { errorToJson, EXIT, toExitCode } from "./exit.js";
 import { CallError, describeCallError, UsageError } from "./failure.js";
-import { describeWrongUse, type GlobalOptions } from "./options.js";
+import { describeUsageError, type GlobalOptions } from "./options.js";
 import { createProgram } from "./program.js";
 import { printable } from "./text.js";
 
-// A reader that has seen enough, such as `head`, closes the pipe: nothing is wrong. A server goes on (serve.ts).
+// A reader such as `head` may close the pipe early, which is no error. A server keeps running (serve.ts).
 for (const output of [process.stdout, process.stderr]) {
   output.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
@@ -22,10 +22,10 @@ try {
   process.exitCode = report(error);
 }
 
-/** Says on standard error what went wrong. Returns the exit code. */
+/** Prints the error on standard error and returns the exit code. */
 function report(error: unknown): number {
-  const exitCode = exitCodeOf(error);
-  // Help and version are no errors, and help is its own answer to a command without its verb.
+  const exitCode = toExitCode(error);
+  // Commander throws for --help and --version too, and prints help itself when a subcommand is missing.
   if (exitCode === EXIT.DONE || (error instanceof CommanderError && error.code === "commander.help")) return exitCode;
   if (program.opts<GlobalOptions>().json === true)
     console.error(printable(JSON.stringify(errorToJson(error, describe(error)))));
@@ -36,7 +36,7 @@ function report(error: unknown): number {
 
 function describe(error: unknown): string {
   if (error instanceof CallError) return describeCallError(error);
-  if (error instanceof CommanderError) return describeWrongUse(error);
+  if (error instanceof CommanderError) return describeUsageError(error);
   if (error instanceof UsageError) return error.message.split("\n").map(printable).join("\n");
   if (error instanceof SettingError) return error.message.split("\n").map(printable).join("\ngrey: ");
   if (error instanceof AggregateError && error.message === "") return error.errors.map(describe).join("; ");

@@ -1,8 +1,8 @@
 /**
- * Runs the work of every item, many at once, but never two that touch the same thing at once: those run in their order.
- * @param touches what the item's work depends on or changes
- * @param inFlightMax how many items are under way at the most, those that wait for others included
- * @throws the first error, once nothing is under way any more; later items are not begun
+ * Runs `work` for all items concurrently; items that share a resource run one after the other, in their order.
+ * @param touches returns the resources that the item's work uses
+ * @param inFlightMax the maximum number of started items, including those that wait for others
+ * @throws the first error, after all started items have ended; no further item is started
  */
 export async function runInOrder<T>(
   items: Iterable<T>,
@@ -16,15 +16,15 @@ export async function runInOrder<T>(
 
   for (const item of items) {
     if (errors.length > 0) break;
-    const things = touches(item);
-    const earlier = Promise.all(things.flatMap((thing) => latest.get(thing) ?? []));
+    const resources = touches(item);
+    const earlier = Promise.all(resources.flatMap((resource) => latest.get(resource) ?? []));
     const end = earlier
       .then(() => (errors.length === 0 ? work(item) : undefined))
       .catch((error: unknown) => {
         errors.push(error);
       })
       .finally(() => inFlight.delete(end));
-    for (const thing of things) latest.set(thing, end);
+    for (const resource of resources) latest.set(resource, end);
     inFlight.add(end);
     if (inFlight.size >= inFlightMax) await Promise.race(inFlight);
   }

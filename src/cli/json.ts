@@ -5,7 +5,7 @@ import type { UnaryMethod } from "./client.js";
 
 let loaded: FileRegistry | undefined;
 
-/** Writes a reply as protobuf's JSON, with every field that can be told: zeros, false and empty lists too. */
+/** Converts a reply to protobuf JSON, including fields with default values: zeros, false and empty lists. */
 export function replyToJson<Q, R>(method: UnaryMethod<Q, R>, reply: R): JsonValue {
   const [, serviceName = "", methodName = ""] = method.path.split("/");
   const registry = (loaded ??= loadDescriptors().registry);

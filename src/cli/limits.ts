@@ -15,52 +15,53 @@ import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
 import { ABOUT_REQUEST_ID, examples, limitOption, requestIdOption } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum } from "./present.js";
-import { resolveWallet } from "./resolve.js";
+import { requestFields, showEnum } from "./render.js";
+import { ABOUT_WALLETS, resolveWallet } from "./resolve.js";
 import { showTime } from "./time.js";
-import { print, printReply, type Session, withSession } from "./session.js";
+import { print, printReply, type CommandContext, withContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 
 const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-/** What was typed of a limit by velocity: `name=daily`, `window=1d` and so on. */
-type TypedVelocity = Readonly<Record<string, string>>;
+/** The parts of a --velocity option: `name=daily`, `window=1d` and so on. */
+type VelocityOption = Readonly<Record<string, string>>;
 
 interface SetOptions {
   readonly min?: string;
   readonly max?: string;
-  readonly velocity?: readonly TypedVelocity[];
+  readonly velocity?: readonly VelocityOption[];
   readonly reason: string;
   readonly requestId?: string;
 }
 
 const ABOUT_LIMITS = `
-All limits are set at once: what is left out is no longer limited (--min: nothing may
-be overdrawn). A limit by velocity is written as parts with commas:
+This replaces all limits: one that is left out is removed (without --min, no overdraft is
+allowed). A velocity limit is a comma-separated list:
   name=daily,window=1d,amount=500.00,count=20,direction=out,kinds=transfer+withdrawal
-where direction is out or in, and amount, count or both are given.`;
+name, window, direction (out or in) and an amount, a count or both are required; without
+kinds it applies to all kinds of transactions.`;
 
-/** `grey limits`. */
+/** Adds `grey limits`. */
 export function addLimitsCommands(program: Command): void {
-  const limits = program.command("limits").description("set and show the limits of wallets");
+  const limits = program.command("limits").description("set and show the balance and velocity limits of wallets");
 
   limits
     .command("show <wallet>")
-    .description("show the limits of a wallet, and what is used of them")
-    .addHelpText("after", examples(`limits show ${WALLET}`))
+    .description("show the limits of a wallet and their usage")
+    .addHelpText("after", examples(`limits show ${WALLET}`) + ABOUT_WALLETS)
     .action((wallet: string, _options: object, command: Command) =>
-      withSession(command, async (session) => {
-        const walletId = await resolveWallet(wallet, session);
-        const reply = await session.call(LedgerServiceService.getLimits, { account: walletOf(walletId) });
-        if (session.json) return printReply(LedgerServiceService.getLimits, reply);
-        const currencyCode = await currencyOf(walletId, session);
+      withContext(command, async (context) => {
+        const walletId = await resolveWallet(wallet, context);
+        const reply = await context.call(LedgerServiceService.getLimits, { account: toAccountSelector(walletId) });
+        if (context.json) return printReply(LedgerServiceService.getLimits, reply);
+        const currencyCode = await fetchCurrencyCode(walletId, context);
         print(
-          renderLimits(assertPresent(reply.limits, "limits"), currencyCode, await session.currencies(), reply.usage),
+          renderLimits(assertPresent(reply.limits, "limits"), currencyCode, await context.currencies(), reply.usage),
         );
       }),
     );
 
-  addSet(limits, "set <wallet>", "set all limits of a wallet")
+  addSetCommand(limits, "set <wallet>", "replace the limits of a wallet")
     .addHelpText(
       "after",
       ABOUT_LIMITS +
@@ -69,21 +70,22 @@ export function addLimitsCommands(program: Command): void {
           `limits set ${WALLET} --min -100.00 --reason "overdraft granted"`,
           `limits set ${WALLET} --velocity name=daily,window=1d,amount=500.00,direction=out --reason "a policy"`,
         ) +
+        ABOUT_WALLETS +
         ABOUT_REQUEST_ID,
     )
     .action((wallet: string, options: SetOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const walletId = await resolveWallet(wallet, session);
-        const requestId = session.requestId(options.requestId);
-        const currencyCode = await currencyOf(walletId, session);
-        const currencies = await session.currencies();
-        const reply = await session.call(LedgerServiceService.setLimits, {
+      withContext(command, async (context) => {
+        const walletId = await resolveWallet(wallet, context);
+        const requestId = context.requestId(options.requestId);
+        const currencyCode = await fetchCurrencyCode(walletId, context);
+        const currencies = await context.currencies();
+        const reply = await context.call(LedgerServiceService.setLimits, {
           requestId,
-          account: walletOf(walletId),
+          account: toAccountSelector(walletId),
           limits: readLimits(options, currencyCode, currencies),
           reason: options.reason,
         });
-        if (session.json) return printReply(LedgerServiceService.setLimits, reply);
+        if (context.json) return printReply(LedgerServiceService.setLimits, reply);
         print(
           renderFields(requestFields(requestId, reply.replayed)),
           renderLimits(assertPresent(reply.limits, "limits"), currencyCode, currencies, []),
@@ -91,23 +93,23 @@ export function addLimitsCommands(program: Command): void {
       }),
     );
 
-  addSet(limits, "defaults <currency>", "set the limits that new wallets of a currency get")
+  addSetCommand(limits, "defaults <currency>", "set the limits of new wallets in a currency")
     .addHelpText(
       "after",
       ABOUT_LIMITS + "\n" + examples('limits defaults USD --max 10000.00 --reason "a policy"') + ABOUT_REQUEST_ID,
     )
     .action((currency: string, options: SetOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const requestId = session.requestId(options.requestId);
+      withContext(command, async (context) => {
+        const requestId = context.requestId(options.requestId);
         const currencyCode = currency.toUpperCase();
-        const currencies = await session.currencies();
-        const reply = await session.call(LedgerServiceService.setDefaultLimits, {
+        const currencies = await context.currencies();
+        const reply = await context.call(LedgerServiceService.setDefaultLimits, {
           requestId,
           currencyCode,
           limits: readLimits(options, currencyCode, currencies),
           reason: options.reason,
         });
-        if (session.json) return printReply(LedgerServiceService.setDefaultLimits, reply);
+        if (context.json) return printReply(LedgerServiceService.setDefaultLimits, reply);
         print(
           renderFields(requestFields(requestId, reply.replayed)),
           renderLimits(assertPresent(reply.limits, "limits"), currencyCode, currencies, []),
@@ -117,23 +119,26 @@ export function addLimitsCommands(program: Command): void {
 
   limits
     .command("changes <wallet>")
-    .description("list who set which limits of a wallet, when and why, newest first")
+    .description("list the limit changes of a wallet with caller, time and reason, newest first")
     .addOption(limitOption())
-    .addHelpText("after", examples(`limits changes ${WALLET}`))
+    .addHelpText("after", examples(`limits changes ${WALLET}`) + ABOUT_WALLETS)
     .action((wallet: string, options: { limit: number }, command: Command) =>
-      withSession(command, async (session) => {
-        const walletId = await resolveWallet(wallet, session);
+      withContext(command, async (context) => {
+        const walletId = await resolveWallet(wallet, context);
         const page = await collect<LimitChange>(options.limit, async (page) => {
-          const reply = await session.call(LedgerServiceService.listLimitChanges, { of: walletOf(walletId), ...page });
+          const reply = await context.call(LedgerServiceService.listLimitChanges, {
+            of: toAccountSelector(walletId),
+            ...page,
+          });
           return { items: reply.changes, nextPageToken: reply.nextPageToken };
         });
-        if (session.json)
+        if (context.json)
           return printReply(LedgerServiceService.listLimitChanges, {
             changes: page.items,
             nextPageToken: page.nextPageToken,
           });
-        const currencyCode = await currencyOf(walletId, session);
-        const currencies = await session.currencies();
+        const currencyCode = await fetchCurrencyCode(walletId, context);
+        const currencies = await context.currencies();
         const blocks = page.items.map((change) =>
           [
             renderFields([
@@ -144,70 +149,77 @@ export function addLimitsCommands(program: Command): void {
             renderLimits(assertPresent(change.limits, "limits"), currencyCode, currencies, []),
           ].join("\n"),
         );
-        print(...(blocks.length === 0 ? ["The limits were never set."] : blocks), moreLine(page, "--limit shows more"));
+        print(
+          ...(blocks.length === 0 ? ["The limits have never been changed."] : blocks),
+          moreLine(page, "raise --limit"),
+        );
       }),
     );
 }
 
-function addSet(limits: Command, usage: string, description: string): Command {
+function addSetCommand(limits: Command, usage: string, description: string): Command {
   return limits
     .command(usage)
     .description(description)
-    .requiredOption("--reason <text>", "why, for operators; it should name nobody")
-    .option("--min <amount>", "the least that may be available: below 0 grants an overdraft (default: 0)")
-    .option("--max <amount>", "the most that may be there (default: any)")
-    .option("--velocity <parts>", "how much may move within a window; repeatable", addVelocity)
+    .requiredOption("--reason <text>", "the reason, for operators; leave out personal data")
+    .option("--min <amount>", "the minimum available balance; a negative one grants an overdraft (default: 0)")
+    .option("--max <amount>", "the maximum balance (default: none)")
+    .option(
+      "--velocity <parts>",
+      "a velocity limit: the maximum amount or count per window; repeatable",
+      collectVelocity,
+    )
     .addOption(requestIdOption());
 }
 
 const PARTS = ["name", "window", "amount", "count", "direction", "kinds"];
 
-function addVelocity(text: string, before: readonly TypedVelocity[] = []): readonly TypedVelocity[] {
+function collectVelocity(text: string, before: readonly VelocityOption[] = []): readonly VelocityOption[] {
   const parts = text.split(",").map((part) => part.split("="));
   const wrong = parts.find(([name = "", value]) => !PARTS.includes(name) || value === undefined || value === "");
   if (wrong !== undefined)
     throw new InvalidArgumentError(
-      `It must be parts of ${PARTS.join(", ")}, such as name=daily,window=1d,amount=500.00.`,
+      `It must be a comma-separated list of ${PARTS.join(", ")}, such as name=daily,window=1d,amount=500.00.`,
     );
-  return [...before, Object.fromEntries(parts) as TypedVelocity];
+  return [...before, Object.fromEntries(parts) as VelocityOption];
 }
 
 function readLimits({ min, max, velocity = [] }: SetOptions, currencyCode: string, currencies: Currencies): Limits {
-  const amountOf = (text: string | undefined) =>
+  const readBound = (text: string | undefined) =>
     text === undefined ? undefined : readMinorUnits(text, currencies, currencyCode);
   return {
-    minBalance: amountOf(min),
-    maxBalance: amountOf(max),
+    minBalance: readBound(min),
+    maxBalance: readBound(max),
     velocity: velocity.map((typed): VelocityLimit => {
       const { name, window, amount, count, direction, kinds = "" } = typed;
-      if (name === undefined || window === undefined) throw new UsageError("--velocity: must have a name and a window");
+      if (name === undefined || window === undefined) throw new UsageError("--velocity: name and window are required");
       if (direction !== "out" && direction !== "in") throw new UsageError("--velocity: direction must be out or in");
       if (count !== undefined && !/^\d{1,15}$/.test(count))
         throw new UsageError("--velocity: count must be a whole number, 0 or more");
       return {
         name,
         direction: direction === "out" ? VelocityDirection.OUTGOING : VelocityDirection.INCOMING,
-        kinds: kinds === "" ? [] : kinds.split("+").map(kindOf),
+        kinds: kinds === "" ? [] : kinds.split("+").map(parseKind),
         windowSeconds: readDuration(window),
-        maxAmount: amountOf(amount),
+        maxAmount: readBound(amount),
         maxCount: count === undefined ? undefined : BigInt(count),
       };
     }),
   };
 }
 
-function kindOf(name: string): TransactionKind {
+function parseKind(name: string): TransactionKind {
   const kind = TransactionKind[name.toUpperCase() as keyof typeof TransactionKind];
-  if (kind === undefined) throw new UsageError(`--velocity: there is no kind ${name}`);
+  if (kind === undefined) throw new UsageError(`--velocity: unknown kind ${name}`);
   return kind;
 }
 
-function walletOf(walletId: string) {
+function toAccountSelector(walletId: string) {
   return { $case: "walletId", value: walletId } as const;
 }
 
-async function currencyOf(walletId: string, session: Session): Promise<string> {
-  const { wallet } = await session.call(WalletServiceService.getWallet, { id: walletId });
+async function fetchCurrencyCode(walletId: string, context: CommandContext): Promise<string> {
+  const { wallet } = await context.call(WalletServiceService.getWallet, { id: walletId });
   return assertPresent(wallet, "wallet").currencyCode;
 }
 

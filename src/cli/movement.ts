@@ -4,12 +4,12 @@ import { AmountMode, type Transaction } from "../../generated/grey/transaction/v
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import { assertPresent } from "../base/assert.js";
-import { readMoved } from "./amount.js";
+import { readPositiveMoney } from "./amount.js";
 import { ABOUT_REQUEST_ID, type ChangeOptions, examples, metadataOption, requestIdOption } from "./options.js";
-import { accountsOf, nameAccounts } from "./names.js";
+import { listAccountIds, nameAccounts } from "./names.js";
 import { ABOUT_WALLETS, resolveId, resolveWallet } from "./resolve.js";
-import { renderBalances, renderEntries, renderTransaction } from "./present.js";
-import { print, printReply, type Session, withSession } from "./session.js";
+import { renderBalances, renderEntries, renderTransaction } from "./render.js";
+import { print, printReply, type CommandContext, withContext } from "./command-context.js";
 
 export interface MovementOptions extends ChangeOptions {
   readonly description?: string;
@@ -17,7 +17,7 @@ export interface MovementOptions extends ChangeOptions {
   readonly dryRun?: true;
 }
 
-/** What every call that moves money answers. */
+/** The reply to a call that moves money. */
 export interface MovementReply {
   readonly transaction: Transaction | undefined;
   readonly balances: readonly Balance[];
@@ -29,85 +29,95 @@ const TRANSACTION = "01890a5d-c0de-7a11-8b2c-2f6e4d1c9a33";
 const OTHER_WALLET = "01890a5d-b1c7-7d2a-9f3e-5a1c0f6e7b21";
 
 const ABOUT_AMOUNT = `
-An amount is a decimal number and a currency: "12.34 USD", or 12.34 USD as two
-arguments. One with more decimal places than the currency has is an error.`;
+An amount is a decimal number and a currency code: "12.34 USD", or 12.34 USD as two
+arguments. More decimal places than the currency has are an error.`;
 
 export function addMovementCommands(program: Command): void {
-  addMovement(program, "deposit <wallet> <amount...>", "bring money into a wallet, from a system account")
-    .option("--from <system-account>", "the system account that the money comes from (default: cash)")
-    .addHelpText("after", help(`deposit ${WALLET} 100.00 USD`, `deposit ${WALLET} "5 EUR" --description top-up`))
+  addMovementCommand(program, "deposit <wallet> <amount...>", "credit a wallet from a system account")
+    .option("--from <system-account>", "the system account to debit (default: cash)")
+    .addHelpText(
+      "after",
+      movementHelp(`deposit ${WALLET} 100.00 USD`, `deposit ${WALLET} "5 EUR" --description top-up`),
+    )
     .action((wallet: string, amount: string[], options: MovementOptions & { from?: string }, command: Command) =>
-      withSession(command, async (session) => {
-        const reply = await session.call(TransactionServiceService.deposit, {
-          ...(await readMovement(amount, options, session)),
-          walletId: await resolveWallet(wallet, session),
+      withContext(command, async (context) => {
+        const reply = await context.call(TransactionServiceService.deposit, {
+          ...(await readMovement(amount, options, context)),
+          walletId: await resolveWallet(wallet, context),
           preconditions: [],
           systemAccount: options.from ?? "",
         });
-        if (session.json) printReply(TransactionServiceService.deposit, reply);
-        else await printMovement(reply, session);
+        if (context.json) printReply(TransactionServiceService.deposit, reply);
+        else await printMovement(reply, context);
       }),
     );
 
-  addMovement(program, "withdraw <wallet> <amount...>", "take money out of a wallet, to a system account")
-    .option("--to <system-account>", "the system account that the money goes to (default: cash)")
+  addMovementCommand(program, "withdraw <wallet> <amount...>", "debit a wallet in favour of a system account")
+    .option("--to <system-account>", "the system account to credit (default: cash)")
     .option("--up-to", UP_TO)
-    .addHelpText("after", help(`withdraw ${WALLET} 20.00 USD --description "cash machine"`))
+    .addHelpText("after", movementHelp(`withdraw ${WALLET} 20.00 USD --description "cash machine"`))
     .action(
       (wallet: string, amount: string[], options: MovementOptions & { to?: string; upTo?: true }, command: Command) =>
-        withSession(command, async (session) => {
-          const reply = await session.call(TransactionServiceService.withdraw, {
-            ...(await readMovement(amount, options, session)),
-            walletId: await resolveWallet(wallet, session),
+        withContext(command, async (context) => {
+          const reply = await context.call(TransactionServiceService.withdraw, {
+            ...(await readMovement(amount, options, context)),
+            walletId: await resolveWallet(wallet, context),
             preconditions: [],
-            amountMode: modeOf(options),
+            amountMode: toAmountMode(options),
             systemAccount: options.to ?? "",
           });
-          if (session.json) printReply(TransactionServiceService.withdraw, reply);
-          else await printMovement(reply, session);
+          if (context.json) printReply(TransactionServiceService.withdraw, reply);
+          else await printMovement(reply, context);
         }),
     );
 
-  addMovement(program, "transfer <from> <to> <amount...>", "move money from one wallet to another of the same currency")
+  addMovementCommand(
+    program,
+    "transfer <from> <to> <amount...>",
+    "transfer money between two wallets of the same currency",
+  )
     .option("--up-to", UP_TO)
     .addHelpText(
       "after",
-      help(
+      movementHelp(
         `transfer ${WALLET} ${OTHER_WALLET} 12.34 USD --metadata invoice=2026-17`,
         "transfer ada@example.com/USD bob@example.com/USD 12.34 USD",
       ),
     )
     .action(
       (from: string, to: string, amount: string[], options: MovementOptions & { upTo?: true }, command: Command) =>
-        withSession(command, async (session) => {
-          const reply = await session.call(TransactionServiceService.transfer, {
-            ...(await readMovement(amount, options, session)),
-            fromWalletId: await resolveWallet(from, session),
-            toWalletId: await resolveWallet(to, session),
+        withContext(command, async (context) => {
+          const reply = await context.call(TransactionServiceService.transfer, {
+            ...(await readMovement(amount, options, context)),
+            fromWalletId: await resolveWallet(from, context),
+            toWalletId: await resolveWallet(to, context),
             preconditions: [],
-            amountMode: modeOf(options),
+            amountMode: toAmountMode(options),
           });
-          if (session.json) printReply(TransactionServiceService.transfer, reply);
-          else await printMovement(reply, session);
+          if (context.json) printReply(TransactionServiceService.transfer, reply);
+          else await printMovement(reply, context);
         }),
     );
 }
 
-const UP_TO = "move what the wallet can spend, up to the amount";
+const UP_TO = "move the available balance if it is less than the amount";
 
-function modeOf({ upTo }: { readonly upTo?: true }): AmountMode {
+function toAmountMode({ upTo }: { readonly upTo?: true }): AmountMode {
   return upTo === true ? AmountMode.UP_TO : AmountMode.EXACT;
 }
 
-/** `grey reverse`. */
+/** Adds `grey reverse`. */
 export function addReverseCommand(program: Command): void {
-  addMovement(
+  addMovementCommand(
     program,
     "reverse <transaction> [amount...]",
-    "undo a transaction: an amount, or all that is not reversed yet",
+    "reverse a transaction: an amount, or all that has not been reversed",
   )
-    .option("--at-effective-time", "let it take effect when the original did")
-    .addHelpText("after", help(`reverse ${TRANSACTION}`, `reverse ${TRANSACTION} 5.00 USD --description "one of two"`))
+    .option("--at-effective-time", "use the effective time of the original")
+    .addHelpText(
+      "after",
+      movementHelp(`reverse ${TRANSACTION}`, `reverse ${TRANSACTION} 5.00 USD --description "one of two"`),
+    )
     .action(
       (
         transaction: string,
@@ -115,48 +125,48 @@ export function addReverseCommand(program: Command): void {
         options: MovementOptions & { atEffectiveTime?: true },
         command: Command,
       ) =>
-        withSession(command, async (session) => {
-          const reply = await session.call(TransactionServiceService.reverse, {
-            ...askedOf(options, session),
-            transactionId: await resolveId(IdKind.TRANSACTION, transaction, session),
-            amount: amount.length === 0 ? undefined : readMoved(amount.join(" "), await session.currencies()),
+        withContext(command, async (context) => {
+          const reply = await context.call(TransactionServiceService.reverse, {
+            ...readCommonFields(options, context),
+            transactionId: await resolveId(IdKind.TRANSACTION, transaction, context),
+            amount: amount.length === 0 ? undefined : readPositiveMoney(amount.join(" "), await context.currencies()),
             atEffectiveTimeOfOriginal: options.atEffectiveTime ?? false,
             preconditions: [],
           });
-          if (session.json) printReply(TransactionServiceService.reverse, reply);
-          else await printMovement(reply, session);
+          if (context.json) printReply(TransactionServiceService.reverse, reply);
+          else await printMovement(reply, context);
         }),
     );
 }
 
-export function addMovement(program: Command, usage: string, description: string): Command {
+export function addMovementCommand(program: Command, usage: string, description: string): Command {
   return program
     .command(usage)
     .description(description)
-    .option("--description <text>", "what it is for")
-    .option("--reference <text>", "your own name for it, such as an invoice's number")
-    .option("--dry-run", "try it out: tell what would come of it, and write nothing")
+    .option("--description <text>", "a description of the transaction")
+    .option("--reference <text>", "your own reference, such as an invoice number")
+    .option("--dry-run", "report the outcome without writing anything")
     .addOption(metadataOption())
     .addOption(requestIdOption());
 }
 
-export function help(...lines: readonly string[]): string {
+export function movementHelp(...lines: readonly string[]): string {
   return ABOUT_WALLETS + ABOUT_AMOUNT + "\n" + examples(...lines) + ABOUT_REQUEST_ID;
 }
 
-/** The fields that every request to move money has. */
-async function readMovement(amount: readonly string[], options: MovementOptions, session: Session) {
+/** Reads the fields that requests to move money have in common. */
+async function readMovement(amount: readonly string[], options: MovementOptions, context: CommandContext) {
   return {
-    amount: readMoved(amount.join(" "), await session.currencies()),
-    ...askedOf(options, session),
+    amount: readPositiveMoney(amount.join(" "), await context.currencies()),
+    ...readCommonFields(options, context),
     effectiveTime: undefined,
   };
 }
 
-/** What is asked for beside what is to move. */
-export function askedOf(options: MovementOptions, session: Session) {
+/** Reads the fields that describe a request, without what it moves. */
+export function readCommonFields(options: MovementOptions, context: CommandContext) {
   return {
-    requestId: session.requestId(options.requestId),
+    requestId: context.requestId(options.requestId),
     description: options.description ?? "",
     metadata: options.metadata ?? {},
     externalReference: options.reference ?? "",
@@ -164,13 +174,13 @@ export function askedOf(options: MovementOptions, session: Session) {
   };
 }
 
-export async function printMovement(reply: MovementReply, session: Session): Promise<void> {
-  const currencies = await session.currencies();
+export async function printMovement(reply: MovementReply, context: CommandContext): Promise<void> {
+  const currencies = await context.currencies();
   const transaction = assertPresent(reply.transaction, "transaction");
-  const names = await nameAccounts(accountsOf(transaction), session);
+  const names = await nameAccounts(listAccountIds(transaction), context);
   print(
     renderTransaction(transaction, reply.replayed, currencies),
     renderEntries(transaction.entries, names, currencies),
-    `Balances right after it:\n${renderBalances(reply.balances, names, currencies)}`,
+    `Balances after the transaction:\n${renderBalances(reply.balances, names, currencies)}`,
   );
 }

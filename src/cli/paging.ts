@@ -7,11 +7,11 @@ export interface Page {
 
 export interface Items<T> {
   readonly items: T[];
-  /** Names the page after these items; empty when there is none. */
+  /** The token of the next page; empty after the last one. */
   readonly nextPageToken: string;
 }
 
-/** The first items, at most `limit` (which may be Infinity), page by page; a page may be short or empty and not the last. */
+/** Fetches pages until `limit` items (possibly Infinity) or the last page; earlier pages may be short or empty. */
 export async function collect<T>(limit: number, fetchPage: (page: Page) => Promise<Items<T>>): Promise<Items<T>> {
   const items: T[] = [];
   let pageToken = "";
@@ -23,7 +23,7 @@ export async function collect<T>(limit: number, fetchPage: (page: Page) => Promi
   return { items, nextPageToken: pageToken };
 }
 
-/** The line under a list that is cut short; empty under a whole one. */
+/** Returns the line under an incomplete list; empty under a complete one. */
 export function moreLine(page: Items<unknown>, hint: string): string {
   return page.nextPageToken === "" ? "" : `There are more; ${hint}.`;
 }

@@ -14,7 +14,7 @@ import { addExchangeCommands } from "./exchange.js";
 import { addHoldCommands } from "./hold.js";
 import { addLimitsCommands } from "./limits.js";
 import { addMovementCommands, addReverseCommand } from "./movement.js";
-import { ABOUT_REQUEST_ID, examples, hostAndPort, wholeNumber } from "./options.js";
+import { ABOUT_REQUEST_ID, examples, readHostAndPort, wholeNumberReader } from "./options.js";
 import { addPostCommand } from "./post.js";
 import { addScheduleCommands } from "./schedule.js";
 import { addSeedCommand } from "./seed.js";
@@ -26,24 +26,24 @@ import { addBalanceCommand, addStatementCommand, addWalletCommands } from "./wal
 
 const PACKAGE = z.object({ version: z.string() });
 
-/** The command `grey`. It throws a CommanderError instead of ending the process. */
+/** Creates the command `grey`, which throws a CommanderError instead of exiting. */
 export function createProgram(): Command {
   const program = new Command("grey")
-    .description("Wallets and a double-entry ledger over gRPC: the server and its client.")
+    .description("A wallet and double-entry ledger service over gRPC: server and client.")
     .version(readVersion(), "--version", "print the version")
     .helpOption("-h, --help", "print this help")
     .addOption(
       new Option(
         "--address <host:port>",
         "the server to call (default: GREY_ADDRESS, else GREY_HOST and GREY_PORT)",
-      ).argParser(hostAndPort),
+      ).argParser(readHostAndPort),
     )
-    .option("--json", "print the reply as JSON, and errors too; amounts are minor units in strings")
-    .option("--utc", "show times in UTC, not in the zone of this machine, and read them so")
+    .option("--json", "print replies and errors as JSON; amounts are minor units in strings")
+    .option("--utc", "show and read times in UTC instead of the local time zone")
     .on("option:utc", useUtc)
     .addOption(
-      new Option("--timeout <ms>", "how long to wait for an answer (default: 10000)").argParser(
-        wholeNumber(1, 3_600_000),
+      new Option("--timeout <ms>", "how long to wait for a reply (default: 10000)").argParser(
+        wholeNumberReader(1, 3_600_000),
       ),
     )
     .addHelpText(
@@ -58,17 +58,16 @@ export function createProgram(): Command {
       ) +
         ABOUT_REQUEST_ID +
         `
-
 ${ABOUT_EXIT_CODES}
 
-With --json, standard output has the reply and nothing else; on standard error each line is
-a JSON object: a remark, such as the request id, or the error at the end.
-Times are shown in the zone of this machine (TZ), --json has them in UTC.
+With --json, standard output carries only the reply; each line of standard error is a JSON
+object: a note, such as the request id, or the final error.
+Times are local (TZ); JSON has them in UTC. An id may be shortened to a unique prefix.
 
-\`grey <command> --help\` tells more about a command.`,
+Run \`grey <command> --help\` for the options and examples of a command.`,
     )
     .configureHelp({ showGlobalOptions: true, optionDescription: describeOption })
-    // Errors are told in one place, as text or as JSON.
+    // Errors are printed in one place (grey.ts), as text or as JSON.
     .configureOutput({ outputError: () => undefined })
     .exitOverride();
 

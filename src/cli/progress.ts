@@ -1,13 +1,13 @@
 import { SingleBar } from "cli-progress";
 
-/** How far a piece of work is, on standard error. */
-export interface Progress {
+/** Progress on standard error that counts items. */
+export interface ItemProgress {
   advance(): void;
   end(): void;
 }
 
-/** A bar on a terminal, else one line at the end. */
-export function startProgress(what: string, total: number): Progress {
+/** Shows a bar on a terminal; elsewhere prints one line at the end. */
+export function startItemProgress(what: string, total: number): ItemProgress {
   if (!process.stderr.isTTY) {
     let done = 0;
     const advance = (): void => {
@@ -20,15 +20,15 @@ export function startProgress(what: string, total: number): Progress {
   return { advance: () => bar.increment(), end: () => bar.stop() };
 }
 
-/** How far a piece of work is that is measured elsewhere. */
-export interface Gauge {
-  /** @param share 0 to 1 @param step what is being done */
+/** Progress on standard error as a share. */
+export interface ProgressBar {
+  /** @param share 0 to 1 @param step the current step */
   show(share: number, step: string): void;
   end(): void;
 }
 
-/** A bar on standard error where that is a terminal, else nothing. */
-export function startGauge(what: string): Gauge {
+/** Shows a bar if standard error is a terminal; otherwise nothing. */
+export function startProgressBar(what: string): ProgressBar {
   if (!process.stderr.isTTY) return { show: () => undefined, end: () => undefined };
   const bar = createBar(`${what.padEnd(12)} [{bar}] {percentage}% {step}`);
   bar.start(100, 0, { step: "" });

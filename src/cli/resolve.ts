@@ -7,12 +7,12 @@ import { assertPresent } from "../base/assert.js";
 import { showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { collect } from "./paging.js";
-import type { Session } from "./session.js";
+import type { CommandContext } from "./command-context.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const BEGINNING = /^[0-9a-f][0-9a-f-]{3,35}$/i;
-/** An email, and after a slash which wallet of the user's. */
-const OF_USER = /^([^/]*@[^/]+)(?:\/(.*))?$/s;
+const ID_PREFIX = /^[0-9a-f][0-9a-f-]{3,35}$/i;
+/** An email, optionally followed by a slash and one of the user's wallets. */
+const OWNER_AND_WALLET = /^([^/]*@[^/]+)(?:\/(.*))?$/s;
 
 const KIND_NAMES = {
   [IdKind.USER]: "user",
@@ -23,19 +23,20 @@ const KIND_NAMES = {
   [IdKind.ALERT]: "alert",
 } as const;
 
-/** How a wallet may be named, for the help. */
+/** The ways to name a wallet, as --help shows them. */
 export const ABOUT_WALLETS = `
-A wallet is named by its id, by any beginning of it that no other has, or by its owner:
-ada@example.com/savings (its label), ada@example.com/USD (its currency), or only
-ada@example.com when she has one wallet.`;
+A wallet is named by its id, by a unique prefix of its id, or by its owner with label
+(ada@example.com/savings) or currency (ada@example.com/USD); an owner with a single
+wallet is enough (ada@example.com).
+`;
 
 type Kind = keyof typeof KIND_NAMES;
 
-/** The id of the thing of this kind that was named by its id, or by a beginning of it that no other has. */
-export async function resolveId(kind: Kind, text: string, session: Session): Promise<string> {
-  // What is no id at all, the server says so.
-  if (UUID.test(text) || !BEGINNING.test(text)) return text;
-  const { ids } = await session.call(LedgerServiceService.findIds, { prefix: text, kind });
+/** Resolves an id or a unique prefix of one to the id. */
+export async function resolveId(kind: Kind, text: string, context: CommandContext): Promise<string> {
+  // The server refuses what is no id at all.
+  if (UUID.test(text) || !ID_PREFIX.test(text)) return text;
+  const { ids } = await context.call(LedgerServiceService.findIds, { prefix: text, kind });
   const [id, ...more] = ids;
   const name = KIND_NAMES[kind];
   if (id === undefined) throw new UsageError(`no ${name} has an id that begins with ${text}`);
@@ -46,85 +47,91 @@ export async function resolveId(kind: Kind, text: string, session: Session): Pro
   return id;
 }
 
-/** The id of the user that was named by id, by a beginning of it, or by email. */
-export async function resolveUser(who: string, session: Session): Promise<string> {
-  if (!who.includes("@")) return resolveId(IdKind.USER, who, session);
-  const reply = await session.call(UserServiceService.getUser, { by: { $case: "email", value: who } });
+/** Resolves a user's id, a unique prefix of one, or an email to the id. */
+export async function resolveUser(who: string, context: CommandContext): Promise<string> {
+  if (!who.includes("@")) return resolveId(IdKind.USER, who, context);
+  const reply = await context.call(UserServiceService.getUser, { by: { $case: "email", value: who } });
   return assertPresent(reply.user, "user").id;
 }
 
-/** The id of the wallet that was named as ABOUT_WALLETS says. */
-export async function resolveWallet(text: string, session: Session): Promise<string> {
-  const [, email, which] = OF_USER.exec(text) ?? [];
+/** Resolves a wallet, named as ABOUT_WALLETS explains, to its id. */
+export async function resolveWallet(text: string, context: CommandContext): Promise<string> {
+  const [, email, which] = OWNER_AND_WALLET.exec(text) ?? [];
   if (email === undefined) {
-    if (!BEGINNING.test(text))
-      throw new UsageError(`"${text}" names no wallet; name it by its id or by its owner, such as ada@example.com/USD`);
-    return resolveId(IdKind.WALLET, text, session);
+    if (!ID_PREFIX.test(text))
+      throw new UsageError(`"${text}" does not name a wallet; use its id or its owner, such as ada@example.com/USD`);
+    return resolveId(IdKind.WALLET, text, context);
   }
-  const wallets = await walletsOf(email, session);
-  const named = which === undefined ? wallets : namedAs(which, wallets);
+  const wallets = await fetchWallets(email, context);
+  const named = which === undefined ? wallets : matchWallets(which, wallets);
   const [one, ...more] = named;
   if (one !== undefined && more.length === 0) return assertPresent(one.wallet, "wallet").id;
   if (wallets.length === 0)
     throw new UsageError(`${email} has no wallet; open one with: grey wallet create ${email} USD`);
   const problem =
-    named.length === 0 ? `${email} has no wallet ${which ?? ""}; there is` : `${text} is not one wallet; say which`;
+    named.length === 0
+      ? `${email} has no wallet ${which ?? ""}; choose one of`
+      : `${text} matches several wallets; choose one of`;
   throw new UsageError(
-    [`${problem}:`, ...(await proposals(email, named.length === 0 ? wallets : named, session))].join("\n  "),
+    [`${problem}:`, ...(await listCandidates(email, named.length === 0 ? wallets : named, context))].join("\n  "),
   );
 }
 
-/** The ids of the wallets that were named; a user stands for all of theirs. */
-export async function resolveWallets(texts: readonly string[], session: Session): Promise<string[]> {
+/** Resolves wallets to their ids; a user stands for all of the user's wallets. */
+export async function resolveWallets(texts: readonly string[], context: CommandContext): Promise<string[]> {
   const ids = await Promise.all(
     texts.map(async (text) => {
-      const [, email, which] = OF_USER.exec(text) ?? [];
-      if (email === undefined || which !== undefined) return [await resolveWallet(text, session)];
-      return (await walletsOf(email, session)).map(({ wallet }) => assertPresent(wallet, "wallet").id);
+      const [, email, which] = OWNER_AND_WALLET.exec(text) ?? [];
+      if (email === undefined || which !== undefined) return [await resolveWallet(text, context)];
+      return (await fetchWallets(email, context)).map(({ wallet }) => assertPresent(wallet, "wallet").id);
     }),
   );
   return [...new Set(ids.flat())];
 }
 
-/** Whether one wallet was named, and not all of a user's. */
-export function isOneWallet(texts: readonly string[]): boolean {
+/** Returns true if the arguments name one wallet rather than all wallets of a user. */
+export function namesOneWallet(texts: readonly string[]): boolean {
   return texts.length === 1 && !/^[^/]*@[^/]+$/.test(texts[0] ?? "");
 }
 
-/** Nobody looks through more. */
+/** The maximum number of a user's wallets to look through. */
 const WALLETS_MAX = 1_000;
 
-async function walletsOf(email: string, session: Session): Promise<GetWalletResponse[]> {
-  const userId = await resolveUser(email, session);
+async function fetchWallets(email: string, context: CommandContext): Promise<GetWalletResponse[]> {
+  const userId = await resolveUser(email, context);
   const { items } = await collect<GetWalletResponse>(WALLETS_MAX, async (page) => {
-    const reply = await session.call(WalletServiceService.listWallets, { userId, ...page });
+    const reply = await context.call(WalletServiceService.listWallets, { userId, ...page });
     return { items: reply.wallets, nextPageToken: reply.nextPageToken };
   });
   return items;
 }
 
-/** The wallets of this label; where there are none, those of this currency, or those whose id begins so. */
-function namedAs(which: string, wallets: readonly GetWalletResponse[]): readonly GetWalletResponse[] {
-  const ways: ((wallet: NonNullable<GetWalletResponse["wallet"]>) => boolean)[] = [
+/** Finds the wallets with this label; if none, those in this currency; if none, those with this id prefix. */
+function matchWallets(which: string, wallets: readonly GetWalletResponse[]): readonly GetWalletResponse[] {
+  const criteria: ((wallet: NonNullable<GetWalletResponse["wallet"]>) => boolean)[] = [
     ({ label }) => label === which,
     ({ label }) => label.toLowerCase() === which.toLowerCase(),
     ({ currencyCode }) => currencyCode === which.toUpperCase(),
-    ({ id }) => BEGINNING.test(which) && id.startsWith(which.toLowerCase()),
+    ({ id }) => ID_PREFIX.test(which) && id.startsWith(which.toLowerCase()),
   ];
-  for (const way of ways) {
-    const named = wallets.filter(({ wallet }) => wallet !== undefined && way(wallet));
+  for (const matches of criteria) {
+    const named = wallets.filter(({ wallet }) => wallet !== undefined && matches(wallet));
     if (named.length > 0) return named;
   }
   return [];
 }
 
-const PROPOSALS_MAX = 20;
+const CANDIDATES_MAX = 20;
 
-async function proposals(email: string, wallets: readonly GetWalletResponse[], session: Session): Promise<string[]> {
-  const currencies = await session.currencies();
-  const lines = wallets.slice(0, PROPOSALS_MAX).map(({ wallet, balance }) => {
+async function listCandidates(
+  email: string,
+  wallets: readonly GetWalletResponse[],
+  context: CommandContext,
+): Promise<string[]> {
+  const currencies = await context.currencies();
+  const lines = wallets.slice(0, CANDIDATES_MAX).map(({ wallet, balance }) => {
     const { id, label, currencyCode } = assertPresent(wallet, "wallet");
     return `${id}  ${email}/${label === "" ? currencyCode : label}  ${showMoney(balance?.posted, currencies)}`;
   });
-  return wallets.length > PROPOSALS_MAX ? [...lines, `and ${wallets.length - PROPOSALS_MAX} more`] : lines;
+  return wallets.length > CANDIDATES_MAX ? [...lines, `and ${wallets.length - CANDIDATES_MAX} more`] : lines;
 }

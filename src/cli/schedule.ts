@@ -13,7 +13,7 @@ import { AmountMode } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
 import { assertPresent } from "../base/assert.js";
-import { type Currencies, readMoved, showMoney } from "./amount.js";
+import { type Currencies, readPositiveMoney, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import { readDuration } from "./hold.js";
 import {
@@ -24,14 +24,14 @@ import {
   metadataOption,
   readTime,
   requestIdOption,
-  wholeNumber,
+  wholeNumberReader,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showEnum, showMetadata } from "./present.js";
-import { nameAccounts, type Names } from "./names.js";
-import { resolveId, resolveWallet } from "./resolve.js";
+import { requestFields, showEnum, showMetadata } from "./render.js";
+import { nameAccounts, type AccountNames } from "./names.js";
+import { ABOUT_WALLETS, resolveId, resolveWallet } from "./resolve.js";
 import { showTime, timeCell } from "./time.js";
-import { print, printReply, type Session, withSession } from "./session.js";
+import { print, printReply, type CommandContext, withContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 
 const WALLET = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -61,58 +61,68 @@ const POLICIES = {
   fail: InsufficientFundsPolicy.FAIL,
 } as const;
 
-/** `grey schedule`. */
+/** Adds `grey schedule`. */
 export function addScheduleCommands(program: Command): void {
   const schedule = program
     .command("schedule")
-    .description("move money at times that are set before, once or repeatedly");
+    .description("schedule transfers, deposits and withdrawals, once or repeatedly");
 
   schedule
     .command("create <amount...>")
     .description("schedule a transfer (--from and --to), a withdrawal (--from) or a deposit (--to)")
-    .option("--from <wallet>", "the wallet that pays")
-    .option("--to <wallet>", "the wallet that receives the money")
+    .option("--from <wallet>", "the wallet to debit")
+    .option("--to <wallet>", "the wallet to credit")
     .option("--system <account>", "the system account on the other side (default: cash)")
-    .option("--up-to", "move what the wallet can spend, up to the amount")
-    .option("--description <text>", "what it is for")
+    .option("--up-to", "move the available balance if it is less than the amount")
+    .option("--description <text>", "a description of the transactions")
     .addOption(metadataOption())
-    .addOption(new Option("--at <time>", "once, such as 2026-12-01T09:00:00Z").argParser(readTime).conflicts("cron"))
-    .option("--cron <fields>", 'again and again: minute, hour, day, month and weekday, such as "0 9 1 * *"')
-    .option("--time-zone <name>", "the time zone whose clocks --cron means, such as Europe/Berlin (default: UTC)")
-    .option("--start <time>", "with --cron: not before this time", readTime)
-    .option("--end <time>", "with --cron: not at or after this time", readTime)
-    .option("--max-runs <n>", "with --cron: so many times", wholeNumber(1, 1_000_000))
     .addOption(
-      new Option("--if-short <what>", "what becomes of a run that there is no money for")
+      new Option("--at <time>", "run once at this time, such as 2026-12-01T09:00:00Z")
+        .argParser(readTime)
+        .conflicts("cron"),
+    )
+    .option("--cron <fields>", 'run repeatedly: minute, hour, day, month and weekday, such as "0 9 1 * *"')
+    .option("--time-zone <name>", "the time zone of --cron, such as Europe/Berlin (default: UTC)")
+    .option("--start <time>", "with --cron: no run before this time", readTime)
+    .option("--end <time>", "with --cron: no run at or after this time", readTime)
+    .option("--max-runs <n>", "with --cron: the number of runs", wholeNumberReader(1, 1_000_000))
+    .addOption(
+      new Option("--if-short <what>", "what to do with a run if funds are insufficient")
         .choices(Object.keys(POLICIES))
         .default("skip"),
     )
-    .option("--retry-every <duration>", "with --if-short retry: such as 15m or 12h (default: 1h)", readDuration)
-    .option("--retry-max <n>", "with --if-short retry: so often (default: 3)", wholeNumber(1, 100))
+    .option(
+      "--retry-every <duration>",
+      "with --if-short retry: the interval, such as 15m or 12h (default: 1h)",
+      readDuration,
+    )
+    .option("--retry-max <n>", "with --if-short retry: the number of retries (default: 3)", wholeNumberReader(1, 100))
     .addOption(requestIdOption())
     .addHelpText(
       "after",
       examples(
         `schedule create 850.00 EUR --from ${WALLET} --to ${OTHER_WALLET} --cron "0 9 1 * *" --time-zone Europe/Berlin`,
         `schedule create "5 USD" --to ${WALLET} --at 2026-12-24T18:00:00Z`,
-      ) + ABOUT_REQUEST_ID,
+      ) +
+        ABOUT_WALLETS +
+        ABOUT_REQUEST_ID,
     )
     .action((amount: string[], options: CreateOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const when = whenOf(options);
+      withContext(command, async (context) => {
+        const when = readTiming(options);
         if (options.ifShort !== "retry")
-          onlyWith("--if-short retry", { "--retry-every": options.retryEvery, "--retry-max": options.retryMax });
-        const currencies = await session.currencies();
-        const movement = movementOf(
+          allowOnlyWith("--if-short retry", { "--retry-every": options.retryEvery, "--retry-max": options.retryMax });
+        const currencies = await context.currencies();
+        const movement = readMovement(
           {
             ...options,
-            ...(options.from !== undefined && { from: await resolveWallet(options.from, session) }),
-            ...(options.to !== undefined && { to: await resolveWallet(options.to, session) }),
+            ...(options.from !== undefined && { from: await resolveWallet(options.from, context) }),
+            ...(options.to !== undefined && { to: await resolveWallet(options.to, context) }),
           },
-          readMoved(amount.join(" "), currencies),
+          readPositiveMoney(amount.join(" "), currencies),
         );
-        const requestId = session.requestId(options.requestId);
-        const reply = await session.call(ScheduleServiceService.createSchedule, {
+        const requestId = context.requestId(options.requestId);
+        const reply = await context.call(ScheduleServiceService.createSchedule, {
           requestId,
           movement,
           when,
@@ -120,11 +130,11 @@ export function addScheduleCommands(program: Command): void {
           retryInterval: options.retryEvery === undefined ? undefined : { seconds: options.retryEvery, nanos: 0 },
           retryMax: options.retryMax ?? 0,
         });
-        if (session.json) return printReply(ScheduleServiceService.createSchedule, reply);
+        if (context.json) return printReply(ScheduleServiceService.createSchedule, reply);
         print(
           await showSchedule(
             assertPresent(reply.schedule, "schedule"),
-            session,
+            context,
             requestFields(requestId, reply.replayed),
           ),
         );
@@ -136,20 +146,20 @@ export function addScheduleCommands(program: Command): void {
     .description("show a schedule")
     .addHelpText("after", examples(`schedule get ${SCHEDULE}`))
     .action((name: string, _options: object, command: Command) =>
-      withSession(command, async (session) => {
-        const id = await resolveId(IdKind.SCHEDULE, name, session);
-        const reply = await session.call(ScheduleServiceService.getSchedule, { id });
-        if (session.json) return printReply(ScheduleServiceService.getSchedule, reply);
-        print(await showSchedule(assertPresent(reply.schedule, "schedule"), session));
+      withContext(command, async (context) => {
+        const id = await resolveId(IdKind.SCHEDULE, name, context);
+        const reply = await context.call(ScheduleServiceService.getSchedule, { id });
+        if (context.json) return printReply(ScheduleServiceService.getSchedule, reply);
+        print(await showSchedule(assertPresent(reply.schedule, "schedule"), context));
       }),
     );
 
   schedule
     .command("list")
     .description("list schedules, newest first")
-    .option("--wallet <wallet>", "only those that move money of or to this wallet")
+    .option("--wallet <wallet>", "only schedules that debit or credit this wallet")
     .addOption(
-      new Option("--state <state...>", "only those in these states").choices([
+      new Option("--state <state...>", "only schedules in these states").choices([
         "active",
         "paused",
         "completed",
@@ -158,15 +168,15 @@ export function addScheduleCommands(program: Command): void {
       ]),
     )
     .addOption(limitOption())
-    .addHelpText("after", examples(`schedule list --wallet ${WALLET} --state active`))
+    .addHelpText("after", examples(`schedule list --wallet ${WALLET} --state active`) + ABOUT_WALLETS)
     .action((options: { wallet?: string; state?: string[]; limit: number }, command: Command) =>
-      withSession(command, async (session) => {
+      withContext(command, async (context) => {
         const states = (options.state ?? []).map(
           (name) => ScheduleState[name.toUpperCase() as keyof typeof ScheduleState],
         );
-        const walletId = options.wallet === undefined ? "" : await resolveWallet(options.wallet, session);
+        const walletId = options.wallet === undefined ? "" : await resolveWallet(options.wallet, context);
         const found = await collect<Schedule>(options.limit, async (page) => {
-          const reply = await session.call(ScheduleServiceService.listSchedules, {
+          const reply = await context.call(ScheduleServiceService.listSchedules, {
             walletId,
             states,
             ...page,
@@ -174,96 +184,96 @@ export function addScheduleCommands(program: Command): void {
           return { items: reply.schedules, nextPageToken: reply.nextPageToken };
         });
         const { items: schedules, nextPageToken } = found;
-        if (session.json) printReply(ScheduleServiceService.listSchedules, { schedules, nextPageToken });
-        else print(renderSchedules(schedules, await session.currencies()), moreLine(found, "raise --limit"));
+        if (context.json) printReply(ScheduleServiceService.listSchedules, { schedules, nextPageToken });
+        else print(renderSchedules(schedules, await context.currencies()), moreLine(found, "raise --limit"));
       }),
     );
 
-  for (const [verb, description, method] of CHANGES) {
+  for (const [verb, description, method] of STATE_VERBS) {
     schedule
       .command(`${verb} <schedule>`)
       .description(description)
       .addOption(requestIdOption())
       .addHelpText("after", examples(`schedule ${verb} ${SCHEDULE}`) + ABOUT_REQUEST_ID)
       .action((schedule: string, options: ChangeOptions, command: Command) =>
-        withSession(command, async (session) => {
-          const scheduleId = await resolveId(IdKind.SCHEDULE, schedule, session);
-          const requestId = session.requestId(options.requestId);
-          const reply = await session.call(method, { requestId, scheduleId });
-          if (session.json) return printReply(ScheduleServiceService.pauseSchedule, reply);
+        withContext(command, async (context) => {
+          const scheduleId = await resolveId(IdKind.SCHEDULE, schedule, context);
+          const requestId = context.requestId(options.requestId);
+          const reply = await context.call(method, { requestId, scheduleId });
+          if (context.json) return printReply(ScheduleServiceService.pauseSchedule, reply);
           const fields = requestFields(requestId, reply.replayed);
-          print(await showSchedule(assertPresent(reply.schedule, "schedule"), session, fields));
+          print(await showSchedule(assertPresent(reply.schedule, "schedule"), context, fields));
         }),
       );
   }
 
   schedule
     .command("runs <schedule>")
-    .description("list the runs that a schedule made, latest first")
+    .description("list the runs of a schedule, latest first")
     .addOption(limitOption())
     .addHelpText("after", examples(`schedule runs ${SCHEDULE}`))
     .action((schedule: string, options: { limit: number }, command: Command) =>
-      withSession(command, async (session) => {
-        const scheduleId = await resolveId(IdKind.SCHEDULE, schedule, session);
+      withContext(command, async (context) => {
+        const scheduleId = await resolveId(IdKind.SCHEDULE, schedule, context);
         const found = await collect<Run>(options.limit, async (page) => {
-          const reply = await session.call(ScheduleServiceService.listRuns, { scheduleId, ...page });
+          const reply = await context.call(ScheduleServiceService.listRuns, { scheduleId, ...page });
           return { items: reply.runs, nextPageToken: reply.nextPageToken };
         });
         const { items: runs, nextPageToken } = found;
-        if (session.json) printReply(ScheduleServiceService.listRuns, { runs, nextPageToken });
+        if (context.json) printReply(ScheduleServiceService.listRuns, { runs, nextPageToken });
         else print(renderRuns(runs), moreLine(found, "raise --limit"));
       }),
     );
 }
 
-const CHANGES = [
-  ["pause", "keep a schedule from its runs until it is resumed", ScheduleServiceService.pauseSchedule],
-  ["resume", "let a paused schedule run again", ScheduleServiceService.resumeSchedule],
-  ["cancel", "end a schedule", ScheduleServiceService.cancelSchedule],
+const STATE_VERBS = [
+  ["pause", "suspend the runs of a schedule until it is resumed", ScheduleServiceService.pauseSchedule],
+  ["resume", "resume the runs of a paused schedule", ScheduleServiceService.resumeSchedule],
+  ["cancel", "end a schedule for good", ScheduleServiceService.cancelSchedule],
 ] as const;
 
-function whenOf(options: CreateOptions): CreateScheduleRequest["when"] {
+function readTiming(options: CreateOptions): CreateScheduleRequest["when"] {
   const { at, cron, timeZone, start: startTime, end: endTime, maxRuns } = options;
   if (at !== undefined) {
-    onlyWith("--cron", { "--time-zone": timeZone, "--start": startTime, "--end": endTime, "--max-runs": maxRuns });
+    allowOnlyWith("--cron", { "--time-zone": timeZone, "--start": startTime, "--end": endTime, "--max-runs": maxRuns });
     return { $case: "once", value: at };
   }
-  if (cron === undefined) throw new UsageError("say when: --at <time> or --cron <fields>");
+  if (cron === undefined) throw new UsageError("the time is missing: add --at <time> or --cron <fields>");
   return {
     $case: "recurring",
     value: { cron, timeZone: timeZone ?? "UTC", startTime, endTime, maxRuns: maxRuns ?? 0 },
   };
 }
 
-/** What is typed counts, or is refused. */
-function onlyWith(what: string, options: Readonly<Record<string, unknown>>): void {
+/** @throws UsageError if one of the options is set: they need `what`, and an option is never ignored */
+function allowOnlyWith(what: string, options: Readonly<Record<string, unknown>>): void {
   const [name] = Object.entries(options).find(([, value]) => value !== undefined) ?? [];
-  if (name !== undefined) throw new UsageError(`${name} only goes with ${what}`);
+  if (name !== undefined) throw new UsageError(`${name} requires ${what}`);
 }
 
-function movementOf(options: CreateOptions, amount: Money): CreateScheduleRequest["movement"] {
+function readMovement(options: CreateOptions, amount: Money): CreateScheduleRequest["movement"] {
   const { from, to, system: systemAccount = "", description = "", metadata = {} } = options;
   const moved = { amount, description, metadata };
   const amountMode = options.upTo === true ? AmountMode.UP_TO : AmountMode.EXACT;
   if (from !== undefined && to !== undefined) {
-    onlyWith("a deposit or a withdrawal", { "--system": options.system });
+    allowOnlyWith("a deposit or a withdrawal", { "--system": options.system });
     return { $case: "transfer", value: { ...moved, fromWalletId: from, toWalletId: to, amountMode } };
   }
   if (from !== undefined) {
     return { $case: "withdrawal", value: { ...moved, walletId: from, systemAccount, amountMode } };
   }
-  if (to === undefined) throw new UsageError("say whose money moves: --from <wallet>, --to <wallet>, or both");
-  onlyWith("--from", { "--up-to": options.upTo });
+  if (to === undefined) throw new UsageError("the wallet is missing: add --from <wallet>, --to <wallet> or both");
+  allowOnlyWith("--from", { "--up-to": options.upTo });
   return { $case: "deposit", value: { ...moved, walletId: to, systemAccount } };
 }
 
 async function showSchedule(
   schedule: Schedule,
-  session: Session,
+  context: CommandContext,
   more: readonly (readonly [string, string])[] = [],
 ): Promise<string> {
-  const currencies = await session.currencies();
-  const names = await nameAccounts(walletsOf(schedule), session);
+  const currencies = await context.currencies();
+  const names = await nameAccounts(listWalletIds(schedule), context);
   const { movement, reason } = schedule;
   return renderFields([
     ["schedule", schedule.id],
@@ -282,22 +292,22 @@ async function showSchedule(
   ]);
 }
 
-function walletsOf({ movement }: Schedule): string[] {
+function listWalletIds({ movement }: Schedule): string[] {
   if (movement === undefined) return [];
   return movement.$case === "transfer"
     ? [movement.value.fromWalletId, movement.value.toWalletId]
     : [movement.value.walletId];
 }
 
-function showMovement({ movement }: Schedule, names: Names, currencies: Currencies): string {
+function showMovement({ movement }: Schedule, names: AccountNames, currencies: Currencies): string {
   const amount = showMoney(movement?.value.amount, currencies);
   switch (movement?.$case) {
     case "deposit":
-      return `${amount} from ${movement.value.systemAccount} to ${names.fullNameOf(movement.value.walletId)}`;
+      return `${amount} from ${movement.value.systemAccount} to ${names.formatIdAndName(movement.value.walletId)}`;
     case "withdrawal":
-      return `${amount} from ${names.fullNameOf(movement.value.walletId)} to ${movement.value.systemAccount}`;
+      return `${amount} from ${names.formatIdAndName(movement.value.walletId)} to ${movement.value.systemAccount}`;
     case "transfer":
-      return `${amount} from ${names.fullNameOf(movement.value.fromWalletId)} to ${names.fullNameOf(movement.value.toWalletId)}`;
+      return `${amount} from ${names.formatIdAndName(movement.value.fromWalletId)} to ${names.formatIdAndName(movement.value.toWalletId)}`;
     default:
       return "";
   }
@@ -322,7 +332,7 @@ function showPolicy({ onInsufficientFunds, retryInterval, retryMax }: Schedule):
 }
 
 function renderSchedules(schedules: readonly Schedule[], currencies: Currencies): string {
-  if (schedules.length === 0) return "There are no such schedules.";
+  if (schedules.length === 0) return "No schedules found.";
   return renderTable(
     [
       { title: "schedule", kind: "id" },
@@ -346,7 +356,7 @@ function renderSchedules(schedules: readonly Schedule[], currencies: Currencies)
 }
 
 function renderRuns(runs: readonly Run[]): string {
-  if (runs.length === 0) return "It has made no run yet.";
+  if (runs.length === 0) return "There are no runs yet.";
   return renderTable(
     [
       { title: "planned" },

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { v5 } from "uuid";
 import { assertPresent } from "../base/assert.js";
 
-/** What a seed is made of. Every id, name and amount follows from these and nothing else. */
+/** The parameters of a seed, which determine every id, name and amount. */
 export interface SeedOptions {
   readonly seed: number;
   readonly users: number;
@@ -18,7 +18,7 @@ export interface PlannedUser {
 
 export interface PlannedWallet {
   readonly requestId: string;
-  /** The place of its owner among the users. */
+  /** The index of its owner in the plan's users. */
   readonly owner: number;
   readonly label: string;
   readonly initialMinor: bigint;
@@ -26,12 +26,12 @@ export interface PlannedWallet {
 
 interface Planned {
   readonly requestId: string;
-  /** In minor units of the currency, more than 0. */
+  /** In minor units, more than 0. */
   readonly amountMinor: bigint;
   readonly description: string;
 }
 
-/** A movement; wallets are named by their place among the wallets. */
+/** A movement; wallets are indexes into the plan's wallets. */
 export type PlannedMovement =
   | (Planned & { readonly kind: "deposit"; readonly credit: number })
   | (Planned & { readonly kind: "withdrawal"; readonly debit: number })
@@ -40,7 +40,7 @@ export type PlannedMovement =
 export interface SeedPlan {
   readonly users: readonly PlannedUser[];
   readonly wallets: readonly PlannedWallet[];
-  /** In the order in which the movements of each wallet are to be carried out. */
+  /** The movements of each wallet are in the order of execution. */
   readonly movements: readonly PlannedMovement[];
 }
 
@@ -55,13 +55,13 @@ const DEPOSITS = ["salary", "top-up", "refund", "gift"];
 const WITHDRAWALS = ["rent", "cash machine", "electricity", "train ticket"];
 const TRANSFERS = ["lunch", "thanks", "concert tickets", "half the taxi", "happy birthday"];
 
-/** Below this a wallet receives money before it spends any, in minor units. */
-const SPENDABLE_MIN = 100n;
+/** A wallet with less spends nothing until it has received more. */
+const SPENDABLE_MIN_MINOR = 100n;
 
 /**
- * Plans users, wallets and movements such that no movement can be refused for lack of funds. The movements spend only
- * what this plan's own movements brought in, never the initial balances: so plans of different size can be carried out
- * after one another, and a larger number of users or transactions goes on where a smaller one ended.
+ * Plans users, wallets and movements such that no movement can fail for insufficient funds. Movements spend only what
+ * earlier movements of the plan brought in, never initial balances: a larger plan thus extends a smaller one that was
+ * already executed.
  */
 export function planSeed(options: SeedOptions): SeedPlan {
   const { seed, currencyCode } = options;
@@ -74,18 +74,18 @@ function planUser(seed: number, index: number): PlannedUser {
   const key = `${seed}/user/${index}`;
   const firstName = pick(FIRST_NAMES, index);
   return {
-    requestId: idOf(key),
+    requestId: deriveId(key),
     name: `${firstName} ${pick(LAST_NAMES, draw(key, LAST_NAMES.length))}`,
     email: `${firstName.toLowerCase()}.${index + 1}.${seed}@example.com`,
   };
 }
 
-/** Everybody has a wallet for every day; every third has one for savings too. */
+/** Plans an everyday wallet for each user, and a savings wallet for every third one. */
 function planWallets(seed: number, currencyCode: string, owner: number): PlannedWallet[] {
   const labels = owner % 3 === 0 ? ["everyday", "savings"] : ["everyday"];
   return labels.map((label) => {
     const key = `${seed}/${currencyCode}/wallet/${owner}/${label}`;
-    return { requestId: idOf(key), owner, label, initialMinor: drawAmount(`${key}/initial`, 10_000n, 100_000n) };
+    return { requestId: deriveId(key), owner, label, initialMinor: drawAmount(`${key}/initial`, 10_000n, 100_000n) };
   });
 }
 
@@ -94,7 +94,7 @@ function planMovements(
   walletCount: number,
 ): PlannedMovement[] {
   const balances = Array.from({ length: walletCount }, () => 0n);
-  /** The wallets that have received money. */
+  /** Wallets that have received money. */
   const funded: number[] = [];
 
   return Array.from({ length: transactions }, (_, index) => {
@@ -102,19 +102,19 @@ function planMovements(
     const chance = draw(`${key}/kind`, 100);
     const spender = funded.length === 0 ? undefined : pick(funded, draw(`${key}/spender`, funded.length));
     const available = spender === undefined ? 0n : assertPresent(balances[spender], "balance");
-    if (spender === undefined || available < SPENDABLE_MIN || chance < 30) {
+    if (spender === undefined || available < SPENDABLE_MIN_MINOR || chance < 30) {
       const credit = draw(`${key}/credit`, walletCount);
       const amountMinor = drawAmount(`${key}/amount`, 1_000n, 50_000n);
       move(undefined, credit, amountMinor);
-      return { kind: "deposit", requestId: idOf(key), credit, amountMinor, description: describe(key, DEPOSITS) };
+      return { kind: "deposit", requestId: deriveId(key), credit, amountMinor, description: describe(key, DEPOSITS) };
     }
-    const most = available < 20_000n ? available : 20_000n;
-    const amountMinor = drawAmount(`${key}/amount`, 1n, most);
+    const maxMinor = available < 20_000n ? available : 20_000n;
+    const amountMinor = drawAmount(`${key}/amount`, 1n, maxMinor);
     if (chance < 50) {
       move(spender, undefined, amountMinor);
       return {
         kind: "withdrawal",
-        requestId: idOf(key),
+        requestId: deriveId(key),
         debit: spender,
         amountMinor,
         description: describe(key, WITHDRAWALS),
@@ -124,7 +124,7 @@ function planMovements(
     move(spender, credit, amountMinor);
     return {
       kind: "transfer",
-      requestId: idOf(key),
+      requestId: deriveId(key),
       debit: spender,
       credit,
       amountMinor,
@@ -136,7 +136,7 @@ function planMovements(
     if (debit !== undefined) balances[debit] = assertPresent(balances[debit], "balance") - amountMinor;
     if (credit === undefined) return;
     const before = assertPresent(balances[credit], "balance");
-    // A wallet that spent everything is listed a second time: it only makes it the likelier spender.
+    // A wallet that spent everything is listed again, which only makes it a likelier spender.
     if (before === 0n) funded.push(credit);
     balances[credit] = before + amountMinor;
   }
@@ -146,16 +146,16 @@ function describe(key: string, texts: readonly string[]): string {
   return pick(texts, draw(`${key}/description`, texts.length));
 }
 
-function idOf(key: string): string {
+function deriveId(key: string): string {
   return v5(key, SEED_NAMESPACE);
 }
 
-/** A number from 0 to below the bound that follows from the key. */
+/** Derives a number from the key, 0 to below `bound`. */
 function draw(key: string, bound: number): number {
   return digest32(key) % bound;
 }
 
-/** An amount in minor units, from `min` to `max`, that follows from the key. */
+/** Derives an amount in minor units from the key, `min` to `max`. */
 function drawAmount(key: string, min: bigint, max: bigint): bigint {
   return min + (BigInt(digest32(key)) % (max - min + 1n));
 }

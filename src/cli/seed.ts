@@ -10,10 +10,10 @@ import { clientAddress, DEFAULT_ADDRESS, readConfig } from "../config/config.js"
 import type { Currencies } from "./amount.js";
 import { CallError, UsageError } from "./failure.js";
 import { runInOrder } from "./in-order.js";
-import { examples, type GlobalOptions, wholeNumber } from "./options.js";
-import { startProgress } from "./progress.js";
+import { examples, type GlobalOptions, wholeNumberReader } from "./options.js";
+import { startItemProgress } from "./progress.js";
 import { type PlannedMovement, type PlannedWallet, planSeed, type SeedPlan } from "./seed-plan.js";
-import { print, printJson, type Session, withSession } from "./session.js";
+import { print, printJson, type CommandContext, withContext } from "./command-context.js";
 import { renderFields } from "./table.js";
 
 const IN_FLIGHT_MAX = 16;
@@ -29,37 +29,42 @@ interface SeedCommandOptions {
 export function addSeedCommand(program: Command): void {
   program
     .command("seed")
-    .description("fill the server with made-up users, wallets and a history of movements")
-    .option("--users <n>", "how many users", wholeNumber(1, 100_000), 10)
-    .option("--transactions <n>", "how many deposits, withdrawals and transfers", wholeNumber(0, 1_000_000), 200)
-    .option("--seed <n>", "what everything follows from", wholeNumber(0, 4_294_967_295), 1)
+    .description("create sample users, wallets and transactions")
+    .option("--users <n>", "the number of users", wholeNumberReader(1, 100_000), 10)
+    .option(
+      "--transactions <n>",
+      "the number of deposits, withdrawals and transfers",
+      wholeNumberReader(0, 1_000_000),
+      200,
+    )
+    .option("--seed <n>", "the seed of the generated data", wholeNumberReader(0, 4_294_967_295), 1)
     .option("--currency <code>", "the currency of the wallets", "USD")
     .addHelpText(
       "after",
       `
-Names, amounts and request ids follow from --seed: the same command again is answered
-from what is stored, and changes nothing. Another --seed makes other users.
+Names, amounts and request ids are derived from --seed: repeating the command changes
+nothing, and another --seed creates other users.
 ` + examples("seed", "seed --users 100 --transactions 5000 --seed 7 --currency EUR"),
     )
     .action((options: SeedCommandOptions, command: Command) =>
-      withSession(command, async (session) => {
+      withContext(command, async (context) => {
         const currencyCode = options.currency.toUpperCase();
-        requireCurrency(currencyCode, await session.currencies());
+        assertCurrency(currencyCode, await context.currencies());
         const plan = planSeed({ ...options, currencyCode });
         const begin = performance.now();
-        const outcome = await carryOut(plan, currencyCode, session);
+        const outcome = await executePlan(plan, currencyCode, context);
         const seconds = ((performance.now() - begin) / 1_000).toFixed(1);
-        if (session.json) printJson({ seed: options.seed, currencyCode, ...outcome });
-        else print(...summarise(plan, currencyCode, outcome, seconds, greyOf(command)));
+        if (context.json) printJson({ seed: options.seed, currencyCode, ...outcome });
+        else print(...summarise(plan, currencyCode, outcome, seconds, renderGreyCommand(command)));
       }),
     );
 }
 
-function requireCurrency(currencyCode: string, currencies: Currencies): void {
+function assertCurrency(currencyCode: string, currencies: Currencies): void {
   if (!currencies.has(currencyCode)) throw new UsageError(`--currency: the server has no currency ${currencyCode}`);
 }
 
-/** How many of one sort of request had which end. */
+/** The number of requests of one type by outcome. */
 interface Tally {
   made: number;
   replayed: number;
@@ -73,14 +78,14 @@ interface Outcome {
   readonly walletIds: readonly string[];
 }
 
-async function carryOut(plan: SeedPlan, currencyCode: string, session: Session): Promise<Outcome> {
+async function executePlan(plan: SeedPlan, currencyCode: string, context: CommandContext): Promise<Outcome> {
   const userIds: string[] = [];
   const users = await runStage(
     "users",
     [...plan.users.entries()],
     () => [],
     async ([index, planned]) => {
-      const reply = await session.call(UserServiceService.createUser, { ...planned, metadata: {} });
+      const reply = await context.call(UserServiceService.createUser, { ...planned, metadata: {} });
       userIds[index] = assertPresent(reply.user, "user").id;
       return reply;
     },
@@ -96,21 +101,21 @@ async function carryOut(plan: SeedPlan, currencyCode: string, session: Session):
         planned,
         assertPresent(userIds[planned.owner], "user id"),
         currencyCode,
-        session,
+        context,
       );
       walletIds[index] = assertPresent(reply.wallet, "wallet").id;
       return reply;
     },
   );
 
-  const transactions = await runStage("transactions", plan.movements, walletsOf, (movement) =>
-    post(movement, walletIds, currencyCode, session),
+  const transactions = await runStage("transactions", plan.movements, listWallets, (movement) =>
+    post(movement, walletIds, currencyCode, context),
   );
   return { users, wallets, transactions, walletIds };
 }
 
-function createWallet(planned: PlannedWallet, userId: string, currencyCode: string, session: Session) {
-  return session.call(WalletServiceService.createWallet, {
+function createWallet(planned: PlannedWallet, userId: string, currencyCode: string, context: CommandContext) {
+  return context.call(WalletServiceService.createWallet, {
     requestId: planned.requestId,
     userId,
     currencyCode,
@@ -120,7 +125,7 @@ function createWallet(planned: PlannedWallet, userId: string, currencyCode: stri
   });
 }
 
-function walletsOf(movement: PlannedMovement): number[] {
+function listWallets(movement: PlannedMovement): number[] {
   if (movement.kind === "deposit") return [movement.credit];
   if (movement.kind === "withdrawal") return [movement.debit];
   return [movement.debit, movement.credit];
@@ -130,7 +135,7 @@ function post(
   movement: PlannedMovement,
   walletIds: readonly string[],
   currencyCode: string,
-  session: Session,
+  context: CommandContext,
 ): Promise<{ replayed: boolean }> {
   const { requestId, description, amountMinor } = movement;
   const amount = { currencyCode, minorUnits: amountMinor };
@@ -144,21 +149,21 @@ function post(
     preconditions: [],
     dryRun: false,
   };
-  const idOf = (wallet: number) => assertPresent(walletIds[wallet], "wallet id");
+  const findWalletId = (wallet: number) => assertPresent(walletIds[wallet], "wallet id");
   if (movement.kind === "deposit") {
-    const to = { walletId: idOf(movement.credit), systemAccount: "" };
-    return session.call(TransactionServiceService.deposit, { ...request, ...to });
+    const to = { walletId: findWalletId(movement.credit), systemAccount: "" };
+    return context.call(TransactionServiceService.deposit, { ...request, ...to });
   }
   if (movement.kind === "withdrawal") {
-    const from = { walletId: idOf(movement.debit), systemAccount: "", amountMode: AmountMode.EXACT };
-    return session.call(TransactionServiceService.withdraw, { ...request, ...from });
+    const from = { walletId: findWalletId(movement.debit), systemAccount: "", amountMode: AmountMode.EXACT };
+    return context.call(TransactionServiceService.withdraw, { ...request, ...from });
   }
   const sides = {
-    fromWalletId: idOf(movement.debit),
-    toWalletId: idOf(movement.credit),
+    fromWalletId: findWalletId(movement.debit),
+    toWalletId: findWalletId(movement.credit),
     amountMode: AmountMode.EXACT,
   };
-  return session.call(TransactionServiceService.transfer, { ...request, ...sides });
+  return context.call(TransactionServiceService.transfer, { ...request, ...sides });
 }
 
 async function runStage<T>(
@@ -168,7 +173,7 @@ async function runStage<T>(
   request: (item: T) => Promise<{ readonly replayed: boolean }>,
 ): Promise<Tally> {
   const tally: Tally = { made: 0, replayed: 0, refused: 0 };
-  const progress = startProgress(what, items.length);
+  const progress = startItemProgress(what, items.length);
   const work = async (item: T) => {
     tally[await tryRequest(() => request(item))]++;
     progress.advance();
@@ -182,8 +187,8 @@ async function runStage<T>(
 }
 
 /**
- * Makes the request, again after a while when the server asks for that. A refusal is an end like another: somebody may
- * have emptied, frozen or closed a wallet.
+ * Sends the request and retries it when the server says so. A refusal is a regular outcome: a wallet may meanwhile have
+ * been emptied, frozen or closed.
  */
 async function tryRequest(request: () => Promise<{ readonly replayed: boolean }>): Promise<keyof Tally> {
   for (let attempt = 1; ; attempt++) {
@@ -193,24 +198,24 @@ async function tryRequest(request: () => Promise<{ readonly replayed: boolean }>
       if (!(error instanceof CallError)) throw error;
       if (error.failure.code === status.FAILED_PRECONDITION) return "refused";
       const { retryAfterMs } = error.failure;
-      if (retryAfterMs === undefined || attempt === ATTEMPTS_MAX) throw asOfSeed(error);
+      if (retryAfterMs === undefined || attempt === ATTEMPTS_MAX) throw withoutRequestId(error);
       await sleep(retryAfterMs);
     }
   }
 }
 
-/** The error without the id of its request: whoever tries again gives the seed, not the id. */
-function asOfSeed({ failure, call, cause }: CallError): CallError {
+/** Removes the request id from the error: the user retries with the same seed, not with the id. */
+function withoutRequestId({ failure, call, cause }: CallError): CallError {
   return new CallError(failure, { ...call, requestId: undefined }, { cause });
 }
 
-/** The command for the same server, in a terminal without settings. */
-function greyOf(command: Command): string {
+/** Returns the `grey` command that reaches this server from a shell without settings. */
+function renderGreyCommand(command: Command): string {
   const address = command.optsWithGlobals<GlobalOptions>().address ?? clientAddress(readConfig());
   return address === DEFAULT_ADDRESS ? "npx grey" : `npx grey --address ${address}`;
 }
 
-/** @param grey how the command is called for this server */
+/** @param grey the command that reaches this server */
 function summarise(plan: SeedPlan, currencyCode: string, outcome: Outcome, seconds: string, grey: string): string[] {
   const { users, wallets, transactions } = outcome;
   const email = assertPresent(plan.users[0], "first user").email;
@@ -234,6 +239,6 @@ function summarise(plan: SeedPlan, currencyCode: string, outcome: Outcome, secon
 }
 
 function showTally({ made, replayed, refused }: Tally): string {
-  const parts = [`${made} made`, replayed > 0 && `${replayed} made before`, refused > 0 && `${refused} refused`];
+  const parts = [`${made} created`, replayed > 0 && `${replayed} already existed`, refused > 0 && `${refused} refused`];
   return parts.filter((part) => part !== false).join(", ");
 }

@@ -1,95 +1,100 @@
 import stringWidth from "string-width";
 import { type Entry, EntrySide } from "../../generated/grey/transaction/v1/transaction.js";
 import { type Currencies, showAmount, showMoney } from "./amount.js";
-import type { Names } from "./names.js";
-import { screenOf, type Screen } from "./table.js";
+import type { AccountNames } from "./names.js";
+import { detectScreen, type Screen } from "./table.js";
 import { printable } from "./text.js";
 
 const GAP = "    ";
-/** Where nothing says how wide it may be. */
+/** The width of output that is not a terminal. */
 const WIDTH = 100;
 
-/** Draws each account as accountants do: its debits on the left, its credits on the right, and the balance below. */
+/** Draws each account as a T-account: debits on the left, credits on the right, the balance below. */
 export function drawAccounts(
   entries: readonly Entry[],
-  names: Names,
+  names: AccountNames,
   currencies: Currencies,
-  screen: Screen = screenOf(),
+  screen: Screen = detectScreen(),
 ): string {
   const byAccount = new Map<string, Entry[]>();
   for (const entry of entries) byAccount.set(entry.accountId, [...(byAccount.get(entry.accountId) ?? []), entry]);
   const drawings = [...byAccount].map(([accountId, own]) => drawAccount(accountId, own, names, currencies));
-  return beside(drawings, screen.width ?? WIDTH).join("\n\n");
+  return arrange(drawings, screen.width ?? WIDTH).join("\n\n");
 }
 
-function drawAccount(accountId: string, entries: readonly Entry[], names: Names, currencies: Currencies): string[] {
+function drawAccount(
+  accountId: string,
+  entries: readonly Entry[],
+  names: AccountNames,
+  currencies: Currencies,
+): string[] {
   const amountsOn = (side: EntrySide): string[] =>
     entries.filter((entry) => entry.side === side).map(({ amount }) => showMoney(amount, currencies));
   const [debits, credits] = [amountsOn(EntrySide.DEBIT), amountsOn(EntrySide.CREDIT)];
-  const title = printable(names.nameOf(accountId) || accountId);
+  const title = printable(names.formatName(accountId) || accountId);
   const balance = `balance after  ${showMoney(entries.at(-1)?.balanceAfter, currencies)}`;
-  const half = Math.max(
+  const halfWidth = Math.max(
     14,
     ...[...debits, ...credits].map((amount) => amount.length + 1),
     Math.ceil((Math.max(stringWidth(title), balance.length) - 1) / 2),
   );
-  const line = (left: string, right: string): string => `${left.padStart(half - 1)} │${right.padStart(half)}`;
+  const line = (left: string, right: string): string => `${left.padStart(halfWidth - 1)} │${right.padStart(halfWidth)}`;
   const rows = Math.max(debits.length, credits.length);
   return [
-    centred(title, 2 * half + 1),
+    center(title, 2 * halfWidth + 1),
     line("debit", "credit"),
-    `${"─".repeat(half)}┼${"─".repeat(half)}`,
+    `${"─".repeat(halfWidth)}┼${"─".repeat(halfWidth)}`,
     ...Array.from({ length: rows }, (_, index) => line(debits[index] ?? "", credits[index] ?? "")),
-    `${"─".repeat(half)}┴${"─".repeat(half)}`,
-    centred(balance, 2 * half + 1),
+    `${"─".repeat(halfWidth)}┴${"─".repeat(halfWidth)}`,
+    center(balance, 2 * halfWidth + 1),
   ];
 }
 
-function centred(text: string, width: number): string {
+function center(text: string, width: number): string {
   const room = Math.max(0, width - stringWidth(text));
   return `${" ".repeat(Math.floor(room / 2))}${text}${" ".repeat(Math.ceil(room / 2))}`;
 }
 
-/** Sets drawings side by side, as many as fit, and goes on below. */
-function beside(drawings: readonly (readonly string[])[], width: number): string[] {
+/** Arranges drawings in rows of as many as fit. */
+function arrange(drawings: readonly (readonly string[])[], width: number): string[] {
   const blocks: string[] = [];
   let row: (readonly string[])[] = [];
-  const isFull = (next: readonly string[]): boolean => row.length > 0 && widthOf([...row, next]) > width;
-  const end = (): void => {
-    if (row.length > 0) blocks.push(joined(row));
+  const exceedsWidth = (next: readonly string[]): boolean => row.length > 0 && measureRow([...row, next]) > width;
+  const endRow = (): void => {
+    if (row.length > 0) blocks.push(joinDrawings(row));
     row = [];
   };
   for (const drawing of drawings) {
-    if (isFull(drawing)) end();
+    if (exceedsWidth(drawing)) endRow();
     row.push(drawing);
   }
-  end();
+  endRow();
   return blocks;
 }
 
-function widthOf(row: readonly (readonly string[])[]): number {
+function measureRow(row: readonly (readonly string[])[]): number {
   return row.reduce((total, drawing) => total + stringWidth(drawing[0] ?? "") + GAP.length, -GAP.length);
 }
 
-/** The balances of all stand on the last line. */
-function joined(row: readonly (readonly string[])[]): string {
+/** Joins drawings side by side, with all balances on the last line. */
+function joinDrawings(row: readonly (readonly string[])[]): string {
   const height = Math.max(...row.map((drawing) => drawing.length));
-  const filled = row.map((drawing) => {
+  const padded = row.map((drawing) => {
     const blank = " ".repeat(stringWidth(drawing[0] ?? ""));
     const middle = " ".repeat(Math.floor((blank.length - 1) / 2));
     const missing = Array.from({ length: height - drawing.length }, () => `${middle}│${middle}`.padEnd(blank.length));
     return [...drawing.slice(0, -2), ...missing, ...drawing.slice(-2)];
   });
   return Array.from({ length: height }, (_, line) =>
-    filled
+    padded
       .map((drawing) => drawing[line] ?? "")
       .join(GAP)
       .trimEnd(),
   ).join("\n");
 }
 
-/** Sums of each currency on both sides, to be shown below the accounts: they are equal. */
-export function sumsOf(entries: readonly Entry[], currencies: Currencies): string {
+/** Renders the sum of the debits in each currency, which equals that of the credits. */
+export function renderSums(entries: readonly Entry[], currencies: Currencies): string {
   const sums = new Map<string, bigint>();
   for (const { side, amount } of entries)
     if (amount !== undefined && side === EntrySide.DEBIT)

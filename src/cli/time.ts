@@ -2,15 +2,12 @@ import type { Timestamp } from "../../generated/google/protobuf/timestamp.js";
 import { timeText } from "../../runtime/time-text.js";
 import type { Cell } from "./table.js";
 
-/** Makes UTC the zone of this process: of what it shows, and of times that are typed without an offset. */
+/** Sets the time zone of this process to UTC, for output and for input without an offset. */
 export function useUtc(): void {
   process.env.TZ = "UTC";
 }
 
-/**
- * Shows the time in the zone of this process as ISO 8601 with its offset, to the microsecond: `2026-11-25T23:04:39.5+01:00`;
- * empty when there is none.
- */
+/** Formats a time as local ISO 8601 with offset, to the microsecond: `2026-11-25T23:04:39.5+01:00`; empty when undefined. */
 export function showTime(time: Timestamp | undefined): string {
   if (time === undefined) return "";
   const utc = timeText(time);
@@ -20,7 +17,7 @@ export function showTime(time: Timestamp | undefined): string {
   return `${local.slice(0, -1)}${offsetText(offset)}`;
 }
 
-/** Shows the time in a table: on a terminal to the second or the minute, as the clock on the wall shows it. */
+/** Returns a table cell with the time: on a terminal local time to the second or minute, without offset. */
 export function timeCell(time: Timestamp | undefined): Cell {
   const full = showTime(time);
   const [, date, clock] = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)/.exec(full) ?? [];
@@ -29,7 +26,7 @@ export function timeCell(time: Timestamp | undefined): Cell {
     : { forms: [full, `${date} ${clock}`, `${date.slice(5)} ${clock?.slice(0, 5)}`], onTerminal: 1 };
 }
 
-/** How far the clocks of this process are ahead of UTC then; undefined for a time that no calendar has. */
+/** Returns the offset of local time from UTC at this time; undefined outside the range of Date. */
 function offsetMinutes({ seconds }: Timestamp): number | undefined {
   const offset = -new Date(Number(seconds) * 1_000).getTimezoneOffset();
   return Number.isNaN(offset) ? undefined : Math.trunc(offset);

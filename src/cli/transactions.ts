@@ -17,7 +17,7 @@ import { type Currencies, readMoney, showAmount, showMoney } from "./amount.js";
 import { UsageError } from "./failure.js";
 import {
   ABOUT_REQUEST_ID,
-  addMetadata,
+  collectMetadata,
   type ChangeOptions,
   examples,
   KIND_CHOICES,
@@ -27,11 +27,11 @@ import {
   STATE_CHOICES,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { renderTransaction, requestFields, showEnum, showOutcome } from "./present.js";
-import { accountsOf, nameAccounts, type Names } from "./names.js";
-import { drawAccounts, sumsOf } from "./t-accounts.js";
+import { renderTransaction, requestFields, showEnum, showOutcome } from "./render.js";
+import { listAccountIds, nameAccounts, type AccountNames } from "./names.js";
+import { drawAccounts, renderSums } from "./t-accounts.js";
 import { timeCell } from "./time.js";
-import { print, printReply, type Session, withSession } from "./session.js";
+import { print, printReply, type CommandContext, withContext } from "./command-context.js";
 import { type Cell, type Column, renderFields, renderTable } from "./table.js";
 import { ABOUT_WALLETS, resolveId, resolveUser, resolveWallet } from "./resolve.js";
 import { addTransactionsWatch } from "./watch.js";
@@ -58,28 +58,29 @@ const TRANSACTION = "01890a5d-c0de-7a11-8b2c-2f6e4d1c9a33";
 export function addTransactionsCommand(program: Command): void {
   const transactions = program
     .command("transactions")
-    .description("list transactions, also without a verb, find them by what they are, or watch them");
+    .description("list, find, show and watch transactions; lists them if no subcommand is given");
   transactions
     .command("list", { isDefault: true })
-    .description("list the transactions of a user, of a wallet or of everybody, newest first")
-    .option("--user <user>", "those of all wallets of this user, by id or by email")
-    .addOption(new Option("--wallet <wallet>", "those of this wallet").conflicts("user"))
+    .description("list transactions, of one user or wallet or all, newest first")
+    .option("--user <user>", "only transactions of this user's wallets; by id or email")
+    .addOption(new Option("--wallet <wallet>", "only transactions of this wallet").conflicts("user"))
     .addOption(limitOption())
-    .option("--all", "every transaction, however many, whatever --limit says")
+    .option("--all", "all transactions; overrides --limit")
     .addOption(new Option("--kind <kind...>", "only these kinds").choices([...KIND_CHOICES.keys()]))
     .addOption(new Option("--state <state...>", "only these states").choices([...STATE_CHOICES.keys()]))
-    .option("--from <time>", "only those recorded at this time or later, such as 2026-11-01T00:00:00Z", readTime)
-    .option("--before <time>", "only those recorded before this time", readTime)
-    .option("--reference <text>", "only those with this external reference")
+    .option("--from <time>", "only transactions recorded at or after this time, such as 2026-11-01T00:00:00Z", readTime)
+    .option("--before <time>", "only transactions recorded before this time", readTime)
+    .option("--reference <text>", "only transactions with this external reference")
     .addOption(
-      new Option("--metadata <key=value...>", "only those with this pair; a key alone: with any value").argParser(
-        addMetadataFilter,
-      ),
+      new Option(
+        "--metadata <key=value...>",
+        "only transactions with this pair, or with this key and any value",
+      ).argParser(collectMetadataFilter),
     )
-    .option("--min <amount...>", "only those of at least this amount, such as 10.00 USD")
-    .option("--max <amount...>", "only those of at most this amount")
-    .option("--currency <code>", "only those in this currency")
-    .option("--description <text>", "only those whose description begins with this")
+    .option("--min <amount...>", "only transactions of at least this amount, such as 10.00 USD")
+    .option("--max <amount...>", "only transactions of at most this amount")
+    .option("--currency <code>", "only transactions in this currency")
+    .option("--description <text>", "only transactions whose description begins with this text")
     .addHelpText(
       "after",
       examples(
@@ -92,27 +93,24 @@ export function addTransactionsCommand(program: Command): void {
       ) + ABOUT_WALLETS,
     )
     .action((options: ListOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const filter = await readFilter(options, session);
+      withContext(command, async (context) => {
+        const filter = await readFilter(options, context);
         const { of } = filter;
         const page = await collect<Transaction>(options.all ? Infinity : options.limit, async (page) => {
-          const reply = await session.call(TransactionServiceService.listTransactions, { ...filter, ...page });
+          const reply = await context.call(TransactionServiceService.listTransactions, { ...filter, ...page });
           return { items: reply.transactions, nextPageToken: reply.nextPageToken };
         });
-        if (session.json) {
+        if (context.json) {
           const { items: transactions, nextPageToken } = page;
           return printReply(TransactionServiceService.listTransactions, { transactions, nextPageToken });
         }
-        const currencies = await session.currencies();
-        const names = await nameAccounts(page.items.flatMap(accountsOf), session);
+        const currencies = await context.currencies();
+        const names = await nameAccounts(page.items.flatMap(listAccountIds), context);
         const table =
           of?.$case === "walletId"
-            ? renderOfWallet(of.value, page.items, names, currencies)
-            : renderOfUser(page.items, names, currencies);
-        print(
-          page.items.length === 0 ? "There are no such transactions." : table,
-          moreLine(page, "--limit or --all shows more"),
-        );
+            ? renderWalletTransactions(of.value, page.items, names, currencies)
+            : renderUserTransactions(page.items, names, currencies);
+        print(page.items.length === 0 ? "No transactions found." : table, moreLine(page, "raise --limit or use --all"));
       }),
     );
 
@@ -121,8 +119,8 @@ export function addTransactionsCommand(program: Command): void {
 
   transactions
     .command("set-metadata <transaction>")
-    .description("change your own data about a transaction: what it is found by")
-    .addOption(new Option("--set <key=value...>", "pairs to add, or to replace").argParser(addMetadata))
+    .description("change the metadata of a transaction")
+    .addOption(new Option("--set <key=value...>", "pairs to add or replace").argParser(collectMetadata))
     .option("--remove <key...>", "keys of pairs to remove")
     .addOption(requestIdOption())
     .addHelpText(
@@ -133,66 +131,68 @@ export function addTransactionsCommand(program: Command): void {
       ) + ABOUT_REQUEST_ID,
     )
     .action((name: string, options: SetMetadataOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const transactionId = await resolveId(IdKind.TRANSACTION, name, session);
-        const requestId = session.requestId(options.requestId);
-        const reply = await session.call(TransactionServiceService.setTransactionMetadata, {
+      withContext(command, async (context) => {
+        const transactionId = await resolveId(IdKind.TRANSACTION, name, context);
+        const requestId = context.requestId(options.requestId);
+        const reply = await context.call(TransactionServiceService.setTransactionMetadata, {
           requestId,
           transactionId,
           set: options.set ?? {},
           remove: [...(options.remove ?? [])],
         });
-        if (session.json) return printReply(TransactionServiceService.setTransactionMetadata, reply);
+        if (context.json) return printReply(TransactionServiceService.setTransactionMetadata, reply);
         const transaction = assertPresent(reply.transaction, "transaction");
         print(
           renderFields(requestFields(requestId, reply.replayed, reply.journalIndex)),
-          renderTransaction(transaction, false, await session.currencies()),
+          renderTransaction(transaction, false, await context.currencies()),
         );
       }),
     );
   addTransactionsWatch(transactions);
 }
 
-/** `grey transactions show`. */
+/** Adds `grey transactions show`. */
 function addShowCommand(transactions: Command): void {
   transactions
     .command("show <transaction>")
-    .description("show a transaction, with its debits and credits drawn as T-accounts")
+    .description("show a transaction with its entries as T-accounts")
     .addHelpText("after", examples(`transactions show ${TRANSACTION}`, "transactions show 01890a5d-c0de-7"))
     .action((name: string, _options: object, command: Command) =>
-      withSession(command, async (session) => {
-        const id = await resolveId(IdKind.TRANSACTION, name, session);
-        const reply = await session.call(TransactionServiceService.getTransaction, { by: { $case: "id", value: id } });
-        if (session.json) return printReply(TransactionServiceService.getTransaction, reply);
+      withContext(command, async (context) => {
+        const id = await resolveId(IdKind.TRANSACTION, name, context);
+        const reply = await context.call(TransactionServiceService.getTransaction, { by: { $case: "id", value: id } });
+        if (context.json) return printReply(TransactionServiceService.getTransaction, reply);
         const transaction = assertPresent(reply.transaction, "transaction");
         const { entries } = transaction;
-        const currencies = await session.currencies();
-        const names = await nameAccounts(accountsOf(transaction), session);
+        const currencies = await context.currencies();
+        const names = await nameAccounts(listAccountIds(transaction), context);
         print(
           renderTransaction(transaction, false, currencies),
-          entries.length === 0 ? "It has no entries: no money moved." : drawAccounts(entries, names, currencies),
-          sumsOf(entries, currencies),
+          entries.length === 0
+            ? "The transaction has no entries: no money moved."
+            : drawAccounts(entries, names, currencies),
+          renderSums(entries, currencies),
         );
       }),
     );
 }
 
-/** `grey transactions changes`. */
+/** Adds `grey transactions changes`. */
 function addChangesCommand(transactions: Command): void {
   transactions
     .command("changes <transaction>")
-    .description("list the changes of your own data about a transaction, newest first")
+    .description("list the metadata changes of a transaction, newest first")
     .addOption(limitOption())
     .addHelpText("after", examples(`transactions changes ${TRANSACTION}`))
     .action((name: string, { limit }: { readonly limit: number }, command: Command) =>
-      withSession(command, async (session) => {
-        const transactionId = await resolveId(IdKind.TRANSACTION, name, session);
+      withContext(command, async (context) => {
+        const transactionId = await resolveId(IdKind.TRANSACTION, name, context);
         const found = await collect<MetadataChange>(limit, async (page) => {
-          const reply = await session.call(TransactionServiceService.listMetadataChanges, { transactionId, ...page });
+          const reply = await context.call(TransactionServiceService.listMetadataChanges, { transactionId, ...page });
           return { items: reply.changes, nextPageToken: reply.nextPageToken };
         });
         const { items: changes, nextPageToken } = found;
-        if (session.json) return printReply(TransactionServiceService.listMetadataChanges, { changes, nextPageToken });
+        if (context.json) return printReply(TransactionServiceService.listMetadataChanges, { changes, nextPageToken });
         const table = renderTable(
           [{ title: "change" }, { title: "time" }, { title: "set", kind: "text" }, { title: "removed", kind: "text" }],
           changes.map((change) => [
@@ -204,7 +204,7 @@ function addChangesCommand(transactions: Command): void {
             change.removed.join(" "),
           ]),
         );
-        print(changes.length === 0 ? "It was never changed." : table, moreLine(found, "raise --limit"));
+        print(changes.length === 0 ? "The metadata has never been changed." : table, moreLine(found, "raise --limit"));
       }),
     );
 }
@@ -214,10 +214,10 @@ interface SetMetadataOptions extends ChangeOptions {
   readonly remove?: readonly string[];
 }
 
-/** Adds one `key=value`, or a key alone, to those before it. */
-function addMetadataFilter(text: string, before: readonly MetadataFilter[] = []): readonly MetadataFilter[] {
+/** Adds a `key=value` or `key` filter to the previous ones. */
+function collectMetadataFilter(text: string, before: readonly MetadataFilter[] = []): readonly MetadataFilter[] {
   const at = text.indexOf("=");
-  if (at === 0) throw new InvalidArgumentError("It must be key=value, or a key.");
+  if (at === 0) throw new InvalidArgumentError("It must be key=value or a key.");
   const filter: MetadataFilter =
     at < 0
       ? { key: text, condition: undefined }
@@ -227,21 +227,21 @@ function addMetadataFilter(text: string, before: readonly MetadataFilter[] = [])
 
 async function readFilter(
   options: ListOptions,
-  session: Session,
+  context: CommandContext,
 ): Promise<Omit<ListTransactionsRequest, "pageSize" | "pageToken">> {
   const { min, max, currency } = options;
-  const [least, most] = await Promise.all([min, max].map((words) => readBound(words, currency, session)));
-  const codes = new Set([currency?.toUpperCase(), least?.currencyCode, most?.currencyCode].filter(Boolean));
-  if (codes.size > 1) throw new UsageError("--min, --max and --currency: must be of one currency");
+  const [minAmount, maxAmount] = await Promise.all([min, max].map((words) => readBound(words, currency, context)));
+  const codes = new Set([currency?.toUpperCase(), minAmount?.currencyCode, maxAmount?.currencyCode].filter(Boolean));
+  if (codes.size > 1) throw new UsageError("--min, --max and --currency: must be in the same currency");
   const [currencyCode = ""] = codes;
   return {
-    of: await readOwner(options, session),
+    of: await readOwner(options, context),
     kinds: (options.kind ?? []).flatMap((kind) => KIND_CHOICES.get(kind) ?? []),
     states: (options.state ?? []).flatMap((state) => STATE_CHOICES.get(state) ?? []),
     createTimeFrom: options.from,
     createTimeBefore: options.before,
-    minAmount: least?.minorUnits,
-    maxAmount: most?.minorUnits,
+    minAmount: minAmount?.minorUnits,
+    maxAmount: maxAmount?.minorUnits,
     currencyCode,
     descriptionPrefix: options.description ?? "",
     externalReference: options.reference ?? "",
@@ -252,17 +252,21 @@ async function readFilter(
 async function readBound(
   words: readonly string[] | undefined,
   currency: string | undefined,
-  session: Session,
+  context: CommandContext,
 ): Promise<Money | undefined> {
-  return words === undefined ? undefined : readMoney(words.join(" "), await session.currencies(), currency);
+  return words === undefined ? undefined : readMoney(words.join(" "), await context.currencies(), currency);
 }
 
-async function readOwner(options: ListOptions, session: Session): Promise<ListTransactionsRequest["of"]> {
-  if (options.wallet !== undefined) return { $case: "walletId", value: await resolveWallet(options.wallet, session) };
-  return options.user === undefined ? undefined : { $case: "userId", value: await resolveUser(options.user, session) };
+async function readOwner(options: ListOptions, context: CommandContext): Promise<ListTransactionsRequest["of"]> {
+  if (options.wallet !== undefined) return { $case: "walletId", value: await resolveWallet(options.wallet, context) };
+  return options.user === undefined ? undefined : { $case: "userId", value: await resolveUser(options.user, context) };
 }
 
-function renderOfUser(transactions: readonly Transaction[], names: Names, currencies: Currencies): string {
+function renderUserTransactions(
+  transactions: readonly Transaction[],
+  names: AccountNames,
+  currencies: Currencies,
+): string {
   return renderTable(
     [
       { title: "time" },
@@ -271,27 +275,27 @@ function renderOfUser(transactions: readonly Transaction[], names: Names, curren
       { title: "debit" },
       { title: "credit" },
       { title: "transaction", kind: "id", drop: 2 },
-      stateColumn(transactions),
+      toStateColumn(transactions),
       { title: "description", kind: "text", drop: 4 },
     ],
     transactions.map((transaction) => [
       timeCell(transaction.createTime),
       showEnum(TransactionKind, transaction.kind),
       showMoney(transaction.amount, currencies),
-      names.cellOf(transaction.debitAccountId),
-      names.cellOf(transaction.creditAccountId),
+      names.toCell(transaction.debitAccountId),
+      names.toCell(transaction.creditAccountId),
       transaction.id,
-      stateCell(transaction),
+      toStateCell(transaction),
       transaction.description,
     ]),
   );
 }
 
-/** As the wallet's owner sees them: money that leaves it is negative. */
-function renderOfWallet(
+/** Renders transactions from the wallet's perspective: outgoing amounts are negative. */
+function renderWalletTransactions(
   walletId: string,
   transactions: readonly Transaction[],
-  names: Names,
+  names: AccountNames,
   currencies: Currencies,
 ): string {
   return renderTable(
@@ -302,47 +306,47 @@ function renderOfWallet(
       { title: "balance after", align: "right" },
       { title: "other account" },
       { title: "transaction", kind: "id", drop: 2 },
-      stateColumn(transactions),
+      toStateColumn(transactions),
       { title: "description", kind: "text", drop: 4 },
     ],
     transactions.map((transaction) => {
       const leaves = transaction.debitAccountId === walletId.toLowerCase();
       const { amount } = transaction;
       const moves = transaction.holdId === "" || transaction.kind === TransactionKind.HOLD_CAPTURE;
-      // Of one with many legs the wallet may have several.
-      const own = transaction.entries.filter(({ accountId }) => accountId === walletId.toLowerCase());
-      const last = own.at(-1);
+      // In a compound transaction the wallet may have several entries.
+      const entries = transaction.entries.filter(({ accountId }) => accountId === walletId.toLowerCase());
+      const last = entries.at(-1);
       return [
         timeCell(transaction.createTime),
         showEnum(TransactionKind, transaction.kind),
-        // What only changes what is pending neither leaves nor comes.
+        // A change of pending amounts only has no sign.
         last !== undefined
-          ? showAmount(changeOf(own), last.amount?.currencyCode ?? "", currencies)
+          ? showAmount(sumEntries(entries), last.amount?.currencyCode ?? "", currencies)
           : amount && moves
             ? showAmount(leaves ? -amount.minorUnits : amount.minorUnits, amount.currencyCode, currencies)
             : showMoney(amount, currencies),
         showMoney(last?.balanceAfter, currencies),
-        names.cellOf(leaves ? transaction.creditAccountId : transaction.debitAccountId),
+        names.toCell(leaves ? transaction.creditAccountId : transaction.debitAccountId),
         transaction.id,
-        stateCell(transaction),
+        toStateCell(transaction),
         transaction.description,
       ];
     }),
   );
 }
 
-function stateCell(transaction: Transaction): Cell {
+function toStateCell(transaction: Transaction): Cell {
   return { forms: [showOutcome(transaction), showEnum(TransactionState, transaction.state)] };
 }
 
-/** The state goes without saying only where every transaction is posted. */
-function stateColumn(transactions: readonly Transaction[]): Column {
+/** Returns the state column, which may be dropped if every transaction is posted. */
+function toStateColumn(transactions: readonly Transaction[]): Column {
   const areAllPosted = transactions.every(({ state }) => state === TransactionState.POSTED);
   return { title: "state", kind: "state", ...(areAllPosted && { drop: 1 }) };
 }
 
-/** What the entries of a wallet come to, in minor units. */
-function changeOf(entries: readonly Entry[]): bigint {
+/** Returns the net change of a wallet's entries, in minor units. */
+function sumEntries(entries: readonly Entry[]): bigint {
   return entries.reduce((sum, { side, amount }) => {
     const minorUnits = amount?.minorUnits ?? 0n;
     return side === EntrySide.DEBIT ? sum - minorUnits : sum + minorUnits;

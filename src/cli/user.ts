@@ -10,10 +10,10 @@ import {
   requestIdOption,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showMetadata } from "./present.js";
+import { requestFields, showMetadata } from "./render.js";
 import { resolveUser } from "./resolve.js";
 import { showTime, timeCell } from "./time.js";
-import { print, printReply, type Session, withSession } from "./session.js";
+import { print, printReply, type CommandContext, withContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 
 interface CreateOptions extends ChangeOptions {
@@ -22,13 +22,13 @@ interface CreateOptions extends ChangeOptions {
 }
 
 export function addUserCommands(program: Command): void {
-  const user = program.command("user").description("make, show and list users");
+  const user = program.command("user").description("create, show and list users");
 
   user
     .command("create")
-    .description("make a user")
-    .requiredOption("--name <name>", "the name to show")
-    .requiredOption("--email <email>", "the email; no two users have the same, whatever its case")
+    .description("create a user")
+    .requiredOption("--name <name>", "the display name")
+    .requiredOption("--email <email>", "the email; unique among users, ignoring case")
     .addOption(metadataOption())
     .addOption(requestIdOption())
     .addHelpText(
@@ -39,11 +39,11 @@ export function addUserCommands(program: Command): void {
       ) + ABOUT_REQUEST_ID,
     )
     .action((options: CreateOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const requestId = session.requestId(options.requestId);
+      withContext(command, async (context) => {
+        const requestId = context.requestId(options.requestId);
         const { name, email, metadata = {} } = options;
-        const reply = await session.call(UserServiceService.createUser, { requestId, name, email, metadata });
-        if (session.json) printReply(UserServiceService.createUser, reply);
+        const reply = await context.call(UserServiceService.createUser, { requestId, name, email, metadata });
+        if (context.json) printReply(UserServiceService.createUser, reply);
         else
           print(
             renderUser(assertPresent(reply.user, "user"), requestFields(requestId, reply.replayed, reply.journalIndex)),
@@ -53,12 +53,12 @@ export function addUserCommands(program: Command): void {
 
   user
     .command("get <user>")
-    .description("show a user by id or by email")
+    .description("show a user, by id or email")
     .addHelpText("after", examples("user get ada@example.com", "user get 01890a5d-ac96-774b-bcce-b302099a8057 --json"))
     .action((who: string, _options: object, command: Command) =>
-      withSession(command, async (session) => {
-        const reply = await session.call(UserServiceService.getUser, await userNamed(who, session));
-        if (session.json) printReply(UserServiceService.getUser, reply);
+      withContext(command, async (context) => {
+        const reply = await context.call(UserServiceService.getUser, await readUserSelector(who, context));
+        if (context.json) printReply(UserServiceService.getUser, reply);
         else print(renderUser(assertPresent(reply.user, "user")));
       }),
     );
@@ -69,21 +69,21 @@ export function addUserCommands(program: Command): void {
     .addOption(limitOption())
     .addHelpText("after", examples("user list", "user list --limit 1000 --json"))
     .action((options: { limit: number }, command: Command) =>
-      withSession(command, async (session) => {
+      withContext(command, async (context) => {
         const page = await collect<User>(options.limit, async (page) => {
-          const reply = await session.call(UserServiceService.listUsers, page);
+          const reply = await context.call(UserServiceService.listUsers, page);
           return { items: reply.users, nextPageToken: reply.nextPageToken };
         });
-        if (session.json)
+        if (context.json)
           printReply(UserServiceService.listUsers, { users: page.items, nextPageToken: page.nextPageToken });
-        else print(renderUsers(page.items), moreLine(page, "--limit shows more"));
+        else print(renderUsers(page.items), moreLine(page, "raise --limit"));
       }),
     );
 }
 
-async function userNamed(who: string, session: Session): Promise<GetUserRequest> {
+async function readUserSelector(who: string, context: CommandContext): Promise<GetUserRequest> {
   if (who.includes("@")) return { by: { $case: "email", value: who } };
-  return { by: { $case: "id", value: await resolveUser(who, session) } };
+  return { by: { $case: "id", value: await resolveUser(who, context) } };
 }
 
 function renderUser(user: User, more: readonly (readonly [string, string])[] = []): string {
@@ -102,7 +102,7 @@ function renderUser(user: User, more: readonly (readonly [string, string])[] = [
 }
 
 function renderUsers(users: readonly User[]): string {
-  if (users.length === 0) return "There are no users. `grey user create --help` tells how to make one.";
+  if (users.length === 0) return "No users found. See `grey user create --help`.";
   return renderTable(
     [{ title: "user", kind: "id" }, { title: "name", kind: "text" }, { title: "email" }, { title: "created", drop: 1 }],
     users.map((user) => [user.id, user.name, user.email, timeCell(user.createTime)]),

@@ -21,14 +21,14 @@ import {
   metadataOption,
   readTime,
   requestIdOption,
-  wholeNumber,
+  wholeNumberReader,
 } from "./options.js";
 import { collect, moreLine } from "./paging.js";
-import { requestFields, showBalances, showEnum, showMetadata } from "./present.js";
+import { requestFields, showBalances, showEnum, showMetadata } from "./render.js";
 import { showTime, timeCell } from "./time.js";
 import { replyToJson } from "./json.js";
-import { ABOUT_WALLETS, isOneWallet, resolveUser, resolveWallet, resolveWallets } from "./resolve.js";
-import { print, printJson, printReply, type Session, withSession } from "./session.js";
+import { ABOUT_WALLETS, namesOneWallet, resolveUser, resolveWallet, resolveWallets } from "./resolve.js";
+import { print, printJson, printReply, type CommandContext, withContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 import { addWalletWatch } from "./watch.js";
 
@@ -38,13 +38,13 @@ interface CreateOptions extends ChangeOptions {
 }
 
 export function addWalletCommands(program: Command): void {
-  const wallet = program.command("wallet").description("open, show, list, freeze and close wallets");
+  const wallet = program.command("wallet").description("open, show, list, watch, freeze and close wallets");
 
   wallet
     .command("create <user> <currency>")
-    .description("open a wallet of one currency for a user, who is named by id or by email")
-    .option("--label <text>", "a name for people")
-    .option("--initial <amount>", 'what it holds from the start, such as "12.34 USD" or 12.34')
+    .description("open a wallet in a currency for a user, given by id or email")
+    .option("--label <text>", "a display name")
+    .option("--initial <amount>", 'the initial balance, such as "12.34 USD" or 12.34')
     .addOption(metadataOption())
     .addOption(requestIdOption())
     .addHelpText(
@@ -55,26 +55,26 @@ export function addWalletCommands(program: Command): void {
       ) + ABOUT_REQUEST_ID,
     )
     .action((who: string, currency: string, options: CreateOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const requestId = session.requestId(options.requestId);
+      withContext(command, async (context) => {
+        const requestId = context.requestId(options.requestId);
         const currencyCode = currency.toUpperCase();
-        const currencies = await session.currencies();
-        const reply = await session.call(WalletServiceService.createWallet, {
+        const currencies = await context.currencies();
+        const reply = await context.call(WalletServiceService.createWallet, {
           requestId,
-          userId: await resolveUser(who, session),
+          userId: await resolveUser(who, context),
           currencyCode,
           label: options.label ?? "",
           initialBalance:
             options.initial === undefined ? undefined : readMoney(options.initial, currencies, currencyCode),
           metadata: options.metadata ?? {},
         });
-        if (session.json) return printReply(WalletServiceService.createWallet, reply);
+        if (context.json) return printReply(WalletServiceService.createWallet, reply);
         print(
           renderWallet(
             assertPresent(reply.wallet, "wallet"),
             requestFields(requestId, reply.replayed, reply.journalIndex),
           ),
-          await showBalances([assertPresent(reply.balance, "balance")], session),
+          await showBalances([assertPresent(reply.balance, "balance")], context),
         );
       }),
     );
@@ -87,35 +87,35 @@ export function addWalletCommands(program: Command): void {
       examples("wallet get 01890a5d-ac96-774b-bcce-b302099a8057", "wallet get ada@example.com/USD") + ABOUT_WALLETS,
     )
     .action((name: string, _options: object, command: Command) =>
-      withSession(command, async (session) => {
-        const reply = await session.call(WalletServiceService.getWallet, { id: await resolveWallet(name, session) });
-        if (session.json) return printReply(WalletServiceService.getWallet, reply);
+      withContext(command, async (context) => {
+        const reply = await context.call(WalletServiceService.getWallet, { id: await resolveWallet(name, context) });
+        if (context.json) return printReply(WalletServiceService.getWallet, reply);
         print(
           renderWallet(assertPresent(reply.wallet, "wallet")),
-          await showBalances([assertPresent(reply.balance, "balance")], session),
+          await showBalances([assertPresent(reply.balance, "balance")], context),
         );
       }),
     );
 
   wallet
     .command("list <user>")
-    .description("list the wallets of a user, who is named by id or by email, oldest first")
+    .description("list the wallets of a user, given by id or email, oldest first")
     .addOption(limitOption())
     .addHelpText("after", examples("wallet list ada@example.com"))
     .action((who: string, options: { limit: number }, command: Command) =>
-      withSession(command, async (session) => {
-        const userId = await resolveUser(who, session);
+      withContext(command, async (context) => {
+        const userId = await resolveUser(who, context);
         const page = await collect<GetWalletResponse>(options.limit, async (page) => {
-          const reply = await session.call(WalletServiceService.listWallets, { userId, ...page });
+          const reply = await context.call(WalletServiceService.listWallets, { userId, ...page });
           return { items: reply.wallets, nextPageToken: reply.nextPageToken };
         });
-        if (session.json) {
+        if (context.json) {
           return printReply(WalletServiceService.listWallets, {
             wallets: page.items,
             nextPageToken: page.nextPageToken,
           });
         }
-        print(renderWallets(page.items, await session.currencies()), moreLine(page, "--limit shows more"));
+        print(renderWallets(page.items, await context.currencies()), moreLine(page, "raise --limit"));
       }),
     );
 
@@ -124,10 +124,10 @@ export function addWalletCommands(program: Command): void {
 }
 
 const STATE_VERBS = [
-  ["freeze", "keep a wallet from every movement until it is unfrozen", WalletServiceService.freezeWallet],
-  ["unfreeze", "let a frozen wallet take part in movements again", WalletServiceService.unfreezeWallet],
-  ["close", "end the use of an empty wallet", WalletServiceService.closeWallet],
-  ["reopen", "let a closed wallet take part in movements again", WalletServiceService.reopenWallet],
+  ["freeze", "block the movements of a wallet until it is unfrozen", WalletServiceService.freezeWallet],
+  ["unfreeze", "unblock a frozen wallet", WalletServiceService.unfreezeWallet],
+  ["close", "close an empty wallet", WalletServiceService.closeWallet],
+  ["reopen", "reopen a closed wallet", WalletServiceService.reopenWallet],
 ] as const;
 
 function addStateCommands(wallet: Command): void {
@@ -135,18 +135,18 @@ function addStateCommands(wallet: Command): void {
     wallet
       .command(`${verb} <wallet>`)
       .description(description)
-      .requiredOption("--reason <text>", "why, for operators; it should name nobody")
+      .requiredOption("--reason <text>", "the reason, for operators; leave out personal data")
       .addOption(requestIdOption())
       .addHelpText(
         "after",
         examples(`wallet ${verb} ada@example.com/USD --reason "case 2026-17"`) + ABOUT_WALLETS + ABOUT_REQUEST_ID,
       )
       .action((name: string, options: { reason: string; requestId?: string }, command: Command) =>
-        withSession(command, async (session) => {
-          const walletId = await resolveWallet(name, session);
-          const requestId = session.requestId(options.requestId);
-          const reply = await session.call(method, { requestId, walletId, reason: options.reason });
-          if (session.json) return printReply(WalletServiceService.freezeWallet, reply);
+        withContext(command, async (context) => {
+          const walletId = await resolveWallet(name, context);
+          const requestId = context.requestId(options.requestId);
+          const reply = await context.call(method, { requestId, walletId, reason: options.reason });
+          if (context.json) return printReply(WalletServiceService.freezeWallet, reply);
           print(
             renderWallet(
               assertPresent(reply.wallet, "wallet"),
@@ -168,23 +168,28 @@ interface BalanceOptions {
 export function addBalanceCommand(program: Command): void {
   program
     .command("balance <wallet...>")
-    .description("show what wallets hold now, or held at any time; a user stands for all of theirs")
+    .description("show the current or past balances of wallets, or of all wallets of a user")
     .addOption(
-      new Option("--at <time>", "at this time, such as 2026-11-22T20:00:00Z").argParser(readTime).conflicts("atIndex"),
+      new Option("--at <time>", "the balance at this time, such as 2026-11-22T20:00:00Z")
+        .argParser(readTime)
+        .conflicts("atIndex"),
     )
     .addOption(
-      new Option("--at-index <n>", "right after this record of the journal").argParser(
-        wholeNumber(0, Number.MAX_SAFE_INTEGER),
+      new Option("--at-index <n>", "the balance after this journal record").argParser(
+        wholeNumberReader(0, Number.MAX_SAFE_INTEGER),
       ),
     )
     .addOption(
-      new Option("--effective <time>", "with what took effect by this time, whenever it was recorded")
+      new Option(
+        "--effective <time>",
+        "the balance by effective time: all transactions effective by then, whenever recorded",
+      )
         .argParser(readTime)
         .conflicts(["at", "atIndex"]),
     )
     .addOption(
-      new Option("--min-index <n>", "no older than this record of the journal, which is waited for").argParser(
-        wholeNumber(0, Number.MAX_SAFE_INTEGER),
+      new Option("--min-index <n>", "wait for this journal record: show a balance at least as recent").argParser(
+        wholeNumberReader(0, Number.MAX_SAFE_INTEGER),
       ),
     )
     .addHelpText(
@@ -196,32 +201,32 @@ export function addBalanceCommand(program: Command): void {
       ) + ABOUT_WALLETS,
     )
     .action((names: string[], options: BalanceOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const walletIds = await resolveWallets(names, session);
+      withContext(command, async (context) => {
+        const walletIds = await resolveWallets(names, context);
         const replies = await Promise.all(
           walletIds.map((walletId) =>
-            session.call(WalletServiceService.getBalance, {
+            context.call(WalletServiceService.getBalance, {
               walletId,
-              asOf: asOfOf(options),
+              asOf: readAsOf(options),
               ...(options.minIndex !== undefined && { minJournalIndex: BigInt(options.minIndex) }),
             }),
           ),
         );
-        if (session.json) {
+        if (context.json) {
           const [first] = replies;
-          if (first !== undefined && isOneWallet(names)) return printReply(WalletServiceService.getBalance, first);
+          if (first !== undefined && namesOneWallet(names)) return printReply(WalletServiceService.getBalance, first);
           return printJson({ wallets: replies.map((reply) => replyToJson(WalletServiceService.getBalance, reply)) });
         }
         const balances = replies.map(({ balance }) => assertPresent(balance, "balance"));
-        // By effective time it may exceed what Money holds.
-        const [shown, huge] = [
+        // A balance by effective time may exceed the range of Money.
+        const [inRange, outOfRange] = [
           balances.filter(({ posted }) => posted),
           replies.filter(({ balance }) => !balance?.posted),
         ];
         print(
           balances.length === 0 ? "The user has no wallets." : "",
-          shown.length === 0 ? "" : await showBalances(shown, session),
-          huge.map((one) => `${one.balance?.walletId}: ${one.postedMinorUnits} minor units posted`).join("\n"),
+          inRange.length === 0 ? "" : await showBalances(inRange, context),
+          outOfRange.map((one) => `${one.balance?.walletId}: ${one.postedMinorUnits} minor units posted`).join("\n"),
         );
       }),
     );
@@ -230,44 +235,40 @@ export function addBalanceCommand(program: Command): void {
 export function addStatementCommand(program: Command): void {
   program
     .command("statement <wallet>")
-    .description("list what was posted to a wallet in a period, oldest first, with its opening and closing balance")
-    .option("--effective", "by when transactions took effect, not by when they were recorded")
-    .requiredOption(
-      "--from <time>",
-      "the start, by the time of record unless told otherwise, such as 2026-11-01T00:00:00Z",
-      readTime,
-    )
-    .requiredOption("--before <time>", "the end, which is not included", readTime)
-    .option("--csv", "print comma-separated values: amounts in minor units")
+    .description("show a wallet's statement for a period: opening balance, lines (oldest first), closing balance")
+    .option("--effective", "order and select by effective time instead of time of record")
+    .requiredOption("--from <time>", "the start of the period, such as 2026-11-01T00:00:00Z", readTime)
+    .requiredOption("--before <time>", "the end of the period, exclusive", readTime)
+    .option("--csv", "print CSV, with amounts in minor units")
     .addHelpText(
       "after",
       examples(
         "statement 01890a5d-ac96-774b-bcce-b302099a8057 --from 2026-11-01T00:00:00Z --before 2026-12-01T00:00:00Z",
-      ),
+      ) + ABOUT_WALLETS,
     )
     .action((name: string, options: StatementOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const walletId = await resolveWallet(name, session);
+      withContext(command, async (context) => {
+        const walletId = await resolveWallet(name, context);
         const request = { walletId, from: options.from, before: options.before, afterAccountSequence: 0n };
-        if (options.csv === true && !session.json) {
+        if (options.csv === true && !context.json) {
           if (options.effective === true) {
-            const statement = await collectStatement(walletId, options, session);
-            console.log([CSV_TITLES, ...withBalances(statement).map(csvLine)].join("\n"));
+            const statement = await collectEffectiveStatement(walletId, options, context);
+            console.log([CSV_TITLES, ...addRunningBalances(statement).map(renderCsvLine)].join("\n"));
             return;
           }
-          await readStatement(session, request, {
+          await readStatement(context, request, {
             begin: () => console.log(CSV_TITLES),
             take: (lines) =>
-              console.log(lines.map((line) => csvLine([line, line.balanceAfter?.minorUnits ?? 0n])).join("\n")),
+              console.log(lines.map((line) => renderCsvLine([line, line.balanceAfter?.minorUnits ?? 0n])).join("\n")),
           });
           return;
         }
         const statement =
           options.effective === true
-            ? await collectStatement(walletId, options, session)
-            : await gatherStatement(session, request);
-        if (session.json) return printReply(WalletServiceService.getStatement, statement);
-        print(renderStatement(statement, options, await session.currencies()));
+            ? await collectEffectiveStatement(walletId, options, context)
+            : await collectRecordedStatement(context, request);
+        if (context.json) return printReply(WalletServiceService.getStatement, statement);
+        print(renderStatement(statement, options, await context.currencies()));
       }),
     );
 }
@@ -284,7 +285,7 @@ function renderStatement(
   { effective }: StatementOptions,
   currencies: Currencies,
 ): string {
-  // Where there are more credits than Money holds, there are lines.
+  // If the credits exceed the range of Money, there are lines.
   const { currencyCode } = assertPresent(statement.credits ?? statement.lines[0]?.amount, "an amount");
   const show = (minorUnits: string) => showAmount(BigInt(minorUnits), currencyCode, currencies);
   return [
@@ -297,7 +298,7 @@ function renderStatement(
         { title: "transaction", kind: "id", drop: 1 },
         { title: "description", kind: "text" },
       ],
-      withBalances(statement).map(([line, balanceAfter]) => [
+      addRunningBalances(statement).map(([line, balanceAfter]) => [
         timeCell(effective === true ? line.effectiveTime : line.createTime),
         showMoney(line.amount, currencies),
         showAmount(balanceAfter, currencyCode, currencies),
@@ -313,31 +314,34 @@ function renderStatement(
   ].join("\n\n");
 }
 
-/** The lines, each with the balance after it, in minor units: by effective time it may exceed what Money holds. */
-function withBalances({ openingMinorUnits, lines }: GetStatementResponse): (readonly [StatementLine, bigint])[] {
+/** Pairs each line with the balance after it, in minor units: by effective time it may exceed the range of Money. */
+function addRunningBalances({ openingMinorUnits, lines }: GetStatementResponse): (readonly [StatementLine, bigint])[] {
   let balance = BigInt(openingMinorUnits);
   return lines.map((line) => [line, (balance += line.amount?.minorUnits ?? 0n)] as const);
 }
 
-/** The whole statement in the order of effective times, which is read by pages. */
-async function collectStatement(
+/** Reads a whole statement by effective time, page by page. */
+async function collectEffectiveStatement(
   walletId: string,
   { from, before }: StatementOptions,
-  session: Session,
+  context: CommandContext,
 ): Promise<GetStatementResponse> {
   let last: GetStatementResponse | undefined;
   const order = StatementOrder.EFFECTIVE_TIME;
   const { items: lines } = await collect(Number.POSITIVE_INFINITY, async (page) => {
-    last = await session.call(WalletServiceService.getStatement, { walletId, from, before, order, ...page });
+    last = await context.call(WalletServiceService.getStatement, { walletId, from, before, order, ...page });
     return { items: last.lines, nextPageToken: last.nextPageToken };
   });
   return { ...assertPresent(last, "a statement"), lines };
 }
 
-/** The whole statement in the order of the records. */
-async function gatherStatement(session: Session, request: StreamStatementRequest): Promise<GetStatementResponse> {
+/** Reads a whole statement by time of record, from a stream. */
+async function collectRecordedStatement(
+  context: CommandContext,
+  request: StreamStatementRequest,
+): Promise<GetStatementResponse> {
   const lines: StatementLine[] = [];
-  const sums = await readStatement(session, request, {
+  const sums = await readStatement(context, request, {
     take: (more) => {
       lines.push(...more);
     },
@@ -345,15 +349,15 @@ async function gatherStatement(session: Session, request: StreamStatementRequest
   return { ...sums, lines, nextPageToken: "" };
 }
 
-/** Hands over the lines of the whole statement as they come, and returns the rest of it. */
+/** Streams the lines of a statement to `take` and returns the rest of the statement. */
 async function readStatement(
-  session: Session,
+  context: CommandContext,
   request: StreamStatementRequest,
   { begin, take }: { readonly begin?: () => void; readonly take: (lines: readonly StatementLine[]) => void },
 ): Promise<Omit<GetStatementResponse, "lines" | "nextPageToken">> {
   let opening: StatementOpening | undefined;
   let closing: StatementClosing | undefined;
-  await session.stream(WalletServiceService.streamStatement, request, ({ part }) => {
+  await context.stream(WalletServiceService.streamStatement, request, ({ part }) => {
     if (part?.$case === "opening") {
       opening = part.value;
       begin?.();
@@ -374,23 +378,23 @@ async function readStatement(
 const CSV_TITLES =
   "create_time,amount_minor_units,balance_after_minor_units,currency_code,transaction_id,journal_index,description,effective_time";
 
-/** RFC 4180; a cell that a spreadsheet would run as a formula begins with an apostrophe. */
-function csvLine([line, balanceAfter]: readonly [StatementLine, bigint]): string {
+/** Renders a line as RFC 4180; an apostrophe disarms descriptions that a spreadsheet would run as formulas. */
+function renderCsvLine([line, balanceAfter]: readonly [StatementLine, bigint]): string {
   const safe = /^[=+\-@\t]/.test(line.description) ? `'${line.description}` : line.description;
   return [
-    utc(line.createTime),
+    formatUtc(line.createTime),
     String(line.amount?.minorUnits ?? 0n),
     String(balanceAfter),
     line.amount?.currencyCode ?? "",
     line.transactionId,
     String(line.journalIndex),
     /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe,
-    utc(line.effectiveTime),
+    formatUtc(line.effectiveTime),
   ].join(",");
 }
 
-/** Other programs read it: it does not depend on this machine's zone. */
-function utc(time: Timestamp | undefined): string {
+/** Formats a time for other programs, independent of the local time zone. */
+function formatUtc(time: Timestamp | undefined): string {
   return time === undefined ? "" : timeText(time);
 }
 
@@ -400,7 +404,7 @@ interface AsOfOptions {
   readonly effective?: Timestamp;
 }
 
-function asOfOf({ at, atIndex, effective }: AsOfOptions) {
+function readAsOf({ at, atIndex, effective }: AsOfOptions) {
   if (effective !== undefined) return { $case: "effectiveTime" as const, value: effective };
   if (at !== undefined) return { $case: "recordTime" as const, value: at };
   return atIndex === undefined ? undefined : { $case: "journalIndex" as const, value: BigInt(atIndex) };
@@ -424,7 +428,7 @@ function renderWallet(wallet: Wallet, more: readonly (readonly [string, string])
 }
 
 function renderWallets(wallets: readonly GetWalletResponse[], currencies: Currencies): string {
-  if (wallets.length === 0) return "The user has no wallets. `grey wallet create --help` tells how to open one.";
+  if (wallets.length === 0) return "The user has no wallets. See `grey wallet create --help`.";
   return renderTable(
     [
       { title: "wallet", kind: "id" },

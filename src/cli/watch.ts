@@ -6,15 +6,15 @@ import { WalletState } from "../../generated/grey/wallet/v1/wallet.js";
 import type { WatchWalletResponse } from "../../generated/grey/wallet/v1/watch.js";
 import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import { type Currencies, showMoney } from "./amount.js";
-import { examples, KIND_CHOICES, STATE_CHOICES, wholeNumber } from "./options.js";
-import { nameAccounts, namesFrom } from "./names.js";
-import { showEnum, showOutcome } from "./present.js";
+import { examples, KIND_CHOICES, STATE_CHOICES, wholeNumberReader } from "./options.js";
+import { nameAccounts, createAccountNames } from "./names.js";
+import { showEnum, showOutcome } from "./render.js";
 import { showTime } from "./time.js";
 import { replyToJson } from "./json.js";
-import { type Session, withSession } from "./session.js";
-import { screenOf, textOf } from "./table.js";
+import { type CommandContext, withContext } from "./command-context.js";
+import { detectScreen, selectForm } from "./table.js";
 import { printable } from "./text.js";
-import { resolveUser, resolveWallet } from "./resolve.js";
+import { ABOUT_WALLETS, resolveUser, resolveWallet } from "./resolve.js";
 
 interface WatchOptions {
   readonly from?: number;
@@ -29,28 +29,30 @@ interface TransactionOptions extends WatchOptions {
 }
 
 function fromOption(): Option {
-  return new Option(
-    "--from <index>",
-    "from this place in the journal on; 0: everything (default: from now on)",
-  ).argParser(wholeNumber(0, Number.MAX_SAFE_INTEGER));
+  return new Option("--from <index>", "start at this journal index; 0: the beginning (default: now)").argParser(
+    wholeNumberReader(0, Number.MAX_SAFE_INTEGER),
+  );
 }
 
 function limitOption(): Option {
-  return new Option("--limit <n>", "end after so many (default: never)").argParser(wholeNumber(1, 1_000_000_000));
+  return new Option("--limit <n>", "stop after this number of lines (default: never)").argParser(
+    wholeNumberReader(1, 1_000_000_000),
+  );
 }
 
 const ABOUT_WATCHING = `
-It goes on until Ctrl-C. With --json, each line is one message, and messages that only tell
-how far the journal has been read are printed too. Every message tells its journalIndex:
---from <journalIndex + 1> goes on after it, without a gap.`;
+The watch runs until Ctrl-C. With --json, each line is one message, including progress
+messages without data. To resume after a message without a gap, pass its journalIndex + 1
+to --from.
+`;
 
-/** @param transactions the command `grey transactions` */
+/** Adds `grey transactions watch`. */
 export function addTransactionsWatch(transactions: Command): void {
   transactions
     .command("watch")
-    .description("tell each transaction as it is committed, one a line")
-    .option("--wallet <wallet...>", "only those that touch one of these wallets")
-    .option("--user <user>", "only those that touch a wallet of this user, by id or by email")
+    .description("print each transaction as it is committed, one per line")
+    .option("--wallet <wallet...>", "only transactions of these wallets")
+    .option("--user <user>", "only transactions of this user's wallets; by id or email")
     .addOption(new Option("--kind <kind...>", "only these kinds").choices([...KIND_CHOICES.keys()]))
     .addOption(
       new Option("--state <state...>", "only these states (default: posted)").choices([...STATE_CHOICES.keys()]),
@@ -62,21 +64,21 @@ export function addTransactionsWatch(transactions: Command): void {
       examples("transactions watch", "transactions watch --user ada@example.com --from 0 --json") + ABOUT_WATCHING,
     )
     .action((options: TransactionOptions, command: Command) =>
-      withSession(command, async (session) => {
+      withContext(command, async (context) => {
         const request = {
-          ...startOf(options),
-          walletIds: await Promise.all((options.wallet ?? []).map((wallet) => resolveWallet(wallet, session))),
-          userId: options.user === undefined ? "" : await resolveUser(options.user, session),
+          ...readStart(options),
+          walletIds: await Promise.all((options.wallet ?? []).map((wallet) => resolveWallet(wallet, context))),
+          userId: options.user === undefined ? "" : await resolveUser(options.user, context),
           kinds: (options.kind ?? []).map((kind) => KIND_CHOICES.get(kind) ?? 0),
           states: (options.state ?? []).map((state) => STATE_CHOICES.get(state) ?? 0),
         };
-        const currencies = await session.currencies();
-        await follow(session, options, (take) =>
-          session.watch(TransactionServiceService.watchTransactions, request, async (message) =>
+        const currencies = await context.currencies();
+        await follow(context, options, (take) =>
+          context.watch(TransactionServiceService.watchTransactions, request, async (message) =>
             take(
               message.journalIndex,
               () => replyToJson(TransactionServiceService.watchTransactions, message),
-              message.transaction && (await lineOf(message.transaction, currencies, session)),
+              message.transaction && (await renderTransactionLine(message.transaction, currencies, context)),
             ),
           ),
         );
@@ -84,25 +86,28 @@ export function addTransactionsWatch(transactions: Command): void {
     );
 }
 
-/** @param wallet the command `grey wallet` */
+/** Adds `grey wallet watch`. */
 export function addWalletWatch(wallet: Command): void {
   wallet
     .command("watch <wallet>")
-    .description("tell a wallet's balance, and each change of it and of the wallet's state, one a line")
+    .description("print a wallet's balance and each change of its balance or state, one per line")
     .addOption(fromOption())
     .addOption(limitOption())
-    .addHelpText("after", examples("wallet watch 01890a5d-ac96-774b-bcce-b302099a8057") + ABOUT_WATCHING)
+    .addHelpText(
+      "after",
+      examples("wallet watch 01890a5d-ac96-774b-bcce-b302099a8057") + ABOUT_WATCHING + ABOUT_WALLETS,
+    )
     .action((wallet: string, options: WatchOptions, command: Command) =>
-      withSession(command, async (session) => {
-        const walletId = await resolveWallet(wallet, session);
-        const currencies = await session.currencies();
-        const request = { walletId, ...startOf(options) };
-        await follow(session, options, (take) =>
-          session.watch(WalletServiceService.watchWallet, request, (message) =>
+      withContext(command, async (context) => {
+        const walletId = await resolveWallet(wallet, context);
+        const currencies = await context.currencies();
+        const request = { walletId, ...readStart(options) };
+        await follow(context, options, (take) =>
+          context.watch(WalletServiceService.watchWallet, request, (message) =>
             take(
               message.journalIndex,
               () => replyToJson(WalletServiceService.watchWallet, message),
-              changeLine(message, currencies),
+              renderChangeLine(message, currencies),
             ),
           ),
         );
@@ -110,16 +115,16 @@ export function addWalletWatch(wallet: Command): void {
     );
 }
 
-function startOf({ from }: WatchOptions): { fromJournalIndex?: bigint } {
+function readStart({ from }: WatchOptions): { fromJournalIndex?: bigint } {
   return from === undefined ? {} : { fromJournalIndex: BigInt(from) };
 }
 
-/** Takes a message: where it is, as JSON, and as a line unless it only tells how far the watch is. Returns whether to go on. */
+/** Handles a message, given as JSON and, unless it only reports progress, as a line. Returns false to end the watch. */
 type Take = (journalIndex: bigint, json: () => unknown, line: string | undefined) => boolean;
 
-/** Prints what a watch tells, and at its end how to go on. */
+/** Prints the messages of a watch and, at the end, how to resume it. */
 async function follow(
-  { json, note }: Session,
+  { json, note }: CommandContext,
   { limit = Infinity }: WatchOptions,
   watch: (take: Take) => Promise<void>,
 ): Promise<void> {
@@ -136,21 +141,30 @@ async function follow(
       return count < limit;
     });
   } finally {
-    if (resumeAt !== undefined) note(`to go on: --from ${resumeAt}`, { goOnFrom: String(resumeAt) });
+    if (resumeAt !== undefined) note(`to resume: --from ${resumeAt}`, { goOnFrom: String(resumeAt) });
   }
 }
 
-async function lineOf(transaction: Transaction, currencies: Currencies, session: Session): Promise<string> {
+async function renderTransactionLine(
+  transaction: Transaction,
+  currencies: Currencies,
+  context: CommandContext,
+): Promise<string> {
   const { amount, debitAccountId, creditAccountId } = transaction;
-  const names = session.json ? namesFrom(new Map()) : await nameAccounts([debitAccountId, creditAccountId], session);
-  const nameOf = (id: string): string => textOf(names.cellOf(id), screenOf().width === undefined ? 0 : 1);
+  const names = context.json
+    ? createAccountNames(new Map())
+    : await nameAccounts([debitAccountId, creditAccountId], context);
+  const formatAccount = (id: string): string =>
+    selectForm(names.toCell(id), detectScreen().width === undefined ? 0 : 1);
   return printable(
     [
       transaction.journalIndex,
       showTime(transaction.createTime),
       showEnum(TransactionKind, transaction.kind),
       showMoney(amount, currencies),
-      creditAccountId === "" ? nameOf(debitAccountId) : `${nameOf(debitAccountId)} -> ${nameOf(creditAccountId)}`,
+      creditAccountId === ""
+        ? formatAccount(debitAccountId)
+        : `${formatAccount(debitAccountId)} -> ${formatAccount(creditAccountId)}`,
       showOutcome(transaction),
       transaction.id,
       transaction.description,
@@ -160,7 +174,7 @@ async function lineOf(transaction: Transaction, currencies: Currencies, session:
   );
 }
 
-function changeLine(
+function renderChangeLine(
   { journalIndex, balance, state, transactionId }: WatchWalletResponse,
   currencies: Currencies,
 ): string | undefined {
@@ -168,12 +182,12 @@ function changeLine(
   return [
     journalIndex,
     ...(state === WalletState.UNSPECIFIED ? [] : [showEnum(WalletState, state)]),
-    ...(balance === undefined ? [] : [balanceLine(balance, currencies)]),
+    ...(balance === undefined ? [] : [renderBalanceLine(balance, currencies)]),
     ...(transactionId === "" ? [] : [`by ${transactionId}`]),
   ].join("  ");
 }
 
-function balanceLine({ posted, available, pendingIncoming, version }: Balance, currencies: Currencies): string {
+function renderBalanceLine({ posted, available, pendingIncoming, version }: Balance, currencies: Currencies): string {
   return [
     `posted ${showMoney(posted, currencies)}`,
     `available ${showMoney(available, currencies)}`,

@@ -190,7 +190,7 @@ describe("the command `grey` against a server", function () {
     expect(watched.out).to.match(
       new RegExp(`^${index}  \\S+  transfer  2\\.34 USD  ${from} \\S+ -> ${to} \\S+  posted  .*\n$`),
     );
-    expect(watched.err).to.equal(`watching from journal index ${index}\nto go on: --from ${index + 1}\n`);
+    expect(watched.err).to.equal(`watching from journal index ${index}\nto resume: --from ${index + 1}\n`);
 
     const json = await grey("transactions", "watch", "--user", "watched@example.com", ...limited, "--json");
     const lines = json.out.trim().split("\n");
@@ -231,13 +231,13 @@ describe("the command `grey` against a server", function () {
     }
     expect((await grey("schedule", "list", "--wallet", to, "--state", "cancelled")).out).to.include(id);
     expect((await grey("schedule", "list", "--wallet", to, "--state", "active")).out).not.to.include(id);
-    expect((await grey("schedule", "runs", id)).out).to.include("no run yet");
+    expect((await grey("schedule", "runs", id)).out).to.include("no runs yet");
     const at = ["--at", "2030-01-01T00:00:00Z"];
     for (const [options, name] of [
-      [["--to", to, ...at, "--max-runs", "4"], "--max-runs only goes with --cron"],
-      [["--to", to, ...at, "--up-to"], "--up-to only goes with --from"],
-      [["--to", to, ...at, "--retry-max", "4"], "--retry-max only goes with --if-short retry"],
-      [["--from", from, "--to", to, ...at, "--system", "fees"], "--system only goes with a deposit or a withdrawal"],
+      [["--to", to, ...at, "--max-runs", "4"], "--max-runs requires --cron"],
+      [["--to", to, ...at, "--up-to"], "--up-to requires --from"],
+      [["--to", to, ...at, "--retry-max", "4"], "--retry-max requires --if-short retry"],
+      [["--from", from, "--to", to, ...at, "--system", "fees"], "--system requires a deposit or a withdrawal"],
     ] as const)
       expect(await grey("schedule", "create", "5.00", "USD", ...options)).to.include({
         code: 2,
@@ -275,10 +275,10 @@ describe("the command `grey` against a server", function () {
     expect(sent.code, sent.err).to.equal(0);
     const unclear = await grey("withdraw", "named@example.com", "1 USD");
     expect(unclear).to.include({ code: 2, out: "" });
-    expect(unclear.err).to.match(/^grey: named@example\.com is not one wallet; say which:\n/);
+    expect(unclear.err).to.match(/^grey: named@example\.com matches several wallets; choose one of:\n/);
     expect(unclear.err).to.include(`${second}  named@example.com/other  1.00 USD`);
     const none = await grey("withdraw", "named@example.com/EUR", "1 EUR");
-    expect(none.err).to.match(/^grey: named@example\.com has no wallet EUR; there is:\n/);
+    expect(none.err).to.match(/^grey: named@example\.com has no wallet EUR; choose one of:\n/);
     expect((await greyJson("wallet", "get", first.slice(0, -1))).wallet.id).to.equal(first);
     const many = await grey("wallet", "get", first.slice(0, 4));
     expect(many).to.include({ code: 2 });
@@ -286,7 +286,7 @@ describe("the command `grey` against a server", function () {
     expect((await grey("wallet", "get", "ffffffff")).err).to.equal(
       "grey: no wallet has an id that begins with ffffffff\n",
     );
-    expect((await grey("wallet", "get", "savings")).err).to.include("names no wallet");
+    expect((await grey("wallet", "get", "savings")).err).to.include("does not name a wallet");
     expect(
       (await greyJson("user", "get", both.wallets[0] && (await userIdOf(first)).slice(0, -1))).user.email,
     ).to.equal("named@example.com");
@@ -318,7 +318,7 @@ describe("the command `grey` against a server", function () {
     expect(wrong).to.include({ code: 2, out: "" });
     expect(errorOf(wrong)).to.deep.include({
       kind: "wrong_use",
-      message: "missing required argument 'amount' (--help tells how)",
+      message: "missing required argument 'amount' (see --help)",
     });
     const malformed = await grey("withdraw", wallet, "1 USD", "--request-id", "x", "--json");
     expect(malformed.code).to.equal(2);
@@ -360,7 +360,7 @@ describe("the command `grey` against a server", function () {
           .map((line) => line.length),
       ),
     ).to.be.at.most(80);
-    expect(plain(narrow)).to.include("1.00 USD").and.to.include("(left out: ");
+    expect(plain(narrow)).to.include("1.00 USD").and.to.include("(hidden: ");
     const wide = await onTerminal(240, list);
     expect(plain(wide)).to.include("terminal.of.eighty.columns@example.com/other").and.to.include("posted");
     expect(wide).to.include("\u001b[32mposted");
@@ -468,7 +468,7 @@ describe("the command `grey` against a server", function () {
 
     const check = await grey("check");
     expect(check.code, check.err).to.equal(0);
-    expect(check.out).to.include("All books add up.");
+    expect(check.out).to.include("The books balance.");
     expect((await greyJson("check")).ok).to.equal(true);
   });
 
@@ -480,10 +480,10 @@ describe("the command `grey` against a server", function () {
     await grey("deposit", from, "1.00", "USD");
     const check = await grey("check", "--since-last");
     expect(check.code, check.err).to.equal(0);
-    expect(check.err).to.match(/^checked what is new from journal index \d+ on, and what it touches\n$/);
+    expect(check.err).to.match(/^checked records from journal index \d+ on, and the rows they touch\n$/);
     expect(check.out)
       .to.match(/^journal records +1$/m)
-      .and.to.include("All books add up.");
+      .and.to.include("The books balance.");
     expect((await grey("check", "--since-last", "--from", "3")).code).to.equal(2);
   });
 

@@ -71,7 +71,7 @@ describe("the README and the tour", () => {
         .to.match(/^debit .* 100\.00 USD/m)
         .and.to.match(/ 600\.00 USD/)
         .and.to.match(/lunch$/m)
-        .and.to.include("All books add up.");
+        .and.to.include("The books balance.");
       expect(text).not.to.include("grey: ");
     }
   });
@@ -115,9 +115,9 @@ describe("the README and the tour", () => {
       .to.match(/lunch$/m)
       .and.to.match(/coffee$/m);
     expect(text)
-      .to.match(/^users +5 made$/m)
-      .and.to.match(/^transactions +50 made$/m);
-    expect(text).to.include("All books add up.");
+      .to.match(/^users +5 created$/m)
+      .and.to.match(/^transactions +50 created$/m);
+    expect(text).to.include("The books balance.");
     expect(text).to.include("GREY_PORT=");
     expect(text).not.to.include("grey: ");
   });

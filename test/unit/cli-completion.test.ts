@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { candidatesFor } from "../../src/cli/completion.js";
+import { listCandidates } from "../../src/cli/completion.js";
 import { createProgram } from "../../src/cli/program.js";
 
 describe("what a shell is told to complete", () => {
@@ -25,7 +25,7 @@ describe("what a shell is told to complete", () => {
   ];
   for (const [words, candidates] of cases) {
     it(`after \`grey ${words.join(" ")}\` is ${candidates.join(", ") || "nothing"}`, () => {
-      expect(candidatesFor(createProgram(), words)).to.deep.equal(candidates);
+      expect(listCandidates(createProgram(), words)).to.deep.equal(candidates);
     });
   }
 });

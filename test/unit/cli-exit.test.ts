@@ -2,7 +2,7 @@ import { status } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { CommanderError } from "commander";
 import { SettingError } from "../../src/config/config.js";
-import { errorToJson, exitCodeOf } from "../../src/cli/exit.js";
+import { errorToJson, toExitCode } from "../../src/cli/exit.js";
 import { CallError, UsageError } from "../../src/cli/failure.js";
 
 const CHANGE = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -49,12 +49,12 @@ describe("the exit code", () => {
   ];
   for (const [title, error, exitCode, kind] of cases) {
     it(`of ${title} is ${exitCode}, and --json says ${kind}`, () => {
-      expect(exitCodeOf(error)).to.equal(exitCode);
+      expect(toExitCode(error)).to.equal(exitCode);
       expect(errorToJson(error, "no")).to.have.property("error").that.includes({ kind, exitCode });
     });
   }
 
   it("of help and version is 0", () => {
-    expect(exitCodeOf(new CommanderError(0, "commander.helpDisplayed", ""))).to.equal(0);
+    expect(toExitCode(new CommanderError(0, "commander.helpDisplayed", ""))).to.equal(0);
   });
 });

@@ -43,8 +43,8 @@ describe("what the command says about a call that failed", () => {
       detail("RetryInfo", RetryInfo.encode({ retryDelay: { seconds: 1n, nanos: 500_000_000 } }).finish()),
     ]);
     expect(explain(error).split("\n")).to.deep.equal([
-      "OVERLOADED: too much to do (try again in 1500 ms)",
-      `To try again without doing it twice, add: --request-id ${REQUEST_ID}`,
+      "OVERLOADED: too much to do (retry in 1500 ms)",
+      `To retry safely, repeat the command with --request-id ${REQUEST_ID}`,
     ]);
   });
 
@@ -58,7 +58,7 @@ describe("what the command says about a call that failed", () => {
 
   it("names the time that it waited when no answer came", () => {
     const text = explain(serviceError(status.DEADLINE_EXCEEDED, "Deadline exceeded"));
-    expect(text).to.match(/^no answer from example:1 within 1234 ms/);
+    expect(text).to.match(/^no reply from example:1 within 1234 ms/);
   });
 
   it("neutralises control characters that a server sends", () => {

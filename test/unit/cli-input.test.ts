@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { InvalidArgumentError } from "commander";
 import { readMinorUnits, readMoney, showAmount } from "../../src/cli/amount.js";
 import { UsageError } from "../../src/cli/failure.js";
-import { addMetadata, hostAndPort, readTime, wholeNumber } from "../../src/cli/options.js";
+import { collectMetadata, readHostAndPort, readTime, wholeNumberReader } from "../../src/cli/options.js";
 
 const CURRENCIES = new Map(
   [
@@ -108,7 +108,7 @@ describe("what the command reads", () => {
   });
 
   it("keeps all of a metadata value after the first equals sign, also under odd keys", () => {
-    const metadata = addMetadata("__proto__=x", addMetadata("a=b=c"));
+    const metadata = collectMetadata("__proto__=x", collectMetadata("a=b=c"));
     expect(Object.entries(metadata)).to.deep.equal([
       ["a", "b=c"],
       ["__proto__", "x"],
@@ -116,20 +116,20 @@ describe("what the command reads", () => {
   });
 
   it("refuses metadata without a key, without a value, and a key given twice", () => {
-    expect(() => addMetadata("=x")).to.throw(InvalidArgumentError);
-    expect(() => addMetadata("x")).to.throw(InvalidArgumentError);
-    expect(() => addMetadata("a=2", { a: "1" })).to.throw(InvalidArgumentError, "twice");
+    expect(() => collectMetadata("=x")).to.throw(InvalidArgumentError);
+    expect(() => collectMetadata("x")).to.throw(InvalidArgumentError);
+    expect(() => collectMetadata("a=2", { a: "1" })).to.throw(InvalidArgumentError, "twice");
   });
 
   it("refuses numbers that are not whole or out of bounds", () => {
-    expect(wholeNumber(1, 10)("10")).to.equal(10);
+    expect(wholeNumberReader(1, 10)("10")).to.equal(10);
     for (const text of ["0", "11", "1.5", "1e1", "-1", "", "0x1"]) {
-      expect(() => wholeNumber(1, 10)(text), text).to.throw(InvalidArgumentError);
+      expect(() => wholeNumberReader(1, 10)(text), text).to.throw(InvalidArgumentError);
     }
   });
 
   it("refuses an address that is not host:port", () => {
-    expect(hostAndPort("[::1]:50051")).to.equal("[::1]:50051");
-    expect(() => hostAndPort("localhost")).to.throw(InvalidArgumentError);
+    expect(readHostAndPort("[::1]:50051")).to.equal("[::1]:50051");
+    expect(() => readHostAndPort("localhost")).to.throw(InvalidArgumentError);
   });
 });

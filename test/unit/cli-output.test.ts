@@ -8,8 +8,8 @@ import {
 } from "../../generated/grey/transaction/v1/transaction.js";
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { systemAccountId } from "../../src/base/ids.js";
-import { renderEntries, renderTransaction, showEnum } from "../../src/cli/present.js";
-import { namesFrom } from "../../src/cli/names.js";
+import { renderEntries, renderTransaction, showEnum } from "../../src/cli/render.js";
+import { createAccountNames } from "../../src/cli/names.js";
 import { PLAIN, renderFields, renderTable } from "../../src/cli/table.js";
 import { showTime } from "../../src/cli/time.js";
 import { printable, printableJson } from "../../src/cli/text.js";
@@ -91,7 +91,7 @@ describe("what the command prints", () => {
     const accountId = systemAccountId("USD", "cash");
     const amount = { currencyCode: "USD", minorUnits: 1234n };
     const entry = { accountId, side: EntrySide.DEBIT, amount, balanceAfter: amount, accountSequence: 1n };
-    expect(renderEntries([entry], namesFrom(new Map([[accountId, "cash"]])), CURRENCIES)).to.match(
+    expect(renderEntries([entry], createAccountNames(new Map([[accountId, "cash"]])), CURRENCIES)).to.match(
       /debit +cash +12\.34 USD/,
     );
   });

@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from "node:util";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import stringWidth from "string-width";
-import { beginnings, PLAIN, renderFields, renderTable, type Column } from "../../src/cli/table.js";
+import { shortenIds, PLAIN, renderFields, renderTable, type Column } from "../../src/cli/table.js";
 
 const COLUMNS: readonly Column[] = [
   { title: "time" },
@@ -29,7 +29,7 @@ function widest(text: string): number {
   return Math.max(
     ...text
       .split("\n")
-      .filter((line) => !line.startsWith("(left out"))
+      .filter((line) => !line.startsWith("(hidden"))
       .map((line) => stringWidth(line)),
   );
 }
@@ -65,7 +65,7 @@ describe("a table", () => {
     expect(at(100)).to.include("01890a5d-ac96").and.not.to.include(ID);
     expect(at(60))
       .to.include("11-25 23:04")
-      .and.to.match(/\(left out: state, id; .*\)$/);
+      .and.to.match(/\(hidden: state, id; .*\)$/);
   });
 
   it("of very many rows is several, each with its titles, and nothing is left out", () => {
@@ -98,8 +98,8 @@ describe("a table", () => {
 
   it("cuts ids to where they differ, and never before the end of their time", () => {
     const other = "01890a5d-ac96-774b-bcce-b302099a9999";
-    expect(beginnings([ID])).to.deep.equal(["01890a5d-ac96"]);
-    expect(beginnings([ID, other, ID])).to.deep.equal([ID.slice(0, 33), other.slice(0, 33), ID.slice(0, 33)]);
+    expect(shortenIds([ID])).to.deep.equal(["01890a5d-ac96"]);
+    expect(shortenIds([ID, other, ID])).to.deep.equal([ID.slice(0, 33), other.slice(0, 33), ID.slice(0, 33)]);
   });
 
   it("of fields dims ids and colours the state", () => {

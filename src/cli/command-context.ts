@@ -14,39 +14,39 @@ import { printable, printableJson } from "./text.js";
 
 const TIMEOUT_MS = 10_000;
 
-/** One run of a client command: a server, and how to print what it says. */
-export interface Session {
+/** The context of a client command: calls to its server, and its output. */
+export interface CommandContext {
   readonly json: boolean;
   call<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q): Promise<R>;
-  /** Hands over what the server goes on sending, until `take` returns false or Ctrl-C ends it. */
+  /** Passes stream messages to `take` until it returns false, the stream ends or Ctrl-C. */
   watch<Q extends object, R>(
     method: UnaryMethod<Q, R>,
     request: Q,
     take: (message: R) => boolean | Promise<boolean>,
   ): Promise<void>;
   /**
-   * Hands over all that the server sends until it ends. Takes as long as that takes, unless --timeout says otherwise. Ctrl-C ends the
-   * command, since a part is not what was asked for.
+   * Passes all messages of a stream to `take`, without a time limit unless --timeout sets one. Ctrl-C ends the command, since
+   * part of the reply is no result.
    */
   stream<Q extends object, R>(method: UnaryMethod<Q, R>, request: Q, take: (message: R) => void): Promise<void>;
-  /** Prints a remark on standard error: the line or, with --json, the value. */
+  /** Prints a note on standard error: the line or, with --json, the value. */
   note(line: string, value: object): void;
   /**
-   * The request id that was given, or a new one. It is printed with the reply (beside JSON, on standard error), and when
-   * the command is interrupted before.
+   * Returns the request id from the option, or a new one. A new one is printed on standard error with --json, and both are
+   * printed if the command is interrupted.
    */
-  requestId(given: string | undefined): string;
-  /** The server's currencies; asked for once. */
+  requestId(option: string | undefined): string;
+  /** Fetches the server's currencies, once. */
   currencies(): Promise<Currencies>;
 }
 
 /**
- * Works with the server that the command's options or the settings name, and leaves it.
- * @param timeoutMs the deadline of each call unless --timeout gives one
+ * Connects to the server that the options or settings name, runs `work` and disconnects.
+ * @param timeoutMs the deadline of each call unless --timeout sets one
  */
-export async function withSession(
+export async function withContext(
   command: Command,
-  work: (session: Session) => Promise<void>,
+  work: (context: CommandContext) => Promise<void>,
   timeoutMs: number = TIMEOUT_MS,
 ): Promise<void> {
   const options = command.optsWithGlobals<GlobalOptions>();
@@ -75,9 +75,9 @@ export async function withSession(
         };
         return client.watch(method, request, takeAll, new AbortController().signal, options.timeout);
       },
-      requestId(given) {
-        const requestId = given ?? newId();
-        if (json && given === undefined) note(`request id ${requestId}`, { requestId });
+      requestId(option) {
+        const requestId = option ?? newId();
+        if (json && option === undefined) note(`request id ${requestId}`, { requestId });
         process.once("SIGINT", () => {
           note(`grey: interrupted\n${retryLine(requestId)}`, { interrupted: true, requestId });
           process.exit(EXIT.INTERRUPTED);
@@ -109,7 +109,7 @@ export function printJson(value: unknown): void {
   console.log(printableJson(value));
 }
 
-/** Prints the method's reply as JSON, zeros and false included. */
+/** Prints the method's reply as JSON, including fields with default values. */
 export function printReply<Q, R>(method: UnaryMethod<Q, R>, reply: R): void {
   printJson(replyToJson(method, reply));
 }

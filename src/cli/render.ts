@@ -8,12 +8,12 @@ import {
 } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Balance } from "../../generated/grey/wallet/v1/balance.js";
 import { type Currencies, showMoney } from "./amount.js";
-import { nameAccounts, type Names } from "./names.js";
-import type { Session } from "./session.js";
+import { nameAccounts, type AccountNames } from "./names.js";
+import type { CommandContext } from "./command-context.js";
 import { renderFields, renderTable } from "./table.js";
 import { showTime } from "./time.js";
 
-/** The enum value's name in lower case; a value that this client does not know, as its number. */
+/** Formats an enum value as its name in lower case; an unknown value as its number. */
 export function showEnum(names: Readonly<Record<number, string>>, value: number): string {
   return names[value]?.toLowerCase() ?? String(value);
 }
@@ -24,7 +24,7 @@ export function showMetadata(metadata: Readonly<Record<string, string>>): string
     .join(" ");
 }
 
-/** The fields that tell how to repeat a request, and whether this was a repetition. */
+/** Returns the fields that identify a request and mark a replay. */
 export function requestFields(
   requestId: string,
   replayed: boolean,
@@ -33,11 +33,11 @@ export function requestFields(
   return [
     ["request id", requestId],
     ["journal index", journalIndex === undefined ? "" : String(journalIndex)],
-    ["replayed", replayed ? "yes: the stored answer to an earlier request with this id" : ""],
+    ["replayed", replayed ? "yes: the stored reply to an earlier request with this id" : ""],
   ];
 }
 
-/** What became of the transaction: `posted`, or why it was rejected. */
+/** Formats the outcome of a transaction: `posted`, or `rejected` with the reason. */
 export function showOutcome(transaction: Transaction): string {
   return transaction.state === TransactionState.REJECTED
     ? `rejected: ${ErrorReason[transaction.reason] ?? transaction.reason}`
@@ -48,7 +48,7 @@ export function renderTransaction(transaction: Transaction, replayed: boolean, c
   const recorded = showTime(transaction.createTime);
   const effective = showTime(transaction.effectiveTime);
   return renderFields([
-    ["transaction", transaction.id === "" ? "none: it was only tried out" : transaction.id],
+    ["transaction", transaction.id === "" ? "none: dry run" : transaction.id],
     ...requestFields(transaction.requestId, replayed),
     ["kind", showEnum(TransactionKind, transaction.kind)],
     ["state", showOutcome(transaction)],
@@ -65,7 +65,7 @@ export function renderTransaction(transaction: Transaction, replayed: boolean, c
   ]);
 }
 
-export function renderEntries(entries: readonly Entry[], names: Names, currencies: Currencies): string {
+export function renderEntries(entries: readonly Entry[], names: AccountNames, currencies: Currencies): string {
   return renderTable(
     [
       { title: "entry" },
@@ -76,7 +76,7 @@ export function renderEntries(entries: readonly Entry[], names: Names, currencie
     ],
     entries.map((entry) => [
       showEnum(EntrySide, entry.side),
-      names.cellOf(entry.accountId),
+      names.toCell(entry.accountId),
       showMoney(entry.amount, currencies),
       showMoney(entry.balanceAfter, currencies),
       String(entry.accountSequence),
@@ -84,7 +84,7 @@ export function renderEntries(entries: readonly Entry[], names: Names, currencie
   );
 }
 
-export function renderBalances(balances: readonly Balance[], names: Names, currencies: Currencies): string {
+export function renderBalances(balances: readonly Balance[], names: AccountNames, currencies: Currencies): string {
   return renderTable(
     [
       { title: "wallet" },
@@ -95,22 +95,22 @@ export function renderBalances(balances: readonly Balance[], names: Names, curre
       { title: "version", align: "right", drop: 1 },
     ],
     balances.map((balance) => [
-      names.cellOf(balance.walletId),
+      names.toCell(balance.walletId),
       showMoney(balance.posted, currencies),
       showMoney(balance.available, currencies),
       showMoney(balance.pendingOutgoing, currencies),
       showMoney(balance.pendingIncoming, currencies),
-      // By effective time there is none.
+      // A balance by effective time has no version.
       balance.available === undefined ? "" : String(balance.version),
     ]),
   );
 }
 
-/** The balances of wallets, with their names asked for. */
-export async function showBalances(balances: readonly Balance[], session: Session): Promise<string> {
+/** Fetches the wallets' names and renders their balances. */
+export async function showBalances(balances: readonly Balance[], context: CommandContext): Promise<string> {
   const names = await nameAccounts(
     balances.map(({ walletId }) => walletId),
-    session,
+    context,
   );
-  return renderBalances(balances, names, await session.currencies());
+  return renderBalances(balances, names, await context.currencies());
 }
