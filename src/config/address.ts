@@ -5,8 +5,8 @@ LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
 LOOPBACK.addAddress("::1", "ipv6");
 
 /**
- * Reads a host name or an IP address, IPv6 with or without square brackets. Returns the one spelling that each has: lower case, IPv4 as four
- * decimal numbers, IPv6 in its shortest form without brackets. Undefined if it is neither.
+ * Parses a host name or IP address, IPv6 with or without square brackets. Returns its canonical form: lower case, IPv4 as four
+ * decimal numbers, IPv6 in its shortest form without brackets. Returns undefined for anything else.
  */
 export function readHost(text: string): string | undefined {
   const bare = text.replace(/^\[(.*)\]$/, "$1");
@@ -16,18 +16,18 @@ export function readHost(text: string): string | undefined {
   return new URL(`http://${written}`).hostname.replace(/^\[(.*)\]$/, "$1");
 }
 
-/** Whether only this machine reaches the host; of one that `readHost` has read. */
+/** Returns true if the host, as returned by readHost(), is loopback. */
 export function isLoopback(host: string): boolean {
   if (isIP(host) === 0) return /^localhost\.?$/.test(host);
   return LOOPBACK.check(host, isIPv6(host) ? "ipv6" : "ipv4");
 }
 
-/** host:port, IPv6 in square brackets. */
+/** Formats host:port, with IPv6 in square brackets. */
 export function formatAddress(host: string, port: number): string {
   return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
-/** Reads host:port. Undefined if it is not. */
+/** Parses host:port. Returns undefined if it is malformed. */
 export function readAddress(text: string): string | undefined {
   const [, written = "", digits = ""] = /^(\[.*\]|[^:]*):(\d{1,5})$/.exec(text) ?? [];
   const host = readHost(written);
@@ -35,7 +35,7 @@ export function readAddress(text: string): string | undefined {
   return host === undefined || port < 1 || port > 65_535 ? undefined : formatAddress(host, port);
 }
 
-/** The address at which a client on this machine reaches a server that listens there. */
+/** Returns the address at which a local client reaches a server that listens on this one. */
 export function reachableAddress(address: string): string {
   return address.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
 }

@@ -3,12 +3,12 @@ import { z } from "zod";
 import { formatAddress, isLoopback, reachableAddress, readAddress, readHost } from "./address.js";
 import { maskDatabaseUrl, readDatabaseUrl } from "./database-url.js";
 
-/** A setting that is wrong. The message names it and says what it must be; it is meant for the operator. */
+/** One or more invalid settings. The message, for the operator, names each with its rule. */
 export class SettingError extends Error {
   override readonly name = "SettingError";
 }
 
-/** The clone or installation folder: the place of package.json. */
+/** The clone or installation folder, which contains package.json. */
 export const PROJECT_DIR = resolve(import.meta.dirname, "../../..");
 
 const whole = (min: number, max: number) =>
@@ -25,7 +25,7 @@ const oneOf = <const T extends readonly string[]>(...choices: T) =>
   });
 const flag = oneOf("true", "false").transform((text) => text === "true");
 
-/** A rule for text that is read as a whole; what `read` throws says what is wrong, and shows nothing of a secret. */
+/** Makes a rule from a parser, whose errors explain the rule and reveal no secrets. */
 function readBy(read: (text: string) => string) {
   return z.string().transform((text, context) => {
     try {
@@ -37,7 +37,7 @@ function readBy(read: (text: string) => string) {
   });
 }
 
-/** A rule for text that is read as a whole, and that must be what the message says. */
+/** Makes a rule from a parser that returns undefined for invalid text, with the message that states the rule. */
 function readOr(read: (text: string) => string | undefined, message: string) {
   return readBy((text) => {
     const value = read(text);
@@ -48,7 +48,7 @@ function readOr(read: (text: string) => string | undefined, message: string) {
 
 const databaseUrl = readBy(readDatabaseUrl);
 
-/** A setting: its rule, its default as it would be written in the environment, and what it is for. */
+/** A setting: its rule, its default as an environment variable, and its purpose. */
 interface Setting<T> {
   readonly rule: z.ZodType<T>;
   readonly default: string | undefined;
@@ -65,7 +65,7 @@ export const SETTINGS = {
   DATABASE_URL: setting(
     databaseUrl.optional(),
     undefined,
-    "URL of the PostgreSQL (15 to 18) to use; unset: an embedded one that keeps its data in GREY_DATA_DIR",
+    "URL of a PostgreSQL 15 to 18; unset: an embedded one with its data in GREY_DATA_DIR",
     true,
   ),
   GREY_DATABASE_OWNER_URL: setting(
@@ -75,174 +75,182 @@ export const SETTINGS = {
     true,
   ),
   GREY_DATABASE_ROLE: setting(
-    z.string().regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/, "must be a role's name of small letters, digits and _"),
+    z.string().regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/, "must be a role name of lower-case letters, digits and _"),
     "grey_service",
-    "role that the service takes on in its sessions; a second ledger of the same cluster has one of its own",
+    "database role of the service's sessions; use a different one for each ledger in a cluster",
   ),
-  GREY_DATABASE_POOL_SIZE: setting(whole(3, 1_000), "10", "connections to the database at the most"),
-  GREY_DATABASE_CONNECT_TIMEOUT_MS: setting(whole(100, 60_000), "3000", "how long to wait for a connection, in ms"),
+  GREY_DATABASE_POOL_SIZE: setting(whole(3, 1_000), "10", "maximum number of database connections"),
+  GREY_DATABASE_CONNECT_TIMEOUT_MS: setting(whole(100, 60_000), "3000", "timeout for a database connection, in ms"),
   GREY_DATABASE_STATEMENT_TIMEOUT_MS: setting(
     whole(100, 3_600_000),
     "15000",
-    "how long one statement may take, in ms; a check of all books is exempt",
+    "timeout of a statement, in ms; integrity checks are exempt",
   ),
-  GREY_MIGRATE_ON_START: setting(flag, "true", "whether `grey serve` brings the schema up to date first"),
+  GREY_MIGRATE_ON_START: setting(flag, "true", "`grey serve` migrates the schema before it starts"),
   GREY_DATA_DIR: setting(
     z
       .string()
       .min(1)
       .transform((text) => resolve(text)),
     join(PROJECT_DIR, "data"),
-    "folder of the embedded PostgreSQL: a new or an empty one, or one that Grey has made",
+    "data folder of the embedded PostgreSQL: new, empty, or created by Grey",
   ),
-  GREY_EMBEDDED_PORT: setting(port, "0", "TCP port of the embedded PostgreSQL on 127.0.0.1; 0: any free one"),
-  GREY_HOST: setting(readOr(readHost, "must be a host name or an IP address"), "127.0.0.1", "address to serve gRPC on"),
-  GREY_PORT: setting(port, "50051", "TCP port to serve gRPC on; 0: any free one"),
+  GREY_EMBEDDED_PORT: setting(port, "0", "TCP port of the embedded PostgreSQL on 127.0.0.1; 0: any free port"),
+  GREY_HOST: setting(
+    readOr(readHost, "must be a host name or an IP address"),
+    "127.0.0.1",
+    "address to listen on for gRPC",
+  ),
+  GREY_PORT: setting(port, "50051", "TCP port to listen on for gRPC; 0: any free port"),
   GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: setting(
     flag,
     "false",
-    "allow a GREY_HOST that is not loopback: everyone who reaches it can move all money",
+    "allow a GREY_HOST other than loopback: anyone who can connect can move all money",
   ),
-  GREY_REQUEST_BYTES_MAX: setting(whole(1_024, 67_108_864), "4194304", "largest request message, in bytes"),
+  GREY_REQUEST_BYTES_MAX: setting(whole(1_024, 67_108_864), "4194304", "maximum size of a request message, in bytes"),
   GREY_METADATA_BYTES_MAX: setting(
     whole(1_024, 65_536),
     "16384",
-    "largest set of request headers, in bytes, 32 more for each; more get INVALID_REQUEST, and beyond 131072 bytes or 2048 headers the transport resets the call, or ends the connection",
+    "maximum size of the request headers, in bytes plus 32 per header; larger ones get INVALID_REQUEST, and beyond 131072 bytes or 2048 headers the transport resets the call or closes the connection",
   ),
-  GREY_CONNECTION_STREAMS_MAX: setting(whole(1, 100_000), "1024", "concurrent calls on one connection"),
+  GREY_CONNECTION_STREAMS_MAX: setting(whole(1, 100_000), "1024", "maximum number of concurrent calls per connection"),
   GREY_CONNECTION_OUTGOING_BYTES_MAX: setting(
     whole(1_048_576, 1_073_741_824),
     "33554432",
-    "bytes of answers on their way to one connection; beyond it, calls of which its client took nothing for the longest are reset",
+    "maximum of unsent reply bytes per connection; beyond it, the calls that have been stalled longest are reset",
   ),
   GREY_OUTGOING_BYTES_MAX: setting(
     whole(1_048_576, 68_719_476_736),
     "268435456",
-    "bytes of answers on their way to all clients; beyond it, calls of the connection with most of them are reset",
+    "maximum of unsent reply bytes of all connections; beyond it, calls of the connection with the most are reset",
   ),
   GREY_CONNECTION_IDLE_MS: setting(
     whole(1_000, 86_400_000),
     "600000",
-    "an idle connection is closed after this, in ms",
+    "time after which an idle connection is closed, in ms",
   ),
   GREY_CONNECTION_AGE_MS: setting(
     whole(1_000, 86_400_000),
     "3600000",
-    "a connection is asked to go away after this, in ms, so that balancers can spread load",
+    "age at which a connection is asked to reconnect, in ms, so that load balancers can rebalance",
   ),
-  GREY_CONNECTION_GRACE_MS: setting(whole(100, 3_600_000), "60000", "calls may go on this long after that, in ms"),
-  GREY_CALLS_IN_FLIGHT_MAX: setting(whole(1, 1_000_000), "10000", "calls worked on at once; more get OVERLOADED"),
+  GREY_CONNECTION_GRACE_MS: setting(
+    whole(100, 3_600_000),
+    "60000",
+    "grace period for calls on such a connection, in ms",
+  ),
+  GREY_CALLS_IN_FLIGHT_MAX: setting(
+    whole(1, 1_000_000),
+    "10000",
+    "maximum number of calls in flight; more get OVERLOADED",
+  ),
   GREY_CALL_WAIT_MS: setting(
     whole(10, 3_600_000),
     "500",
-    "when there is too much to do, calls beyond those that are answered within about this get OVERLOADED, in ms",
+    "target latency under overload, in ms: calls that could not be answered within about this time get OVERLOADED",
   ),
-  GREY_CALL_TIMEOUT_MS: setting(whole(100, 3_600_000), "30000", "deadline of a call whose caller gave none, in ms"),
+  GREY_CALL_TIMEOUT_MS: setting(whole(100, 3_600_000), "30000", "deadline of calls without one, in ms"),
   GREY_POSTING_QUEUE_MAX: setting(
     whole(1, 10_000_000),
     "20000",
-    "movements that may wait to be posted, unless one call alone brings more; others get OVERLOADED",
+    "maximum number of movements in the posting queue (one call may exceed it alone); more get OVERLOADED",
   ),
   GREY_POSTING_QUEUE_BYTES_MAX: setting(
     whole(65_536, 4_294_967_296),
     "67108864",
-    "memory that waiting movements may take, unless those of one call take more, in bytes",
+    "maximum memory of the posting queue, in bytes (one call may exceed it alone)",
   ),
   GREY_POSTING_BATCH_MAX: setting(
     whole(1, 100_000),
     "2000",
-    "movements written in one database transaction; a larger BatchTransfer is one by itself",
+    "maximum number of movements per database transaction; a larger BatchTransfer has one of its own",
   ),
   GREY_POSTING_CACHE_MAX: setting(
     whole(1_000, 10_000_000),
     "200000",
-    "accounts whose balances are kept in memory, some 300 bytes each",
+    "maximum number of accounts cached for posting, about 300 bytes each",
   ),
   GREY_HOLD_EXPIRY_EVERY_MS: setting(
     whole(10, 3_600_000),
     "1000",
-    "how often holds whose time has passed are looked for, in ms; none is captured after its time either way",
+    "interval of the sweep for expired holds, in ms; no hold is captured after its expiry in any case",
   ),
   GREY_BACKDATE_MAX_DAYS: setting(
     whole(0, 3_000_000),
     "366",
-    "how many days ago a transaction may have taken effect; 0: none is dated back",
+    "maximum age of an effective time, in days; 0: no backdating",
   ),
   GREY_POSTDATE_MAX_DAYS: setting(
     whole(0, 3_000_000),
     "31",
-    "how many days ahead a transaction may take effect; 0: none is dated ahead",
+    "maximum lead of an effective time, in days; 0: no postdating",
   ),
-  GREY_READ_WAIT_MS: setting(
-    whole(1, 3_600_000),
-    "5000",
-    "how long a read waits for the journal to have its min_journal_index, in ms",
-  ),
+  GREY_READ_WAIT_MS: setting(whole(1, 3_600_000), "5000", "how long a read waits for its min_journal_index, in ms"),
   GREY_JOURNAL_POLL_MS: setting(
     whole(1, 60_000),
     "50",
-    "how often the journal's size is asked for while a watch or a read waits for it, in ms",
+    "interval of polling the journal while a watch or read waits for it, in ms",
   ),
   GREY_WATCHES_MAX: setting(
     whole(1, 1_000_000),
     "10000",
-    "watches and other streams of the server that are open at once; more get OVERLOADED",
+    "maximum number of open watches and other server streams; more get OVERLOADED",
   ),
   GREY_WATCH_PROGRESS_MS: setting(
     whole(10, 3_600_000),
     "5000",
-    "a watch with nothing to tell, or a check of the books, says how far it is after this, in ms",
+    "interval of progress messages of idle watches and integrity checks, in ms",
   ),
   GREY_WATCH_STALL_MS: setting(
     whole(100, 86_400_000),
     "60000",
-    "a call whose client takes nothing of its answer for this long is ended, a stream with WATCHER_TOO_SLOW, in ms",
+    "time after which a call is ended if its client takes no data, in ms; streams end with WATCHER_TOO_SLOW",
   ),
   GREY_SCHEDULE_EVERY_MS: setting(
     whole(10, 3_600_000),
     "1000",
-    "how often scheduled runs that are due are looked for, in ms; none is made before its time",
+    "interval of polling for due scheduled runs, in ms; no run is made early",
   ),
   GREY_ALERT_EVERY_MS: setting(
     whole(10, 3_600_000),
     "1000",
-    "how often the journal is read for balances that crossed an alert's threshold, in ms",
+    "interval of reading the journal for alert crossings, in ms",
   ),
-  GREY_RETRY_AFTER_MS: setting(whole(1, 60_000), "1000", "what RetryInfo tells a caller to wait, in ms"),
+  GREY_RETRY_AFTER_MS: setting(whole(1, 60_000), "1000", "retry delay in RetryInfo, in ms"),
   GREY_DRAIN_MS: setting(
     whole(0, 600_000),
     "0",
-    "how long to go on serving as NOT_SERVING at shutdown, in ms, so that balancers notice",
+    "how long to keep serving as NOT_SERVING at shutdown, in ms, so that load balancers notice",
   ),
   GREY_SHUTDOWN_TIMEOUT_MS: setting(
     whole(100, 600_000),
     "10000",
-    "calls in flight at shutdown may take this long, in ms",
+    "how long calls in flight may take at shutdown, in ms",
   ),
   GREY_LOG_LEVEL: setting(oneOf("error", "warn", "info", "debug"), "info", "error, warn, info or debug"),
   GREY_LOG_FORMAT: setting(
     oneOf("auto", "json", "pretty"),
     "auto",
-    "json, pretty, or auto: pretty on a terminal and json elsewhere",
+    "json, pretty, or auto: pretty on a terminal, otherwise json",
   ),
   GREY_ADDRESS: setting(
     readOr(readAddress, "must be host:port, such as 127.0.0.1:50051 or [::1]:50051").optional(),
     undefined,
-    "server that the client commands of `grey` call, as host:port; unset: the one of GREY_HOST and GREY_PORT",
+    "server address for client commands, as host:port; unset: GREY_HOST and GREY_PORT",
   ),
 } as const satisfies Record<string, Setting<unknown>>;
 
 export type SettingName = keyof typeof SETTINGS;
 
-/** The server that client commands call when nothing is set. */
+/** The address that client commands call by default. */
 export const DEFAULT_ADDRESS = `${SETTINGS.GREY_HOST.default}:${SETTINGS.GREY_PORT.default}`;
 
-/** The settings, checked; each under the name of its environment variable. */
+/** The validated settings, by the names of their environment variables. */
 export type Config = { readonly [N in SettingName]: z.output<(typeof SETTINGS)[N]["rule"]> };
 
 /**
  * Reads the settings from the environment. An empty variable counts as unset.
- * @throws SettingError that names every setting that is wrong or unknown
+ * @throws SettingError that names every malformed or unknown setting
  */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const wrong: string[] = [];
@@ -253,7 +261,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
     else wrong.push(`${name}: ${result.error.issues.map((issue) => issue.message).join("; ")}`);
   }
   for (const name of Object.keys(environment)) {
-    if (name.startsWith("GREY_") && !(name in SETTINGS)) wrong.push(`${name}: there is no such setting`);
+    if (name.startsWith("GREY_") && !(name in SETTINGS)) wrong.push(`${name}: unknown setting`);
   }
   for (const [name, value] of Object.entries(environment)) {
     if (/^OTEL_EXPORTER_OTLP_(\w+_)?ENDPOINT$/.test(name) && value && !isWebUrl(value)) {
@@ -263,7 +271,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   const checked = config as Config;
   if (wrong.length === 0 && !isLoopback(checked.GREY_HOST) && !checked.GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION) {
     wrong.push(
-      `GREY_HOST: ${checked.GREY_HOST} is not loopback and nothing authenticates callers yet; ` +
+      `GREY_HOST: ${checked.GREY_HOST} is not loopback, and Grey does not authenticate callers; ` +
         "set GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION=true if the network in front of it does",
     );
   }
@@ -276,8 +284,8 @@ function isWebUrl(text: string): boolean {
 }
 
 /**
- * The server that a client on this machine calls: GREY_ADDRESS, else the one that these settings would start.
- * @throws SettingError when nobody can know its port
+ * Returns the address for client commands: GREY_ADDRESS, else that of the server that these settings would start.
+ * @throws SettingError if that server chooses its own port
  */
 export function clientAddress({ GREY_ADDRESS, GREY_HOST, GREY_PORT }: Config): string {
   if (GREY_ADDRESS !== undefined) return GREY_ADDRESS;
@@ -287,7 +295,7 @@ export function clientAddress({ GREY_ADDRESS, GREY_HOST, GREY_PORT }: Config): s
   return reachableAddress(formatAddress(GREY_HOST, GREY_PORT));
 }
 
-/** The setting's value for people: secrets are masked, also inside URLs. */
+/** Formats the value of a setting; secrets are masked, also inside URLs. */
 export function displaySetting(name: SettingName, config: Config): string {
   const value: string | number | boolean | undefined = config[name];
   if (value === undefined) return "(unset)";

@@ -4,28 +4,28 @@ import { userInfo } from "node:os";
 const ENCODE =
   "in user, password and names write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25 and a blank as %20";
 
-/** Parameters that ask for what Grey does anyway, with the values that do. */
+/** Parameters with the values that Grey uses in any case. */
 const NEEDLESS: Readonly<Record<string, readonly string[]>> = {
   channel_binding: ["disable", "prefer"],
   client_encoding: ["UTF8", "utf8", "utf-8", "UTF-8"],
   gssencmode: ["disable", "prefer"],
   target_session_attrs: ["any", "read-write", "primary"],
 };
-/** Parameters that the driver takes as they are. */
+/** Parameters that are passed to the driver unchanged. */
 const PASSED_ON = ["application_name", "options", "sslcert", "sslkey", "sslnegotiation"];
 const PARTS = ["host", "port", "user", "password", "dbname", "ssl", "sslmode", "sslrootcert"];
 
 /**
- * Reads a URL of PostgreSQL as libpq's documentation has it. Returns it with every part in its place, so that whoever parses it later
- * understands the same: `postgres://user:password@host:port/database?parameters`, a socket's folder percent-encoded in place of the host.
- * @throws Error that says what is wrong and shows no part that may be a secret
+ * Parses a PostgreSQL URL as documented for libpq. Returns it in a normal form that all parsers read alike,
+ * `postgres://user:password@host:port/database?parameters`, with a socket folder percent-encoded in place of the host.
+ * @throws Error that explains the problem and reveals no part that may be secret
  */
 export function readDatabaseUrl(text: string): string {
   const [, , rest] = /^(postgres|postgresql):\/\/(.*)$/s.exec(text.trim()) ?? [];
   if (rest === undefined) throw new Error("must be a postgres:// URL");
   const [, authority = "", path = "", query = ""] = /^([^/?#]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(rest) ?? [];
   const at = authority.lastIndexOf("@");
-  // An unwritten / or ? inside of a password moves the rest of it to where a name or a parameter is expected, and with it the @.
+  // An unescaped / or ? in a password shifts the rest of the password, and the @, into the path or the parameters.
   if (/[#\s]/.test(rest) || (path + query).includes("@")) throw new Error(`is no URL: ${ENCODE}`);
   const params = readParams(query);
   const [, user = "", , password] = /^([^:]*)(:(.*))?$/s.exec(authority.slice(0, Math.max(at, 0))) ?? [];
@@ -47,7 +47,7 @@ export function readDatabaseUrl(text: string): string {
   return `postgres://${credentials}@${place}/${encodeURIComponent(database)}${search === "" ? "" : `?${search}`}`;
 }
 
-/** Where the database is, for people; without user and password. */
+/** Describes the database's location, without user and password. */
 export function describeDatabase(url: string): string {
   const { hostname, port, pathname } = new URL(url);
   const host = decodeURIComponent(hostname);
@@ -56,7 +56,7 @@ export function describeDatabase(url: string): string {
   return `PostgreSQL at ${host}:${port}/${database}`;
 }
 
-/** The URL for people: the password masked. */
+/** Masks the password in a URL. */
 export function maskDatabaseUrl(url: string): string {
   const masked = new URL(url);
   if (masked.password !== "") masked.password = "***";
@@ -109,7 +109,7 @@ function readPort(port: string): string {
   return port;
 }
 
-/** The parameters as the driver understands them. */
+/** Converts parameters to those of the driver. */
 function driverParams(params: ReadonlyMap<string, string>): URLSearchParams {
   const search = new URLSearchParams();
   for (const name of PASSED_ON) if (params.has(name)) search.set(name, params.get(name)!);
@@ -118,10 +118,10 @@ function driverParams(params: ReadonlyMap<string, string>): URLSearchParams {
   if (mode === "verify-ca") {
     if (rootCertificate === undefined)
       throw new Error("has sslmode=verify-ca, which needs sslrootcert=FILE, the certificate to trust");
-    // The driver's own reading of it is verify-full.
+    // The driver treats it as verify-full.
     search.set("uselibpqcompat", "true");
   }
-  // "system" asks for the authorities that everybody trusts: the driver's default.
+  // "system" means the system's certificate authorities, the driver's default.
   if (rootCertificate !== undefined && rootCertificate !== "system") search.set("sslrootcert", rootCertificate);
   if (mode !== undefined) search.set("sslmode", mode);
   for (const name of ["sslrootcert", "sslcert", "sslkey"]) {
@@ -141,7 +141,7 @@ function driverParams(params: ReadonlyMap<string, string>): URLSearchParams {
 
 const TLS_MODES: Readonly<Record<string, string>> = {
   disable: "disable",
-  // Both check the server's certificate and its name.
+  // Both verify the server's certificate and host name.
   require: "verify-full",
   "verify-full": "verify-full",
   "verify-ca": "verify-ca",

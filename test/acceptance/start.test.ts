@@ -174,7 +174,7 @@ describe("a start of the server", () => {
   });
 
   for (const [settings, message] of [
-    [{ GREY_PROT: "50051" }, /^grey: GREY_PROT: there is no such setting$/m],
+    [{ GREY_PROT: "50051" }, /^grey: GREY_PROT: unknown setting$/m],
     [{ GREY_PORT: "many" }, /^grey: GREY_PORT: /m],
     [{ GREY_PORT: "65536" }, /^grey: GREY_PORT: /m],
     [{ GREY_LOG_LEVEL: "loud" }, /^grey: GREY_LOG_LEVEL: /m],

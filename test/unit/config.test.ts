@@ -49,7 +49,7 @@ describe("the settings", () => {
   });
 
   it("that do not exist are refused by name", () => {
-    expect(refusalOf({ GREY_PROT: "1" })).to.equal("GREY_PROT: there is no such setting");
+    expect(refusalOf({ GREY_PROT: "1" })).to.equal("GREY_PROT: unknown setting");
     expect(refusalOf({ GREY_: "" })).to.match(/^GREY_:/);
   });
 
