@@ -18,7 +18,7 @@ GREY_DATA_DIR. It listens on GREY_HOST and GREY_PORT.
       const config = readConfig();
       ignoreOutputErrors();
       // Loaded on demand, so that client commands start fast.
-      const { serve } = await import("../main.js");
+      const { serve } = await import("../server/serve.js");
       await serve(config);
     });
 }

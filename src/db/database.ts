@@ -64,6 +64,8 @@ export interface Database {
   onTrouble(this: void, trouble: DatabaseTrouble): void;
   /** Breaks every connection, for when the network has fallen silent: what waits for an answer fails at once. */
   breakConnections(): void;
+  /** Closes the connections. Statements that still run, because their calls were answered or given up, are cut off after a while. */
+  close(): Promise<void>;
 }
 
 /**
@@ -103,14 +105,20 @@ export async function connectDatabase(
   });
   const clients = new Set<pg.PoolClient>();
   pool.on("acquire", (client) => clients.add(client)).on("remove", (client) => clients.delete(client));
+  const breakConnections = (): void => {
+    for (const client of clients) breakConnection(client);
+  };
   return {
     dataSource,
     pool,
     journalSize: pollJournalSize(pool, config.GREY_JOURNAL_POLL_MS),
     readWaitMs: config.GREY_READ_WAIT_MS,
     onTrouble,
-    breakConnections: () => {
-      for (const client of clients) breakConnection(client);
+    breakConnections,
+    close: async () => {
+      const timer = setTimeout(breakConnections, config.GREY_DATABASE_CONNECT_TIMEOUT_MS);
+      await dataSource.destroy();
+      clearTimeout(timer);
     },
   };
 }

@@ -1,7 +1,9 @@
+import type { Config } from "../config/config.js";
 import type { Logger } from "../telemetry/logger.js";
-import type { Admission } from "./admission.js";
+import { Admission } from "./admission.js";
 import type { FindCurrency } from "./amounts.js";
-import type { Validate } from "./validate.js";
+import type { Descriptors } from "./descriptors.js";
+import { createValidatorFor, type Validate } from "./validate.js";
 
 /** The server streams of a server. They cost nothing while nothing happens, so admission does not count them. */
 export interface ServerStreams {
@@ -24,4 +26,28 @@ export interface Pipeline {
   readonly metadataBytesMax: number;
   /** Aborted when the server stops: streams end. */
   readonly draining: AbortSignal;
+}
+
+export function createPipeline(
+  config: Config,
+  { registry }: Descriptors,
+  logger: Logger,
+  findCurrency: FindCurrency,
+  draining: AbortSignal,
+): Pipeline {
+  return {
+    validatorFor: createValidatorFor(registry),
+    logger,
+    retryAfterMs: config.GREY_RETRY_AFTER_MS,
+    callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
+    admission: new Admission({
+      callsInFlightMax: config.GREY_CALLS_IN_FLIGHT_MAX,
+      callWaitMs: config.GREY_CALL_WAIT_MS,
+      retryAfterMs: config.GREY_RETRY_AFTER_MS,
+    }),
+    findCurrency,
+    serverStreams: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
+    metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
+    draining,
+  };
 }

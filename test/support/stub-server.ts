@@ -1,12 +1,10 @@
 import { Writable } from "node:stream";
 import { createLogger, format, transports } from "winston";
 import { readConfig } from "../../src/config/config.js";
-import { Admission } from "../../src/rpc/admission.js";
 import { loadDescriptors } from "../../src/rpc/descriptors.js";
 import { bindMethods, type Methods } from "../../src/rpc/methods.js";
-import type { Pipeline } from "../../src/rpc/pipeline.js";
+import { createPipeline, type Pipeline } from "../../src/rpc/pipeline.js";
 import { startRpcServer } from "../../src/rpc/server.js";
-import { createValidatorFor } from "../../src/rpc/validate.js";
 
 /** A real server whose one service answers as a test says; it has no database. */
 export interface StubServer {
@@ -40,24 +38,12 @@ export async function startStubServer<Definition extends object>(
     },
   });
   const logger = createLogger({ format: format.json(), transports: [new transports.Stream({ stream })] });
-  const admission = new Admission({
-    callsInFlightMax: config.GREY_CALLS_IN_FLIGHT_MAX,
-    callWaitMs: config.GREY_CALL_WAIT_MS,
-    retryAfterMs: config.GREY_RETRY_AFTER_MS,
-  });
+  const findCurrency = () => Promise.resolve(undefined);
   const pipeline: Pipeline = {
-    validatorFor: createValidatorFor(descriptors.registry),
-    logger,
-    retryAfterMs: config.GREY_RETRY_AFTER_MS,
-    callTimeoutMs: config.GREY_CALL_TIMEOUT_MS,
-    admission,
-    findCurrency: () => Promise.resolve(undefined),
-    serverStreams: { open: 0, max: config.GREY_WATCHES_MAX, stallMs: config.GREY_WATCH_STALL_MS },
-    metadataBytesMax: config.GREY_METADATA_BYTES_MAX,
-    draining: new AbortController().signal,
+    ...createPipeline(config, descriptors, logger, findCurrency, new AbortController().signal),
     ...over,
   };
   const bound = bindMethods(definition, () => methods as Methods<Definition>, pipeline);
-  const server = await startRpcServer(config, [bound], [], admission);
+  const server = await startRpcServer(config, [bound], [], pipeline.admission);
   return { address: server.address, logs, outgoingBytes: () => server.outgoingBytes, stop: () => server.stop(1_000) };
 }

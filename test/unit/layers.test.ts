@@ -27,7 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** These put the parts together and may import anything. */
-const COMPOSE = ["main.ts", "cli"];
+const COMPOSE = ["main.ts", "server", "cli"];
 
 /** The only packages of the pure core: `uuid` makes ids. Everything else there is Node's. */
 const BASE_PACKAGES = ["uuid"];
