@@ -115,9 +115,8 @@ export async function startGrey(
         await stopAll();
       },
       abandon: async () => {
-        // Streams end with a reason before they meet a database that is gone.
         draining.abort();
-        await embedded?.stop({ immediate: true });
+        await Promise.all([server.flush(), embedded?.stop({ immediate: true })]);
       },
     };
   } catch (error) {

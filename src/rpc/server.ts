@@ -9,6 +9,9 @@ import { Outgoing } from "./outgoing.js";
 import { restoreTrailers } from "./trailers.js";
 import { setTransportOptions, normalizeCallHeaders } from "./transport.js";
 
+/** Ample for HTTP/2 frames that are queued; grpc-js reports no end of it. */
+const FLUSH_MS = 50;
+
 /** A gRPC server that listens. */
 export interface RpcServer {
   /** host:port, with the port that was bound. */
@@ -17,7 +20,9 @@ export interface RpcServer {
   readonly outgoingBytes: number;
   /** What health says of every service, and of the server as a whole. */
   setServing(isServing: boolean): void;
-  /** Takes no new calls, and ends once those in flight are answered or the time is over. */
+  /** Waits until answers that were just given have reached their sockets. */
+  flush(): Promise<void>;
+  /** Takes no new calls, and stops once those in flight are answered or the time is over. */
   stop(timeoutMs: number): Promise<void>;
 }
 
@@ -68,6 +73,7 @@ export async function startRpcServer(
       isServing = next;
       for (const name of names) health.setStatus(name, next ? "SERVING" : "NOT_SERVING");
     },
+    flush,
     stop: async (timeoutMs) => {
       const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
       // Streams that only watch (health, reflection) would hold the server up: it ends once no call is worked on.
@@ -75,7 +81,7 @@ export async function startRpcServer(
       const expired = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, timeoutMs);
       });
-      await Promise.race([admission.whenIdle().then(flushed), closed, expired]);
+      await Promise.race([admission.whenIdle().then(flush), closed, expired]);
       clearTimeout(timer);
       server.forceShutdown();
       outgoing.stop();
@@ -102,9 +108,8 @@ function bindProblem(error: Error): string {
   return error.message;
 }
 
-/** Lets the answers that were just given reach their sockets. */
-function flushed(): Promise<void> {
+function flush(): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, 50);
+    setTimeout(resolve, FLUSH_MS);
   });
 }

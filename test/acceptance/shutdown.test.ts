@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import pg from "pg";
+import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { WatchTransactionsRequest } from "../../generated/grey/transaction/v1/watch.js";
 import { HealthClient } from "../../generated/grpc/health/v1/health.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
@@ -20,6 +22,7 @@ import {
   wayTo,
 } from "../support/process.js";
 import { connectRaw } from "../support/raw-call.js";
+import { follow } from "../support/watch.js";
 
 /** How long a stop with nothing to wait for may take. */
 const QUICK_MS = 3_000;
@@ -65,6 +68,9 @@ describe("a stop of the server", () => {
         grey.close();
       });
     }
+
+    it("by a second signal ends open streams with SHUTTING_DOWN before PostgreSQL goes away", () =>
+      assertSecondSignalEndsStreams({ GREY_DATA_DIR: dataDir }));
 
     it("while it starts ends it with 0 as well, and leaves no process", async () => {
       const server = spawnGrey({ GREY_DATA_DIR: dataDir });
@@ -144,6 +150,9 @@ describe("a stop of the server", () => {
       expect(Date.now() - started).to.be.below(QUICK_MS);
     });
 
+    it("by a second signal ends open streams with SHUTTING_DOWN", () =>
+      assertSecondSignalEndsStreams({ DATABASE_URL: database.url }));
+
     it("while it waits for a database that is not there ends it quickly with 0", async () => {
       const port = await freePort();
       const server = spawnGrey({ DATABASE_URL: `postgres://nobody:secret@127.0.0.1:${port}/nothing` });
@@ -181,6 +190,23 @@ describe("a stop of the server", () => {
     }
   });
 });
+
+async function assertSecondSignalEndsStreams(settings: Readonly<Record<string, string>>): Promise<void> {
+  const server = await startGreyProcess({ ...settings, GREY_DRAIN_MS: "60000", GREY_WATCH_PROGRESS_MS: "50" });
+  const client = new TransactionServiceClient(server.address, credentials.createInsecure());
+  try {
+    const watches = await Promise.all(
+      Array.from({ length: 20 }, () => follow(client.watchTransactions(WatchTransactionsRequest.fromPartial({})))),
+    );
+    server.signal("SIGTERM");
+    await server.line("stopping");
+    server.signal("SIGTERM");
+    for (const { ended } of watches) expect(await ended).to.include({ code: "UNAVAILABLE", reason: "SHUTTING_DOWN" });
+    expect(await server.ended).to.include({ code: 1, signal: null });
+  } finally {
+    client.close();
+  }
+}
 
 async function openWallets(grey: Clients): Promise<{ from: string; to: string }> {
   const made = await grey.users.createUser(user());
