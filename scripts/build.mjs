@@ -13,7 +13,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -21,7 +21,7 @@ const DIST = join(ROOT, "dist");
 /** What tsc compiles: "include" in tsconfig.json. */
 const SOURCES = JSON.parse(readFileSync(join(ROOT, "tsconfig.json"), "utf8")).include;
 /** What tsc does not carry over. */
-const ASSETS = ["generated/descriptors.binpb"];
+const ASSETS = ["generated/descriptors.binpb", ...filesOf(...SOURCES).filter((path) => path.endsWith(".sql"))];
 /** What else decides what a build makes. */
 const SETTINGS = ["tsconfig.json", "package.json", "package-lock.json", "scripts/build.mjs", ...ASSETS];
 /** What the descriptors are made from. */
@@ -77,7 +77,10 @@ async function build() {
     "tsconfig.json",
     ...(isUnchecked ? ["--noCheck"] : []),
   );
-  for (const path of ASSETS) copyFileSync(join(ROOT, path), join(DIST, path));
+  for (const path of ASSETS) {
+    mkdirSync(dirname(join(DIST, path)), { recursive: true });
+    copyFileSync(join(ROOT, path), join(DIST, path));
+  }
   if (code === 0 || code === WRITTEN_WITH_ERRORS)
     writeStamp({ contract, inputs: code === 0 ? inputs : "", isChecked: !isUnchecked });
   if (code !== 0) return fail(code, text);

@@ -1,14 +1,14 @@
 import { EntitySchema } from "typeorm";
 
-/** What a wallet is beside the account of the same id that keeps its balance. */
+/** The part of a wallet that is not in the account of the same id, which has its balance. */
 export interface WalletRow {
   readonly id: string;
   readonly userId: string;
   label: string;
   metadata: Record<string, string>;
-  /** Why it was frozen, unfrozen, closed or reopened last; empty when it never was. */
+  /** The reason for the latest change of its state; empty if there was none. */
   stateReason: string;
-  /** Counts the changes of label, metadata and state; the etag is made of it. */
+  /** The number of changes of label, metadata and state, which the etag is made of. */
   revision: number;
   readonly createTime: Date;
   updateTime: Date;
@@ -22,7 +22,7 @@ export const WalletEntity = new EntitySchema<WalletRow>({
     userId: { type: "uuid", name: "user_id" },
     label: { type: "varchar", length: 200 },
     metadata: { type: "jsonb" },
-    stateReason: { type: "varchar", length: 500, name: "state_reason", default: "" },
+    stateReason: { type: "varchar", length: 500, name: "state_reason" },
     revision: { type: "integer" },
     createTime: { type: "timestamptz", name: "create_time" },
     updateTime: { type: "timestamptz", name: "update_time" },

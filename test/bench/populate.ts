@@ -192,8 +192,8 @@ function insertOwners({ walletsInAll }: Shape): string {
   INSERT INTO users (id, name, email, email_key, metadata, revision, create_time, update_time)
   SELECT ${benchIdSql(ID_SPACE.USER, "n")}, 'Bench ' || n, n || '@bench.example', n || '@bench.example', '{}', 1, ${time("n")}, ${time("n")}
   FROM generate_series(0::bigint, ${users - 1}) AS n;
-  INSERT INTO wallets (id, user_id, label, metadata, revision, create_time, update_time)
-  SELECT ${benchIdSql(ID_SPACE.WALLET, "n")}, ${benchIdSql(ID_SPACE.USER, `n / ${WALLETS_PER_USER}`)}, '', '{}', 1, ${time("n")}, ${time("n")}
+  INSERT INTO wallets (id, user_id, label, metadata, state_reason, revision, create_time, update_time)
+  SELECT ${benchIdSql(ID_SPACE.WALLET, "n")}, ${benchIdSql(ID_SPACE.USER, `n / ${WALLETS_PER_USER}`)}, '', '{}', '', 1, ${time("n")}, ${time("n")}
   FROM generate_series(0::bigint, ${walletsInAll - 1}) AS n`;
 }
 

@@ -106,39 +106,6 @@ describe("the migrations", () => {
     expect(mine!.secret).not.to.equal(its!.secret);
   });
 
-  it("write down of the transactions before them what triggers write down of those after them", async () => {
-    await migrateUp(database.url);
-    const account = "01890a5d-ac96-774b-bcce-b302099a8057";
-    await admin.query(`
-      INSERT INTO transactions (id, journal_index, kind, state, caller, request_id, debit_account_id, credit_account_id,
-        debit_sequence, credit_sequence, currency_code, amount, description, metadata, create_time, effective_time, failure,
-        leg_account_ids, leg_amounts, leg_sequences)
-      SELECT gen_random_uuid(), n, 4, CASE WHEN failure IS NULL THEN 1 ELSE 2 END, '${account}', gen_random_uuid(), '${account}', '${account}',
-        sequences[1], sequences[2], 'USD', 7, '', metadata, '2026-01-02', effective, failure, legs, amounts, leg_sequences
-      FROM (VALUES
-        (0, ARRAY[1, 2], '{"a": "b", "c": "d"}'::jsonb, timestamptz '2026-01-01', NULL, NULL::uuid[], NULL::bigint[], NULL::bigint[]),
-        (1, NULL, NULL, '2026-02-01', NULL, array_fill('${account}'::uuid, ARRAY[3]), ARRAY[5, -3, -2], ARRAY[3, 4, 5]),
-        (2, NULL, '{"a": "refused"}', '2026-01-01', '{"reason":"SAME_WALLET"}', NULL, NULL, NULL),
-        (3, ARRAY[6, 7], NULL, NULL, NULL, NULL, NULL, NULL)
-      ) AS made (n, sequences, metadata, effective, failure, legs, amounts, leg_sequences);
-      INSERT INTO entries (account_id, sequence, transaction_id, journal_index, amount, balance_after, create_time)
-      SELECT account_id, sequence, id, journal_index, side, 0, create_time FROM (
-        SELECT *, unnest(ARRAY[debit_account_id, credit_account_id] || leg_account_ids) AS account_id,
-          unnest(ARRAY[debit_sequence, credit_sequence] || leg_sequences) AS sequence,
-          unnest(ARRAY[t.amount, -t.amount] || leg_amounts) AS side
-        FROM transactions t WHERE state = 1
-      ) AS made WHERE sequence IS NOT NULL`);
-    const written = async () => ({
-      pairs: (await admin.query("SELECT * FROM transaction_metadata ORDER BY journal_index, key")).rows as unknown[],
-      dated: (await admin.query("SELECT * FROM dated_entries ORDER BY sequence")).rows as unknown[],
-    });
-    const byTriggers = await written();
-    expect([byTriggers.pairs.length, byTriggers.dated.length]).to.deep.equal([3, 5]);
-    while ((await ranMigrations()).includes("Finding1766100000000")) await migrateDown(database.url);
-    await migrateUp(database.url);
-    expect(await written()).to.deep.equal(byTriggers);
-  });
-
   it("are run once when several migrate at the same moment", async () => {
     const ran = await Promise.all([migrateUp(database.url), migrateUp(database.url), migrateUp(database.url)]);
     const [first, ...others] = ran.toSorted((a, b) => b.length - a.length);

@@ -3,8 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import pg from "pg";
-import { PROJECT_DIR, SettingError } from "../../src/config/config.js";
+import { PROJECT_DIR, readConfig, SettingError } from "../../src/config/config.js";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../src/db/embedded-postgres.js";
+import { migrateDown, migrateUp, migrationPlan } from "../../src/db/migrate.js";
 import { connect } from "../support/client.js";
 import { makeFolder } from "../support/process.js";
 import { startServer } from "../support/server.js";
@@ -189,7 +190,11 @@ describe("a PostgreSQL of one's own", () => {
        CREATE DATABASE handed OWNER before`,
     );
     const settings = { GREY_DATABASE_ROLE: "handed_service" };
-    await serve({ DATABASE_URL: urlOf("before", "pw", "handed"), ...settings });
+    const before = urlOf("before", "pw", "handed");
+    const plan = migrationPlan(readConfig({ DATABASE_URL: before, ...settings }), before);
+    await migrateUp(before, plan);
+    // What is left to do is what the new owner needs the tables for.
+    await migrateDown(before, plan);
     await admin("postgres", "GRANT handed_service TO after; ALTER DATABASE handed OWNER TO after");
     const after = { DATABASE_URL: urlOf("after", "pw", "handed"), ...settings };
     expect(await refusalOf(after)).to.match(/an administrator runs: GRANT before TO after;$/);

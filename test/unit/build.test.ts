@@ -104,6 +104,21 @@ describe("the build", () => {
     expect(built("generated/descriptors.binpb")).to.include("Second");
   });
 
+  it("copies the SQL files among the sources, those that were added or changed too, and keeps none that was removed", async () => {
+    write("src/sql/one.sql", "SELECT 1");
+    await build();
+    expect(built("src/sql/one.sql")).to.equal("SELECT 1");
+    write("src/sql/one.sql", "SELECT 2");
+    await build("--unchecked");
+    expect(built("src/sql/one.sql")).to.equal("SELECT 2");
+    rmSync(join(folder, "dist/src/sql"), { recursive: true });
+    await build();
+    expect(built("src/sql/one.sql")).to.equal("SELECT 2");
+    rmSync(join(folder, "src/sql"), { recursive: true });
+    await build();
+    expect(existsSync(join(folder, "dist/src/sql/one.sql"))).to.equal(false);
+  });
+
   it("generates code when the contract has changed, and only then", async () => {
     const count = () => read(join(folder, "generated/count.ts")).split("\n").length - 1;
     expect(count()).to.equal(1);

@@ -126,7 +126,7 @@ export interface JournalPlace {
 }
 
 const POST_BATCH = `
-SELECT first_index, create_time_micros FROM post_batch_3(
+SELECT first_index, create_time_micros FROM post_batch(
   $1::boolean, $2::bigint, $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
   $9::uuid[], $10::smallint[], $11::smallint[], $12::uuid[], $13::uuid[], $14::uuid[], $15::uuid[], $16::bigint[],
   $17::bigint[], $18::bigint[], $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::text[],

@@ -1,104 +1,14 @@
-import type { MigrationInterface, QueryRunner } from "typeorm";
-import { forServiceRole } from "./service-role.js";
-
-/**
- * Holds: money that is reserved, and captured or released later. Reversals: transactions that undo others. Why a wallet was
- * frozen or closed.
- *
- * Why each step of a hold has a row in `entries`, though it may move nothing: the account's history then says what was
- * pending at any time, and its sequence counts every change of the account.
- * Why a transaction keeps the hold as it was right after the step: the same request gets the same answer for ever.
- * Why a function of another name: servers of two versions may post side by side. The first one leaves what is pending as it
- * is, which is right, because it knows no holds.
- * Why post_batch_2 looks at the clock: decisions are made before; whether a hold has expired is settled by the time at
- * which its step is recorded.
- */
-export class HoldsAndReversals1765000000000 implements MigrationInterface {
-  async up(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(forServiceRole(queryRunner, SCHEMA));
-    await queryRunner.query(POST_BATCH);
-  }
-
-  async down(queryRunner: QueryRunner): Promise<void> {
-    await queryRunner.query(`
-      DROP FUNCTION post_batch_2;
-      DROP TABLE holds;
-      ALTER TABLE wallets DROP COLUMN state_reason;
-      ALTER TABLE entries
-        DROP COLUMN pending_debits_after,
-        DROP COLUMN pending_credits_after,
-        ADD CONSTRAINT entries_amount CHECK (amount <> 0);
-      ALTER TABLE transactions
-        DROP CONSTRAINT transactions_amount,
-        DROP CONSTRAINT transactions_posted_has_entries,
-        DROP COLUMN hold_id,
-        DROP COLUMN hold_amount,
-        DROP COLUMN hold_captured,
-        DROP COLUMN hold_state,
-        DROP COLUMN hold_expire_time,
-        DROP COLUMN terms,
-        DROP COLUMN reverses_id,
-        ALTER COLUMN credit_account_id SET NOT NULL;
-      ALTER TABLE transactions
-        ADD CONSTRAINT transactions_amount CHECK (amount > 0),
-        ADD CONSTRAINT transactions_posted_has_entries
-          CHECK ((state = 1) = (debit_sequence IS NOT NULL AND credit_sequence IS NOT NULL));
-    `);
-  }
-}
-
-const SCHEMA = `
-ALTER TABLE wallets ADD COLUMN state_reason varchar(500) NOT NULL DEFAULT '';
-
-ALTER TABLE transactions
-  DROP CONSTRAINT transactions_amount,
-  DROP CONSTRAINT transactions_posted_has_entries,
-  ALTER COLUMN credit_account_id DROP NOT NULL,
-  ADD COLUMN hold_id uuid,
-  ADD COLUMN hold_amount bigint,
-  ADD COLUMN hold_captured bigint,
-  ADD COLUMN hold_state smallint,
-  ADD COLUMN hold_expire_time timestamptz,
-  ADD COLUMN terms text,
-  ADD COLUMN reverses_id uuid;
-CREATE INDEX transactions_reverses ON transactions (reverses_id, journal_index) WHERE reverses_id IS NOT NULL AND state = 1;
-ALTER TABLE transactions
-  ADD CONSTRAINT transactions_amount CHECK (amount > 0 OR hold_id IS NOT NULL OR state = 2),
-  ADD CONSTRAINT transactions_posted_has_entries
-    CHECK ((state = 1) = (debit_sequence IS NOT NULL AND (credit_sequence IS NOT NULL OR hold_id IS NOT NULL)));
-
--- null: nothing was pending.
-ALTER TABLE entries
-  DROP CONSTRAINT entries_amount,
-  ADD COLUMN pending_debits_after bigint,
-  ADD COLUMN pending_credits_after bigint;
-
-CREATE TABLE holds (
-  id uuid NOT NULL,
-  account_id uuid NOT NULL,
-  to_account_id uuid,
-  currency_code varchar(12) NOT NULL,
-  amount bigint NOT NULL,
-  captured bigint NOT NULL,
-  state smallint NOT NULL,
-  expire_time timestamptz NOT NULL,
-  create_time timestamptz NOT NULL,
-  update_time timestamptz NOT NULL,
-  revision bigint NOT NULL,
-  CONSTRAINT holds_pkey PRIMARY KEY (id),
-  CONSTRAINT holds_captured CHECK (captured >= 0 AND captured <= amount)
-);
-CREATE INDEX holds_account ON holds (account_id, id);
-CREATE INDEX holds_active ON holds (account_id, id) WHERE state = 1;
-CREATE INDEX holds_due ON holds (expire_time, id) WHERE state = 1;
-
-GRANT SELECT, INSERT ON holds TO :service_role;
-GRANT UPDATE (amount, captured, state, expire_time, update_time, revision) ON holds TO :service_role;
-`;
-
-// Lock order: accounts by id (the caller sorts them), requests, holds by id, the journal's head.
-const POST_BATCH = `
-CREATE FUNCTION post_batch_2(
+-- Writes a batch of decided transactions in one round trip, all or nothing. Called by src/ledger/post/batch.ts.
+--
+-- A function, because several statements that need each other's results would each cost a round trip while the locks are held.
+-- The decisions may come from accounts and holds that the caller read without a lock: each must still have the revision that
+-- it had then. A change sets a random revision, so an equal revision means an equal row. Otherwise the function raises
+-- serialization_failure, as it does if a hold or a quote has expired by the time at which the batch is recorded.
+--
+-- Lock order: accounts by id (the caller sorts them), requests, holds by id, the journal's head.
+--
+-- Servers of two versions may post side by side during an upgrade: a function with other parameters gets another name.
+CREATE FUNCTION post_batch(
   p_claims boolean,
   p_revision bigint,
   p_account_ids uuid[],
@@ -126,7 +36,7 @@ CREATE FUNCTION post_batch_2(
   p_failures text[],
   p_terms text[],
   p_reverses_ids uuid[],
-  -- Of the transactions that have to do with holds or pending sums; empty in most batches.
+  -- By transaction, if any of the batch concerns a hold or an account with pending sums; otherwise empty.
   p_entry_amounts bigint[],
   p_debit_pending_debits bigint[],
   p_debit_pending_credits bigint[],
@@ -138,7 +48,7 @@ CREATE FUNCTION post_batch_2(
   p_step_states smallint[],
   p_step_expire_times timestamptz[],
   p_step_expires_in bigint[],
-  -- The holds that were read, as they are now.
+  -- The holds that were read, and what they become. A hold without a revision is new.
   p_hold_ids uuid[],
   p_hold_revisions_before bigint[],
   p_hold_are_live smallint[],
@@ -150,8 +60,28 @@ CREATE FUNCTION post_batch_2(
   p_hold_states smallint[],
   p_hold_expire_times timestamptz[],
   p_hold_expires_in bigint[],
+  -- Journal records before those of the transactions.
   p_leading_ids uuid[],
   p_leading_types smallint[],
+  -- By transaction, if any of the batch has one; otherwise empty.
+  p_external_references text[],
+  -- By transaction, each an array as text, if any of the batch has many legs; otherwise empty.
+  p_leg_account_ids text[],
+  p_leg_currency_codes text[],
+  p_leg_amounts text[],
+  p_leg_sequences text[],
+  p_leg_balances text[],
+  p_leg_pending_debits text[],
+  p_leg_pending_credits text[],
+  p_details text[],
+  -- What the batch uses of velocity limits, and the length of their slices.
+  p_usage_account_ids uuid[],
+  p_usage_names text[],
+  p_usage_slice_micros bigint[],
+  p_usage_amounts bigint[],
+  p_usage_counts bigint[],
+  -- The batch must be recorded before this time; null for any time.
+  p_valid_until timestamptz,
   OUT first_index bigint,
   OUT create_time_micros bigint
 )
@@ -171,7 +101,7 @@ BEGIN
   WHERE a.id = b.id AND a.revision = b.revision_before;
   GET DIAGNOSTICS v_count = ROW_COUNT;
   IF v_count <> cardinality(p_account_ids) THEN
-    RAISE EXCEPTION 'the books have changed' USING ERRCODE = 'serialization_failure';
+    RAISE EXCEPTION 'an account has changed since it was read' USING ERRCODE = 'serialization_failure';
   END IF;
 
   IF p_claims THEN
@@ -186,21 +116,25 @@ BEGIN
 
   UPDATE journal_head
   SET size = size + cardinality(p_leading_ids) + cardinality(p_ids), last_time = greatest(last_time, clock_timestamp())
+  WHERE id = 1
   RETURNING size - cardinality(p_ids), last_time INTO STRICT first_index, v_now;
-  -- The states of transactions and the types of their records are numbered alike.
+  IF v_now >= p_valid_until THEN
+    RAISE EXCEPTION 'a quote has expired since it was read' USING ERRCODE = 'serialization_failure';
+  END IF;
+  -- The states of transactions and the types of their records have the same numbers.
   INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
-  VALUES (post_batch_2.first_index - cardinality(p_leading_ids), p_leading_ids || p_ids, p_leading_types || p_states, v_now);
+  VALUES (post_batch.first_index - cardinality(p_leading_ids), p_leading_ids || p_ids, p_leading_types || p_states, v_now);
 
   IF cardinality(p_hold_ids) > 0 THEN
     PERFORM FROM unnest(p_hold_ids, p_hold_are_live) AS b (id, is_live) JOIN holds h ON h.id = b.id
     WHERE (is_live = 1 AND h.expire_time <= v_now) OR (is_live = 0 AND h.expire_time > v_now);
     IF FOUND THEN
-      RAISE EXCEPTION 'a hold has expired meanwhile, or not yet' USING ERRCODE = 'serialization_failure';
+      RAISE EXCEPTION 'a hold has expired since it was read, or has not expired yet' USING ERRCODE = 'serialization_failure';
     END IF;
     UPDATE holds h
     SET amount = b.amount, captured = b.captured, state = b.state, revision = p_revision,
       expire_time = coalesce(b.expire_time, v_now + b.expires_in * interval '1 microsecond'),
-      -- A step that was refused changes nothing.
+      -- A step that was rejected changes nothing.
       update_time = CASE WHEN (h.amount, h.captured, h.state, h.expire_time) IS DISTINCT FROM (b.amount, b.captured, b.state,
         coalesce(b.expire_time, v_now + b.expires_in * interval '1 microsecond')) THEN v_now ELSE h.update_time END
     FROM unnest(p_hold_ids, p_hold_revisions_before, p_hold_amounts, p_hold_captured, p_hold_states, p_hold_expire_times,
@@ -208,7 +142,7 @@ BEGIN
     WHERE h.id = b.id AND h.revision = b.revision_before;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     IF v_count <> (SELECT count(*) FROM unnest(p_hold_revisions_before) AS b (revision) WHERE revision IS NOT NULL) THEN
-      RAISE EXCEPTION 'the holds have changed' USING ERRCODE = 'serialization_failure';
+      RAISE EXCEPTION 'a hold has changed since it was read' USING ERRCODE = 'serialization_failure';
     END IF;
     INSERT INTO holds (id, account_id, to_account_id, currency_code, amount, captured, state, expire_time, create_time,
       update_time, revision)
@@ -220,26 +154,30 @@ BEGIN
     WHERE revision_before IS NULL;
   END IF;
 
-  -- The arrays about holds and pending sums are as long as the others, or empty: unnest fills up with nulls.
+  -- unnest fills up the arrays that are empty with nulls.
   INSERT INTO transactions (id, journal_index, kind, state, caller, request_id, debit_account_id, credit_account_id,
     debit_sequence, credit_sequence, currency_code, amount, description, metadata, create_time, effective_time, failure,
-    terms, reverses_id, hold_id, hold_amount, hold_captured, hold_state, hold_expire_time)
-  SELECT id, post_batch_2.first_index + position - 1, kind, state, caller, request_id, debit_account_id,
+    terms, reverses_id, hold_id, hold_amount, hold_captured, hold_state, hold_expire_time, external_reference,
+    leg_account_ids, leg_currency_codes, leg_amounts, leg_sequences, detail)
+  SELECT id, post_batch.first_index + position - 1, kind, state, caller, request_id, debit_account_id,
     credit_account_id, debit_sequence, credit_sequence, currency_code, amount, description, metadata::jsonb, v_now,
     effective_time, failure, terms, reverses_id, hold_id, hold_amount, hold_captured, hold_state,
-    coalesce(hold_expire_time, v_now + hold_expires_in * interval '1 microsecond')
+    coalesce(hold_expire_time, v_now + hold_expires_in * interval '1 microsecond'), external_reference,
+    leg_account_ids::uuid[], leg_currency_codes::text[], leg_amounts::bigint[], leg_sequences::bigint[], detail
   FROM unnest(p_ids, p_kinds, p_states, p_callers, p_request_ids, p_debit_account_ids, p_credit_account_ids,
     p_debit_sequences, p_credit_sequences, p_currency_codes, p_amounts, p_descriptions, p_metadata, p_effective_times,
     p_failures, p_terms, p_reverses_ids, p_step_hold_ids, p_step_amounts, p_step_captured, p_step_states, p_step_expire_times,
-    p_step_expires_in) WITH ORDINALITY AS t (id, kind, state, caller, request_id, debit_account_id, credit_account_id,
+    p_step_expires_in, p_external_references, p_leg_account_ids, p_leg_currency_codes, p_leg_amounts, p_leg_sequences,
+    p_details) WITH ORDINALITY AS t (id, kind, state, caller, request_id, debit_account_id, credit_account_id,
     debit_sequence, credit_sequence, currency_code, amount, description, metadata, effective_time, failure, terms,
-    reverses_id, hold_id, hold_amount, hold_captured, hold_state, hold_expire_time, hold_expires_in, position);
+    reverses_id, hold_id, hold_amount, hold_captured, hold_state, hold_expire_time, hold_expires_in,
+    external_reference, leg_account_ids, leg_currency_codes, leg_amounts, leg_sequences, detail, position);
 
   INSERT INTO entries (account_id, sequence, transaction_id, journal_index, amount, balance_after, create_time,
     pending_debits_after, pending_credits_after)
   SELECT CASE side WHEN 1 THEN debit_account_id ELSE credit_account_id END,
     CASE side WHEN 1 THEN debit_sequence ELSE credit_sequence END,
-    id, post_batch_2.first_index + position - 1, side * coalesce(entry_amount, amount),
+    id, post_batch.first_index + position - 1, side * coalesce(entry_amount, amount),
     CASE side WHEN 1 THEN debit_balance ELSE credit_balance END, v_now,
     CASE side WHEN 1 THEN debit_pending_debits ELSE credit_pending_debits END,
     CASE side WHEN 1 THEN debit_pending_credits ELSE credit_pending_credits END
@@ -251,7 +189,40 @@ BEGIN
     (VALUES (1), (-1)) AS sides (side)
   WHERE CASE side WHEN 1 THEN debit_sequence ELSE credit_sequence END IS NOT NULL;
 
+  IF cardinality(p_leg_account_ids) > 0 THEN
+    INSERT INTO entries (account_id, sequence, transaction_id, journal_index, amount, balance_after, create_time,
+      pending_debits_after, pending_credits_after)
+    SELECT leg.account_id, leg.sequence, t.id, post_batch.first_index + t.position - 1, leg.amount, leg.balance, v_now,
+      leg.pending_debits, leg.pending_credits
+    FROM unnest(p_ids, p_leg_account_ids, p_leg_amounts, p_leg_sequences, p_leg_balances, p_leg_pending_debits,
+      p_leg_pending_credits) WITH ORDINALITY
+      AS t (id, account_ids, amounts, sequences, balances, pending_debits, pending_credits, position),
+      unnest(t.account_ids::uuid[], t.amounts::bigint[], t.sequences::bigint[], t.balances::bigint[],
+        t.pending_debits::bigint[], t.pending_credits::bigint[])
+      AS leg (account_id, amount, sequence, balance, pending_debits, pending_credits)
+    WHERE t.sequences IS NOT NULL;
+    INSERT INTO rejected_legs (account_id, journal_index, transaction_id)
+    SELECT DISTINCT leg.account_id, post_batch.first_index + t.position - 1, t.id
+    FROM unnest(p_ids, p_leg_account_ids, p_leg_sequences) WITH ORDINALITY AS t (id, account_ids, sequences, position),
+      unnest(t.account_ids::uuid[]) AS leg (account_id)
+    WHERE t.account_ids IS NOT NULL AND t.sequences IS NULL;
+  END IF;
+
+  IF cardinality(p_usage_account_ids) > 0 THEN
+    -- Counts in the slice of the time of record, which is no earlier than that of the decision.
+    create_time_micros := (extract(epoch FROM v_now) * 1000000)::bigint;
+    INSERT INTO velocity_usage (account_id, name, slice, amount, count)
+    SELECT account_id, name, create_time_micros / slice_micros, amount, count
+    FROM unnest(p_usage_account_ids, p_usage_names, p_usage_slice_micros, p_usage_amounts, p_usage_counts)
+      AS used (account_id, name, slice_micros, amount, count)
+    ON CONFLICT (account_id, name, slice) DO UPDATE SET count = velocity_usage.count + excluded.count,
+      amount = least(velocity_usage.amount::numeric + excluded.amount, 9223372036854775807)::bigint;
+    -- Deletes usage that no window reaches any more.
+    DELETE FROM velocity_usage u USING unnest(p_usage_account_ids, p_usage_names, p_usage_slice_micros)
+      AS used (account_id, name, slice_micros)
+    WHERE u.account_id = used.account_id AND u.name = used.name AND u.slice < create_time_micros / used.slice_micros - 100;
+  END IF;
+
   create_time_micros := (extract(epoch FROM v_now) * 1000000)::bigint;
 END $$;
-COMMENT ON FUNCTION post_batch_2 IS 'Writes a batch of decided transactions; see docs/architecture.md.';
-`;
+COMMENT ON FUNCTION post_batch IS 'Writes a batch of decided transactions, all or nothing.';
