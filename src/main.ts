@@ -69,7 +69,8 @@ export async function startGrey(
     if (embedded !== undefined) started.push(() => embedded.stop());
     const url = embedded?.ownerUrl ?? config.DATABASE_URL ?? "";
 
-    const database = await connectWhenReachable(url, config, logger, signal, reportTrouble);
+    const place = { url, dataDir: embedded?.dataDir };
+    const database = await connectWhenReachable(place, config, logger, signal, reportTrouble);
     started.push(() => database.close());
     for (const danger of await findDangers(database.pool)) logger.warn(danger);
     // Posting has its own connections: whatever exhausts the other pool does not keep money from moving.

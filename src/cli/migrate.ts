@@ -14,7 +14,7 @@ export function addMigrateCommand(program: Command): void {
   program
     .command("migrate")
     .description("migrate the database schema to this version")
-    .option("--revert", "revert the latest migration instead")
+    .option("--revert", "revert the latest migration instead; never a ledger that has records")
     .addOption(
       new Option("--check", "change nothing; fail unless the schema is the one this version expects").conflicts(
         "revert",
@@ -24,7 +24,8 @@ export function addMigrateCommand(program: Command): void {
       "after",
       `
 The database is GREY_DATABASE_OWNER_URL, else DATABASE_URL, else the embedded PostgreSQL
-in GREY_DATA_DIR.
+in GREY_DATA_DIR. A database of another program, or of a version that this one does not
+know, is refused and left unchanged.
 ` + examples("migrate", "migrate --check", "migrate --revert"),
     )
     .action(async ({ revert = false, check = false }: MigrateOptions) => {

@@ -2,10 +2,10 @@ import { SettingError } from "../config/config.js";
 import { sqlState, SQLSTATE } from "./sqlstate.js";
 import { grantStatements, identifier, type DatabaseAddress } from "./unreachable.js";
 
-/** Runs one statement as the owner of the database. */
+/** Runs one statement in the session at hand. */
 export type Run = <Row>(text: string, params?: readonly unknown[]) => Promise<Row[]>;
 
-/** The role that the service takes on, and the login that takes it on; without a login, nobody does yet. */
+/** The role that the service assumes, and the login that assumes it; undefined for no login yet. */
 export interface ServiceRole {
   readonly role: string;
   readonly login?: string | undefined;
@@ -26,8 +26,8 @@ interface State {
 }
 
 /**
- * Makes the role that the service works with, unless it is there, and lets the login take it on. Roles belong to the cluster: another ledger
- * of it may make the same one at this moment.
+ * Creates the service's role if it is missing, and lets the login assume it. Roles belong to the cluster: another ledger of the
+ * same cluster may create this one at the same moment.
  * @throws SettingError with the statements that an administrator runs
  */
 export async function ensureServiceRole(
@@ -38,34 +38,34 @@ export async function ensureServiceRole(
   const [state] = await run<State>(STATE, [role]);
   if (state === undefined) return;
   if (state.version_number < 150_000) {
-    throw new SettingError(`${setting}: this is PostgreSQL ${state.version}, and Grey needs 15 or newer`);
+    throw new SettingError(`${setting}: the server is PostgreSQL ${state.version}; Grey needs 15 or newer`);
   }
   if (state.encoding !== "UTF8") {
     throw new SettingError(
-      `${setting}: the database is encoded in ${state.encoding}, and Grey needs UTF8; an administrator runs, for a new one: ` +
+      `${setting}: the database is encoded in ${state.encoding}; Grey needs UTF8; for a new database, an administrator runs: ` +
         `CREATE DATABASE ${identifier(`${state.database}_utf8`)} OWNER ${identifier(state.owner)} TEMPLATE template0 ENCODING 'UTF8';`,
     );
   }
   await refuseAnotherRole(run, role, state.has_role);
   const user = login ?? state.owner;
   if (!state.has_role) {
-    const made = await mayRun(run, `CREATE ROLE ${identifier(role)} NOLOGIN`);
-    if (!made) {
+    const isCreated = await runIfAllowed(run, `CREATE ROLE ${identifier(role)} NOLOGIN`);
+    if (!isCreated) {
       throw new SettingError(
-        `GREY_DATABASE_ROLE: the role ${role} does not exist and ${state.owner} may not create it; ` +
+        `GREY_DATABASE_ROLE: the role ${role} does not exist, and ${state.owner} may not create it; ` +
           `an administrator runs: ${grantStatements(role, user, true)}`,
       );
     }
   }
-  if (await mayTakeOn(run, user, role, state.version_number)) return;
-  if (await mayRun(run, `GRANT ${identifier(role)} TO ${identifier(user)}`)) return;
+  if (await mayAssume(run, user, role, state.version_number)) return;
+  if (await runIfAllowed(run, `GRANT ${identifier(role)} TO ${identifier(user)}`)) return;
   throw new SettingError(
-    `GREY_DATABASE_ROLE: ${user} may not take on the role ${role}, which is another's; an administrator runs: ` +
+    `GREY_DATABASE_ROLE: ${user} may not assume the role ${role}, which another login has created; an administrator runs: ` +
       `${grantStatements(role, user, false)} Or give this ledger a role of its own: set GREY_DATABASE_ROLE to a new name`,
   );
 }
 
-/** Refuses a role that has no rights in a ledger that was migrated with another one. */
+/** Refuses a role other than the one that the ledger was migrated with: it has no rights in the ledger. */
 async function refuseAnotherRole(run: Run, role: string, hasRole: boolean): Promise<void> {
   const grantees = await run<{ role: string; owner: string }>(
     `SELECT g.grantee::regrole::text AS role FROM pg_class c, aclexplode(c.relacl) g
@@ -74,13 +74,13 @@ async function refuseAnotherRole(run: Run, role: string, hasRole: boolean): Prom
   const roles = grantees.map((row) => row.role);
   if (roles.length === 0 || (hasRole && roles.includes(identifier(role)))) return;
   throw new SettingError(
-    `GREY_DATABASE_ROLE: this ledger works with the role ${roles.join(", ")}, and ${role} has no rights in it; ` +
+    `GREY_DATABASE_ROLE: this ledger was migrated with the role ${roles.join(", ")}, and ${role} has no rights in it; ` +
       `set GREY_DATABASE_ROLE=${roles[0]}`,
   );
 }
 
-/** Whether sessions of the login may SET ROLE. A login that PostgreSQL does not know is a pooler's affair. */
-async function mayTakeOn(run: Run, login: string, role: string, version: number): Promise<boolean> {
+/** Returns whether sessions of the login may SET ROLE; true for a login that only a pooler knows. */
+async function mayAssume(run: Run, login: string, role: string, version: number): Promise<boolean> {
   const kind = version < 160_000 ? "MEMBER" : "SET";
   const rows = await run<{ may: boolean }>(
     "SELECT pg_has_role(rolname, $2, $3) AS may FROM pg_roles WHERE rolname = $1",
@@ -89,20 +89,20 @@ async function mayTakeOn(run: Run, login: string, role: string, version: number)
   return rows[0]?.may ?? true;
 }
 
-/** Runs the statement; false when the owner has no right to. */
-async function mayRun(run: Run, statement: string): Promise<boolean> {
+/** Runs the statement. Returns false if the owner has no right to. */
+async function runIfAllowed(run: Run, statement: string): Promise<boolean> {
   try {
     await run(statement);
     return true;
   } catch (error) {
     if (sqlState(error) === SQLSTATE.INSUFFICIENT_PRIVILEGE) return false;
-    // Another ledger of the cluster was quicker.
+    // Another ledger of the cluster was faster.
     if (["42710", SQLSTATE.UNIQUE_VIOLATION].includes(sqlState(error) ?? "")) return true;
     throw error;
   }
 }
 
-/** No right; no schema to create in; a table that is there, and that TypeORM does not see because it is another's. */
+/** No right; no schema to create in; a table that exists, and that TypeORM does not see because another role owns it. */
 const LACKS_RIGHTS: readonly string[] = [SQLSTATE.INSUFFICIENT_PRIVILEGE, "3F000", "42P07"];
 
 const OBSTACLES = `
@@ -112,8 +112,8 @@ SELECT current_user AS owner, current_database() AS database, to_regnamespace('p
    WHERE relnamespace = to_regnamespace('public') AND relkind = 'r' AND NOT pg_has_role(relowner, 'USAGE')) AS owners`;
 
 /**
- * Throws a migration's error, as a SettingError with the statement that mends it when the owner lacks a right.
- * @param run outside of the transaction that failed
+ * Rethrows a migration's error: if the owner lacks a right, as a SettingError with the statement that grants it.
+ * @param run runs outside of the transaction that failed
  */
 export async function explainMigration(error: unknown, run: Run, { setting }: DatabaseAddress): Promise<never> {
   const state = sqlState(error);

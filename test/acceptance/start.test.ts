@@ -2,8 +2,10 @@ import { randomUUID } from "node:crypto";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect } from "chai";
+import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.js";
 import { connect } from "../support/client.js";
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/cluster.js";
+import { openAdmin } from "../support/ledger.js";
 import {
   endAllGrey,
   eventually,
@@ -107,6 +109,34 @@ describe("a start of the server", () => {
       expect(await first.ended).to.include({ code: 0 });
     });
 
+    it("on the data of another version is refused, names the folder, and leaves the data as they are", async () => {
+      const embedded = await startEmbeddedPostgres({ dataDir, port: 0 });
+      const admin = await openAdmin(embedded.ownerUrl);
+      await admin.query("INSERT INTO migrations (timestamp, name) VALUES (1764000000000, 'Books1764000000000')");
+      await admin.end();
+      await embedded.stop();
+      for (const settings of [{}, { GREY_MIGRATE_ON_START: "false" }]) {
+        const { code, err } = await runGrey({ GREY_DATA_DIR: dataDir, ...settings });
+        expect(code).to.equal(WRONGLY_SET);
+        expect(err).to.match(/^grey: GREY_DATA_DIR: the database in .* holds the ledger of an earlier version of Grey/);
+        expect(err).to.include(`nothing was changed; move the folder ${dataDir} away to begin with an empty ledger`);
+        expectOneMessage(err);
+      }
+      const again = await startEmbeddedPostgres({ dataDir, port: 0 });
+      const reader = await openAdmin(again.ownerUrl);
+      await reader.query("DELETE FROM migrations WHERE name = 'Books1764000000000'");
+      await reader.end();
+      await again.stop();
+      const server = await startGreyProcess({ GREY_DATA_DIR: dataDir });
+      const grey = connect(server.address);
+      expect((await grey.users.listUsers({ pageSize: 0, pageToken: "" })).users, "those of before").not.to.deep.equal(
+        [],
+      );
+      grey.close();
+      server.signal("SIGTERM");
+      await server.ended;
+    });
+
     it("on a folder that is a file is refused and names GREY_DATA_DIR", async () => {
       const { code, err } = await runGrey({ GREY_DATA_DIR: "/dev/null" });
       expect(code).to.equal(WRONGLY_SET);
@@ -140,6 +170,18 @@ describe("a start of the server", () => {
         await server.ended;
       }
       await empty.drop();
+    });
+
+    it("of another version is refused and names DATABASE_URL", async () => {
+      const other = await createTestDatabase();
+      const admin = await openAdmin(other.url);
+      await admin.query("INSERT INTO migrations (timestamp, name) VALUES (9000000000000, 'Later9000000000000')");
+      await admin.end();
+      const { code, err } = await runGrey({ DATABASE_URL: other.url });
+      await other.drop();
+      expect(code).to.equal(WRONGLY_SET);
+      expect(err).to.match(/^grey: DATABASE_URL: .* holds the ledger of a newer version of Grey.*Later9000000000000/);
+      expectOneMessage(err);
     });
 
     it("with a wrong password is refused, names DATABASE_URL and does not print the password", async () => {

@@ -106,6 +106,22 @@ describe("the migrations", () => {
     expect(mine!.secret).not.to.equal(its!.secret);
   });
 
+  it("keep a ledger that has journal records: reverting the first migration is refused", async () => {
+    const names = await migrateUp(database.url);
+    await admin.query("UPDATE journal_head SET size = 1");
+    const before = await schema();
+    for (let left = names.length; left > 1; left -= 1) await migrateDown(database.url);
+    const error = await migrateDown(database.url).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    expect(error).to.be.instanceOf(SettingError);
+    expect((error as Error).message).to.match(/^DATABASE_URL: the ledger has 1 journal records, which would be lost/);
+    expect(await ranMigrations()).to.deep.equal(names.slice(0, 1));
+    await migrateUp(database.url);
+    expect(await schema()).to.deep.equal(before);
+  });
+
   it("are run once when several migrate at the same moment", async () => {
     const ran = await Promise.all([migrateUp(database.url), migrateUp(database.url), migrateUp(database.url)]);
     const [first, ...others] = ran.toSorted((a, b) => b.length - a.length);

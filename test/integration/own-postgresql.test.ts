@@ -101,7 +101,7 @@ describe("a PostgreSQL of one's own", () => {
     await client.end();
     expect(rows, "logins with more rights than the page gives").to.deep.equal([]);
     expect(await refusalOf({ DATABASE_URL: shop, GREY_DATABASE_ROLE: "grey_service" })).to.match(
-      /^GREY_DATABASE_ROLE: this ledger works with the role shop_service, .*set GREY_DATABASE_ROLE=shop_service$/,
+      /^GREY_DATABASE_ROLE: this ledger was migrated with the role shop_service, .*set GREY_DATABASE_ROLE=shop_service$/,
     );
   });
 
