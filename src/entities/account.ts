@@ -1,7 +1,7 @@
 import { EntitySchema } from "typeorm";
 import type { AccountState, NormalSide } from "../base/codes.js";
 
-/** What double entry is kept on. Only posting changes the balance; amounts are minor units on the normal side. */
+/** An account of the ledger. Only postings change its balance; amounts are minor units on the normal side. */
 export interface AccountRow {
   readonly id: string;
   /** `cash`, `fees`, …; null for a wallet. */
@@ -12,14 +12,14 @@ export interface AccountRow {
   balance: bigint;
   pendingDebits: bigint;
   pendingCredits: bigint;
-  /** null: without a limit. */
+  /** null for no limit. */
   minBalance: bigint | null;
   maxBalance: bigint | null;
-  /** What encodeVelocityLimits() wrote; null for none. */
+  /** The velocity limits as encodeVelocityLimits() writes them; null for none. */
   velocityLimits: string | null;
   /** The number of entries. */
   sequence: bigint;
-  /** Another one after every change of the row, whatever it is; it never comes back. */
+  /** A number that every change of the row replaces; it never recurs. */
   revision: bigint;
 }
 

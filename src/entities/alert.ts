@@ -1,10 +1,10 @@
 import { EntitySchema } from "typeorm";
 
-/** Which way a threshold is crossed; the numbers are those of grey.alert.v1.AlertDirection. */
+/** The direction in which a threshold is crossed, numbered as grey.alert.v1.AlertDirection. */
 export const ALERT_DIRECTION = { UP: 1, DOWN: 2, BOTH: 3 } as const;
 export type AlertDirection = (typeof ALERT_DIRECTION)[keyof typeof ALERT_DIRECTION];
 
-/** Which balance is watched; the numbers are those of grey.alert.v1.AlertBalance. */
+/** The balance that is watched, numbered as grey.alert.v1.AlertBalance. */
 export const ALERT_BALANCE = { AVAILABLE: 1, POSTED: 2 } as const;
 export type AlertBalance = (typeof ALERT_BALANCE)[keyof typeof ALERT_BALANCE];
 
@@ -16,7 +16,7 @@ export interface BalanceAlertRow {
   readonly threshold: bigint;
   readonly direction: AlertDirection;
   readonly balance: AlertBalance;
-  /** Entries count whose journal index is between these two, both exclusive; null: it is not deleted. */
+  /** Entries with a journal index between these two, both exclusive, can cross it; endIndex is null until it is deleted. */
   readonly startIndex: bigint;
   readonly endIndex: bigint | null;
   readonly createTime: Date;
@@ -45,7 +45,7 @@ export const BalanceAlertEntity = new EntitySchema<BalanceAlertRow>({
   checks: [{ name: "balance_alerts_deleted", expression: "(end_index IS NULL) = (delete_time IS NULL)" }],
 });
 
-/** One crossing of an alert's threshold, by one entry of its wallet. */
+/** A crossing of an alert's threshold by an entry of its wallet. */
 export interface BalanceAlertEventRow {
   readonly id: string;
   readonly alertId: string;
@@ -76,7 +76,7 @@ export const BalanceAlertEventEntity = new EntitySchema<BalanceAlertEventRow>({
   uniques: [{ name: "balance_alert_events_once", columns: ["alertId", "sequence"] }],
 });
 
-/** Up to where a reader of the journal has read. */
+/** The position of a reader of the journal. */
 export interface ReaderCursorRow {
   readonly name: string;
   /** The index of the first record that it has not read. */

@@ -6,9 +6,9 @@ export interface CurrencyRow {
   /** Decimal places of a minor unit: 0 to 18. */
   readonly exponent: number;
   readonly name: string;
-  /** False for ISO 4217's. */
+  /** false for those of ISO 4217. */
   readonly custom: boolean;
-  /** The limits that a new wallet gets, as encodeLimits() wrote them; null for those that wallets have without. */
+  /** The limits of new wallets, as encodeLimits() writes them; null for the service's own default. */
   readonly defaultLimits: string | null;
 }
 

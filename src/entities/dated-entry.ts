@@ -1,20 +1,20 @@
 import { EntitySchema } from "typeorm";
 
 /**
- * An entry of a transaction that was given an effective time: balances by effective time are corrected by these. A trigger of the
- * database writes them, whatever posts; the service's role can only read them.
+ * An entry of a transaction that has an effective time: the correction of balances by effective time. A trigger of the database
+ * writes it; the service's role can only read it.
  */
 export interface DatedEntryRow {
   readonly accountId: string;
   readonly sequence: bigint;
   readonly transactionId: string;
-  /** As the entry's: a debit is positive. */
+  /** The entry's amount: positive for a debit. */
   readonly amount: bigint;
   readonly effectiveTime: Date;
   readonly createTime: Date;
   /**
-   * How far apart both times are, in powers of two: they differ by less than 2^|span| seconds. Positive when the transaction took
-   * effect before it was recorded, negative when after, 0 when at the same time.
+   * The distance of both times in powers of two: they differ by less than 2^|span| seconds. Positive if the transaction took effect
+   * before it was recorded, negative if after, 0 if at the same time.
    */
   readonly span: number;
 }

@@ -1,18 +1,18 @@
 import { EntitySchema } from "typeorm";
 
-/** One debit or credit, or a change of what is pending. The service's role can insert entries, never change or delete them. */
+/** A debit, a credit, or a change of pending sums. The service's role can insert entries, and neither change nor delete them. */
 export interface EntryRow {
   readonly accountId: string;
   /** The entry's number in its account: 1, 2, 3 and so on. */
   readonly sequence: bigint;
   readonly transactionId: string;
   readonly journalIndex: bigint;
-  /** Minor units; a debit is positive and a credit negative, so that a transaction sums to zero. 0: only pending sums changed. */
+  /** Minor units: a debit is positive and a credit negative, so that a transaction sums to zero. 0 if only pending sums changed. */
   readonly amount: bigint;
   /** The account's balance after it, on the normal side. */
   readonly balanceAfter: bigint;
   readonly createTime: Date;
-  /** The account's pending sums after it; null when nothing was pending. */
+  /** The account's pending sums after it; null if nothing was pending. */
   readonly pendingDebitsAfter: bigint | null;
   readonly pendingCreditsAfter: bigint | null;
 }

@@ -1,12 +1,12 @@
 import { EntitySchema } from "typeorm";
 import type { HoldState } from "../base/codes.js";
 
-/** Money that is reserved. Its id is that of the transaction that made it. */
+/** Reserved money. Its id is that of the transaction that made it. */
 export interface HoldRow {
   readonly id: string;
-  /** The wallet whose money is held. */
+  /** The wallet whose money is reserved. */
   readonly accountId: string;
-  /** The wallet that it is held for, if any. */
+  /** The recipient of captures; null for none. */
   readonly toAccountId: string | null;
   readonly currencyCode: string;
   readonly amount: bigint;
@@ -15,7 +15,7 @@ export interface HoldRow {
   readonly expireTime: Date;
   readonly createTime: Date;
   readonly updateTime: Date;
-  /** Names this very state of the hold: a random number that each change replaces. */
+  /** A random number that each change of the hold replaces. */
   readonly revision: bigint;
 }
 

@@ -1,11 +1,11 @@
 import { EntitySchema } from "typeorm";
 
-/** What makes this database's ledger itself: one row, written by the first migration. */
+/** The identity of the ledger: one row, which the first migration writes. */
 export interface InstallationRow {
   readonly id: number;
-  /** Names this ledger in journal records. */
+  /** Identifies this ledger in journal records. */
   readonly ledgerId: string;
-  /** Signs page tokens, so that every process accepts those of the others. */
+  /** The key that signs page tokens, so that every process accepts those of the others. */
   readonly secret: Buffer;
 }
 

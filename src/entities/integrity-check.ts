@@ -1,15 +1,15 @@
 import { EntitySchema } from "typeorm";
 
-/** A check of the books that came to an end. */
+/** A completed check of the books. */
 export interface IntegrityCheckRow {
-  /** 1, 2, 3, in the order in which they ended. */
+  /** 1, 2, 3 and so on, in the order of completion. */
   readonly number: bigint;
-  /** The first record of the journal that was checked; 0: everything was. */
+  /** The first journal record that was checked; 0 if everything was. */
   readonly fromIndex: bigint;
-  /** How many records the journal had. */
+  /** The number of journal records at that time. */
   readonly journalSize: bigint;
   readonly faultCount: bigint;
-  /** Everything before this record was checked, by this check and those before it, and found right; 0 after a fault. */
+  /** The record up to which this check and those before it found no fault, without a gap; 0 after a fault. */
   readonly checkedIndex: bigint;
   readonly createTime: Date;
 }

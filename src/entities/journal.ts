@@ -1,6 +1,6 @@
 import { EntitySchema } from "typeorm";
 
-/** What a journal record is about, as it is stored. Numbers are never used again for another type. */
+/** The types of journal records, as they are stored. A number is never reused for another type. */
 export const RECORD_TYPE = {
   TRANSACTION_POSTED: 1,
   TRANSACTION_REJECTED: 2,
@@ -35,11 +35,11 @@ export const RECORD_TYPE = {
 } as const;
 export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
 
-/** The journal's size: one row, locked last in every transaction that appends, so that indexes follow commits. */
+/** The end of the journal: one row, which every transaction that appends locks last, so that indexes follow commits. */
 export interface JournalHeadRow {
   readonly id: number;
   readonly size: bigint;
-  /** When the latest record was appended: time never falls along the index, whatever the clock does. */
+  /** The time of the latest record: time never decreases along the journal, whatever the clock does. */
   readonly lastTime: Date;
 }
 
@@ -57,7 +57,7 @@ export const JournalHeadEntity = new EntitySchema<JournalHeadRow>({
   ],
 });
 
-/** The records that one transaction appended: `record_ids[i]` has the index `first_index + i`. */
+/** The records that one database transaction appended: `recordIds[i]` has the index `firstIndex + i`. */
 export interface JournalBatchRow {
   readonly firstIndex: bigint;
   readonly recordIds: readonly string[];

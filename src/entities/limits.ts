@@ -1,6 +1,6 @@
 import { EntitySchema } from "typeorm";
 
-/** What was used of an account's velocity limit in one slice of time: a hundredth of its window. */
+/** The usage of an account's velocity limit in one slice of time, a hundredth of its window. */
 export interface VelocityUsageRow {
   readonly accountId: string;
   /** The limit's name. */
@@ -25,15 +25,15 @@ export const VelocityUsageEntity = new EntitySchema<VelocityUsageRow>({
   checks: [{ name: "velocity_usage_not_negative", expression: "amount >= 0 AND count >= 0" }],
 });
 
-/** A change of limits: who made it, why, and what they are since. It is never changed. */
+/** A change of limits, which is never changed itself. */
 export interface LimitChangeRow {
-  /** A UUIDv7: the changes of a subject are in its order. */
+  /** A UUIDv7, which orders the changes of a subject. */
   readonly id: string;
-  /** The account, or what stands for the new wallets of a currency. */
+  /** The account, or the id that stands for a currency's new wallets. */
   readonly subjectId: string;
   readonly caller: string;
   readonly reason: string;
-  /** What encodeLimits() wrote. */
+  /** The limits after it, as encodeLimits() writes them. */
   readonly limits: string;
   readonly createTime: Date;
 }

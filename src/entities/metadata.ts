@@ -1,8 +1,8 @@
 import { EntitySchema } from "typeorm";
 
 /**
- * A pair of a transaction's metadata as it is now: transactions are found by it. Triggers of the database keep the table up to
- * date, whatever writes; the service's role can only read it.
+ * A pair of a transaction's current metadata, by which transactions are found. Triggers of the database maintain it; the service's
+ * role can only read it.
  */
 export interface TransactionMetadataRow {
   readonly key: string;
@@ -28,7 +28,7 @@ export const TransactionMetadataEntity = new EntitySchema<TransactionMetadataRow
   indices: [{ name: "transaction_metadata_value", columns: ["key", "value", "journalIndex"] }],
 });
 
-/** A change of a transaction's metadata: who made it, when, and what it is since. It is never changed itself. */
+/** A change of a transaction's metadata, which is never changed itself. */
 export interface MetadataChangeRow {
   readonly transactionId: string;
   /** The number of the change: 1, 2, 3 and so on. */
@@ -36,7 +36,7 @@ export interface MetadataChangeRow {
   readonly caller: string;
   readonly setPairs: Record<string, string>;
   readonly removedKeys: readonly string[];
-  /** All of it, after the change. */
+  /** The whole metadata after the change. */
   readonly metadata: Record<string, string>;
   readonly createTime: Date;
 }

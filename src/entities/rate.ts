@@ -1,15 +1,15 @@
 import { EntitySchema } from "typeorm";
 
-/** How much one currency is worth in another, from a time on. It is never changed. */
+/** An exchange rate from a time on, which is never changed. */
 export interface RateRow {
   readonly sourceCurrencyCode: string;
   readonly targetCurrencyCode: string;
   readonly validFrom: Date;
-  /** A UUIDv7: of two that become valid at once, the later one counts. */
+  /** A UUIDv7: of two rates that become valid at the same time, the later one counts. */
   readonly id: string;
-  /** Whole units of the target's currency for one of the source's, as a decimal number. */
+  /** Whole units of the target currency for one of the source currency, as a decimal number. */
   readonly rate: string;
-  /** null: until the next one. */
+  /** null: until the next rate. */
   readonly validUntil: Date | null;
   readonly caller: string;
   readonly createTime: Date;

@@ -1,6 +1,6 @@
 import { EntitySchema } from "typeorm";
 
-/** The methods that take a request_id, as they are stored. Numbers are never used again for another method. */
+/** The methods that take a request_id, as they are stored. A number is never reused for another method. */
 export const REQUEST_METHOD = {
   POST: 1,
   CREATE_USER: 2,
@@ -22,7 +22,7 @@ export const REQUEST_METHOD = {
   PAUSE_SCHEDULE: 31,
   RESUME_SCHEDULE: 32,
   CANCEL_SCHEDULE: 33,
-  /** What takes the request id of a scheduled attempt, so that it is never made. */
+  /** The claim of the request id of a scheduled attempt, which prevents the attempt. */
   WITHHOLD_RUN: 34,
   CREATE_ALERT: 35,
   DELETE_ALERT: 36,
@@ -30,26 +30,26 @@ export const REQUEST_METHOD = {
 export type RequestMethod = (typeof REQUEST_METHOD)[keyof typeof REQUEST_METHOD];
 
 /**
- * A request that was answered, for ever: `(caller, request_id)` is unique over all methods. A movement's answer is its
- * transaction; every other method stores request and answer as they were encoded.
+ * An answered request, kept for ever: `(caller, request_id)` is unique over all methods. A movement's answer is its transaction;
+ * every other method stores request and response as they were encoded.
  */
 export interface RequestRow {
   readonly caller: string;
   readonly requestId: string;
   readonly method: RequestMethod;
-  /** The transaction that it made, if any. */
+  /** The transaction that it made; null for none. */
   readonly transactionId: string | null;
-  /** The user, wallet or other thing that it concerns, if any. */
+  /** The user, wallet or other resource that it concerns; null for none. */
   readonly resourceId: string | null;
-  /** Another user whose data a refused request holds: the one who has the email that it asks for. */
+  /** Another user whose personal data a refused request contains: the owner of the email address in it. */
   readonly otherUserId: string | null;
-  /** The request message; null for movements and once the user it speaks of is erased. */
+  /** The request message; null for movements and after the erasure of its user. */
   readonly request: Buffer | null;
-  /** The response message; null for movements, refusals, and once the user it speaks of is erased. */
+  /** The response message; null for movements, refusals, and after the erasure of its user. */
   readonly response: Buffer | null;
-  /** What encodeFailure() wrote, when it was refused; null for movements. */
+  /** The failure of a refused request, as encodeFailure() writes it; null for movements. */
   readonly failure: string | null;
-  /** The index of its latest record in the journal; null for movements, whose transactions tell it, and refusals. */
+  /** The index of its latest journal record; null for refusals and for movements, whose transactions have it. */
   readonly journalIndex: bigint | null;
 }
 

@@ -1,26 +1,26 @@
 import { EntitySchema } from "typeorm";
 
-/** What a schedule does; the numbers are those of grey.schedule.v1.ScheduleState. */
+/** The states of a schedule, numbered as grey.schedule.v1.ScheduleState. */
 export const SCHEDULE_STATE = { ACTIVE: 1, PAUSED: 2, COMPLETED: 3, CANCELLED: 4, FAILED: 5 } as const;
 export type ScheduleState = (typeof SCHEDULE_STATE)[keyof typeof SCHEDULE_STATE];
 
-/** What became of a run; the numbers are those of grey.schedule.v1.RunState. */
+/** The states of a run, numbered as grey.schedule.v1.RunState. */
 export const RUN_STATE = { POSTED: 1, RETRYING: 2, SKIPPED: 3, FAILED: 4 } as const;
 export type RunState = (typeof RUN_STATE)[keyof typeof RUN_STATE];
 
-/** What becomes of a run that might succeed later; the numbers are those of grey.schedule.v1.InsufficientFundsPolicy. */
+/** The policies for runs that might succeed later, numbered as grey.schedule.v1.InsufficientFundsPolicy. */
 export const FUNDS_POLICY = { SKIP: 1, RETRY: 2, FAIL: 3 } as const;
 export type FundsPolicy = (typeof FUNDS_POLICY)[keyof typeof FUNDS_POLICY];
 
-/** A movement and when it is to be made. */
+/** A movement and the times at which it is made. */
 export interface ScheduleRow {
   readonly id: string;
   readonly state: ScheduleState;
-  /** What moves the money, as in transactions: a deposit, a withdrawal or a transfer. */
+  /** The kind of its transactions: a deposit, a withdrawal or a transfer. */
   readonly kind: number;
   readonly debitAccountId: string;
   readonly creditAccountId: string;
-  /** The name of the system account among the two; null for a transfer. */
+  /** The name of the system account, if one of the two is; null for a transfer. */
   readonly systemAccount: string | null;
   readonly currencyCode: string;
   readonly amount: bigint;
@@ -33,22 +33,22 @@ export interface ScheduleRow {
   readonly timeZone: string | null;
   readonly startTime: Date | null;
   readonly endTime: Date | null;
-  /** null for any number. */
+  /** null for no limit. */
   readonly maxRuns: number | null;
   readonly onInsufficientFunds: FundsPolicy;
   readonly retryIntervalMicros: bigint;
   readonly retryMax: number;
-  /** The time of the run that is next, or is being retried; null once the schedule has ended. */
+  /** The time of the next run, or of the one that is retried; null once the schedule has ended. */
   readonly plannedTime: Date | null;
-  /** When that run is to be tried, unless the schedule is paused. */
+  /** The time of the next attempt at that run, unless the schedule is paused. */
   readonly dueTime: Date | null;
   /** Counts attempts and interruptions of the schedule: part of the request id of the next attempt. */
   readonly attempt: number;
-  /** How often the run that is next was tried already. */
+  /** The number of attempts at the next run so far. */
   readonly tries: number;
-  /** How many runs have ended. */
+  /** The number of runs that have ended. */
   readonly runCount: number;
-  /** Why it failed, as encodeFailure() wrote it; null unless it did. */
+  /** The failure that ended it, as encodeFailure() writes it; null if it has not failed. */
   readonly failure: string | null;
   readonly createTime: Date;
   readonly updateTime: Date;
@@ -100,17 +100,17 @@ export const ScheduleEntity = new EntitySchema<ScheduleRow>({
   ],
 });
 
-/** What a schedule came to at one of its times. */
+/** The outcome of a schedule at one of its times. */
 export interface ScheduleRunRow {
   readonly id: string;
   readonly scheduleId: string;
   readonly plannedTime: Date;
   readonly state: RunState;
   readonly attempts: number;
-  /** The request of the latest attempt, and the transaction that it made, posted or rejected. */
+  /** The request of the latest attempt, and its transaction, posted or rejected. */
   readonly requestId: string;
   readonly transactionId: string;
-  /** Why the latest attempt was refused, as encodeFailure() wrote it; null when it was posted. */
+  /** The failure of the latest attempt, as encodeFailure() writes it; null if it was posted. */
   readonly failure: string | null;
   readonly createTime: Date;
   readonly updateTime: Date;

@@ -2,8 +2,8 @@ import { EntitySchema } from "typeorm";
 import type { HoldState, TransactionKind, TransactionState } from "../base/codes.js";
 
 /**
- * One movement, or the record of a refused one. Its entries are found by the accounts and their sequence numbers, which
- * spares an index on entries.
+ * A movement or a step of a hold, posted or rejected. Its accounts and sequence numbers lead to its entries, which spares an index
+ * on entries.
  */
 export interface TransactionRow {
   readonly id: string;
@@ -13,9 +13,9 @@ export interface TransactionRow {
   readonly caller: string;
   readonly requestId: string;
   readonly debitAccountId: string;
-  /** null for a step of a hold that is for nobody in particular. */
+  /** null for a step of a hold without a recipient. */
   readonly creditAccountId: string | null;
-  /** null when it was rejected, and when it has legs. */
+  /** null if it was rejected or has legs. */
   readonly debitSequence: bigint | null;
   readonly creditSequence: bigint | null;
   readonly currencyCode: string;
@@ -24,29 +24,29 @@ export interface TransactionRow {
   /** null for none. */
   readonly metadata: Record<string, string> | null;
   readonly createTime: Date;
-  /** null when the caller gave none. */
+  /** null if the caller set none. */
   readonly effectiveTime: Date | null;
-  /** What encodeFailure() wrote, when it was rejected. */
+  /** The reason for its rejection, as encodeFailure() writes it; null if it was posted. */
   readonly failure: string | null;
-  /** What was asked for beside this, by the contract's names, as JSON; null for nothing. */
+  /** The rest of the request, by the contract's names, as JSON; null for nothing. */
   readonly terms: string | null;
-  /** The hold that it is a step of, and the hold as it was right after it. */
+  /** The hold that it is a step of, and the state of the hold right after it. */
   readonly holdId: string | null;
   readonly holdAmount: bigint | null;
   readonly holdCaptured: bigint | null;
   readonly holdState: HoldState | null;
   readonly holdExpireTime: Date | null;
-  /** The transaction that it reverses, or was to. */
+  /** The transaction that it reverses, or was to reverse. */
   readonly reversesId: string | null;
   /** The caller's own name for it; null for none. */
   readonly externalReference: string | null;
-  /** The legs of one that has more than two sides, in their order; null for another. Debits are positive. */
+  /** The legs of a transaction with more than two sides, in order; null for any other. Debits are positive. */
   readonly legAccountIds: readonly string[] | null;
   readonly legCurrencyCodes: readonly string[] | null;
   readonly legAmounts: readonly bigint[] | null;
-  /** null when it was rejected. */
+  /** null if it was rejected. */
   readonly legSequences: readonly bigint[] | null;
-  /** What was decided beside the entries, as JSON; null for nothing. */
+  /** The rest of the decision beside the entries, as JSON; null for nothing. */
   readonly detail: string | null;
 }
 
@@ -110,7 +110,7 @@ export const TransactionEntity = new EntitySchema<TransactionRow>({
   ],
 });
 
-/** A leg of a transaction that was rejected: its account's refused transactions are listed by it. */
+/** An account among the legs of a rejected transaction, by which the account's rejected transactions are listed. */
 export interface RejectedLegRow {
   readonly accountId: string;
   readonly journalIndex: bigint;

@@ -1,15 +1,15 @@
 import { EntitySchema } from "typeorm";
 
-/** A user; name, emails and metadata are empty once it is deleted. */
+/** A user. Name, emails and metadata are empty once the user is deleted. */
 export interface UserRow {
   readonly id: string;
   name: string;
-  /** As it was given. */
+  /** As the caller wrote it. */
   email: string | null;
-  /** In lower case: what must be unique. */
+  /** The email in lower case, which is unique. */
   emailKey: string | null;
   metadata: Record<string, string>;
-  /** Counts the changes; the etag is made of it. */
+  /** The number of changes, which the etag is made of. */
   revision: number;
   readonly createTime: Date;
   updateTime: Date;
