@@ -3,17 +3,18 @@ import { toIso, type Micros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
 import { startSweep, type Sweep, type SweepOptions } from "../db/sweep.js";
 import { inTransaction } from "../db/in-transaction.js";
-import { ALERT_BALANCE, type AlertDirection } from "../entities/alert.js";
+import type { BalanceAlertEventRow } from "../entities/alert.js";
+import { crossingDirection, watchedBalance } from "../entities/crossing.js";
 import { RECORD_TYPE } from "../entities/journal.js";
 import { appendRecords } from "../journal/append.js";
-import { findCrossing } from "./crossing.js";
 
 /** This reader's name among the cursors. */
 const NAME = "balance_alerts";
 
 /**
- * Reads the journal from where it was left, page by page, and notes what crossed the threshold of an alert. Cursor and
- * crossings are written in one database transaction, so that each is noted once; of several processes one does it at a time.
+ * Starts the reader: it reads the journal from its cursor on, page by page, and records which thresholds of alerts were crossed.
+ * Cursor and crossings are written in one database transaction, so that each is recorded once; of several processes one reads at
+ * a time.
  */
 export function startBalanceAlerts(
   database: Database,
@@ -24,8 +25,8 @@ export function startBalanceAlerts(
 }
 
 /**
- * Reads the next records of the journal, and notes what they crossed.
- * @returns how many records it read, at least as many as asked for if there are; 0 when another process reads
+ * Reads the next records of the journal, and records what they crossed.
+ * @returns how many records it read: at least `limit` if there are as many; 0 when another process reads
  */
 export function readPage(database: Database, limit: number): Promise<number> {
   return inTransaction(database, NO_CALLER, async ({ client }) => {
@@ -34,67 +35,61 @@ export function readPage(database: Database, limit: number): Promise<number> {
       [NAME],
     );
     const from = rows[0]?.next_index;
-    const end = from === undefined ? undefined : await endOfPage(client, from, limit);
+    const end = from === undefined ? undefined : await findPageEnd(client, from, limit);
     if (from === undefined || end === undefined) return 0;
-    const crossings = (await readSteps(client, from, end)).flatMap((step) => {
-      const direction = findCrossing(step.balance_before, step.balance_after, step.threshold, step.wanted);
-      return direction === undefined ? [] : [{ ...step, id: newId(), direction }];
-    });
+    const crossings = await findCrossings(client, from, end);
     await client.query("UPDATE reader_cursors SET next_index = $2 WHERE name = $1", [NAME, end]);
-    if (crossings.length > 0) await note(client, crossings);
+    if (crossings.length > 0) await recordCrossings(client, crossings);
     return Number(end - from);
   });
 }
 
 const NO_CALLER = { assertWaiting: () => undefined };
 
-/** What was appended together is read together. */
-const END_OF_PAGE = `
+// Records that were appended together are read together.
+const PAGE_END = `
 SELECT max(first_index + size) AS end_index FROM (
   SELECT first_index, size, sum(size) OVER (ORDER BY first_index) - size AS before FROM (
     SELECT first_index, cardinality(record_ids) AS size FROM journal_batches WHERE first_index >= $1 ORDER BY first_index LIMIT $2
   ) batches
 ) page WHERE before < $2`;
 
-/** The index after the page's last record; undefined when there is nothing to read. */
-async function endOfPage(client: Queryable, from: bigint, limit: number): Promise<bigint | undefined> {
+/** Returns the index after the page's last record; undefined when there is nothing to read. */
+async function findPageEnd(client: Queryable, from: bigint, limit: number): Promise<bigint | undefined> {
   const { rows } = await client.query<{ end_index: bigint | null }>({
     name: "alerts-page",
-    text: END_OF_PAGE,
+    text: PAGE_END,
     values: [from, limit],
   });
   return rows[0]?.end_index ?? undefined;
 }
 
-/** What an entry did to the balance that an alert watches. */
-interface Step {
+/** A transaction's crossing of an alert's threshold. */
+interface Crossing {
   readonly alert_id: Uuid;
-  readonly threshold: bigint;
-  readonly wanted: AlertDirection;
   readonly sequence: bigint;
   readonly transaction_id: Uuid;
   readonly journal_index: bigint;
+  readonly direction: BalanceAlertEventRow["direction"];
   readonly balance_before: bigint;
   readonly balance_after: bigint;
   readonly create_time: Micros;
 }
 
 // From the page's transactions to their accounts, and on to the entries of those that have alerts. The entry before gives the
-// balance before; the first entry of a wallet starts from nothing. OFFSET 0 has each looked up by its key: as plain joins
-// the planner, which knows nothing of a page's length, may read whole tables for a few records.
-const READ_STEPS = `
-SELECT a.id AS alert_id, a.threshold, a.direction AS wanted, leg.sequence, t.id AS transaction_id, e.journal_index,
-  coalesce(before.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(before.pending_debits_after, 0), 0)
-    AS balance_before,
-  e.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(e.pending_debits_after, 0) AS balance_after,
-  (extract(epoch FROM e.create_time) * 1000000)::bigint AS create_time
+// balance before. OFFSET 0 has each looked up by its key: as plain joins the planner, which knows nothing of a page's length, may
+// read whole tables for a few records.
+const FIND_CROSSINGS = `
+SELECT a.id AS alert_id, leg.sequence, t.id AS transaction_id, e.journal_index, crossing.direction, watched.balance_before,
+  watched.balance_after, (extract(epoch FROM e.create_time) * 1000000)::bigint AS create_time
 FROM journal_batches b
 CROSS JOIN LATERAL unnest(b.record_ids, b.record_types) AS record (id, type)
 CROSS JOIN LATERAL (
   SELECT id, debit_account_id, debit_sequence, credit_account_id, credit_sequence, leg_account_ids, leg_sequences
   FROM transactions WHERE id = record.id OFFSET 0
 ) t
--- One with many legs has no sequences of two sides. What an account has between its legs it never had: they are one step.
+-- A transaction with many legs has no sequences of two sides. The balances of an account between its legs never were: its legs
+-- are one step.
 CROSS JOIN LATERAL (
   VALUES (t.debit_account_id, t.debit_sequence, t.debit_sequence), (t.credit_account_id, t.credit_sequence, t.credit_sequence)
   UNION ALL SELECT account_id, max(sequence), min(sequence)
@@ -112,31 +107,37 @@ LEFT JOIN LATERAL (
   SELECT balance_after, pending_debits_after FROM entries
   WHERE account_id = leg.account_id AND sequence = leg.first_sequence - 1 OFFSET 0
 ) before ON true
+CROSS JOIN LATERAL (
+  SELECT ${watchedBalance("a", "before")} AS balance_before, ${watchedBalance("a", "e")} AS balance_after
+) watched
+CROSS JOIN LATERAL (
+  SELECT ${crossingDirection("a", "watched.balance_before", "watched.balance_after")} AS direction
+) crossing
 WHERE b.first_index >= $1 AND b.first_index < $2 AND record.type = ${RECORD_TYPE.TRANSACTION_POSTED}
   AND e.journal_index > a.start_index AND (a.end_index IS NULL OR e.journal_index < a.end_index)
   AND (SELECT end_index IS NULL OR end_index > $1 FROM balance_alerts ORDER BY end_index DESC LIMIT 1)
-  -- Only those that were crossed: of the others there may be many.
-  AND (e.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(e.pending_debits_after, 0) < a.threshold)
-    <> (coalesce(before.balance_after - (a.balance = ${ALERT_BALANCE.AVAILABLE})::int * coalesce(before.pending_debits_after, 0), 0)
-      < a.threshold)
+  AND crossing.direction IS NOT NULL
 ORDER BY e.journal_index, leg.account_id, leg.sequence, a.id`;
 
-async function readSteps(client: Queryable, from: bigint, end: bigint): Promise<Step[]> {
-  const { rows } = await client.query<Step>({ name: "alerts-steps", text: READ_STEPS, values: [from, end] });
+async function findCrossings(client: Queryable, from: bigint, end: bigint): Promise<Crossing[]> {
+  const { rows } = await client.query<Crossing>({
+    name: "alerts-crossings",
+    text: FIND_CROSSINGS,
+    values: [from, end],
+  });
   return rows;
 }
 
-type Crossing = Step & { readonly id: Uuid; readonly direction: AlertDirection };
-
-async function note(client: Queryable, crossings: readonly Crossing[]): Promise<void> {
+async function recordCrossings(client: Queryable, crossings: readonly Crossing[]): Promise<void> {
+  const ids = crossings.map(() => newId());
   await client.query({
-    name: "alerts-note",
+    name: "alerts-record",
     text: `INSERT INTO balance_alert_events (id, alert_id, sequence, transaction_id, journal_index, direction, balance_before,
         balance_after, create_time)
       SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::bigint[], $6::smallint[], $7::bigint[], $8::bigint[],
         $9::timestamptz[])`,
     values: [
-      crossings.map((one) => one.id),
+      ids,
       crossings.map((one) => one.alert_id),
       crossings.map((one) => one.sequence),
       crossings.map((one) => one.transaction_id),
@@ -149,6 +150,6 @@ async function note(client: Queryable, crossings: readonly Crossing[]): Promise<
   });
   await appendRecords(
     client,
-    crossings.map(({ id }) => ({ id, type: RECORD_TYPE.BALANCE_ALERT_CROSSED })),
+    ids.map((id) => ({ id, type: RECORD_TYPE.BALANCE_ALERT_CROSSED })),
   );
 }

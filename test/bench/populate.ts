@@ -34,7 +34,7 @@ const JOURNAL_BATCH = 1_000;
 
 /**
  * Fills a migrated, empty database with set-based SQL, as superuser, so that the books obey every law of
- * src/ledger/check/laws.ts.
+ * src/ledger/check/laws/.
  */
 export async function populate(
   url: string,

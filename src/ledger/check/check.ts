@@ -4,18 +4,20 @@ import { fail } from "../../base/failure.js";
 import { cancelUntil } from "../../db/cancel.js";
 import type { Database } from "../../db/database.js";
 import { READ_WHOLE_TABLES } from "../../db/session.js";
-import { countsSince, lawsSince } from "./laws-since.js";
-import { LAWS, type Law } from "./laws.js";
+import type { RowCounts } from "./law.js";
+import { LAWS, type LawName } from "./laws.js";
+import { planLaws, type IntegrityProgress } from "./progress.js";
+import { findScope, type Scope } from "./scope.js";
 
-/** One thing that does not add up. */
+/** One thing that breaks a law. */
 export interface Fault {
-  readonly law: Law;
+  readonly law: LawName;
   /** The account, transaction or request, the journal index, or the currency. */
   readonly subject: string;
   readonly detail: string;
 }
 
-/** What was looked at, and what is wrong; `faults` are the first of `faultCount`. */
+/** The result of a check; `faults` are the first of `faultCount`. */
 export interface IntegrityReport {
   readonly accountCount: bigint;
   readonly transactionCount: bigint;
@@ -27,29 +29,16 @@ export interface IntegrityReport {
   readonly journalSize: bigint;
 }
 
-/** How far a check is. */
-export interface IntegrityProgress {
-  /** 0 until the check has begun. */
-  readonly journalSize: bigint;
-  readonly lawsDone: number;
-  readonly lawsTotal: number;
-  /** The one that is being checked. */
-  readonly law: Law | undefined;
-  /** How many rows the laws so far have read, and all will have; 0 until they are counted. */
-  readonly rowsRead: bigint;
-  readonly rowsTotal: bigint;
-}
-
 export interface CheckOptions {
-  /** The first record of the journal that is checked, with what it touches; 0 or none: everything is. */
+  /** The first journal record that is checked, with what it touches; 0 or none for the whole ledger. */
   readonly from?: bigint;
-  /** Ends the check, and with it what the database does for it. */
+  /** Ends the check, and with it the database's work for it. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: IntegrityProgress) => void;
 }
 
 /**
- * Checks every law on all books, or each that can be asked of what is new on that, at one snapshot, while postings go on.
+ * Checks every law on the whole ledger, or on what is new in it, at one snapshot, while postings go on.
  * Fails with CALLER_GONE once the signal has ended it.
  * @param faultsMax how many faults to name at the most; all are counted
  */
@@ -59,10 +48,10 @@ export async function checkIntegrity(
   options: CheckOptions = {},
 ): Promise<IntegrityReport> {
   const { signal } = options;
-  const assertWanted = (): void => {
+  const assertWaiting = (): void => {
     if (signal?.aborted === true) fail({ reason: "CALLER_GONE" });
   };
-  assertWanted();
+  assertWaiting();
   const client = await database.pool.connect();
   // The statement that meets the broken connection reports it.
   client.on("error", ignore);
@@ -76,7 +65,7 @@ export async function checkIntegrity(
     };
     signal?.addEventListener("abort", cancel);
     try {
-      const report = await readAll(client, faultsMax, options);
+      const report = await checkLaws(client, faultsMax, options);
       client.off("error", ignore);
       client.release();
       return report;
@@ -87,7 +76,7 @@ export async function checkIntegrity(
   } catch (error) {
     // The connection may be inside the transaction, be cancelled late, or gone: it is not used again.
     client.release(true);
-    assertWanted();
+    assertWaiting();
     throw error;
   }
 }
@@ -97,33 +86,34 @@ const ignore = (): void => undefined;
 /** The driver's own limit for a statement, in ms: a day. */
 const ENDLESS = { query_timeout: 86_400_000 };
 
-async function readAll(
+/** Lets the rows of a scope be joined with each other by hashes; the rows of tables are looked up by their keys all the same. */
+const JOIN_NEW_ROWS = "SET LOCAL enable_hashjoin = on";
+
+async function checkLaws(
   client: PoolClient,
   faultsMax: number,
   { from = 0n, signal, onProgress = () => undefined }: CheckOptions,
 ): Promise<IntegrityReport> {
   await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
-  // The check reads everything, so its time grows with the books.
+  // A check takes longer, the more there is to check.
   await client.query("SET LOCAL statement_timeout = 0");
   await client.query("SET LOCAL work_mem = '64MB'");
-  if (from === 0n) await client.query(READ_WHOLE_TABLES);
-  const { counts: text, laws } = from === 0n ? ALL : await since(client, from);
+  await client.query(from === 0n ? READ_WHOLE_TABLES : JOIN_NEW_ROWS);
+  const scope = await findScope(client, from);
   signal?.throwIfAborted();
-  const { rows } = await client.query<Counts>({ text, ...ENDLESS });
-  const counts = assertPresent(rows[0], "the counts");
-  const rowsTotal = laws.reduce((sum, [law]) => sum + countRows(law, counts), 0n);
+  const { rows } = await client.query<RowCounts & { readonly size: bigint }>({ text: countQuery(scope), ...ENDLESS });
+  const { size: journalSize, ...counts } = assertPresent(rows[0], "the counts");
   const faults: Fault[] = [];
   let faultCount = 0n;
-  let rowsRead = 0n;
-  for (const [lawsDone, [law, query]] of laws.entries()) {
+  for (const progress of planLaws(counts, journalSize)) {
     signal?.throwIfAborted();
-    onProgress({ journalSize: counts.size, lawsDone, lawsTotal: laws.length, law, rowsRead, rowsTotal });
+    onProgress(progress);
+    const { law } = progress;
     const found = await client.query<{ subject: string; detail: string; total: bigint }>({
-      text: `SELECT subject, detail, count(*) OVER () AS total FROM (${query}) broken LIMIT $1`,
+      text: lawQuery(law, scope),
       values: [faultsMax],
       ...ENDLESS,
     });
-    rowsRead += countRows(law, counts);
     faultCount += found.rows[0]?.total ?? 0n;
     for (const { subject, detail } of found.rows.slice(0, faultsMax - faults.length))
       faults.push({ law, subject, detail });
@@ -138,50 +128,20 @@ async function readAll(
     recordCount: counts.records,
     faultCount,
     faults,
-    journalSize: counts.size,
+    journalSize,
   };
 }
 
-interface Counts {
-  readonly accounts: bigint;
-  readonly transactions: bigint;
-  readonly entries: bigint;
-  readonly records: bigint;
-  readonly size: bigint;
+/** Returns the query that counts the scope's rows, and the journal's size. */
+export function countQuery({ definitions, accounts, transactions, entries, firstIndex }: Scope): string {
+  return `${definitions}
+    SELECT (SELECT count(*) FROM ${accounts} a) AS accounts, (SELECT count(*) FROM ${transactions} t) AS transactions,
+      (SELECT count(*) FROM ${entries} e) AS entries, greatest(size - ${firstIndex}, 0) AS records, size
+    FROM journal_head`;
 }
 
-const ALL = {
-  counts: `
-    SELECT (SELECT count(*) FROM accounts) AS accounts, (SELECT count(*) FROM transactions) AS transactions,
-      (SELECT count(*) FROM entries) AS entries, size AS records, size FROM journal_head`,
-  laws: Object.entries(LAWS) as [Law, string][],
-};
-
-async function since(client: PoolClient, index: bigint) {
-  const { rows } = await client.query<{ index: bigint | null }>({
-    text: "SELECT max(first_index) AS index FROM journal_batches WHERE first_index <= $1",
-    values: [index],
-  });
-  const place = { index, batchIndex: rows[0]?.index ?? 0n };
-  return { counts: countsSince(place), laws: lawsSince(place) };
-}
-
-/** What a law reads most of. */
-const READS: Readonly<Partial<Record<Law, readonly (keyof Counts)[]>>> = {
-  TRANSACTION_BALANCED: ["entries"],
-  BALANCE_IS_SUM_OF_ENTRIES: ["accounts", "entries"],
-  SEQUENCE_DENSE: ["accounts", "entries"],
-  RUNNING_BALANCE: ["entries", "entries"],
-  WITHIN_LIMITS: ["accounts"],
-  CURRENCY_SUMS_TO_ZERO: ["accounts"],
-  JOURNAL_DENSE: ["records"],
-  TRANSACTION_IN_JOURNAL: ["transactions", "records"],
-  REQUEST_ONCE: ["transactions", "transactions"],
-  PENDING_IS_SUM_OF_HOLDS: ["accounts"],
-  HOLD_MATCHES_STEPS: ["transactions"],
-  REVERSALS_WITHIN_ORIGINAL: ["transactions"],
-};
-
-function countRows(law: Law, counts: Counts): bigint {
-  return (READS[law] ?? ["transactions", "entries"]).reduce((sum, table) => sum + counts[table], 0n);
+/** Returns the query for the faults of a law: their subjects and details, up to $1 of them, each with their number. */
+export function lawQuery(law: LawName, scope: Scope): string {
+  return `${scope.definitions}
+    SELECT subject, detail, count(*) OVER () AS total FROM (${LAWS[law].findBreaches(scope)}) breaches LIMIT $1`;
 }

@@ -11,34 +11,30 @@ import { limitConcurrency } from "../../base/concurrency.js";
 import { createRoom } from "../../base/room.js";
 import type { Database } from "../../db/database.js";
 import { readInSession, withTranslatedErrors } from "../../db/in-transaction.js";
-import {
-  checkIntegrity,
-  type CheckOptions,
-  type IntegrityProgress,
-  type IntegrityReport,
-} from "../../ledger/check/check.js";
-import { findUnchecked, rememberCheck } from "../../ledger/check/ended-checks.js";
-import type { Law } from "../../ledger/check/laws.js";
+import { checkIntegrity, type CheckOptions, type IntegrityReport } from "../../ledger/check/check.js";
+import { findUnchecked, recordCheck } from "../../ledger/check/ended-checks.js";
+import { LAWS, type LawName } from "../../ledger/check/laws.js";
+import { NOT_BEGUN, type IntegrityProgress } from "../../ledger/check/progress.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 
 const FAULTS_DEFAULT = 100;
 const FAULTS_MAX = 10_000;
 
-/** @param progressMs a check says how far it is after this, also when it is no further */
+/** @param progressMs how often a check reports its progress at least, in ms */
 export function createIntegrityMethods(
   database: Database,
   progressMs: number,
 ): Pick<Methods<typeof LedgerServiceService>, "checkIntegrity" | "streamIntegrityCheck"> {
-  // A check takes a connection for as long as it lasts. Checks of what is new do not wait for those of everything.
-  const inTurn = { all: limitConcurrency(1), since: limitConcurrency(1) };
+  // A check takes a connection for as long as it lasts. Checks of what is new do not wait for checks of the whole ledger.
+  const inTurn = { whole: limitConcurrency(1), since: limitConcurrency(1) };
 
   const check = (from: bigint, options: CheckOptions = {}): Promise<IntegrityReport> =>
-    (from === 0n ? inTurn.all : inTurn.since)(() =>
+    (from === 0n ? inTurn.whole : inTurn.since)(() =>
       withTranslatedErrors(async () => {
         const report = await checkIntegrity(database, FAULTS_MAX, { ...options, from });
         const { journalSize, faultCount } = report;
-        await rememberCheck(database, ALWAYS, { from, journalSize, faultCount });
+        await recordCheck(database, ALWAYS, { from, journalSize, faultCount });
         return report;
       }),
     );
@@ -46,7 +42,7 @@ export function createIntegrityMethods(
   let checking: Promise<IntegrityReport> | undefined;
   return {
     checkIntegrity: async ({ maxFaults }) => {
-      // Those who ask meanwhile get what this one finds.
+      // Callers that come meanwhile share its report.
       checking ??= check(0n).finally(() => {
         checking = undefined;
       });
@@ -57,10 +53,10 @@ export function createIntegrityMethods(
       stream: async function* (request, context, signal) {
         const from = await parseFrom(database, context, request);
         let progress = NOT_BEGUN;
-        const news = createNews();
+        const update = createSignal();
         const onProgress = (latest: IntegrityProgress): void => {
           progress = latest;
-          news.tell();
+          update.send();
         };
         let report: IntegrityReport | undefined;
         let fault: { readonly error: unknown } | undefined;
@@ -69,10 +65,10 @@ export function createIntegrityMethods(
             (found) => (report = found),
             (error: unknown) => (fault = { error }),
           )
-          .finally(() => news.tell());
+          .finally(() => update.send());
         yield toProgressMessage(from, progress);
         for (;;) {
-          await news.next(progressMs, signal);
+          await update.wait(progressMs, signal);
           if (signal.aborted) return;
           if (fault !== undefined) throw fault.error;
           if (report !== undefined) break;
@@ -86,7 +82,7 @@ export function createIntegrityMethods(
   };
 }
 
-/** A check that has ended is remembered even when nobody waits any more. */
+/** A check that has ended is recorded even when its caller has left. */
 const ALWAYS = { assertWaiting: () => undefined };
 
 async function parseFrom(
@@ -98,34 +94,25 @@ async function parseFrom(
   return from?.value === true ? readInSession(database, context, ({ client }) => findUnchecked(client)) : 0n;
 }
 
-/** What one waits for and another tells of; what was told before it is waited for is not lost. */
-function createNews() {
-  let isTold = false;
+/** A signal from one task to another that waits for it; a signal sent before the wait is not lost. */
+function createSignal() {
+  let isSent = false;
   let wake = (): void => undefined;
   return {
-    tell: (): void => {
-      isTold = true;
+    send: (): void => {
+      isSent = true;
       wake();
     },
-    /** Resolves at the next news, at the end, and after the time. */
-    next: async (waitMs: number, end: AbortSignal): Promise<void> => {
+    /** Resolves at the next signal, at the end, and after the time. */
+    wait: async (waitMs: number, end: AbortSignal): Promise<void> => {
       const over = new AbortController();
       wake = () => over.abort();
-      if (isTold) over.abort();
+      if (isSent) over.abort();
       await delay(waitMs, undefined, { signal: AbortSignal.any([over.signal, end]) }).catch(() => undefined);
-      isTold = false;
+      isSent = false;
     },
   };
 }
-
-const NOT_BEGUN: IntegrityProgress = {
-  journalSize: 0n,
-  lawsDone: 0,
-  lawsTotal: 0,
-  law: undefined,
-  rowsRead: 0n,
-  rowsTotal: 0n,
-};
 
 function toProgressMessage(fromJournalIndex: bigint, progress: IntegrityProgress): StreamIntegrityCheckResponse {
   const law = progress.law === undefined ? IntegrityLaw.UNSPECIFIED : toLawMessage(progress.law);
@@ -143,7 +130,11 @@ function toReportMessage(report: IntegrityReport, maxFaults: number): CheckInteg
   };
 }
 
-/** The contract's enum has a value for each law; one that it lacks does not compile. */
-function toLawMessage(law: Law): IntegrityLaw {
-  return IntegrityLaw[law satisfies keyof typeof IntegrityLaw];
+type ContractLaw = Exclude<keyof typeof IntegrityLaw, "UNSPECIFIED" | "UNRECOGNIZED">;
+
+// A value of the contract's enum without a law does not compile, and below a law without a value.
+LAWS satisfies Readonly<Record<ContractLaw, unknown>>;
+
+function toLawMessage(law: LawName): IntegrityLaw {
+  return IntegrityLaw[law satisfies ContractLaw];
 }

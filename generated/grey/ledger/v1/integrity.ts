@@ -221,7 +221,7 @@ export interface CheckIntegrityResponse {
  * - what no record names is not looked for: a transaction or an entry that was added beside the journal, on accounts that nothing else
  *   touched; a request, or an event of an alert, that has lost what it tells of; a second run that tells of the same transaction;
  *   what an alert should have noted since of an entry from before;
- * - CURRENCY_SUMS_TO_ZERO is a law of all accounts, and is left out: it follows where each transaction balances;
+ * - for CURRENCY_SUMS_TO_ZERO, the changes of the balances of all accounts that were touched since sum to zero;
  * - METADATA_PAIRS_MATCH sees keys that a transaction has or had, no pair of a key that it never had;
  * - for PENDING_IS_SUM_OF_HOLDS, what is pending for coming in is compared with the account's latest entry, not with all holds;
  * - for HOLD_MATCHES_STEPS, each new step follows from the new one before it, and the hold is as the latest left it.
