@@ -1,4 +1,4 @@
-// `npm run check`: everything that can be checked without running the service. One line for each step, all failures at the end.
+// `npm run check`: all checks that need no running service. Prints a line per step, and all failures at the end.
 import { execFile } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,7 +6,7 @@ import { join, relative } from "node:path";
 
 const ROOT = join(import.meta.dirname, "..");
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
-/** What `npm run generate` reads. */
+/** The inputs of `npm run generate`. */
 const GENERATED_FROM = ["proto", "third_party", "buf.yaml", "buf.gen.yaml", "scripts/generate.mjs"];
 
 const PROGRAM = {
@@ -16,11 +16,11 @@ const PROGRAM = {
   prettier: "prettier/bin/prettier.cjs",
 };
 
-/** What a step found: what is wrong, or a note on why it had nothing to do. */
+/** The results of a step: a fault, or a note. */
 const wrong = (text) => ({ wrong: text });
 const note = (text) => ({ note: text });
 
-/** Runs a program to its end. Its streams are told apart only where a step needs it. */
+/** Runs a program to its end. */
 function run(file, args, cwd = ROOT) {
   return new Promise((resolve) => {
     execFile(file, args, { cwd, maxBuffer: OUTPUT_BYTES_MAX, encoding: "buffer" }, (error, stdout, stderr) => {
@@ -33,7 +33,7 @@ function run(file, args, cwd = ROOT) {
   });
 }
 
-/** Runs a JavaScript program of this project or of a package that npm brought; undefined when all is well. */
+/** Runs a JavaScript program of this project or of an installed package; returns undefined on success. */
 async function must(program, ...args) {
   const script = program in PROGRAM ? join(ROOT, "node_modules", PROGRAM[program]) : join(ROOT, program);
   const { ok, text } = await run(process.execPath, [script, ...args]);
@@ -53,7 +53,7 @@ async function inTemporaryFolder(work) {
   }
 }
 
-/** Generates in a copy, so that the tree stays as it is. */
+/** Generates code in a copy, so that the working tree is not changed. */
 function checkGenerated() {
   return inTemporaryFolder(async (folder) => {
     for (const path of GENERATED_FROM) cpSync(join(ROOT, path), join(folder, path), { recursive: true });
@@ -65,7 +65,7 @@ function checkGenerated() {
   });
 }
 
-/** The files that are not the same in both folders, nor in both. */
+/** Lists the files that differ or exist in one folder only. */
 function differences(one, other) {
   const paths = new Set([...filesOf(one), ...filesOf(other)]);
   const isSame = (path) =>
@@ -94,21 +94,21 @@ async function checkBreaking() {
       return (await must("buf", "breaking", "--against", archive)) ?? note(`against ${ref}`);
     });
   }
-  return note("skipped: there is no branch main with a contract to compare with");
+  return note("skipped: no branch main with a contract");
 }
 
 function checkLock() {
   const lock = readFileSync(join(ROOT, "package-lock.json"), "utf8");
-  // An install takes the packages from the registry that its user has set.
+  // An install uses the registry that its user has configured.
   const urls = lock.match(/^.*"resolved".*$|^.*registry\..*$/gm) ?? [];
   if (urls.length > 0)
     return wrong(`package-lock.json names registries (npm's omit-lockfile-registry-resolved):\n${urls[0]}`);
 }
 
-/** In this order: the later ones use what the types step built. */
+/** The steps in order: later ones use the build of the types step. */
 const STEPS = [
   ["the lock file names no registry", checkLock],
-  ["generated code is what the contract makes", checkGenerated],
+  ["generated code is up to date", checkGenerated],
   ["buf lint", () => must("buf", "lint")],
   ["buf format", () => must("buf", "format", "proto", "--diff", "--exit-code")],
   ["buf breaking", checkBreaking],
@@ -116,7 +116,7 @@ const STEPS = [
   ["oxlint", () => must("oxlint", "--type-aware")],
   ["types (tsc)", () => must("scripts/build.mjs")],
   ["layers", () => must("mocha", "--no-config", "dist/test/unit/layers.test.js")],
-  ["docs/errors.md is what the contract makes", () => must("scripts/errors-doc.mjs", "--check")],
+  ["docs/errors.md is up to date", () => must("scripts/errors-doc.mjs", "--check")],
 ];
 
 const failed = [];

@@ -1,4 +1,4 @@
-// npm links the commands of dependencies, not those of the project itself: this lets `npx grey` work in the clone.
+// Links the project's own command, so that `npx grey` works in the clone: npm links only those of dependencies.
 import { mkdirSync, rmSync, symlinkSync, writeFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 

@@ -1,14 +1,14 @@
-// Reads the log that PostgreSQL's auto_explain wrote during a test run, and fails when the service read a whole table where it must
-// find its rows by keys: those statements run with `enable_seqscan = off`, which the log shows (auto_explain.log_settings).
+// Examines PostgreSQL's auto_explain log of a test run and fails if the service read a whole table in a statement that must find its
+// rows by key: these run with `enable_seqscan = off`, which is in the log (auto_explain.log_settings).
 //   node scripts/plans.mjs LOG
-// A test that takes keys away says so with RAISE LOG 'plans of this database do not count'.
-// The log's settings: log_line_prefix = '%a|%d|', auto_explain.log_format = json, log_settings = on, log_nested_statements = on.
+// A test that removes keys excludes its database with RAISE LOG 'plans of this database do not count'.
+// Required settings: log_line_prefix = '%a|%d|', auto_explain.log_format = json, log_settings = on, log_nested_statements = on.
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 
-/** Tables of one row, or of few that never grow with use. */
+/** Tables with one or few rows that do not grow with use. */
 const SMALL = new Set(["journal_head", "installation", "currencies", "migrations"]);
-/** What stops the reading of a table long before its end. */
+/** Nodes that stop reading a table early. */
 const BOUNDED = new Set(["Limit"]);
 const QUERY_CHARS_MAX = 160;
 
@@ -18,11 +18,11 @@ if (file === undefined) {
   process.exit(2);
 }
 
-/** What was found, by database, and by application, table and statement, with how often. */
+/** Counts of findings, by database, then by application, table and statement. */
 const found = new Map();
 let planCount = 0;
 
-/** Databases that do not count. */
+/** Excluded databases. */
 const excluded = new Set();
 
 let application = "";
@@ -43,7 +43,7 @@ for await (const line of createInterface({ input: createReadStream(file), crlfDe
 take();
 
 if (planCount === 0) {
-  console.error(`${file} holds no plan of the service's`);
+  console.error(`${file} contains no plans of the service`);
   process.exit(1);
 }
 const wrong = new Map();
@@ -53,16 +53,16 @@ for (const [where, statements] of found) {
 }
 for (const [what, count] of [...wrong].sort(([, a], [, b]) => b - a)) console.log(`${count} times  ${what}`);
 console.log(
-  `${planCount} plans of statements that must find their rows by keys; statements that read a whole table: ${wrong.size}`,
+  `${planCount} plans of statements that must find rows by key; statements that read a whole table: ${wrong.size}`,
 );
 process.exitCode = wrong.size === 0 ? 0 : 1;
 
-/** Takes up the plan whose lines are complete. */
+/** Evaluates the plan whose lines are complete. */
 function take() {
   if (lines === undefined || lines.length === 0) return;
   const text = lines.join("\n");
   lines = undefined;
-  // Cheaper than reading each as JSON; a statement that is meant to read everything says so.
+  // Cheaper than parsing each plan; a statement that may read everything enables sequential scans.
   if (!text.includes('"enable_seqscan": "off"')) return;
   planCount += 1;
   if (!text.includes('Scan"')) return;
@@ -80,7 +80,7 @@ function walk(node, isBounded, report) {
   const bounded = isBounded || BOUNDED.has(type);
   const table = node["Relation Name"] ?? "";
   if (!SMALL.has(table) && !table.startsWith("pg_") && readsAll(node, bounded)) report(node);
-  // What is under a sort or an aggregate is read to its end, whatever is above.
+  // Inputs of a sort, aggregate or hash are read to the end, whatever is above.
   const passes = type === "Sort" || type === "Aggregate" || type === "Hash" ? false : bounded;
   for (const child of node.Plans ?? []) walk(child, passes, report);
 }

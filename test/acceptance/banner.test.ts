@@ -5,7 +5,7 @@ import { PROJECT_DIR } from "../../src/config/config.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
 import { endAllGrey, eventually, freePort, spawnGrey } from "../support/process.js";
 
-describe("what the server prints first", () => {
+describe("the banner of the server", () => {
   let database: TestDatabase;
 
   before(async () => {
@@ -15,7 +15,7 @@ describe("what the server prints first", () => {
   after(() => database.drop());
 
   for (const host of ["127.0.0.1", "[::1]", "localhost", "0.0.0.0"]) {
-    it(`on ${host} and another port than usual, twice, are commands that work as they stand`, async () => {
+    it(`on ${host} and a non-default port has commands that work unchanged, at both starts`, async () => {
       for (let start = 0; start < 2; start += 1) {
         const server = spawnGrey({
           DATABASE_URL: database.url,

@@ -41,7 +41,7 @@ describe("the command `grey` against a server", function () {
     return JSON.parse(out);
   }
 
-  it("makes a user, shows it by id and by email, and lists it", async () => {
+  it("creates a user, shows it by id and email, and lists it", async () => {
     const made = await grey(
       "user",
       "create",
@@ -85,7 +85,7 @@ describe("the command `grey` against a server", function () {
     expect(listed.out).to.match(/opening +100\.00 USD +100\.00 USD +opening/);
   });
 
-  it("finds transactions by what they are, changes their metadata, and tells a balance by effective time", async () => {
+  it("finds transactions by filters, changes their metadata, and shows a balance by effective time", async () => {
     const [wallet] = await twoWallets("finder@example.com", "100.00 USD");
     const pay = (amount: string, ...more: string[]) => greyJson("withdraw", wallet, amount, ...more);
     const { transaction } = await pay("5 USD", "--reference", "invoice-17", "--metadata", "order=4711", "draft=yes");
@@ -135,7 +135,7 @@ describe("the command `grey` against a server", function () {
     expect((await grey("statement", wallet, "--effective", ...period)).out).to.match(/^closing +88\.00 USD$/m);
   });
 
-  it("posts many legs, exchanges by rates and quotes, and sets limits", async () => {
+  it("posts compound transactions, exchanges by rate and quote, and sets limits", async () => {
     const [payer, shop] = await twoWallets("many@example.com", "100.00 USD");
     const made = await grey("account", "create", "commission", "USD", "--max", "50.00");
     expect(made.code, made.err).to.equal(0);
@@ -180,7 +180,7 @@ describe("the command `grey` against a server", function () {
     expect((await grey("post", "--debit", "fees")).code).to.equal(2);
   });
 
-  it("watches transactions and a wallet, and says how to go on", async () => {
+  it("watches transactions and a wallet, and reports how to resume", async () => {
     const [from, to] = await twoWallets("watched@example.com", "100.00 USD");
     const { transaction } = await greyJson("transfer", from, to, "2.34 USD");
     const index = Number(transaction.journalIndex);
@@ -248,7 +248,7 @@ describe("the command `grey` against a server", function () {
     expect(none.err).to.include("--at");
   });
 
-  it("makes an alert, and shows what it noted until it is deleted", async () => {
+  it("creates an alert, shows its crossings, and deletes it", async () => {
     const [wallet] = await twoWallets("watcher@example.com", "100.00 USD");
     const made = await grey("alert", "create", wallet, "50.00 USD", "--direction", "down");
     expect(made.code, made.err).to.equal(0);
@@ -263,7 +263,7 @@ describe("the command `grey` against a server", function () {
     expect((await grey("alert", "list", wallet)).out).to.include("no alerts");
   });
 
-  it("takes a wallet by its owner and currency, its label, or the beginning of its id, and proposes when it is not one", async () => {
+  it("accepts a wallet by owner and currency, label, or id prefix, and lists the candidates if it is ambiguous", async () => {
     const [first, second] = await twoWallets("named@example.com", "10 USD");
     expect((await greyJson("balance", "named@example.com/other")).balance.walletId).to.equal(second);
     const both = await greyJson("balance", "named@example.com");
@@ -292,7 +292,7 @@ describe("the command `grey` against a server", function () {
     ).to.equal("named@example.com");
   });
 
-  it("draws a transaction's T-accounts, whose two sides come to the same", async () => {
+  it("draws a transaction's T-accounts with equal sums of debits and credits", async () => {
     const [from, to] = await twoWallets("drawn@example.com", "10 USD");
     const { transaction } = await greyJson("transfer", from, to, "2.34 USD", "--description", "tea");
     const { out, err } = await grey("transactions", "show", transaction.id.slice(0, -1));
@@ -303,7 +303,7 @@ describe("the command `grey` against a server", function () {
     expect(out).to.match(/^description +tea$/m);
   });
 
-  it("prints errors as JSON with --json, tells each end by its exit code, and leaves standard output to replies", async () => {
+  it("prints errors as JSON with --json, sets the exit code, and writes only replies to standard output", async () => {
     const [wallet] = await twoWallets("ends@example.com", "1 USD");
     const errorOf = ({ err }: Run) => {
       const lines = err.trim().split("\n");
@@ -328,7 +328,7 @@ describe("the command `grey` against a server", function () {
     expect(errorOf(silent)).to.deep.include({ kind: "unreachable", code: "UNAVAILABLE" });
   });
 
-  it("says what to do instead of moving an amount below 0", async () => {
+  it("explains the alternatives to moving a negative amount", async () => {
     const [wallet] = await twoWallets("below@example.com", "1 USD");
     for (const amount of [["-5 USD"], ["-5", "USD"]]) {
       const { code, err } = await grey("deposit", wallet, ...amount);
@@ -337,7 +337,7 @@ describe("the command `grey` against a server", function () {
     }
   });
 
-  it("shows times in the zone of the machine, and with --utc in UTC", async () => {
+  it("shows local times, and with --utc times in UTC", async () => {
     const [wallet] = await twoWallets("zone@example.com", "1 USD");
     const { createTime } = (await greyJson("wallet", "get", wallet)).wallet;
     const zone = { TZ: "Asia/Kathmandu" };
@@ -348,7 +348,7 @@ describe("the command `grey` against a server", function () {
     expect(utc).to.match(/Z$/);
   });
 
-  it("fits tables to a terminal of 80 columns, shows all in 200, and colours only where it may", async () => {
+  it("fits tables to a terminal of 80 columns, shows everything in 200, and honours NO_COLOR", async () => {
     const [from, to] = await twoWallets("terminal.of.eighty.columns@example.com", "10 USD");
     await greyJson("transfer", from, to, "1 USD", "--description", "a description of quite some length, which wraps");
     const list = ["transactions", "--user", "terminal.of.eighty.columns@example.com"];
@@ -410,7 +410,7 @@ describe("the command `grey` against a server", function () {
     expect(other.err).to.match(/^grey: REQUEST_ID_REUSED: /);
   });
 
-  it("tells a refusal in one line on standard error and keeps it as a rejected transaction", async () => {
+  it("prints a refusal in one line on standard error, and the server records it as a rejected transaction", async () => {
     const [wallet] = await twoWallets("refused@example.com", "1 USD");
     const refused = await grey("withdraw", wallet, "1.01 USD");
     expect(refused).to.include({ code: 3, out: "" });
@@ -436,7 +436,7 @@ describe("the command `grey` against a server", function () {
     expect(err).to.match(/^grey: INVALID_REQUEST: .*request_id: .+\n$/);
   });
 
-  it("lists every page with --all and says when a list is cut short", async () => {
+  it("lists every page with --all, and notes that a list is incomplete", async () => {
     const [wallet] = await twoWallets("paged@example.com", "1 USD");
     for (const amount of ["1 USD", "2 USD", "3 USD"]) await greyJson("deposit", wallet, amount);
     const cut = await grey("transactions", "--user", "paged@example.com", "--limit", "2");
@@ -455,7 +455,7 @@ describe("the command `grey` against a server", function () {
     expect((await greyJson("balance", wallet)).balance.posted.minorUnits).to.equal("100");
   });
 
-  it("seeds a history in which the books add up, and changes nothing the second time", async () => {
+  it("seeds a history in which the books balance, and changes nothing when repeated", async () => {
     const options = ["seed", "--users", "4", "--transactions", "40", "--seed", "7"];
     const first = await greyJson(...options);
     expect(first.transactions).to.deep.equal({ made: 40, replayed: 0, refused: 0 });
@@ -472,7 +472,7 @@ describe("the command `grey` against a server", function () {
     expect((await greyJson("check")).ok).to.equal(true);
   });
 
-  it("checks what is new since the last check, and says from where", async () => {
+  it("checks the records since the last check, and reports from which index", async () => {
     expect((await grey("check")).code).to.equal(0);
     const [from] = await twoWallets("new@example.com", "5.00");
     const { integrity } = await greyJson("check", "--since-last");
@@ -487,7 +487,7 @@ describe("the command `grey` against a server", function () {
     expect((await grey("check", "--since-last", "--from", "3")).code).to.equal(2);
   });
 
-  it("prints a statement as a table, as JSON and as CSV, and no part of one that there is not", async () => {
+  it("prints a statement as table, JSON and CSV, and nothing for a missing wallet", async () => {
     const [from, to] = await twoWallets("statement@example.com", "5.00");
     await grey("transfer", from, to, "1.25", "USD", "--description", '=1, "two"');
     const period = ["--from", "2020-01-01T00:00:00Z", "--before", "2200-01-01T00:00:00Z"];
@@ -531,7 +531,7 @@ describe("the command `grey` against a server", function () {
     expect((await grey("balance", wallet.id, ...asOf)).out).to.include("18000000000000000000 minor units");
   });
 
-  it("says which address has no server, and how to try again", async () => {
+  it("names the address without a server, and explains how to retry", async () => {
     const { code, err } = await greyAt("127.0.0.1:1", "user", "create", "--name", "A", "--email", "a@example.com");
     expect(code).to.equal(4);
     expect(err).to.match(
@@ -539,7 +539,7 @@ describe("the command `grey` against a server", function () {
     );
   });
 
-  it("ends with 2 when it is typed or set wrongly", async () => {
+  it("exits with 2 for bad arguments or settings", async () => {
     expect((await grey("nonsense")).code).to.equal(2);
     expect((await grey("transactions", "--min", "5 USD", "--max", "6 EUR")).code).to.equal(2);
     const set = await greyAt("nowhere", "user", "list");
@@ -559,10 +559,10 @@ describe("the command `grey` against a server", function () {
     return (await greyJson("wallet", "get", wallet)).wallet.userId as string;
   }
 
-  /** What the command writes to a terminal of so many columns. */
+  /** Returns the command's output on a terminal of this width. */
   async function onTerminal(columns: number, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
     const command = [process.execPath, join(PROJECT_DIR, "bin/grey.js"), ...args].map((word) => `'${word}'`).join(" ");
-    // What says of the place where the tests run that it shows no colours.
+    // Variables of the tests' environment that disable colours.
     const plainly = Object.keys(env).includes("NO_COLOR") ? "CI" : "CI NO_COLOR";
     const terminal = ["-qec", `unset ${plainly}; stty cols ${columns}; ${command}`, "/dev/null"];
     const { out, err } = await run("script", terminal, {
@@ -591,7 +591,7 @@ function runGrey(address: string, args: readonly string[], env: NodeJS.ProcessEn
   return run(process.execPath, [join(PROJECT_DIR, "bin/grey.js"), ...args], { GREY_ADDRESS: address, ...env });
 }
 
-/** The text as a terminal shows it, without colours. */
+/** Removes colours. */
 function plain(text: string): string {
   return stripVTControlCharacters(text);
 }

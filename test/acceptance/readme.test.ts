@@ -11,7 +11,7 @@ const TOUR = "docs/tour.md";
 const HERE = "localhost:50051";
 const HAS_GRPCURL = spawnSync("grpcurl", ["-version"]).status === 0;
 
-/** Where there is no grpcurl, buf makes the README's calls: the arguments are -plaintext [-d data] address method-or-list. */
+/** Without grpcurl, buf makes the README's calls; the arguments are -plaintext [-d data] address method-or-list. */
 const GRPCURL_BY_BUF = `
 grpcurl() {
   if [ "$2" = -d ]; then
@@ -22,8 +22,8 @@ grpcurl() {
 }`;
 
 /**
- * Types the page's blocks into one shell, in the clone, against the server.
- * @returns what each printed, errors too; a block that is typed again goes by its name with an apostrophe
+ * Runs the page's blocks in one shell, in the clone, against the server.
+ * @returns the output of each, including errors; a repeated block has its name with an apostrophe
  */
 function type(address: string, page: string, names: readonly string[]): Promise<Map<string, string>> {
   const script = [
@@ -32,7 +32,7 @@ function type(address: string, page: string, names: readonly string[]): Promise<
       (name) => `printf '\\n@@ %s\\n' "${name}"\n${blockOf(page, name.replace("'", "")).replaceAll(HERE, address)}`,
     ),
   ].join("\n");
-  // npx may not ask a registry: what the README calls has come with npm ci.
+  // npx must not use a registry: npm ci has installed everything that the README calls.
   const env = {
     ...process.env,
     GREY_ADDRESS: address,
@@ -52,7 +52,7 @@ describe("the README and the tour", () => {
   let printed: Map<string, string>;
 
   before(async function () {
-    // Some twenty commands, each a process of its own.
+    // Some twenty commands, each a separate process.
     this.timeout(240_000);
     server = await startServer();
     printed = new Map([
@@ -62,10 +62,10 @@ describe("the README and the tour", () => {
   });
   after(() => server.stop());
 
-  /** What the block printed. A test that fails on it shows it all. */
+  /** Returns the output of a block; a failing assertion shows it in full. */
   const out = (name: string): string => printed.get(name) ?? "";
 
-  it("tell the story with the command `grey`, also a second time", () => {
+  it("run the story with the command `grey`, twice", () => {
     for (const text of [out("story"), out("story'")]) {
       expect(text)
         .to.match(/^debit .* 100\.00 USD/m)
@@ -86,7 +86,7 @@ describe("the README and the tour", () => {
     expect(text).not.to.match(/ERROR|"code": "/);
   });
 
-  it("get the same answer again, and a refusal for another request under the id", () => {
+  it("get the same reply again, and a refusal of a different request with the same id", () => {
     const text = out("again");
     expect(text).to.include('"replayed": true');
     expect(text.match(/"replayed": true/g)).to.have.lengthOf(1);
@@ -122,7 +122,7 @@ describe("the README and the tour", () => {
     expect(text).not.to.include("grey: ");
   });
 
-  it("tell two commands that the project has", () => {
+  it("use two npm commands that exist", () => {
     const { scripts } = JSON.parse(readFileSync(join(PROJECT_DIR, "package.json"), "utf8")) as {
       scripts: Record<string, string>;
     };
@@ -130,7 +130,7 @@ describe("the README and the tour", () => {
     expect(scripts).to.include.keys("start", "test");
   });
 
-  it("link only to files and headings that exist, as every page in docs/ does", () => {
+  it("link only to files and headings that exist, like every page in docs/", () => {
     const pages = [
       "README.md",
       "CONTRIBUTING.md",
@@ -141,7 +141,7 @@ describe("the README and the tour", () => {
   });
 });
 
-/** The links on a page to what the project does not have. */
+/** Finds the links of a page to missing files and headings. */
 function brokenLinksOf(page: string): string[] {
   const read = (path: string): string => readFileSync(join(PROJECT_DIR, path), "utf8");
   const links = [...read(page).matchAll(/\]\((?![a-z]+:)([^)\s]+)\)/g)].map(([, link = ""]) => link);
@@ -155,7 +155,7 @@ function brokenLinksOf(page: string): string[] {
     .map((link) => `${page}: ${link}`);
 }
 
-/** What a link to a heading calls it. */
+/** Returns the anchors of all headings. */
 function anchorsOf(markdown: string): Set<string> {
   const headings = [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
   return new Set(

@@ -51,7 +51,7 @@ describe("the secrets of a URL", () => {
   }
 
   for (const name of ["DATABASE_URL", "GREY_DATABASE_OWNER_URL"]) {
-    it(`are in no output when ${name} is malformed, which names the setting`, async () => {
+    it(`are in no output when ${name} is malformed, while the error names the setting`, async () => {
       for (const url of malformed) {
         const served = await printed(["serve"], { [name]: url });
         expect(served, url)
@@ -65,7 +65,7 @@ describe("the secrets of a URL", () => {
     });
   }
 
-  it("are in no output when GREY_ADDRESS or an endpoint of telemetry has them", async () => {
+  it("are in no output when GREY_ADDRESS or a telemetry endpoint contains them", async () => {
     for (const [name, value] of [
       ["GREY_ADDRESS", `ada:${SECRET}@db:1`],
       ["OTEL_EXPORTER_OTLP_ENDPOINT", `http://ada:${SECRET}@[::1`],
@@ -95,7 +95,7 @@ describe("the secrets of a URL", () => {
     }
   });
 
-  it("are in no output of a server that works", async () => {
+  it("are in no output of a running server", async () => {
     const { password } = new URL(database.url);
     const server = await startGreyProcess({ DATABASE_URL: database.url, GREY_LOG_LEVEL: "debug" });
     server.signal("SIGTERM");

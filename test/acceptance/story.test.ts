@@ -38,7 +38,7 @@ describe("the story of Ada and Bob", () => {
     expect(await balancesOf(adasWallet, bobsWallet)).to.deep.equal([1_000_00n, 500_00n]);
   });
 
-  it("100 goes from A to B: one debit and one credit, and both balances after it", async () => {
+  it("a transfer of 100 from A to B has one debit and one credit, and changes both balances", async () => {
     const answer = await grey.transactions.transfer({
       ...movement(100_00n, "lunch"),
       fromWalletId: adasWallet,
@@ -93,7 +93,7 @@ describe("the story of Ada and Bob", () => {
     expect(byRequest.transaction).to.deep.equal(lunch);
   });
 
-  it("the same request again gets the same answer, and moves nothing", async () => {
+  it("the same request again returns the same reply and moves nothing", async () => {
     const again = await grey.transactions.transfer({
       ...movement(100_00n, "lunch"),
       requestId: lunch.requestId,
@@ -105,7 +105,7 @@ describe("the story of Ada and Bob", () => {
     expect(await balancesOf(adasWallet, bobsWallet)).to.deep.equal([900_00n, 600_00n]);
   });
 
-  it("a deposit comes from cash, a withdrawal goes to it", async () => {
+  it("a deposit debits cash, a withdrawal credits it", async () => {
     const deposit = await grey.transactions.deposit({
       ...movement(20_00n, "salary"),
       walletId: adasWallet,
@@ -135,7 +135,7 @@ describe("the story of Ada and Bob", () => {
     expect(await balancesOf(adasWallet, bobsWallet)).to.deep.equal([920_00n, 595_00n]);
   });
 
-  it("more than there is does not go: the refusal is kept as a rejected transaction without entries", async () => {
+  it("a transfer of more than the available balance is recorded as a rejected transaction without entries", async () => {
     const request = { ...movement(595_01n, "too much"), fromWalletId: bobsWallet, toWalletId: adasWallet };
     const refused = await refusal(grey.transactions.transfer(request));
     expect(refused).to.include({ code: "FAILED_PRECONDITION", reason: "INSUFFICIENT_FUNDS" });
@@ -190,7 +190,7 @@ describe("the story of Ada and Bob", () => {
     expect(await balancesOf(adasWallet, bobsWallet, euros)).to.deep.equal([920_00n, 595_00n, 0n]);
   });
 
-  it("another request under a used request_id is refused and named by its fields", async () => {
+  it("a different request with a used request_id is refused, with the names of the fields that differ", async () => {
     const reused = await refusal(
       grey.transactions.transfer({
         ...movement(100_01n, "dinner"),
@@ -207,7 +207,7 @@ describe("the story of Ada and Bob", () => {
     expect(await balancesOf(adasWallet, bobsWallet)).to.deep.equal([920_00n, 595_00n]);
   });
 
-  it("the trial balance sums to zero: what the operator has is what it owes", async () => {
+  it("the trial balance sums to zero: the operator holds what it owes", async () => {
     const { currencies } = await grey.ledger.getTrialBalance({ currencyCode: "" });
     expect(currencies.map((one) => one.currencyCode)).to.deep.equal(["USD"]);
     const [dollars] = currencies;
@@ -224,10 +224,10 @@ describe("the story of Ada and Bob", () => {
     ]);
   });
 
-  it("the books add up", async () => {
+  it("the books balance", async () => {
     const report = await grey.ledger.checkIntegrity({ maxFaults: 0 });
     expect(report).to.deep.include({ ok: true, faultCount: 0n, faults: [], entryCount: 10n });
-    // Two openings, lunch, deposit and withdrawal; six refusals of which one concerned a user, not money.
+    // Two openings, lunch, deposit and withdrawal; six refusals, excluding that of deleting a user.
     expect(report.transactionCount).to.equal(11n);
   });
 

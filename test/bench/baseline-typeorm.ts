@@ -1,6 +1,6 @@
-// The second baseline, a process that serves the same Transfer over the same grpc-js: the way most services are written,
-// a transaction per request through TypeORM's entities, rows locked, a pool of 20. It takes the URL of its database as its
-// argument and tells its address over IPC. It neither validates nor logs, which Grey does.
+// The second baseline: a process that serves the same Transfer with the same grpc-js in the usual way, a transaction per request
+// through TypeORM's entities, with row locks and a pool of 20. Its argument is the URL of its database; it reports its address
+// over IPC. Unlike Grey, it neither validates nor logs.
 import { Server, ServerCredentials, status, type handleUnaryCall } from "@grpc/grpc-js";
 import { DataSource, EntitySchema, In, type EntityManager } from "typeorm";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
@@ -10,7 +10,7 @@ import { newId } from "../../src/base/ids.js";
 interface Wallet {
   id: string;
   currencyCode: string;
-  // The driver gives int8 as text.
+  // The driver returns int8 as text.
   balance: string;
   sequence: string;
 }

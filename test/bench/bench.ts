@@ -20,7 +20,7 @@ import { COMPARISONS, GOALS, type Row, type Sample, type Shape } from "./rows.js
 const RESULTS_DIR = join(PROJECT_DIR, "bench-results");
 const DOCS_DIR = join(PROJECT_DIR, "docs");
 const INTERRUPTED = 130;
-/** Compiles the hot paths of the servers before anything is counted. */
+/** Warms up the servers' hot paths before measuring. */
 const FIRST_WARMUP = { warmupMs: 0, measureMs: 1_500 };
 
 const options = readOptions(process.argv.slice(2));
@@ -42,7 +42,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 try {
   process.exitCode = await main(options);
 } catch (error) {
-  // What is being stopped fails.
+  // Calls to servers that are being stopped fail.
   if (!interrupted.signal.aborted) {
     console.error(error);
     process.exitCode = 1;
@@ -51,7 +51,7 @@ try {
   await cleanup.run();
 }
 
-/** Returns the exit code: 1 when a round does not count or a required goal is missed. */
+/** Returns the exit code: 1 if a round is void or a required goal is missed. */
 async function main({ rows, rounds, window, isQuick, overloads, saves, profiles, otherUrl }: Options): Promise<number> {
   const progress = new Progress();
   const profileDir = profiles ? join(RESULTS_DIR, "profiles") : undefined;

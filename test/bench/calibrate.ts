@@ -3,7 +3,7 @@ import type { Cleanup } from "./cleanup.js";
 import type { Work } from "./load-plan.js";
 import type { Shape } from "./rows.js";
 
-/** What a load client can offer at the most, against a server that answers at once. */
+/** The maximum load of a load client, measured against a server that replies at once. */
 export interface Capacity {
   readonly shape: Shape;
   /** Transfers per second. */
@@ -17,14 +17,14 @@ const SETUP: Readonly<Record<Shape, { readonly work: Work; readonly inFlight: nu
   stream: { work: { kind: "stream", wallets: 10_000, isHot: false }, inFlight: 2_048, items: 1 },
 };
 
-/** Offers the shape of load to a server of a process of its own that does nothing but answer. */
+/** Measures a shape of load against a separate server process that only replies. */
 export async function measureCapacity(
   cleanup: Cleanup,
   shape: Shape,
   window: { readonly warmupMs: number; readonly measureMs: number },
 ): Promise<Capacity> {
   const { work, inFlight, items } = SETUP[shape];
-  // Small calls need a server that is as quick as the client.
+  // Small calls need a server as fast as the client.
   const program = shape === "unary" ? "canned-raw-server.js" : "canned-server.js";
   const server = await startServing(cleanup, program, [String(items)]);
   const result = await runLoad(cleanup, {

@@ -1,5 +1,5 @@
-// A process that answers every Transfer at once with an answer made beforehand, over a plain socket: what a load client can
-// offer at the most is measured against it. It tells its address over IPC.
+// A process that replies to every Transfer with the same prepared reply, over a plain socket, to measure the maximum load of a load
+// client. It reports its address over IPC.
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { cannedReply } from "./canned-reply.js";
@@ -18,7 +18,7 @@ import {
 } from "./raw-http2.js";
 
 const REPLY = replyFrames();
-/** Where the three frames of the reply name their stream. */
+/** The offsets of the stream id in the three frames of the reply. */
 const STREAM_PLACES = REPLY.starts.map((start) => start + 5);
 
 const server = createServer((socket) => {

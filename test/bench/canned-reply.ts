@@ -4,7 +4,7 @@ import { TransferResponse } from "../../generated/grey/transaction/v1/movement.j
 import { benchId, ID_SPACE } from "./bench-ids.js";
 import { CURRENCY, frameOf } from "./frames.js";
 
-/** An answer as large as Grey's to a call of this path. @param items transfers in the call */
+/** Returns a reply as large as Grey's for this method. @param items transfers in the call */
 export function cannedReply(path: string, items: number): Buffer {
   switch (path) {
     case TransactionServiceService.transfer.path:
@@ -16,7 +16,7 @@ export function cannedReply(path: string, items: number): Buffer {
   }
 }
 
-/** The answer to a message of a stream. */
+/** Returns the reply to a message of a stream. */
 export function cannedStreamReply(correlation: bigint): Buffer {
   const outcome = { $case: "posted" as const, value: TRANSFER_RESPONSE };
   return frameOf(StreamTransfersResponse.encode({ correlation, outcome }).finish());

@@ -1,6 +1,5 @@
-// A process that answers every batch or message of a stream at once with an answer made beforehand: what a load client can
-// offer at the most is measured against it. It takes the number of transfers in a batch as its argument and tells its
-// address over IPC.
+// A process that replies to every batch or stream message with the same prepared reply, to measure the maximum load of a load client.
+// Its argument is the number of transfers in a batch; it reports its address over IPC.
 import { createServer, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { StreamTransfersRequest } from "../../generated/grey/transaction/v1/batch.js";

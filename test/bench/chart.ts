@@ -1,6 +1,6 @@
 import { spreadOf, validRuns, type RowRuns, type Spread } from "./rounds.js";
 
-// Two panels over one axis: throughput, and latency, against the number of calls in flight.
+// Two panels with a common axis: throughput and latency by the number of calls in flight.
 
 const WIDTH = 860;
 const LEFT = 76;
@@ -21,13 +21,13 @@ interface Point {
   readonly p99: Spread;
 }
 
-/** A level that the curve is compared with. */
+/** A baseline for the curve. */
 interface Reference {
   readonly label: string;
   readonly value: number;
 }
 
-/** The picture, or undefined when fewer than two points were measured. */
+/** Draws the chart; undefined if fewer than two points were measured. */
 export function renderChart(results: readonly RowRuns[], subtitle: string): string | undefined {
   const points = results
     .filter(({ row }) => row.isOnCurve === true)
@@ -175,7 +175,7 @@ function referenceLines(levels: readonly { readonly label: string; readonly y: n
 
 const LABEL_GAP = 14;
 
-/** Labels at the ends of the lines, kept apart from each other. */
+/** Labels the ends of the lines without overlaps. */
 function lineLabels(
   labels: readonly { readonly label: string; readonly y: number; readonly colour: string }[],
 ): string[] {
@@ -212,7 +212,7 @@ function escape(content: string): string {
   return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-/** 1, 2 or 5 times a power of ten, at least as large. */
+/** Rounds up to 1, 2 or 5 times a power of ten. */
 function niceStep(least: number): number {
   const power = 10 ** Math.floor(Math.log10(least));
   return ([1, 2, 5, 10].find((factor) => factor * power >= least) ?? 10) * power;

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import type { Cleanup } from "./cleanup.js";
 import type { LoadPlan, LoadResult } from "./load-plan.js";
 
-// The processes that the benchmark starts beside Grey. Each ends by itself when this one goes away.
+// The benchmark's processes besides Grey. Each exits when this one does.
 
-/** Starts a program of this folder; it is ended with everything else unless it ends before. */
+/** Starts a program of this folder, to be ended at cleanup. */
 export function startChild(cleanup: Cleanup, program: string, args: readonly string[] = []): ChildProcess {
   const child = fork(join(import.meta.dirname, program), args, {
     execArgv: [],
@@ -21,7 +21,7 @@ export function startChild(cleanup: Cleanup, program: string, args: readonly str
   return child;
 }
 
-/** The first message of the child; an error when it ends without one. */
+/** Returns the child's first message; throws if it exits without one. */
 export function messageOf<T>(child: ChildProcess, program: string): Promise<T> {
   return new Promise((resolve, reject) => {
     child.once("message", (message) => resolve(message as T));
@@ -30,7 +30,7 @@ export function messageOf<T>(child: ChildProcess, program: string): Promise<T> {
   });
 }
 
-/** Runs a program that takes a plan and gives a result. */
+/** Runs a program that takes a plan and returns a result. */
 export async function runChild<T>(cleanup: Cleanup, program: string, plan: object): Promise<T> {
   const child = startChild(cleanup, program);
   const answer = messageOf<{ result?: T; error?: string }>(child, program);
@@ -40,12 +40,12 @@ export async function runChild<T>(cleanup: Cleanup, program: string, plan: objec
   return result;
 }
 
-/** Offers load from a process of its own. */
+/** Runs a load from a separate process. */
 export function runLoad(cleanup: Cleanup, plan: LoadPlan): Promise<LoadResult> {
   return runChild(cleanup, "load-client.js", plan);
 }
 
-/** Starts a program that serves and tells its address. */
+/** Starts a server program and returns its address. */
 export async function startServing(
   cleanup: Cleanup,
   program: string,

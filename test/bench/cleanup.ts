@@ -1,11 +1,11 @@
-/** What was started and must be ended, last first. */
+/** Resources to release, in reverse order. */
 export class Cleanup {
   readonly #actions = new Set<() => Promise<void>>();
   #running: Promise<void> | undefined;
 
   /**
-   * Adds what ends a thing. Returns a function that takes it back, for when the thing has ended. What comes while
-   * everything is being ended is ended at once.
+   * Registers a function that releases a resource. Returns a function that unregisters it. During cleanup, the resource is
+   * released at once.
    */
   add(action: () => Promise<void>): () => void {
     if (this.#running === undefined) this.#actions.add(action);
@@ -13,12 +13,12 @@ export class Cleanup {
     return () => this.#actions.delete(action);
   }
 
-  /** Whether everything is being ended. */
+  /** True once cleanup has begun. */
   get isRunning(): boolean {
     return this.#running !== undefined;
   }
 
-  /** Ends everything, once, and tells of what cannot be ended. */
+  /** Releases everything, once, and reports failures. */
   run(): Promise<void> {
     this.#running ??= this.#runAll();
     return this.#running;

@@ -4,7 +4,7 @@ const STREAMS_PER_CONNECTION_MAX = 512;
 const CONNECTIONS_MIN = 4;
 const WINDOW_BYTES = 16 * 1024 * 1024;
 
-/** One HTTP/2 connection to a server, opened again when it breaks. */
+/** An HTTP/2 connection to a server, reopened when it breaks. */
 export class Connection {
   readonly #address: string;
   #session: ClientHttp2Session;
@@ -27,23 +27,23 @@ export class Connection {
 function newSession(address: string): ClientHttp2Session {
   const session = connect(`http://${address}`, { settings: { enablePush: false, initialWindowSize: WINDOW_BYTES } });
   session.once("connect", () => session.setLocalWindowSize(WINDOW_BYTES));
-  // Each call on it hears of the error too.
+  // Each call on it gets the error too.
   session.on("error", () => undefined);
   return session;
 }
 
-/** How many connections so many concurrent calls need. */
+/** Returns the number of connections for this many concurrent calls. */
 export function connectionCount(inFlight: number): number {
   return Math.max(Math.min(CONNECTIONS_MIN, inFlight), Math.ceil(inFlight / STREAMS_PER_CONNECTION_MAX));
 }
 
-/** Connections for so many concurrent calls, ready for them. */
+/** Opens connections for this many concurrent calls. */
 export async function openConnections(address: string, inFlight: number): Promise<Connection[]> {
   return Promise.all(
     Array.from({ length: connectionCount(inFlight) }, async () => {
       const session = newSession(address);
       await new Promise<void>((resolve, reject) => {
-        // The settings say how many streams the server allows.
+        // The settings contain the server's limit of concurrent streams.
         session.once("remoteSettings", () => resolve());
         session.once("error", reject);
       });
@@ -52,7 +52,7 @@ export async function openConnections(address: string, inFlight: number): Promis
   );
 }
 
-/** The headers of a gRPC call. */
+/** Returns the headers of a gRPC call. */
 export function callHeaders(path: string, deadlineMs: number): Record<string, string> {
   return {
     ":method": "POST",

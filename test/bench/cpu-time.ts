@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-// Linux counts CPU time in ticks of 10 ms (USER_HZ), whatever the kernel's own.
+// Linux reports CPU time in ticks of 10 ms (USER_HZ), independent of the kernel's own.
 const SECONDS_PER_TICK = 0.01;
 const STAT_FIELD = { PARENT: 1, USER: 11, SYSTEM: 12 } as const;
 
-/** CPU seconds that processes have used, by pid. */
+/** CPU seconds used, by pid. */
 export type CpuTimes = ReadonlyMap<number, number>;
 
-/** Of the process and its living children; empty where there is no /proc. */
+/** Reads the CPU time of a process and its living children; empty without /proc. */
 export function cpuTimes(pid: number): CpuTimes {
   const times = new Map<number, number>();
   const own = readStat(pid);
@@ -21,7 +21,7 @@ export function cpuTimes(pid: number): CpuTimes {
   return times;
 }
 
-/** What was used in between by the processes that are still there. */
+/** Returns the CPU time used in between by processes that still exist. */
 export function cpuSecondsBetween(before: CpuTimes, after: CpuTimes): number {
   return [...after].reduce((sum, [pid, seconds]) => sum + seconds - (before.get(pid) ?? 0), 0);
 }
@@ -31,10 +31,10 @@ function readStat(pid: number): { readonly parent: number; readonly seconds: num
   try {
     text = readFileSync(`/proc/${pid}/stat`, "latin1");
   } catch {
-    // It has ended, or the system has no /proc.
+    // The process has ended, or there is no /proc.
     return undefined;
   }
-  // The name of the program stands in parentheses and may hold blanks; the fields are counted after it.
+  // The program name is in parentheses and may contain blanks; fields are counted after it.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return {
     parent: Number(fields[STAT_FIELD.PARENT]),

@@ -5,19 +5,19 @@ import pg from "pg";
 import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.js";
 import type { Cleanup } from "./cleanup.js";
 
-/** The PostgreSQL that everything is measured on, with databases of the benchmark's own. */
+/** The PostgreSQL to measure on, with the benchmark's own databases. */
 export interface Cluster {
-  /** The postmaster's pid, when it is the embedded one. */
+  /** The postmaster's pid, if it is the embedded one. */
   readonly pid: number | undefined;
-  /** For people. */
+  /** The description in the report. */
   readonly about: string;
-  /** Makes a database, empty or as a copy; all are dropped with the cluster. Returns its URL. */
+  /** Creates a database, empty or as a copy, and returns its URL. All are dropped with the cluster. */
   createDatabase(name: string, template?: string): Promise<string>;
-  /** Makes the next round not pay for what this one wrote. */
+  /** Flushes this round's writes, so that the next round does not pay for them. */
   checkpoint(): Promise<void>;
 }
 
-/** A folder for this run, in which the user postgres may enter; it goes with the rest. */
+/** Creates a folder for this run that the user postgres can enter; cleanup removes it. */
 export async function makeRunFolder(cleanup: Cleanup): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "grey-bench-"));
   cleanup.add(() => rm(folder, { recursive: true, force: true }));
@@ -25,7 +25,7 @@ export async function makeRunFolder(cleanup: Cleanup): Promise<string> {
   return folder;
 }
 
-/** Uses the PostgreSQL of the URL, or starts the embedded one in the folder. */
+/** Uses the PostgreSQL of the URL, or starts an embedded one in the folder. */
 export async function openCluster(
   cleanup: Cleanup,
   folder: string,
@@ -35,7 +35,7 @@ export async function openCluster(
   if (databaseUrl !== undefined) return useCluster(cleanup, databaseUrl, undefined);
   const embedded = await startEmbeddedPostgres({ dataDir: join(folder, "data"), port: 0, signal });
   cleanup.add(async () => {
-    // The data is thrown away: nothing has to be written back.
+    // The data is discarded: nothing needs to be flushed.
     await embedded.stop({ immediate: true });
     await rm(embedded.dataDir, { recursive: true, force: true });
   });
@@ -65,16 +65,16 @@ async function useCluster(cleanup: Cleanup | undefined, adminUrl: string, pid: n
       return url.href;
     },
     checkpoint: async () => {
-      // Only a superuser or pg_checkpoint may; elsewhere the rounds do without.
+      // This requires a superuser or pg_checkpoint; otherwise the rounds do without.
       await run(adminUrl, "CHECKPOINT").catch(() => undefined);
     },
   };
 }
 
-/** Runs the work on a connection of its own. */
+/** Runs `work` on a separate connection. */
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url, application_name: "grey-bench" });
-  // When the database is ended under a query, the query tells.
+  // If the database stops during a query, the query fails too.
   client.on("error", () => undefined);
   await client.connect();
   try {
@@ -84,7 +84,7 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
   }
 }
 
-/** Runs one statement on a connection of its own. */
+/** Runs a statement on a separate connection. */
 export async function run<Row extends pg.QueryResultRow>(
   url: string,
   statement: string,

@@ -10,25 +10,25 @@ import { startServerProcess, type ServerProcess } from "./server-process.js";
 import { benchId, ID_SPACE } from "./bench-ids.js";
 import { createTypeormBaseline, typeormBaselineFaults } from "./typeorm-books.js";
 
-/** Books that rows are measured on, each in a database of its own. */
+/** The ledgers that rows are measured on, each in a database of its own. */
 export type BooksName = "fresh" | "quiet" | "engine" | "large" | "overload" | "other" | "function" | "typeorm";
 
-/** What keeps books: where to find it, and how to prove that it kept them well. */
+/** A ledger: its location and its integrity checks. */
 export interface Books {
   readonly url: string;
-  /** How many transactions it has recorded. */
+  /** Counts the recorded transactions. */
   recorded(): Promise<number>;
-  /** What breaks conservation now; empty when nothing does. */
+  /** Finds violations of conservation; empty if there are none. */
   faults(): Promise<string[]>;
-  /** The same with every law, however long it takes. */
+  /** Finds violations of all laws, however long it takes. */
   allFaults(): Promise<string[]>;
-  /** The gRPC server on it, where there is one. */
+  /** The gRPC server on it, if any. */
   readonly server?: { readonly address: string; readonly pid: number };
 }
 
-/** How large everything is. */
+/** The sizes of the ledgers. */
 export interface Scale {
-  /** Wallets that the fresh books have, and each baseline. */
+  /** The number of wallets in the fresh ledger and in each baseline. */
   readonly wallets: number;
   readonly fresh: Population;
   readonly large: Population;
@@ -36,7 +36,7 @@ export interface Scale {
 
 const PAGE_SIZE = 50;
 const DEEP_PAGE = 1_000;
-/** Two wallets with a history long enough for page 1,000, in the fresh books as in the large ones. */
+/** Two wallets with a history long enough for page 1,000, in the fresh and in the large ledger. */
 const DEEP_TRANSFERS = DEEP_PAGE * PAGE_SIZE + 5_000;
 
 export const SCALE: Scale = {
@@ -44,41 +44,41 @@ export const SCALE: Scale = {
   fresh: { wallets: 10_000, rounds: 2, deepTransfers: DEEP_TRANSFERS },
   large: { wallets: 1_000_000, rounds: 8, deepTransfers: DEEP_TRANSFERS },
 };
-/** For rows without reads. */
+/** The history of ledgers without reads. */
 export const SMALL_SCALE: Scale = { ...SCALE, fresh: { wallets: 10_000, rounds: 2, deepTransfers: 0 } };
 
-/** Books with more transactions than this are checked in full at the end only. */
+/** Larger ledgers are checked in full at the end only, in transactions. */
 const CHECK_EACH_ROUND_MAX = 150_000;
 
-/** What rows run in. */
+/** The environment of the rows. */
 export interface Environment {
   readonly cleanup: Cleanup;
-  /** For files of this run. */
+  /** The folder for files of this run. */
   readonly folder: string;
   readonly cluster: Cluster;
   readonly scale: Scale;
-  /** pgbench's version, when it is installed. */
+  /** pgbench's version, if it is installed. */
   readonly pgbench: string | undefined;
   readonly books: ReadonlyMap<BooksName, Books>;
-  /** Of page 1,000 of the deep wallet's transactions. */
+  /** The token of page 1,000 of the deep wallet's transactions. */
   pageToken(name: BooksName): string;
   readonly pageSize: number;
-  /** From when on the deep wallet has its last 1,000 entries: microseconds since 1970. */
+  /** The time of the deep wallet's last 1,000 entries, in microseconds since 1970. */
   statementFrom(name: BooksName): string;
-  /** Resident memory of the server on these books. */
+  /** Returns the resident memory of the server on this ledger. */
   rssBytes(name: BooksName): number;
   /** Stops the servers, so that their CPU profiles are written. */
   stopServers(): Promise<void>;
 }
 
-/** The books of the name. */
+/** Returns the ledger with this name. */
 export function booksOf(environment: Environment, name: BooksName): Books {
   const books = environment.books.get(name);
   if (books === undefined) throw new Error(`the books "${name}" were not made`);
   return books;
 }
 
-/** The server on the books of the name. */
+/** Returns the server on the ledger with this name. */
 export function serverOf(
   environment: Environment,
   name: BooksName,
@@ -88,7 +88,7 @@ export function serverOf(
   return server;
 }
 
-/** Processes whose CPU time is of interest beside the client's. */
+/** Lists the processes whose CPU time is measured besides the client's. */
 export function watchedPids({ cluster }: Environment, server?: { readonly pid: number }): Record<string, number> {
   return {
     ...(cluster.pid !== undefined && { postgres: cluster.pid }),
@@ -100,7 +100,7 @@ export interface EnvironmentOptions {
   readonly cleanup: Cleanup;
   readonly folder: string;
   readonly cluster: Cluster;
-  /** For the books "other". */
+  /** The PostgreSQL of the ledger "other". */
   readonly other: Cluster | undefined;
   readonly scale: Scale;
   readonly names: ReadonlySet<BooksName>;
@@ -109,7 +109,7 @@ export interface EnvironmentOptions {
   readonly onProgress: (text: string) => void;
 }
 
-/** Makes the databases that are needed, fills them, and starts the servers on them. */
+/** Creates the required databases, populates them, and starts the servers on them. */
 export async function prepare(options: EnvironmentOptions): Promise<Environment> {
   const { cleanup, folder, cluster, other, scale, names, onProgress } = options;
   const books = new Map<BooksName, Books>();
@@ -200,7 +200,7 @@ SELECT (extract(epoch FROM create_time) * 1000000)::bigint::text AS micros FROM 
 WHERE account_id = $1 ORDER BY sequence DESC OFFSET 999 LIMIT 1`;
 
 function greyBooks(url: string, server: ServerProcess | undefined, startServer: () => Promise<ServerProcess>): Books {
-  // The engine's books have no server until they are checked.
+  // The engine's ledger has no server until it is checked.
   const allFaults = async (): Promise<string[]> => integrityFaults((server ?? (await startServer())).address);
   return {
     url,

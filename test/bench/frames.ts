@@ -1,14 +1,14 @@
 import type { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { benchId, ID_SPACE, ID_TEXT_BYTES, type RequestIds } from "./bench-ids.js";
 
-// gRPC over HTTP/2 sends each message as: 1 byte "compressed", 4 bytes length, the message.
+// gRPC over HTTP/2 frames a message as: 1 byte "compressed", 4 bytes length, the message.
 export const FRAME_HEADER_BYTES = 5;
 
 export const CURRENCY = "USD";
-/** Amounts are small, so that wallets never run out of what populate() gave them. */
+/** Amounts are small, so that wallets never exhaust the balances from populate(). */
 const AMOUNT_MAX = 100;
 
-/** The message as it is sent. */
+/** Frames a message. */
 export function frameOf(message: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + message.length);
   writeFrameHeader(frame, message.length);
@@ -21,7 +21,7 @@ export function writeFrameHeader(frame: Buffer, messageBytes: number): void {
   frame.writeUInt32BE(messageBytes, 1);
 }
 
-/** An encoded message in which the request id can be replaced. */
+/** An encoded message with a replaceable request id. */
 export interface Template {
   readonly bytes: Buffer;
   readonly idOffset: number;
@@ -29,7 +29,7 @@ export interface Template {
 
 const PLACEHOLDER_ID = "ffffffff-ffff-7fff-8fff-ffffffffffff";
 
-/** Finds the place of the request id in an encoded message. */
+/** Finds the offset of the request id in an encoded message. */
 export function templateOf(encode: (requestId: string) => Uint8Array): Template {
   const bytes = Buffer.from(encode(PLACEHOLDER_ID));
   const idOffset = bytes.indexOf(PLACEHOLDER_ID, 0, "latin1");
@@ -37,7 +37,7 @@ export function templateOf(encode: (requestId: string) => Uint8Array): Template 
   return { bytes, idOffset };
 }
 
-/** A copy of the template with a new request id. */
+/** Copies the template with a new request id. */
 export function stamped({ bytes, idOffset }: Template, ids: RequestIds): Buffer {
   const copy = Buffer.allocUnsafe(bytes.length);
   bytes.copy(copy);
@@ -49,14 +49,14 @@ export function idIn(frame: Buffer, idOffset: number): string {
   return frame.toString("latin1", idOffset, idOffset + ID_TEXT_BYTES);
 }
 
-/** Two different wallets; when `isHot`, wallet 0 is one of them, as often paying as paid. */
+/** Picks two different wallets; if `isHot`, one of them is wallet 0, as payer and payee equally often. */
 function randomPair(wallets: number, isHot: boolean): [from: number, to: number] {
   const first = isHot ? 0 : randomBelow(wallets);
   const second = (first + 1 + randomBelow(wallets - 1)) % wallets;
   return Math.random() < 0.5 ? [first, second] : [second, first];
 }
 
-/** A transfer of a small random amount between random wallets. */
+/** Makes a transfer of a small random amount between random wallets. */
 export function randomTransfer(requestId: string, wallets: number, isHot: boolean): TransferRequest {
   const [from, to] = randomPair(wallets, isHot);
   return {
@@ -78,7 +78,7 @@ export function randomBelow(bound: number): number {
   return Math.floor(Math.random() * bound);
 }
 
-/** How many transfers to encode before the load begins: enough to touch the wallets evenly. */
+/** The number of transfers to encode before the load begins: enough to use the wallets evenly. */
 export function templateCount(wallets: number): number {
   return Math.min(Math.max(16_384, wallets), 262_144);
 }

@@ -9,9 +9,9 @@ import { run, withClient } from "./databases.js";
 import { LatencyHistogram, type LatencySummary } from "./latency.js";
 import { OPENING_MINOR } from "./populate.js";
 
-// The first baseline: what a careful engineer writes without Grey, one PL/pgSQL function for a transfer. It promises what
-// Grey does beside the journal: idempotency, funds, double entry with dense sequences and running balances. Where there
-// is a choice it is made in its favour: small integer keys in ascending order, no foreign keys, room for HOT updates.
+// The first baseline: one PL/pgSQL function per transfer, as a careful engineer would write without Grey. It guarantees what Grey
+// does except the journal: idempotency, funds, double entry with dense sequences and running balances. Any choice is made in its
+// favour: small ascending integer keys, no foreign keys, room for HOT updates.
 
 const SCHEMA = `
 CREATE TABLE accounts (
@@ -82,7 +82,7 @@ CREATE TABLE commits (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, payloa
 
 export const FUNCTION_CLIENTS = 16;
 
-/** Makes the baseline's schema and its accounts, numbers 1 to `wallets`. */
+/** Creates the baseline's schema and accounts 1 to `wallets`. */
 export async function createFunctionBaseline(url: string, wallets: number): Promise<void> {
   await withClient(url, async (client) => {
     await client.query(SCHEMA);
@@ -94,7 +94,7 @@ export async function createFunctionBaseline(url: string, wallets: number): Prom
   });
 }
 
-/** What is wrong with the baseline's books; empty when nothing is. */
+/** Finds faults in the baseline's ledger; empty if there are none. */
 export async function functionBaselineFaults(url: string, wallets: number): Promise<string[]> {
   const [row] = await run<{
     total: string;
@@ -118,7 +118,7 @@ export async function functionBaselineFaults(url: string, wallets: number): Prom
   ];
 }
 
-/** How the function is called, and how often and for how long. */
+/** The plan of a run of the function. */
 export interface FunctionPlan {
   readonly url: string;
   readonly wallets: number;
@@ -126,7 +126,7 @@ export interface FunctionPlan {
   readonly clients: number;
   readonly warmupMs: number;
   readonly measureMs: number;
-  /** No two runs on one database have the same. */
+  /** Unique among the runs on a database. */
   readonly run: number;
 }
 
@@ -140,18 +140,18 @@ export const TRANSFER_CALL = "SELECT transfer($1::uuid, $2::bigint, $3::bigint, 
 
 const SAID_CHARS_MAX = 1_000;
 
-/** The version of pgbench, when it is installed. */
+/** Returns the version of pgbench, if it is installed. */
 export async function findPgbench(): Promise<string | undefined> {
   const found = await promisify(execFile)("pgbench", ["--version"]).catch(() => undefined);
   return found?.stdout.trim();
 }
 
-/** Calls the function from Node, where pgbench is not installed. */
+/** Calls the function from Node, if pgbench is not installed. */
 export function runFunctionFromNode(cleanup: Cleanup, plan: FunctionPlan): Promise<FunctionResult> {
   return runChild(cleanup, "function-client.js", plan);
 }
 
-// Keys ascend within each client, as those of a service that makes UUIDv7 do: the cheapest for an index.
+// Keys ascend within each client, like UUIDv7: the cheapest order for an index.
 function pgbenchScript({ wallets, isHot, run: number }: FunctionPlan): string {
   return `
 \\set key :key + 1
@@ -165,7 +165,7 @@ SELECT transfer(('${number.toString(16).padStart(8, "0")}' || lpad(to_hex(:clien
 `;
 }
 
-/** Calls the function with pgbench, and reads its log of single transactions for the window's rate and latencies. */
+/** Calls the function with pgbench, and reads rate and latencies in the window from its transaction log. */
 export async function runFunctionWithPgbench(
   cleanup: Cleanup,
   folder: string,
@@ -212,7 +212,7 @@ export async function runFunctionWithPgbench(
   return summarise(texts, plan);
 }
 
-// Each line: client, its transaction's number, microseconds, script, and when it ended: seconds and microseconds.
+// Each line: client, transaction number, duration in microseconds, script, end time in seconds and microseconds.
 function summarise(logs: readonly string[], { warmupMs, measureMs }: FunctionPlan): FunctionResult {
   const calls: (readonly [endUs: number, durationUs: number])[] = [];
   for (const line of logs.flatMap((text) => text.split("\n"))) {
@@ -228,7 +228,7 @@ function summarise(logs: readonly string[], { warmupMs, measureMs }: FunctionPla
   return { perSecond: latencyUs.count / (measureMs / 1_000), latencyUs, ok: calls.length };
 }
 
-/** How long one small commit takes, one after the other on one connection. */
+/** Measures small commits, one after the other on one connection. */
 export async function measureCommits(url: string, warmupMs: number, measureMs: number): Promise<FunctionResult> {
   return withClient(url, async (client) => {
     const latency = new LatencyHistogram();

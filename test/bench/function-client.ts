@@ -1,4 +1,4 @@
-// A process that calls the baseline's function on connections of its own, as pgbench does: takes a plan over IPC.
+// A process that calls the baseline's function on its own connections, like pgbench. It takes a plan over IPC.
 import pg from "pg";
 import { ID_TEXT_BYTES, RequestIds } from "./bench-ids.js";
 import { randomBelow } from "./frames.js";

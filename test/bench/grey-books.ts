@@ -9,13 +9,13 @@ import { run } from "./databases.js";
 const CHECK_MS_MAX = 900_000;
 const LIST_MS_MAX = 30_000;
 
-/** How many records the journal has: what was posted and rejected. */
+/** Counts the journal's records of posted and rejected transactions. */
 export async function journalSize(url: string): Promise<number> {
   const [row] = await run<{ size: string }>(url, "SELECT size FROM journal_head");
   return Number(row?.size ?? 0);
 }
 
-/** What breaks conservation; empty when nothing does. Reads less than the whole integrity check. */
+/** Finds violations of conservation, empty if there are none; reads less than an integrity check. */
 export async function greyConservationFaults(url: string): Promise<string[]> {
   const [row] = await run<{
     unequal: string;
@@ -39,12 +39,12 @@ export async function greyConservationFaults(url: string): Promise<string[]> {
     ...(row.unequal === "0" ? [] : [`the balances of ${row.unequal} currencies do not sum to zero`]),
     ...(row.unbalanced === "0" ? [] : [`entries sum to ${row.unbalanced}`]),
     ...(row.entries === row.sequences ? [] : [`${row.entries} entries, sequences sum to ${row.sequences}`]),
-    // The benchmark makes nothing but transactions.
+    // The benchmark only makes transactions.
     ...(row.transactions === row.size ? [] : [`${row.transactions} transactions, ${row.size} journal records`]),
   ];
 }
 
-/** Whether CheckIntegrity, over gRPC, finds every law obeyed. Returns what it found to be wrong. */
+/** Runs CheckIntegrity over gRPC and returns its faults. */
 export async function integrityFaults(address: string): Promise<string[]> {
   const client = new LedgerServiceClient(address, credentials.createInsecure());
   try {
@@ -62,7 +62,7 @@ export async function integrityFaults(address: string): Promise<string[]> {
   }
 }
 
-/** How many of the request ids are in the books. */
+/** Counts the request ids that are in the ledger. */
 export async function countRequests(url: string, requestIds: readonly string[]): Promise<number> {
   const [row] = await run<{ n: string }>(
     url,
@@ -72,10 +72,10 @@ export async function countRequests(url: string, requestIds: readonly string[]):
   return Number(row?.n ?? 0);
 }
 
-/** The largest page that the contract allows. */
+/** The maximum page size of the contract. */
 const PAGE_SIZE_MAX = 1_000;
 
-/** The token of page number `page`, from 1, of a wallet's transactions. */
+/** Returns the token of page `page`, from 1, of a wallet's transactions. */
 export async function pageTokenOf(address: string, wallet: number, page: number, pageSize: number): Promise<string> {
   const client = new TransactionServiceClient(address, credentials.createInsecure());
   let pageToken = "";

@@ -1,4 +1,4 @@
-// Values up to 127 µs have a bucket each; above, 64 buckets share each power of two, so a value is off by 1.6 % at the most.
+// Each value up to 127 µs has a bucket; above, each power of two has 64 buckets, so values are accurate to 1.6 %.
 const EXACT_MAX = 128;
 const SUB_BITS = 6;
 const SUB_COUNT = 1 << SUB_BITS;
@@ -6,7 +6,7 @@ const EXPONENT_MAX = 31;
 const BUCKET_COUNT = EXACT_MAX + (EXPONENT_MAX - SUB_BITS - 1) * SUB_COUNT;
 const VALUE_MAX_US = 2 ** EXPONENT_MAX - 1;
 
-/** What a row tells of its latencies, in microseconds. */
+/** The latencies of a row, in microseconds. */
 export interface LatencySummary {
   readonly count: number;
   readonly mean: number;
@@ -17,7 +17,7 @@ export interface LatencySummary {
   readonly max: number;
 }
 
-/** Counts latencies in buckets, so that recording costs the same however many there are. */
+/** A histogram of latencies with constant cost per value. */
 export class LatencyHistogram {
   readonly #buckets = new Float64Array(BUCKET_COUNT);
   #count = 0;
@@ -33,7 +33,7 @@ export class LatencyHistogram {
     if (value > this.#maxUs) this.#maxUs = value;
   }
 
-  /** Forgets everything. */
+  /** Clears the histogram. */
   reset(): void {
     this.#buckets.fill(0);
     this.#count = 0;
@@ -41,7 +41,7 @@ export class LatencyHistogram {
     this.#maxUs = 0;
   }
 
-  /** The value that this share of all values does not exceed, in microseconds; 0 when nothing was recorded. */
+  /** Returns a quantile in microseconds; 0 if the histogram is empty. */
   quantile(share: number): number {
     const rank = Math.max(1, Math.ceil(share * this.#count));
     let seen = 0;

@@ -5,21 +5,21 @@ import { FRAME_HEADER_BYTES } from "./frames.js";
 import { RawConnection, type CallEnd } from "./raw-http2.js";
 
 /**
- * Told once of how a call ended: the name of its grpc-status, or how it broke; its answer, where lines keep answers; and
- * how long the server wants the caller to wait, when it says so.
+ * Receives the end of a call, once: the name of its grpc-status or the kind of break; the reply, if the line keeps replies; and
+ * the server's retry delay, if any.
  */
 export type OnEnd = (status: string, answer: Uint8Array | undefined, pushbackMs?: number) => void;
 
-/** A connection on which calls of one method are made. */
+/** A connection for calls of one method. */
 export interface Line {
-  /** Begins a call with a framed message. Returns what cancels it. */
+  /** Begins a call with a framed message. Returns a function that cancels it. */
   begin(message: Buffer, onEnd: OnEnd): () => void;
   close(): void;
 }
 
 export const BROKEN = "BROKEN";
 
-/** Lines for many small calls whose answers nobody reads. */
+/** Opens lines for many small calls that discard replies. */
 export async function openRawLines(
   address: string,
   path: string,
@@ -34,7 +34,7 @@ function rawLine(first: RawConnection, open: () => Promise<RawConnection>): Line
   let connection = first;
   let opening: Promise<void> | undefined;
 
-  /** One new connection for all calls that wait for it. */
+  /** Opens one new connection for all waiting calls. */
   function reopen(): Promise<void> {
     opening ??= open()
       .then((next) => {
@@ -77,7 +77,7 @@ function statusOf(end: CallEnd): string {
   return grpcStatus[end.grpcStatus] ?? `STATUS ${end.grpcStatus}`;
 }
 
-/** Lines for calls of any size, through node:http2; they keep the answers. */
+/** Opens lines for calls of any size over node:http2, which keep replies. */
 export async function openLines(address: string, path: string, deadlineMs: number, inFlight: number): Promise<Line[]> {
   const headers = callHeaders(path, deadlineMs);
   return (await openConnections(address, inFlight)).map((connection) => lineOf(connection, headers));
@@ -95,7 +95,7 @@ function lineOf(connection: Connection, headers: Record<string, string>): Line {
         isOver = true;
         onEnd(how, answer);
       };
-      // A refusal comes as the only headers; an answer's status comes in the trailers.
+      // A refusal is in the only headers; the status of a reply is in the trailers.
       const onHeaders = (received: IncomingHttpHeaders): void => {
         const code = received["grpc-status"];
         if (code !== undefined) status = statusOf({ grpcStatus: Number(code), pushbackMs: undefined });

@@ -1,6 +1,6 @@
 import type { LatencySummary } from "./latency.js";
 
-/** What is asked of a server, again and again. Wallets are those that populate() made, by their number. */
+/** A repeated request. Wallets are numbers of populate(). */
 export type Work =
   | { readonly kind: "transfer"; readonly wallets: number; readonly isHot: boolean }
   | { readonly kind: "batch"; readonly wallets: number; readonly isHot: boolean; readonly items: number }
@@ -10,35 +10,35 @@ export type Work =
   | { readonly kind: "list"; readonly wallet: number; readonly pageSize: number; readonly pageToken: string }
   | { readonly kind: "statement"; readonly wallet: number; readonly fromMicros: string; readonly pageSize: number };
 
-/** What a load client is told to do. */
+/** The plan of a load client. */
 export interface LoadPlan {
   /** host:port of the gRPC server. */
   readonly address: string;
   readonly work: Work;
-  /** Calls that are under way at any time; on a stream: transfers that are not answered yet. */
+  /** Calls in flight at any time; on a stream: unanswered transfers. */
   readonly inFlight: number;
   readonly warmupMs: number;
   readonly measureMs: number;
-  /** What each call tells the server as its deadline; the client gives up a second after it. */
+  /** The deadline of each call; the client gives up a second after it. */
   readonly deadlineMs: number;
-  /** How long a caller that got RESOURCE_EXHAUSTED waits before its next call, where the server does not say. */
+  /** The delay after RESOURCE_EXHAUSTED without a retry delay from the server. */
   readonly refusedPauseMs: number;
-  /** Whether to hand back the request ids of what was answered OK and of what was refused. */
+  /** True to collect the request ids of acknowledged and refused calls. */
   readonly keepsIds: boolean;
-  /** Processes whose CPU time in the measured window is of interest, with their children. */
+  /** Processes whose CPU time in the window is measured, with their children. */
   readonly watchedPids: Readonly<Record<string, number>>;
 }
 
-/** What came of it. The window is the measured one; totals are over everything that was sent. */
+/** The result of a load. The window is the measured one; totals include everything sent. */
 export interface LoadResult {
   readonly windowSeconds: number;
-  /** Transfers (or reads) that were answered OK in the window, per second. */
+  /** Transfers (or reads) answered OK in the window, per second. */
   readonly okPerSecond: number;
   /** Transfers (or reads) whose call began in the window, per second. */
   readonly offeredPerSecond: number;
-  /** Of the calls that were answered OK in the window. */
+  /** The latencies of calls answered OK in the window. */
   readonly latencyUs: LatencySummary;
-  /** Calls answered in the window, by the name of their grpc-status, or how their stream broke. */
+  /** Calls answered in the window, by the name of their grpc-status or the kind of break. */
   readonly statuses: Readonly<Record<string, number>>;
   readonly total: {
     /** Transfers (or reads). */
@@ -47,9 +47,9 @@ export interface LoadResult {
     /** Calls. */
     readonly statuses: Readonly<Record<string, number>>;
   };
-  /** CPU seconds in the window, of this client and of the watched processes; absent where the system does not tell. */
+  /** CPU seconds in the window of this client and the watched processes; undefined if unknown. */
   readonly cpuSeconds: Readonly<Record<string, number>>;
-  /** Share of the window in which the client's event loop was busy, 0 to 1. */
+  /** The share of the window in which the client's event loop was busy, 0 to 1. */
   readonly clientBusy: number;
   readonly okIds: readonly string[];
   readonly refusedIds: readonly string[];

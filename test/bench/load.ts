@@ -11,7 +11,7 @@ const GIVE_UP_AFTER_DEADLINE_MS = 1_000;
 const SWEEP_EVERY_MS = 250;
 const RECONNECT_AFTER_MS = 100;
 
-/** Offers the load of the plan and tells what came of it. Every call that was begun has ended when it returns. */
+/** Runs the plan's load and returns the result, after all calls have ended. */
 export async function offerLoad(plan: LoadPlan): Promise<LoadResult> {
   const { work, address, inFlight, deadlineMs } = plan;
   if (work.kind === "stream") {
@@ -32,7 +32,7 @@ export async function offerLoad(plan: LoadPlan): Promise<LoadResult> {
   }
 }
 
-/** A call that is under way. */
+/** A call in flight. */
 interface Pending {
   readonly call: Call;
   readonly line: Line;
@@ -40,13 +40,13 @@ interface Pending {
   cancel: () => void;
 }
 
-/** As many callers as the plan says, each beginning its next call when the one before has ended. */
+/** The plan's callers, each of which starts its next call after the previous one. */
 class CallLoad {
   readonly #plan: LoadPlan;
   readonly #calls: CallMaker;
   readonly #lines: readonly Line[];
   readonly #tally = new Tally();
-  /** In the order in which they began. */
+  /** In the order of their start. */
   readonly #pending = new Set<Pending>();
   readonly #okIds: string[] = [];
   readonly #refusedIds: string[] = [];
@@ -112,7 +112,7 @@ class CallLoad {
     }
   }
 
-  /** A caller that gives up does not know what became of its call. */
+  /** Gives up on a call, with an unknown outcome. */
   #giveUpOld(): void {
     const oldest = performance.now() - this.#plan.deadlineMs - GIVE_UP_AFTER_DEADLINE_MS;
     for (const pending of this.#pending) {

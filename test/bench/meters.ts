@@ -1,16 +1,16 @@
 import { performance } from "node:perf_hooks";
 import { cpuSecondsBetween, cpuTimes } from "./cpu-time.js";
 
-/** What was used between two moments. */
+/** The resources used between two moments. */
 export interface Used {
   readonly seconds: number;
-  /** Share of the time in which this process's event loop was busy, 0 to 1. */
+  /** The share of time in which this process's event loop was busy, 0 to 1. */
   readonly busy: number;
-  /** CPU seconds of this process (`client`) and of the watched ones with their children. */
+  /** CPU seconds of this process (`client`) and the watched ones with their children. */
   readonly cpuSeconds: Readonly<Record<string, number>>;
 }
 
-/** Begins to measure what this process and others use. Returns a function that ends it. */
+/** Starts measuring the use of this process and others. Returns a function that stops and returns it. */
 export function startMeters(watchedPids: Readonly<Record<string, number>>): () => Used {
   const before = Object.entries(watchedPids).map(([name, pid]) => ({ name, pid, times: cpuTimes(pid) }));
   const cpu = process.cpuUsage();

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { ROWS, type Row, type Window, GOALS } from "./rows.js";
 
-/** What a run is to do. */
+/** The options of a run. */
 export interface Options {
   readonly isQuick: boolean;
   readonly rows: readonly Row[];
@@ -10,39 +10,33 @@ export interface Options {
   readonly overloads: boolean;
   readonly saves: boolean;
   readonly profiles: boolean;
-  /** URL of the PostgreSQL that the rows of the other one run on. */
+  /** The PostgreSQL of the rows `other-…`. */
   readonly otherUrl: string | undefined;
 }
 
-/** The name by which `--rows` selects the measurement of overload and memory, which is no row of the table. */
+/** The value of `--rows` for the measurement of overload and memory, which is no row of the table. */
 const OVERLOAD = "overload";
 
 const FULL = { rounds: 3, warmupMs: 500, measureMs: 2_000 };
 const QUICK = { rounds: 2, warmupMs: 400, measureMs: 1_200 };
 
-/** Reads the command line; ends the process for --help and for what is wrongly typed. */
+/** Parses the command line; exits after --help or a mistake. */
 export function readOptions(argv: readonly string[]): Options {
   const program = new Command("npm run bench --")
-    .description(
-      "Measure Grey against the ways in which one would do without it, on one PostgreSQL, in interleaved rounds.",
-    )
-    .option("--quick", "about a minute: fewer rows, shorter windows, no large books, no overload")
-    .option(
-      "--rows <ids>",
-      "only these rows and those they are compared with, separated by commas; `batch*` takes all that begin so",
-      listOf,
-    )
-    .option("--rounds <n>", "how many rounds", wholeNumber)
-    .option("--seconds <n>", "how long each row is measured in a round", positiveNumber)
+    .description("Compare Grey with hand-written alternatives on one PostgreSQL, in interleaved rounds.")
+    .option("--quick", "run for about a minute: fewer rows, shorter windows, no large ledger, no overload")
+    .option("--rows <ids>", "only these comma-separated rows and their baselines; `batch*` selects a prefix", listOf)
+    .option("--rounds <n>", "the number of rounds", wholeNumber)
+    .option("--seconds <n>", "the length of a measurement in seconds", positiveNumber)
     .option(
       "--other <url>",
-      "also measure on this PostgreSQL, such as a distribution's with its defaults; fails when it has less than half the speed",
+      "also measure on this PostgreSQL, such as a distribution's default one; fails below half the speed",
     )
     .option("--save", "also write docs/bench.json and docs/bench.svg")
-    .option("--profile", "run the servers with --cpu-prof and write where their time goes to bench-results/profile.txt")
+    .option("--profile", "run the servers with --cpu-prof and write their self times to bench-results/profile.txt")
     .addHelpText(
       "after",
-      `\nRows:\n${ROWS.map(describeRow).join("\n")}\n  ${OVERLOAD.padEnd(22)} ten times as many callers as at the peak; memory\n\nThe results are in bench-results/. DATABASE_URL names the PostgreSQL to use, whose user may create\ndatabases and is a superuser; without it an embedded one is started, and thrown away afterwards.`,
+      `\nRows:\n${ROWS.map(describeRow).join("\n")}\n  ${OVERLOAD.padEnd(22)} ten times the callers of the peak; memory\n\nResults are written to bench-results/. DATABASE_URL selects a PostgreSQL, whose user must be a superuser;\nby default, an embedded one is started and deleted afterwards.`,
     )
     .parse(argv, { from: "user" });
   const given = program.opts<{
@@ -78,18 +72,18 @@ function describeRow({ id, title, isQuick }: Row): string {
   return `  ${id.padEnd(22)} ${title}${isQuick ? "" : " (not with --quick)"}`;
 }
 
-/** The rows that were asked for, and those that their goals compare them with, in the order of the table. */
+/** Selects rows and their baselines, in the order of the table. */
 function selectRows(program: Command, patterns: readonly string[]): Row[] {
-  const wanted = new Set<string>();
+  const selected = new Set<string>();
   for (const pattern of patterns.filter((one) => one !== OVERLOAD)) {
     const found = ROWS.filter(({ id }) =>
       pattern.endsWith("*") ? id.startsWith(pattern.slice(0, -1)) : id === pattern,
     );
-    if (found.length === 0) program.error(`error: there is no row '${pattern}'`);
-    for (const { id } of found) wanted.add(id);
+    if (found.length === 0) program.error(`error: unknown row '${pattern}'`);
+    for (const { id } of found) selected.add(id);
   }
-  for (const { row, against } of GOALS) if (wanted.has(row)) wanted.add(against);
-  return ROWS.filter(({ id }) => wanted.has(id));
+  for (const { row, against } of GOALS) if (selected.has(row)) selected.add(against);
+  return ROWS.filter(({ id }) => selected.has(id));
 }
 
 function listOf(text: string): string[] {

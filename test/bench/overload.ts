@@ -4,19 +4,19 @@ import { booksOf, serverOf, watchedPids, type Environment } from "./environment.
 import { countRequests } from "./grey-books.js";
 import type { LoadPlan, LoadResult } from "./load-plan.js";
 
-/** Callers at the peak, and ten times as many. */
+/** The number of callers at the peak; overload has ten times as many. */
 const PEAK_CALLERS = 2_048;
 const OVERLOAD_CALLERS = 10 * PEAK_CALLERS;
-/** Callers give up after this; work for those who did is wasted. */
+/** The callers' deadline; work for expired calls is wasted. */
 const DEADLINE_MS = 2_000;
-/** What RetryInfo says, which callers obey. */
+/** The retry delay in RetryInfo, which callers honour. */
 const REFUSED_PAUSE_MS = 1_000;
 const IDLE_MS = 1_000;
-/** The first deadlines have passed before anything is counted: then as many callers wait as ever will. */
+/** The warm-up lasts beyond the first deadlines: by then, the number of waiting callers is at its maximum. */
 const WINDOW = { warmupMs: 2 * DEADLINE_MS, measureMs: 3 * DEADLINE_MS };
 const SAMPLE_EVERY_MS = 100;
 
-/** The server under ten times as many callers as its peak has. Memory is resident bytes. */
+/** The server with ten times the callers of its peak. Memory is resident bytes. */
 export interface OverloadReport {
   readonly callers: number;
   readonly deadlineMs: number;
@@ -24,19 +24,19 @@ export interface OverloadReport {
   readonly peakPerSecond: number;
   readonly goodPerSecond: number;
   readonly offeredPerSecond: number;
-  /** Of the peak. */
+  /** The share of the peak's goodput. */
   readonly goodputShare: number;
   readonly statuses: Readonly<Record<string, number>>;
-  /** p50 and p99 of what was answered OK under overload. */
+  /** p50 and p99 of calls answered OK under overload. */
   readonly latencyUs: { readonly p50: number; readonly p99: number };
-  /** Calls that were answered RESOURCE_EXHAUSTED, and how many of their request ids are in the books all the same. */
+  /** Calls refused with RESOURCE_EXHAUSTED, and how many of their request ids are in the ledger nevertheless. */
   readonly refused: number;
   readonly refusedButPosted: number;
-  /** Calls that were answered OK and are not in the books. */
+  /** Calls answered OK that are not in the ledger. */
   readonly acknowledgedButLost: number;
 }
 
-/** Loads a server that has done nothing else: nothing, the peak, ten times that, nothing. */
+/** Loads a fresh server: idle, the peak, ten times that, idle. */
 export async function measureOverload(
   environment: Environment,
   onProgress: (text: string) => void,
@@ -83,7 +83,7 @@ async function lost(url: string, results: readonly LoadResult[]): Promise<number
   return ids.length - (await countRequests(url, ids));
 }
 
-/** The greatest resident memory of the server while the work goes on. */
+/** Returns the maximum resident memory of the server during `work`. */
 async function withMemory<T>(environment: Environment, work: () => Promise<T>): Promise<[T, number]> {
   let most = 0;
   const sample = (): void => {

@@ -3,22 +3,22 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PROJECT_DIR } from "../../src/config/config.js";
 
-/** The parts of V8's .cpuprofile that are read. */
+/** The relevant parts of V8's .cpuprofile. */
 interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number;
     readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
   }[];
   readonly samples: readonly number[];
-  /** Microseconds since the sample before. */
+  /** Microseconds since the previous sample. */
   readonly timeDeltas: readonly number[];
 }
 
 const LINES_MAX = 50;
-/** Not work: the loop waits. */
+/** Frames in which the event loop waits. */
 const IDLE = "(idle)";
 
-/** For each CPU profile in the folder: the functions with the most self time, as text. */
+/** Renders, for each CPU profile in the folder, the functions with the most self time. */
 export async function summariseProfiles(folder: string): Promise<string> {
   const files = (await readdir(folder)).filter((file) => file.endsWith(".cpuprofile"));
   const texts = await Promise.all(

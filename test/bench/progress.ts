@@ -1,20 +1,20 @@
-/** Tells on standard error what is done and how far it is. */
+/** Progress on standard error. */
 export class Progress {
   readonly #startedMs = performance.now();
   #total = 0;
   #done = 0;
 
-  /** Says how many steps there will be. */
+  /** Sets the number of steps. */
   expect(steps: number): void {
     this.#total = steps;
   }
 
-  /** What happens outside of the counted steps. */
+  /** Reports something outside the counted steps. */
   say(text: string): void {
     console.error(`${this.#clock()}  ${text}`);
   }
 
-  /** One step is done. */
+  /** Reports a completed step. */
   step(text: string): void {
     this.#done += 1;
     const width = String(this.#total).length;

@@ -1,8 +1,8 @@
 import { connect, type Socket } from "node:net";
 
-// A gRPC client's side of HTTP/2 (RFC 9113, RFC 7541), as little as many small calls need, over a plain socket. A call costs
-// it some microseconds where one of node:http2 costs some ninety, which on a small machine the server would lack. What arrives
-// together is answered together, in one write.
+// The minimum of a gRPC client's HTTP/2 (RFC 9113, RFC 7541) for many small calls over a plain socket. A call costs a few
+// microseconds instead of some ninety with node:http2, which a small machine would take from the server. Frames that arrive
+// together are answered in one write.
 
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 export const HEADER_BYTES = 9;
@@ -11,19 +11,19 @@ export const FLAG = { END_STREAM: 1, ACK: 1, END_HEADERS: 4, PADDED: 8, PRIORITY
 export const SETTING = { HEADER_TABLE_SIZE: 1, ENABLE_PUSH: 2, INITIAL_WINDOW_SIZE: 4 } as const;
 export const WINDOW_DEFAULT = 65_535;
 export const WINDOW_MAX = 2 ** 31 - 1;
-/** The largest frame that a peer takes without having said more. */
+/** The default maximum frame size. */
 const DATA_BYTES_MAX = 16_384;
 
-/** How a call ended: its grpc-status, or how its stream broke. */
+/** The end of a call: its grpc-status or the kind of break. */
 export type CallEnd =
-  /** pushbackMs: how long the server wants the caller to wait before the next attempt. */
+  /** pushbackMs: the server's retry delay. */
   { readonly grpcStatus: number; readonly pushbackMs: number | undefined } | { readonly broken: string };
 
 interface Call {
   readonly onEnd: (end: CallEnd) => void;
 }
 
-/** One connection. The messages of calls must fit the server's first window, 64 KiB. */
+/** A connection. A call's message must fit the server's initial window, 64 KiB. */
 export class RawConnection {
   readonly #socket: Socket;
   readonly #headers: HeaderBlocks;
@@ -32,15 +32,15 @@ export class RawConnection {
   #rest: Buffer = Buffer.alloc(0);
   #outgoing: Buffer[] = [];
   #isFlushPlanned = false;
-  /** What the server still takes on the whole connection. */
+  /** The remaining window of the connection. */
   #sendWindow = WINDOW_DEFAULT;
-  /** Calls that wait for that window. */
+  /** Calls that wait for this window. */
   #waiting: { readonly stream: number; readonly message: Buffer }[] = [];
   #received = 0;
   #broken: string | undefined;
   #onSettings: () => void = () => undefined;
 
-  /** Connects; ready once the server has told its settings. */
+  /** Connects and waits for the server's settings. */
   static async open(address: string, path: string, deadlineMs: number): Promise<RawConnection> {
     const [host = "", port = ""] = address.split(":");
     const socket = connect({ host, port: Number(port), noDelay: true });
@@ -62,7 +62,7 @@ export class RawConnection {
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     socket.on("error", (error: NodeJS.ErrnoException) => this.#break(error.code ?? error.name));
     socket.on("close", () => this.#break("closed"));
-    // Without a dynamic table each block of headers is read by itself.
+    // Without a dynamic table, each header block can be decoded by itself.
     const settings = settingsFrame([
       [SETTING.HEADER_TABLE_SIZE, 0],
       [SETTING.ENABLE_PUSH, 0],
@@ -75,7 +75,7 @@ export class RawConnection {
     return this.#broken !== undefined;
   }
 
-  /** Begins a call with a framed gRPC message. Returns what cancels it. */
+  /** Begins a call with a framed gRPC message. Returns a function that cancels it. */
   begin(message: Buffer, onEnd: (end: CallEnd) => void): () => void {
     const stream = this.#nextStream;
     this.#nextStream += 2;
@@ -137,7 +137,7 @@ export class RawConnection {
   #take(type: number, flags: number, stream: number, payload: Buffer): void {
     switch (type) {
       case FRAME.DATA:
-        // Only the status tells what became of a call.
+        // Only the status determines the outcome of a call.
         this.#received += payload.length;
         if ((flags & FLAG.END_STREAM) !== 0) this.#end(stream, { broken: "no trailers" });
         return;
@@ -192,7 +192,7 @@ export class RawConnection {
   }
 }
 
-/** Hands over every whole frame. Returns what is left. */
+/** Passes every complete frame on and returns the rest. */
 export function eachFrame(
   bytes: Buffer,
   take: (type: number, flags: number, stream: number, payload: Buffer) => void,
@@ -239,12 +239,12 @@ function unpadded(payload: Buffer, flags: number): Buffer {
   return payload.subarray(start, payload.length - (isPadded ? payload[0]! : 0));
 }
 
-/** The headers of a call, encoded: the first block fills the server's table, the others refer to it. */
+/** The encoded headers of a call: the first block fills the server's table, later ones refer to it. */
 interface HeaderBlocks {
   next(): Buffer;
 }
 
-/** Of HPACK's static table. */
+/** Indexes in HPACK's static table. */
 const STATIC = { AUTHORITY: 1, METHOD_POST: 3, PATH: 4, SCHEME_HTTP: 6, CONTENT_TYPE: 31, COUNT: 61 } as const;
 
 function headerBlocks(address: string, path: string, deadlineMs: number): HeaderBlocks {
@@ -257,7 +257,7 @@ function headerBlocks(address: string, path: string, deadlineMs: number): Header
     literal("grpc-timeout", `${deadlineMs}m`),
   ];
   const first = Buffer.concat([Buffer.from(known), ...added]);
-  // The entry that was added last has the lowest number.
+  // The latest entry has the lowest index.
   const others = Buffer.from([...known, ...added.map((_, index) => 0x80 | (STATIC.COUNT + added.length - index))]);
   let isFirst = true;
   return {
@@ -269,7 +269,7 @@ function headerBlocks(address: string, path: string, deadlineMs: number): Header
   };
 }
 
-/** A header that the peer's table takes in; names and values are shorter than 127 bytes. */
+/** Encodes a header to be added to the peer's table; names and values are shorter than 127 bytes. */
 export function literal(name: number | string, value: string): Buffer {
   const start =
     typeof name === "number" ? Buffer.from([0x40 | name]) : Buffer.concat([Buffer.from([0x40]), text(name)]);
@@ -281,20 +281,20 @@ function text(value: string): Buffer {
   return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, "latin1")]);
 }
 
-// Names as they are, and in HPACK's Huffman code, which is shorter and therefore what a server sends.
+// Names in plain text and in HPACK's Huffman code, which servers send because it is shorter.
 const STATUS_NAMES = [Buffer.from("grpc-status", "latin1"), Buffer.from("9acac8b21234da8f", "hex")];
 const PUSHBACK_NAMES = [
   Buffer.from("grpc-retry-pushback-ms", "latin1"),
   Buffer.from("9acac8b5854d9e96aed44f18c9d56a51", "hex"),
 ];
 
-/** The numbers of interest in a block of headers that was encoded without a dynamic table. */
+/** Reads the relevant numbers from a header block without a dynamic table. */
 function trailersIn(block: Buffer): { status?: number; pushback?: number } {
   const found: { status?: number; pushback?: number } = {};
   let offset = 0;
   let length = 0;
 
-  /** An integer whose first byte leaves it so many bits (RFC 7541, section 5.1). */
+  /** Reads an integer with a prefix of this many bits (RFC 7541, section 5.1). */
   function integer(bits: number): number {
     const limit = (1 << bits) - 1;
     let value = block[offset++]! & limit;
@@ -306,7 +306,7 @@ function trailersIn(block: Buffer): { status?: number; pushback?: number } {
     }
   }
 
-  /** Skips a string. Returns where it begins; `length` is how long it is. */
+  /** Skips a string. Returns its offset and sets `length`. */
   function string(): number {
     length = integer(7);
     const start = offset;
@@ -338,7 +338,7 @@ function trailersIn(block: Buffer): { status?: number; pushback?: number } {
   return found;
 }
 
-/** A decimal number in HPACK's Huffman code (RFC 7541, appendix B): 0 to 2 have five bits, 3 to 9 have six; ones fill up. */
+/** Decodes a decimal number in HPACK's Huffman code (RFC 7541, appendix B): 0 to 2 have five bits, 3 to 9 six, padded with ones. */
 function huffmanNumber(bytes: Buffer): number {
   let value = 0;
   let bits = 0;

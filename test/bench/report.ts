@@ -4,7 +4,7 @@ import type { OverloadReport } from "./overload.js";
 import type { Sample } from "./rows.js";
 import { spreadOf, validRuns, type RowRuns, type Spread, type Verdict } from "./rounds.js";
 
-/** Everything that a run found out. */
+/** The results of a run. */
 export interface Report {
   readonly time: string;
   readonly isQuick: boolean;
@@ -18,12 +18,12 @@ export interface Report {
   readonly overload: OverloadReport | undefined;
 }
 
-/** The tables, for people. */
+/** Renders the results as tables. */
 export function renderReport(report: Report): string {
   const { machine, results, verdicts, overload } = report;
   return [
     Object.values(machine).join(" · "),
-    `${report.rounds} interleaved rounds, each row ${report.measureMs / 1_000} s after ${report.warmupMs / 1_000} s of warm-up; medians, with least and greatest`,
+    `${report.rounds} interleaved rounds, each row ${report.measureMs / 1_000} s after ${report.warmupMs / 1_000} s of warm-up; medians with minimum and maximum`,
     "",
     renderRows(results, report.capacities),
     "",
@@ -56,7 +56,7 @@ function renderRows(results: readonly RowRuns[], capacities: readonly Capacity[]
   return renderTable(
     [
       { title: "row" },
-      { title: "what" },
+      { title: "description" },
       { title: "in flight", align: "right" },
       { title: "per second", align: "right" },
       { title: "spread", align: "right" },
@@ -109,12 +109,12 @@ function renderOverload(overload: OverloadReport): string {
   const { memory, statuses, latencyUs } = overload;
   const isGood = overload.goodputShare >= GOODPUT_SHARE_MIN;
   return [
-    `Overload: ${overload.callers.toLocaleString("en")} callers with a deadline of ${overload.deadlineMs / 1_000} s, who wait as RetryInfo says`,
+    `Overload: ${overload.callers.toLocaleString("en")} callers with a deadline of ${overload.deadlineMs / 1_000} s, who honour RetryInfo`,
     `  goodput    ${rateText(overload.goodPerSecond)}/s of ${rateText(overload.peakPerSecond)}/s at the peak: ${ratioText(overload.goodputShare)} (goal ≥ ${GOODPUT_SHARE_MIN}: ${isGood ? "met" : "MISSED"}); offered ${rateText(overload.offeredPerSecond)}/s; p50 ${msText(latencyUs.p50)} ms, p99 ${msText(latencyUs.p99)} ms`,
-    `  answers    ${Object.entries(statuses)
+    `  replies    ${Object.entries(statuses)
       .map(([name, count]) => `${name} ${count.toLocaleString("en")}`)
       .join(", ")}`,
-    `  refused    ${overload.refused.toLocaleString("en")} calls, of which posted: ${overload.refusedButPosted}; acknowledged and not in the books: ${overload.acknowledgedButLost}`,
+    `  refused    ${overload.refused.toLocaleString("en")} calls, of which posted: ${overload.refusedButPosted}; acknowledged but lost: ${overload.acknowledgedButLost}`,
     `  memory     idle ${megabytes(memory.idle)}, at the peak ${megabytes(memory.peak)}, overloaded ${megabytes(memory.overload)}, afterwards ${megabytes(memory.after)}`,
   ].join("\n");
 }
@@ -136,7 +136,7 @@ function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1e6)} MB`;
 }
 
-/** The same as data: medians beside each round's numbers. */
+/** Returns the results as JSON: medians and the figures of each round. */
 export function reportJson(report: Report): string {
   const { results, verdicts, ...rest } = report;
   const rows = results.map((result) => {

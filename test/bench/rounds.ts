@@ -2,14 +2,14 @@ import type { BooksName, Environment } from "./environment.js";
 import { booksOf } from "./environment.js";
 import type { Goal, Row, Sample, Window } from "./rows.js";
 
-/** One run of a row, and why it does not count, if it does not. */
+/** One run of a row, with the reason if it is void. */
 export interface Run {
   readonly round: number;
   readonly sample: Sample;
   readonly faults: readonly string[];
 }
 
-/** All runs of a row, in the order of rounds. */
+/** All runs of a row, by round. */
 export interface RowRuns {
   readonly row: Row;
   readonly runs: readonly Run[];
@@ -24,8 +24,8 @@ export interface RoundsOptions {
 }
 
 /**
- * Runs all rows, round after round, so that whatever else the machine does falls on all of them. After each row what was
- * acknowledged must be recorded; after each round the books must be right; else the runs on these books do not count.
+ * Runs all rows, round after round, so that disturbances of the machine affect all of them. After each row everything
+ * acknowledged must be recorded, and after each round the ledger must be correct; otherwise the runs on that ledger are void.
  */
 export async function runRounds(environment: Environment, options: RoundsOptions): Promise<RowRuns[]> {
   const { rows, rounds, window, onRun, onFault } = options;
@@ -50,14 +50,14 @@ export async function runRounds(environment: Environment, options: RoundsOptions
   return [...runs].map(([row, ofRow]) => ({ row, runs: ofRow }));
 }
 
-/** Checks every law on all books; the runs on books that break one do not count. */
+/** Checks all laws on all ledgers; the runs on a ledger that violates one are void. */
 export async function checkAll(
   environment: Environment,
   results: readonly RowRuns[],
   onProgress: (text: string) => void,
   onFault: (name: string, fault: string) => void,
 ): Promise<RowRuns[]> {
-  // Together, because each keeps one processor busy.
+  // In parallel, since each uses one processor.
   const found = await Promise.all(
     [...environment.books].map(async ([name, books]) => {
       onProgress(`checking all books of "${name}"`);
@@ -73,7 +73,7 @@ export async function checkAll(
   }));
 }
 
-/** What was answered OK must be recorded, and nothing that was not sent. */
+/** Verifies that everything answered OK is recorded, and no more than was sent. */
 function acknowledgementFaults({ total, perSecond }: Sample, recorded: number): string[] {
   return [
     ...(perSecond > 0 ? [] : ["nothing was answered"]),
@@ -87,7 +87,7 @@ function acknowledgementFaults({ total, perSecond }: Sample, recorded: number): 
   ];
 }
 
-/** A median with the least and the greatest. */
+/** A median with minimum and maximum. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -104,12 +104,12 @@ export function spreadOf(values: readonly number[]): Spread | undefined {
   return { median: sorted.length % 2 === 1 ? upper : (sorted[middle - 1]! + upper) / 2, min, max };
 }
 
-/** The runs that count. */
+/** Returns the valid runs. */
 export function validRuns({ runs }: RowRuns): readonly Run[] {
   return runs.filter((run) => run.faults.length === 0);
 }
 
-/** What became of a goal; undefined ratio when there is no round in which both rows count. */
+/** The result of a goal; the ratio is undefined if no round is valid for both rows. */
 export interface Verdict {
   readonly goal: Goal;
   readonly ratio: Spread | undefined;
@@ -117,7 +117,7 @@ export interface Verdict {
   readonly isMet: boolean | undefined;
 }
 
-/** The ratio of each round against the baseline of the same round. */
+/** Returns the ratio to the baseline in each round. */
 export function judge(goal: Goal, results: readonly RowRuns[]): Verdict | undefined {
   const of = results.find(({ row }) => row.id === goal.row);
   const against = results.find(({ row }) => row.id === goal.against);

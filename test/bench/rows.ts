@@ -12,28 +12,28 @@ import type { LatencySummary } from "./latency.js";
 import type { LoadResult, Work } from "./load-plan.js";
 import { transactionCount } from "./populate.js";
 
-/** How long a row is run: first without, then with measuring. */
+/** The duration of a row: warm-up, then measurement. */
 export interface Window {
   readonly warmupMs: number;
   readonly measureMs: number;
 }
 
-/** What one run of a row gave. */
+/** The result of one run of a row. */
 export interface Sample {
-  /** Transfers (or reads, or commits) per second that were answered OK. */
+  /** Transfers (or reads, or commits) answered OK per second. */
   readonly perSecond: number;
   readonly latencyUs: LatencySummary;
-  /** Over the whole run: transfers that were sent and that were answered OK; absent for reads. */
+  /** Transfers sent and answered OK in the whole run; absent for reads. */
   readonly total?: { readonly sent: number; readonly ok: number };
-  /** By grpc-status, in the window; absent without gRPC. */
+  /** Calls in the window by grpc-status; absent without gRPC. */
   readonly statuses?: Readonly<Record<string, number>>;
-  /** Microseconds of CPU time per transfer or read, by process. */
+  /** CPU time per transfer or read, by process, in microseconds. */
   readonly cpuUs?: Readonly<Record<string, number>>;
-  /** Share of the window in which the load client's event loop was busy. */
+  /** The share of the window in which the load client's event loop was busy. */
   readonly clientBusy?: number;
 }
 
-/** The shapes of load whose offering has a limit of its own. */
+/** The shapes of load for which the client is calibrated. */
 export type Shape = "unary" | "batch-100" | "batch-1000" | "stream";
 
 /** A line of the table. */
@@ -42,33 +42,33 @@ export interface Row {
   readonly title: string;
   readonly unit: "transfers" | "reads" | "commits";
   readonly books: BooksName;
-  /** Whether `--quick` runs it. */
+  /** True if `--quick` runs it. */
   readonly isQuick: boolean;
   readonly inFlight?: number;
-  /** Where the client is checked against what it can offer. */
+  /** The shape of load that the client is calibrated for. */
   readonly shape?: Shape;
-  /** Whether it is a point of the picture's curve. */
+  /** True for a point of the chart's curve. */
   readonly isOnCurve?: boolean;
   readonly needsDeepPage?: boolean;
-  /** Whether it runs on the other PostgreSQL, which `--other` names. */
+  /** True if it runs on the PostgreSQL of `--other`. */
   readonly isOnOther?: true;
   run(environment: Environment, window: Window): Promise<Sample>;
 }
 
-/** What a row promises against another, measured in the same round. */
+/** A goal of a row relative to another in the same round. */
 export interface Goal {
   readonly row: string;
   readonly against: string;
   readonly measure: "throughput" | "p50";
   readonly atLeast?: number;
   readonly atMost?: number;
-  /** Whether missing it fails the run. */
+  /** True if missing it fails the run. */
   readonly isRequired?: true;
 }
 
 const DEADLINE_MS = 20_000;
 const READERS = 8;
-/** Enough batches to keep several waiting, as callers that never wait do. */
+/** Enough batches in flight to keep several queued. */
 const TRANSFERS_IN_BATCHES = 4_000;
 const BATCHES_MAX = 16;
 
@@ -146,7 +146,7 @@ export const GOALS: readonly Goal[] = [
   { row: "large-list-1000th", against: "fresh-list-1000th", measure: "p50", atMost: 1.2 },
 ];
 
-// Interesting ratios without a goal.
+// Ratios without a goal.
 export const COMPARISONS: readonly Goal[] = [
   { row: "unary-512-quiet", against: "unary-512", measure: "throughput" },
   { row: "unary-2048", against: "function", measure: "throughput" },
@@ -180,7 +180,7 @@ function functionRow(id: string, isHot: boolean): Row {
 }
 
 function sampleOfFunction({ perSecond, latencyUs, ok }: FunctionResult, isTransfer: boolean): Sample {
-  // Calls that pgbench breaks off at the end are not in its log, though they may be committed.
+  // Calls that pgbench aborts at the end are missing from its log, but may be committed.
   return { perSecond, latencyUs, ...(isTransfer && { total: { sent: ok + FUNCTION_CLIENTS, ok } }) };
 }
 

@@ -16,28 +16,28 @@ const READY_MS_MAX = 60_000;
 const READY_POLL_MS = 50;
 const LOG_TAIL_CHARS = 2_000;
 
-/** `grey serve` in a process of its own, as it runs in production. */
+/** `grey serve` in a separate process, as in production. */
 export interface ServerProcess {
   readonly address: string;
   readonly pid: number;
-  /** Resident memory now. */
+  /** Returns the resident memory. */
   rssBytes(): number;
-  /** Ends it as an operator does, with SIGTERM. */
+  /** Stops it with SIGTERM. */
   stop(): Promise<void>;
 }
 
 export interface ServerOptions {
   readonly name: string;
   readonly databaseUrl: string;
-  /** For its log. */
+  /** The folder for its log. */
   readonly folder: string;
-  /** Over the defaults. */
+  /** Settings that override the defaults. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Where to write a CPU profile when it ends. */
+  /** The folder for a CPU profile, written on exit. */
   readonly profileDir?: string | undefined;
 }
 
-/** Starts the server and waits until its health says SERVING. */
+/** Starts the server and waits until it is SERVING. */
 export async function startServerProcess(cleanup: Cleanup, options: ServerOptions): Promise<ServerProcess> {
   const { name, databaseUrl, folder, settings = {}, profileDir } = options;
   const port = await freePort();
@@ -48,7 +48,7 @@ export async function startServerProcess(cleanup: Cleanup, options: ServerOption
   const child = spawn(
     process.execPath,
     [
-      // As `npm start` and `grey serve` have it.
+      // Like `npm start` and `grey serve`.
       "--max-semi-space-size=32",
       ...(profileDir === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDir}`]),
       join(PROJECT_DIR, "bin/grey.js"),
@@ -56,7 +56,7 @@ export async function startServerProcess(cleanup: Cleanup, options: ServerOption
     ],
     {
       env: { ...Object.fromEntries(inherited), DATABASE_URL: databaseUrl, GREY_PORT: String(port), ...settings },
-      // A terminal's Ctrl-C is for the benchmark, which then stops the server.
+      // Ctrl-C goes to the benchmark, which then stops the server.
       detached: true,
       stdio: ["ignore", log.fd, log.fd],
     },
@@ -99,13 +99,13 @@ async function waitUntilServing(child: ChildProcess, address: string, name: stri
   }
 }
 
-/** Whether the server's health says so. */
+/** Returns true if the server is SERVING. */
 async function isServing(address: string): Promise<boolean> {
   const reply = await callOnce(address, "/grpc.health.v1.Health/Check", Buffer.alloc(0)).catch(() => undefined);
   return reply !== undefined && HealthCheckResponse.decode(reply).status === HealthCheckResponse_ServingStatus.SERVING;
 }
 
-/** One call on a connection of its own. Returns the message of the answer; fails when there is none. */
+/** Makes one call on a separate connection and returns the reply's message; throws if there is none. */
 function callOnce(address: string, path: string, message: Uint8Array): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const session = connect(`http://${address}`);

@@ -7,7 +7,7 @@ import { startMeters } from "./meters.js";
 import { Tally } from "./tally.js";
 import { makeStreamMessages } from "./work.js";
 
-/** One bidirectional stream on each connection; together they keep the plan's number of transfers under way. */
+/** Runs one bidirectional stream per connection; together they keep the plan's number of transfers in flight. */
 export async function offerStreams(
   plan: LoadPlan,
   work: Extract<Work, { kind: "stream" }>,
@@ -18,7 +18,7 @@ export async function offerStreams(
   const ending = new AbortController();
   const slots = Math.ceil(inFlight / connections.length);
   const streams = connections.map((connection) => offerStream(plan, work, connection, slots, tally, ending.signal));
-  // A stream that breaks ends the run.
+  // A broken stream ends the run.
   const all = Promise.all(streams);
   await Promise.race([delay(warmupMs), all]);
   const endMeters = startMeters(watchedPids);
@@ -31,7 +31,7 @@ export async function offerStreams(
   return { ...tally.result(used), okIds: [], refusedIds: [] };
 }
 
-/** Runs one stream until the signal, and then until everything is answered. */
+/** Runs a stream until the signal, and then until everything is answered. */
 function offerStream(
   plan: LoadPlan,
   work: Extract<Work, { kind: "stream" }>,
@@ -58,7 +58,7 @@ function offerStream(
     stream.write(Buffer.concat(frames));
   }
 
-  /** Takes the whole answers out of what has come. Returns the slots that are free again. */
+  /** Reads the complete replies. Returns the slots that they free. */
   function receive(chunk: Buffer): number[] {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     const free: number[] = [];

@@ -2,7 +2,7 @@ import { LatencyHistogram } from "./latency.js";
 import type { LoadResult } from "./load-plan.js";
 import type { Used } from "./meters.js";
 
-/** Counts what a load sends and what it is answered, in the measured window and in all. */
+/** Counts the requests and replies of a load, in the window and in total. */
 export class Tally {
   readonly #latency = new LatencyHistogram();
   readonly #windowStatuses = new Map<string, number>();
@@ -26,7 +26,7 @@ export class Tally {
     if (this.#isMeasuring) this.#sentInWindow += transfers;
   }
 
-  /** @param ok how many transfers the answer says were posted, or reads answered */
+  /** @param ok the number of transfers posted, or reads answered, by the reply */
   answered(status: string, ok: number, startedMs: number): void {
     this.#ok += ok;
     increment(this.#totalStatuses, status);

@@ -3,7 +3,7 @@ import { run, withClient } from "./databases.js";
 import { CURRENCY } from "./frames.js";
 import { OPENING_MINOR } from "./populate.js";
 
-// The books of the TypeORM baseline (baseline-typeorm.ts); the wallets' ids are those of Grey's, so that the same load fits.
+// The ledger of the TypeORM baseline (baseline-typeorm.ts); its wallets have the same ids as Grey's, so that the same load applies.
 
 const SCHEMA = `
 CREATE TABLE wallets (
@@ -34,7 +34,7 @@ CREATE INDEX entries_transaction ON entries (transaction_id);
 CREATE UNIQUE INDEX entries_wallet ON entries (wallet_id, sequence);
 `;
 
-/** Makes the schema and the wallets. */
+/** Creates the schema and the wallets. */
 export async function createTypeormBaseline(url: string, wallets: number): Promise<void> {
   await withClient(url, async (client) => {
     await client.query(SCHEMA);
@@ -46,7 +46,7 @@ export async function createTypeormBaseline(url: string, wallets: number): Promi
   });
 }
 
-/** What is wrong with the books; empty when nothing is. */
+/** Finds faults in the ledger; empty if there are none. */
 export async function typeormBaselineFaults(url: string, wallets: number): Promise<string[]> {
   const [row] = await run<{ total: string; entries: string; transactions: string; unbalanced: string }>(
     url,

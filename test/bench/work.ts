@@ -23,20 +23,20 @@ import {
 } from "./frames.js";
 import type { Work } from "./load-plan.js";
 
-/** One call's message, ready to be sent. */
+/** A call's framed message. */
 export interface Call {
   readonly frame: Buffer;
-  /** The request ids in it, made only when someone keeps them. */
+  /** The request ids in it, generated only on demand. */
   readonly requestIds: () => readonly string[];
 }
 
-/** Makes the calls of a work; everything that can be encoded before the load begins is. */
+/** Makes the calls of a load, encoding as much as possible before it begins. */
 export interface CallMaker {
   readonly path: string;
-  /** Transfers or reads in a call. */
+  /** The number of transfers or reads in a call. */
   readonly perCall: number;
   next(): Call;
-  /** How many transfers an answer says were posted; absent where an answer is about one. */
+  /** Counts the transfers that a reply reports as posted; absent if a reply is about one. */
   readonly countPosted?: (message: Uint8Array) => number;
 }
 
@@ -101,7 +101,7 @@ function transferCalls(wallets: number, isHot: boolean): CallMaker {
 
 function batchCalls(wallets: number, isHot: boolean, items: number): CallMaker {
   const ids = new RequestIds();
-  // Repeated fields are encoded one after the other, so each template is a batch of one without its mode.
+  // Repeated fields are concatenated, so each template is a batch of one without its mode.
   const templates = makeTemplates(wallets, isHot, (transfer) =>
     BatchTransferRequest.encode({ mode: BatchMode.UNSPECIFIED, dryRun: false, transfers: [transfer] }).finish(),
   );
@@ -120,7 +120,7 @@ function batchCalls(wallets: number, isHot: boolean, items: number): CallMaker {
   };
 }
 
-/** How many results of a BatchTransferResponse say POSTED; reads no more than that takes. */
+/** Counts the POSTED results of a BatchTransferResponse, decoding no more than necessary. */
 function countPosted(message: Uint8Array): number {
   const reader = new BinaryReader(message);
   let posted = 0;
@@ -140,18 +140,18 @@ function countPosted(message: Uint8Array): number {
   return posted;
 }
 
-/** The messages of a stream: any number may be under way, each in a slot of its own, which its correlation names. */
+/** The messages of a stream: any number in flight, each in a slot that its correlation identifies. */
 export interface StreamMaker {
   readonly path: string;
-  /** The next transfer, framed, with the slot as its correlation. */
+  /** Returns the next framed transfer, with the slot as its correlation. */
   next(slot: number): Buffer;
-  /** What an answer is about. */
+  /** The subject of a reply. */
   read(message: Uint8Array): { readonly slot: number; readonly isPosted: boolean };
 }
 
 export function makeStreamMessages(work: Extract<Work, { kind: "stream" }>, slots: number): StreamMaker {
   const ids = new RequestIds();
-  // A message is the sum of its encoded parts: the correlation, and the transfer.
+  // A message is the concatenation of its parts: the correlation and the transfer.
   const correlations = Array.from({ length: slots }, (_, slot) =>
     StreamTransfersRequest.encode({ correlation: BigInt(slot), transfer: undefined }).finish(),
   );

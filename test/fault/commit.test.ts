@@ -23,7 +23,7 @@ import { startServer, type TestServer } from "../support/server.js";
 
 const ATTEMPT_MS = 5_000;
 
-describe("a commit whose outcome the server does not see", () => {
+describe("a commit with an unknown outcome", () => {
   let database: TestDatabase;
   let proxy: FaultProxy;
   let server: TestServer;
@@ -57,7 +57,7 @@ describe("a commit whose outcome the server does not see", () => {
     }
   }
 
-  /** Resolves once an attempt waits for the zombie's locks, or has ended because the zombie holds none. */
+  /** Resolves once an attempt waits for the zombie's locks, or has ended if the zombie holds none. */
   async function attemptWaits(attempt: Promise<unknown>): Promise<void> {
     let hasEnded = false;
     void attempt.finally(() => (hasEnded = true)).catch(() => undefined);
@@ -82,7 +82,7 @@ describe("a commit whose outcome the server does not see", () => {
   ];
 
   for (const [what, make] of movements) {
-    it(`gives ${what} whose reply was lost its one outcome, at once or when it is asked for again`, async () => {
+    it(`returns the one outcome of ${what} whose commit's reply was lost, at once or on retry`, async () => {
       const movement = make();
       const trap = proxy.trap(makesWriteLast, "LOSE_REPLY");
       const first = await ask(clients, journal, movement, ATTEMPT_MS);
@@ -97,7 +97,7 @@ describe("a commit whose outcome the server does not see", () => {
       expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
     });
 
-    it(`posts ${what} whose commit never reached PostgreSQL once, at once or when it is asked for again`, async () => {
+    it(`posts ${what} whose commit never reached PostgreSQL once, at once or on retry`, async () => {
       const movement = make();
       const trap = proxy.trap(makesWriteLast, "RESET_BEFORE");
       const first = await ask(clients, journal, movement, ATTEMPT_MS);
@@ -109,7 +109,7 @@ describe("a commit whose outcome the server does not see", () => {
       expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
     });
 
-    it(`posts ${what} once when its commit arrives late, while its caller asks again`, async () => {
+    it(`posts ${what} once if its commit arrives late, during the caller's retry`, async () => {
       const movement = make();
       const trap = proxy.trap(makesWriteLast, "ZOMBIE");
       const answer = askUntilAnswered([clients], journal, movement);
@@ -126,7 +126,7 @@ describe("a commit whose outcome the server does not see", () => {
   const UNKNOWN = { code: "UNAVAILABLE", reason: "OUTCOME_UNKNOWN", retryAfterMs: 20 };
   const NOTHING_WRITTEN = { code: "UNAVAILABLE", reason: "DATABASE_UNAVAILABLE", retryAfterMs: 20 };
 
-  it("is never reported as a success or a refusal by guess while no reply comes through", async () => {
+  it("is never reported as success or refusal while all replies are lost", async () => {
     const movement = transferOf(walletA, walletB, 5n);
     const trap = proxy.trap(makesWriteLast, "LOSE_REPLY", { times: Infinity });
     const first = await ask(clients, journal, movement, ATTEMPT_MS);
@@ -142,7 +142,7 @@ describe("a commit whose outcome the server does not see", () => {
     expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
   });
 
-  it("leaves nothing behind while no commit comes through, and the request_id unused", async () => {
+  it("leaves no trace and an unused request_id while all commits are lost", async () => {
     const movement = transferOf(walletA, walletB, 5n);
     const trap = proxy.trap(makesWriteLast, "RESET_BEFORE", { times: Infinity });
     expect(await ask(clients, journal, movement, ATTEMPT_MS)).to.equal(undefined);
@@ -160,7 +160,7 @@ describe("a commit whose outcome the server does not see", () => {
   });
 
   for (const effect of ["LOSE_REPLY", "RESET_BEFORE", "ZOMBIE"] as const) {
-    it(`makes one user and one wallet for each request, with its initial balance once (${effect})`, async () => {
+    it(`creates one user and one wallet per request, with its initial balance once (${effect})`, async () => {
       const userRequest = { requestId: randomUUID(), name: "Ada", email: `${randomUUID()}@example.com`, metadata: {} };
       const user = await oneAnswer(effect, async () => (await clients.users.createUser(userRequest)).user?.id);
       const walletRequest = {
@@ -185,7 +185,7 @@ describe("a commit whose outcome the server does not see", () => {
     });
   }
 
-  /** What a call answers whose commit meets the fault, and answers again. */
+  /** Returns the outcome of a call whose commit meets the fault, and that of its retry. */
   async function oneAnswer(effect: Effect, call: () => Promise<string | undefined>): Promise<string> {
     const trap = proxy.trap(makesWriteLast, effect);
     const attempt = async (): Promise<string | undefined> => {
@@ -210,7 +210,7 @@ describe("a commit whose outcome the server does not see", () => {
     return answer ?? "";
   }
 
-  it("keeps the books whole when every fourth commit loses its reply and every fifth is cut off, under load", async () => {
+  it("keeps the ledger consistent when every fourth commit loses its reply and every fifth is cut off, under load", async () => {
     const lost = proxy.trap(everyNth(4, makesWriteLast), "LOSE_REPLY", { times: Infinity });
     const cut = proxy.trap(everyNth(5, makesWriteLast), "RESET_BEFORE", { times: Infinity });
     const movements = planMovements([walletA, walletB], 120);

@@ -19,8 +19,8 @@ import {
 import { startServer, type TestServer } from "../support/server.js";
 
 /**
- * A call in a black hole ends by itself before that. The watch probes every 2 s and waits for an answer as long as for a
- * connection, 1 s; then the call, and two batches before it, each wait 1 s for a connection that is not to be had.
+ * The maximum duration of a call in a black hole. The monitor probes every 2 s with a timeout of 1 s; then the call, and two
+ * batches before it, each wait 1 s for a connection.
  */
 const CALL_MS_MAX = 12_000;
 const RECOVERY_MS_MAX = 5_000;
@@ -108,7 +108,7 @@ describe("the network to the database", () => {
     });
   }
 
-  it("swallows the connections that calls use, and not the one that watches: the pool recovers without a restart", async () => {
+  it("silences the connections that calls use, but not the monitor's: the pool recovers without a restart", async () => {
     const movements = planMovements(wallets, 60);
     const load = startLoad({ servers: [clients], journal, movements, callers: 12, timeoutMs: ATTEMPT_MS });
     await load.answered(30);
@@ -117,7 +117,7 @@ describe("the network to the database", () => {
     await expectWholeBooks(movements);
   });
 
-  it("lets nobody in: calls get UNAVAILABLE with RetryInfo, and the server serves once it is let in again", async () => {
+  it("refuses connections: calls get UNAVAILABLE with RetryInfo, and the server serves once it accepts them again", async () => {
     await proxy.refuse();
     const [from = "", to = ""] = wallets;
     const movement = transferOf(from, to, 3n);
@@ -168,7 +168,7 @@ describe("the network to the database", () => {
     });
   }
 
-  it("cuts every connection again and again under load: each movement is made once", async () => {
+  it("cuts every connection repeatedly under load: each movement is made once", async () => {
     const setbacks = journal.setbacks.length;
     const movements = planMovements(wallets, 100);
     const load = startLoad({ servers: [clients], journal, movements, callers: 12, timeoutMs: 10_000 });
@@ -181,7 +181,7 @@ describe("the network to the database", () => {
     await expectWholeBooks(movements);
   });
 
-  it("is slow: a server with the settings it comes with answers every call at the first attempt", async () => {
+  it("is slow: a server with default settings answers every call at the first attempt", async () => {
     const patient = await startServer({ DATABASE_URL: proxy.url });
     const callers = connect(patient.address);
     try {

@@ -13,7 +13,7 @@ import { startServer, type TestServer } from "../support/server.js";
 import { connectDatabase } from "../../src/db/database.js";
 import { readConfig } from "../../src/config/config.js";
 
-describe("a database that takes no writes", () => {
+describe("a database that accepts no writes", () => {
   let folder: Awaited<ReturnType<typeof makeFolder>>;
   let postgres: EmbeddedPostgres;
   let server: TestServer | undefined;
@@ -52,13 +52,13 @@ describe("a database that takes no writes", () => {
     }
   }
 
-  it("because its disk is full says so to callers and in health, goes on reading, and serves again once there is room", async function () {
+  it("because its disk is full is reported to callers and in health, serves reads, and serves again once there is room", async function () {
     const disk = join(folder.path, "disk");
     mkdirSync(disk);
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=64m,mode=0755", "tmpfs", disk], { stdio: "pipe" });
     } catch {
-      // Only root may mount a small disk.
+      // Only root can mount a small disk.
       return this.skip();
     }
     try {
@@ -79,7 +79,7 @@ describe("a database that takes no writes", () => {
         try {
           writeFileSync(filler, Buffer.alloc(megabytes * 1_048_576), { flag: "a" });
         } catch {
-          // So much is not left.
+          // More than is free.
         }
       }
       let posted = 0n;
@@ -122,14 +122,14 @@ describe("a database that takes no writes", () => {
     }
   });
 
-  it("because it is a standby is waited for at start and says so, and is served once it is the primary", async () => {
+  it("because it is a standby is awaited at start, with a log line, and served once it is the primary", async () => {
     const first = await startServer({ DATABASE_URL: postgres.ownerUrl });
     await first.stop();
     const client = await openAdmin(postgres.ownerUrl);
     const { rows } = await client.query<{ data_directory: string }>("SHOW data_directory");
     await client.end();
     writeFileSync(join(rows[0]!.data_directory, "standby.signal"), "");
-    // It is started again by itself, as after a crash.
+    // It restarts by itself, as after a crash.
     process.kill(postgres.pid, "SIGQUIT");
     await eventually("the standby", async () => {
       const standby = new pg.Client({ connectionString: postgres.ownerUrl });

@@ -21,9 +21,9 @@ import { startServer } from "../support/server.js";
 
 const RECOVERY_MS_MAX = 5_000;
 const RETRY_AFTER_MS = 20;
-/** Longer than the server takes to say what it knows. */
+/** Longer than the server takes to report a change. */
 const ATTEMPT_MS = 10_000;
-/** PostgreSQL recovers from a crash before it lets anybody in. */
+/** PostgreSQL recovers from a crash before it accepts connections. */
 const RETURN_MS_MAX = 15_000;
 
 describe("a PostgreSQL that fails under a server in another process", () => {
@@ -67,7 +67,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
     }
   }
 
-  /** Resolves at PostgreSQL's return. */
+  /** Resolves once PostgreSQL is back. */
   function postgresReturns(): Promise<void> {
     const answers = async (): Promise<boolean> => {
       try {
@@ -80,7 +80,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
     return eventually("PostgreSQL's return", answers, RETURN_MS_MAX);
   }
 
-  /** What the callers met since then; each setback says when to ask again. */
+  /** Returns the callers' setbacks since then, each of which must have a retry delay. */
   function expectSetbacksSince(count: number): void {
     const setbacks = journal.setbacks.slice(count);
     expect(setbacks).not.to.deep.equal([]);
@@ -108,7 +108,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
     expect(await findViolations(postgres.ownerUrl, journal, clients.ledger)).to.deep.equal([]);
   });
 
-  it("one session after the other killed with -9 under load: each movement is made once", async () => {
+  it("sessions killed with -9 one by one under load: each movement is made once", async () => {
     const setbacks = journal.setbacks.length;
     const movements = planMovements(wallets, 100);
     const load = startLoad({ servers: [clients], journal, movements, callers: 12, timeoutMs: ATTEMPT_MS });
@@ -142,7 +142,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
     expect(await findViolations(postgres.ownerUrl, journal, clients.ledger)).to.deep.equal([]);
   });
 
-  it("a commit whose wait for the replica is cancelled is not reported as made, and is told once the replica is there", async () => {
+  it("a commit whose wait for the replica is cancelled is not reported as posted until the replica is back", async () => {
     const [from = "", to = ""] = wallets;
     const movement = transferOf(from, to, 9n);
     await query("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
@@ -171,7 +171,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
         retryAfterMs: RETRY_AFTER_MS,
       });
 
-      // A repetition waits for the replica too: it may not tell what a failover could still undo.
+      // A retry waits for the replica too: it must not report what a failover could still undo.
       let isTold = false;
       const second = askUntilAnswered([clients], journal, movement, ATTEMPT_MS).finally(() => (isTold = true));
       await eventually("a repetition that waits for the replica", async () => {
@@ -189,8 +189,8 @@ describe("a PostgreSQL that fails under a server in another process", () => {
     expect(await findViolations(postgres.ownerUrl, journal, clients.ledger)).to.deep.equal([]);
   });
 
-  it("too many connections: UNAVAILABLE with RetryInfo while there is none, and service with the few there are", async () => {
-    // PostgreSQL refuses a connection over a role's limit as it refuses one over its own: too_many_connections.
+  it("too many connections: UNAVAILABLE with RetryInfo without any, and service with a few", async () => {
+    // PostgreSQL refuses connections over a role's limit like those over its own: too_many_connections.
     await query("CREATE ROLE teller LOGIN PASSWORD 'teller' CONNECTION LIMIT 4 IN ROLE grey_service");
     const url = new URL(postgres.ownerUrl);
     [url.username, url.password] = ["teller", "teller"];
@@ -226,17 +226,17 @@ describe("a PostgreSQL that fails under a server in another process", () => {
   });
 });
 
-/** What health says of a server, as it changes. */
+/** The changes of a server's health. */
 export interface HealthWatch {
   readonly seen: readonly ServingStatus[];
-  /** Resolves when health says this after it said all that has been waited for before. */
+  /** Resolves when health reports this status, after all those awaited before. */
   becomes(wanted: ServingStatus): Promise<void>;
   stop(): void;
 }
 
 const HEALTH_MS_MAX = 15_000;
 
-/** Watches the health of a server as a load balancer does. */
+/** Watches the health of a server like a load balancer. */
 export function watchHealth(address: string): HealthWatch {
   const client = new Client(address, credentials.createInsecure());
   const watch = healthService.Watch as MethodDefinition<{ service: string }, { status: ServingStatus }>;

@@ -53,13 +53,13 @@ describe("server processes on one database", () => {
     return Number(rows[0]?.ms);
   }
 
-  it("with clocks that are an hour fast and an hour slow: all times and the order are the database's", async () => {
+  it("with clocks an hour fast and an hour slow: all times and the order are the database's", async () => {
     const began = await now();
     for (const [server, offMs] of [
       [fast, HOUR_MS],
       [slow, -HOUR_MS],
     ] as const) {
-      // What the server takes for now is in its log.
+      // The log shows the server's own time.
       const { timestamp } = await server.line("serving");
       expect(Date.parse(String(timestamp)) - began).to.be.within(offMs - MINUTE_MS, offMs + MINUTE_MS);
     }
@@ -93,11 +93,11 @@ describe("server processes on one database", () => {
     expect(await findViolations(database.url, journal, clientsOfFast.ledger)).to.deep.equal([]);
   });
 
-  it("under opposing transfers: no caller meets a deadlock, and what went there and back leaves nothing", async () => {
+  it("under opposing transfers: no caller gets a deadlock, and transfers there and back cancel out", async () => {
     const [a = "", b = ""] = await openWallets(clientsOfFast, journal, 2, 100_000n);
     const setbacks = journal.setbacks.length;
     const movements = Array.from({ length: 120 }, (_, n) =>
-      // Two callers of each server at a time go either way.
+      // Two concurrent callers per server and direction.
       n % 4 < 2 ? transferOf(a, b, 7n) : transferOf(b, a, 7n),
     );
     await startLoad({ servers: [clientsOfFast, clientsOfSlow], journal, movements, callers: 16, timeoutMs: 10_000 })
@@ -111,7 +111,7 @@ describe("server processes on one database", () => {
     expect(await findViolations(database.url, journal, clientsOfSlow.ledger)).to.deep.equal([]);
   });
 
-  it("one killed with -9 in mid-load: the other gives its callers their answers", async () => {
+  it("one killed with -9 under load: its callers get their outcomes from the other", async () => {
     const wallets = await openWallets(clientsOfSlow, journal, 3, 10_000n);
     const setbacks = journal.setbacks.length;
     const movements = planMovements(wallets, 100);
@@ -126,7 +126,7 @@ describe("server processes on one database", () => {
     expect(await findViolations(database.url, journal, clientsOfSlow.ledger)).to.deep.equal([]);
   });
 
-  it("the only one killed with -9 in mid-load and started again: every call gets its one answer", async () => {
+  it("the only one killed with -9 under load and restarted: every call gets its one outcome", async () => {
     const wallets = await openWallets(clientsOfSlow, journal, 3, 10_000n);
     const setbacks = journal.setbacks.length;
     const movements = planMovements(wallets, 100);
@@ -148,7 +148,7 @@ describe("server processes on one database", () => {
   });
 });
 
-/** Options for a Node whose Date is off by so much; monotonic clocks and timers are as they were. */
+/** Returns Node options that shift Date but not monotonic clocks and timers. */
 function shiftedClock(ms: number): string {
   const module = `
     const RealDate = Date;

@@ -9,14 +9,14 @@ import { startServer, type TestServer } from "../support/server.js";
 
 const WAIT_MS = 1_000;
 const BURST = 150;
-/** Longer than any call should wait. */
+/** Longer than any call may wait. */
 const STANDSTILL_MS = 5 * WAIT_MS;
-/** A burst is far less than a second's work. */
+/** The size of a burst, far less than a second's work. */
 const BURSTS_MAX = 8;
-/** Nobody asks for so long between bursts. */
+/** The pause between bursts. */
 const PAUSE_MS = 3 * WAIT_MS;
 
-describe("a database that stood still for a while", function () {
+describe("a temporary standstill of the database", function () {
   this.timeout(120_000);
 
   let database: TestDatabase;
@@ -30,7 +30,7 @@ describe("a database that stood still for a while", function () {
     server = await startServer({
       DATABASE_URL: proxy.url,
       GREY_CALL_WAIT_MS: `${WAIT_MS}`,
-      // The standstill is to pass, not to break connections.
+      // The standstill must not break connections.
       GREY_DATABASE_CONNECT_TIMEOUT_MS: "60000",
     });
     grey = connect(server.address);
@@ -44,11 +44,11 @@ describe("a database that stood still for a while", function () {
     expect(faults).to.deep.equal([]);
   });
 
-  it("is forgotten: bursts with pauses between them are taken on whole again", async () => {
+  it("has no lasting effect: later bursts are accepted in full", async () => {
     const userId = (await makeUser(grey)).id;
     const a = (await makeWallet(grey, { userId, minorUnits: 1_000_000n })).id;
     const b = (await makeWallet(grey, { userId })).id;
-    /** How many of a burst are refused. */
+    /** Counts the refused calls of a burst. */
     const refusedOf = async (): Promise<number> => {
       const calls = Array.from({ length: BURST }, () =>
         grey.transactions.transfer(transferRequest(a, b, 1n), {}, 60_000),

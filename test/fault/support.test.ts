@@ -93,14 +93,14 @@ describe("the fault proxy", () => {
     expect(await marks()).to.include("alone");
   });
 
-  it("loses a later reply where that is asked for", async () => {
+  it("loses a later reply on request", async () => {
     const trap = proxy.trap(({ sql }) => sql === "BEGIN", "LOSE_REPLY", { reply: 3 });
     expect(await write("third reply")).to.equal("CUT");
     await trap.sprung;
     expect(await marks()).to.include("third reply");
   });
 
-  it("knows a statement whatever the pieces that it comes in", async () => {
+  it("recognises a statement in any chunks", async () => {
     let seen = "";
     proxy.trap(({ sql }) => ((seen = sql), sql === "SELECT 'ä' AS mark"), "RESET_BEFORE");
     const startup = Buffer.from("user\0postgres\0database\0grey\0\0");
@@ -121,7 +121,7 @@ describe("the fault proxy", () => {
     expect(seen).to.equal("SELECT 'ä' AS mark");
   });
 
-  it("is silent as a black hole, and passes everything on when it thaws", async () => {
+  it("drops everything as a black hole, and forwards everything when it thaws", async () => {
     const client = await open();
     proxy.blackHole();
     let isAnswered = false;
@@ -166,12 +166,12 @@ describe("the fault proxy", () => {
     [false, { sql: "START TRANSACTION", isInTransaction: false, hasWritten: false }],
   ];
   for (const [expected, statement] of lasting) {
-    it(`${expected ? "takes" : "does not take"} ${JSON.stringify(statement)} for one that makes a write last`, () => {
+    it(`${expected ? "recognises" : "does not recognise"} ${JSON.stringify(statement)} as a commit of a write`, () => {
       expect(makesWriteLast(statement)).to.equal(expected);
     });
   }
 
-  it("counts only what matches towards every n-th", () => {
+  it("counts only matching statements towards every n-th", () => {
     const matches = everyNth(2, ({ sql }) => sql === "a");
     const of = (sql: string) => matches({ sql, isInTransaction: false, hasWritten: false });
     expect(["a", "b", "a", "b", "a", "a"].map(of)).to.deep.equal([false, false, true, false, false, true]);
@@ -241,7 +241,7 @@ describe("the invariants", () => {
     ],
   ];
   for (const [what, sql, letters] of tampered) {
-    it(`hold, and name ${letters.join(" and ")} as broken once somebody wrote ${what} by hand`, async () => {
+    it(`hold, and report ${letters.join(" and ")} as violated after a manual write of ${what}`, async () => {
       expect(await findViolations(server.databaseUrl, journal, clients.ledger)).to.deep.equal([]);
       const used = Math.max(0, ...[...sql.matchAll(/\$(\d)/g)].map((match) => Number(match[1])));
       await admin.query(sql, [walletA, walletB].slice(0, used));

@@ -34,8 +34,8 @@ describe("three servers on one database", function () {
     return startGreyProcess({ DATABASE_URL: database.url, GREY_PORT: `${port}`, GREY_RETRY_AFTER_MS: "20" });
   }
 
-  it("under load on the same wallets, one killed with -9 and started again: every call gets its one answer, and every law holds", async () => {
-    // Few wallets, so that each server's memory of them is stale most of the time.
+  it("under load on the same wallets, one killed with -9 and restarted: every call gets its one outcome, and every law holds", async () => {
+    // Few wallets, so that each server's cache is stale most of the time.
     const wallets = await openWallets(clients[0]!, journal, 4, 5_000n);
     const movements = planMovements(wallets, 360);
     const load = startLoad({ servers: clients, journal, movements, callers: 18, timeoutMs: 5_000 });
@@ -49,7 +49,7 @@ describe("three servers on one database", function () {
     const reasons = new Set([...journal.answers.values()].map(({ refusal }) => refusal));
     expect([...reasons], "what came of them").to.have.members([undefined, "INSUFFICIENT_FUNDS"]);
 
-    // Whichever server is asked, the answers stand.
+    // All servers return the same outcomes.
     for (const [index, client] of clients.entries()) {
       await askAgain(
         client,

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign } from "node:crypto";
 import { isIPv4 } from "node:net";
 
-/** A certificate that nobody but its own key has signed, and that key; both in PEM. */
+/** A self-signed certificate and its key, both in PEM. */
 export interface Certificate {
   readonly certificate: string;
   readonly key: string;
@@ -49,7 +49,7 @@ function oid(...bytes: readonly number[]): Buffer {
   return der(0x06, Buffer.from(bytes));
 }
 
-/** A value of ASN.1 in DER: its tag, its length, its content. */
+/** Encodes an ASN.1 value in DER: tag, length, content. */
 function der(tag: number, ...parts: readonly Buffer[]): Buffer {
   const content = Buffer.concat(parts);
   const { length } = content;

@@ -15,20 +15,20 @@ import { TransactionServiceClient } from "../../generated/grey/transaction/v1/tr
 import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js";
 import { WalletServiceClient } from "../../generated/grey/wallet/v1/wallet_service.js";
 
-/** What a call answered. */
+/** The reply to a call. */
 export interface Answer<T> {
   readonly message: T;
   readonly trailers: Metadata;
 }
 
-/** An error as a caller sees it, with its details unpacked. */
+/** An error from the caller's perspective, with decoded details. */
 export class CallError extends Error {
   override readonly name = "CallError";
   readonly code: string;
   readonly reason: string | undefined;
   readonly domain: string | undefined;
   readonly info: Readonly<Record<string, string>>;
-  /** By field. */
+  /** Rules by field. */
   readonly violations: ReadonlyMap<string, string>;
   readonly retryAfterMs: number | undefined;
   readonly requestId: string | undefined;
@@ -66,13 +66,13 @@ function detailOf(details: Status["details"], type: string): Uint8Array | undefi
   return details.find((detail) => detail.typeUrl === `type.googleapis.com/google.rpc.${type}`)?.value;
 }
 
-/** The reason of an error, and what it tells with it. */
+/** Returns the reason of an error and its metadata. */
 export function errorInfoOf(details: Status["details"]): ErrorInfo | undefined {
   const info = detailOf(details, "ErrorInfo");
   return info === undefined ? undefined : ErrorInfo.decode(info);
 }
 
-/** A unary method of a generated client, by its fullest overload. */
+/** A unary method of a generated client, by its longest overload. */
 type UnaryMethod<Request, Response> = (
   request: Request,
   metadata: Metadata,
@@ -80,7 +80,7 @@ type UnaryMethod<Request, Response> = (
   callback: (error: ServiceError | null, value: Response) => void,
 ) => ClientUnaryCall;
 
-/** Fields that a caller may leave out, as one in another language does. */
+/** Defaults of fields that a caller may omit, as in other languages. */
 const LEFT_OUT = {
   preconditions: [],
   amountMode: 0,
@@ -100,7 +100,7 @@ const LEFT_OUT = {
 type LeftOut = keyof typeof LEFT_OUT;
 type Asked<Request> = Omit<Request, LeftOut> & Partial<Pick<Request, Extract<keyof Request, LeftOut>>>;
 
-/** A client whose methods return promises of the message; streams are left out. */
+/** A client whose unary methods return promises of the message. */
 export type Promised<Client> = {
   [
     M in keyof Client as Client[M] extends UnaryMethod<infer _Request, infer _Response> ? M : never
@@ -159,7 +159,7 @@ function promised<Client extends object>(client: Client): Promised<Client> {
   }) as unknown as Promised<Client>;
 }
 
-/** One call, with its trailers. */
+/** Makes one call and returns the reply with its trailers. */
 export function call<Request, Response>(
   method: UnaryMethod<Request, Response>,
   client: unknown,
@@ -181,7 +181,7 @@ export function call<Request, Response>(
   });
 }
 
-/** The error that the call must end with. */
+/** Returns the error of a call that must fail. */
 export async function refusal(call: Promise<unknown>): Promise<CallError> {
   try {
     await call;

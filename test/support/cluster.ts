@@ -6,7 +6,7 @@ import pg from "pg";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../src/db/embedded-postgres.js";
 import { migrateUp } from "../../src/db/migrate.js";
 
-// One PostgreSQL for the whole run, with one migrated database that every suite gets a clone of.
+// One PostgreSQL for the whole run, with a migrated template database that is cloned for every suite.
 
 const TEMPLATE = "grey_template";
 
@@ -14,26 +14,26 @@ let folder: string | undefined;
 let cluster: EmbeddedPostgres | undefined;
 let templateReady: Promise<void> | undefined;
 
-/** A database of a suite's own. */
+/** A suite's own database. */
 export interface TestDatabase {
-  /** As superuser. */
+  /** The URL for a superuser. */
   readonly url: string;
   drop(): Promise<void>;
 }
 
-/** Starts PostgreSQL once; TEST_DATABASE_URL names another one, whose user may create databases. */
+/** Starts PostgreSQL once, or uses that of TEST_DATABASE_URL, whose user must be able to create databases. */
 async function clusterUrl(): Promise<string> {
   if (process.env.TEST_DATABASE_URL) return process.env.TEST_DATABASE_URL;
   if (cluster === undefined) {
     folder = await mkdtemp(join(tmpdir(), "grey-test-"));
-    // As root the database runs as another user, who must be able to enter.
+    // For root, the database runs as another user, which must be able to enter the folder.
     await chmod(folder, 0o755);
     cluster = await startEmbeddedPostgres({ dataDir: folder, port: 0 });
   }
   return cluster.ownerUrl;
 }
 
-/** A new database with the current schema. */
+/** Creates a database with the current schema. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   templateReady ??= createTemplate();
   await templateReady;
@@ -42,14 +42,14 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return { url: await urlOf(name), drop: () => asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
-/** A new database without a schema. */
+/** Creates a database without a schema. */
 export async function createEmptyDatabase(): Promise<TestDatabase> {
   const name = `empty_${randomUUID().replaceAll("-", "")}`;
   await asAdmin(`CREATE DATABASE ${name}`);
   return { url: await urlOf(name), drop: () => asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
-/** Ends what was started. */
+/** Stops PostgreSQL if it was started. */
 export async function stopCluster(): Promise<void> {
   await cluster?.stop();
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });

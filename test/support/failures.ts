@@ -1,7 +1,7 @@
 import type { Failure, Reason } from "../../src/base/failure.js";
 import { AMOUNT_MAX, AMOUNT_MIN } from "../../src/base/money.js";
 
-/** At least one failure of each reason, with and without its optional fields; a reason that is missing here does not compile. */
+/** At least one failure of each reason, with and without optional fields; a missing reason does not compile. */
 const BY_REASON: { readonly [R in Reason]: readonly Extract<Failure, { reason: R }>[] } = {
   INVALID_REQUEST: [
     { reason: "INVALID_REQUEST", violations: [] },

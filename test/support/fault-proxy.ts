@@ -1,15 +1,15 @@
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 
-// A TCP proxy in front of PostgreSQL that does to connections what networks do, at a byte or at a statement. It reads the
-// wire protocol as far as it must. Source: PostgreSQL manual, chapter "Frontend/Backend Protocol".
+// A TCP proxy in front of PostgreSQL that injects network faults at a byte or at a statement. It parses the wire protocol as far
+// as necessary. Source: PostgreSQL manual, chapter "Frontend/Backend Protocol".
 
 /** A statement that a session is about to run. */
 export interface Statement {
   readonly sql: string;
-  /** Whether the session has opened a transaction before. */
+  /** True within an explicit transaction. */
   readonly isInTransaction: boolean;
-  /** Whether it has inserted, updated, deleted or called a posting function in that transaction. */
+  /** True if that transaction has inserted, updated, deleted or called a posting function. */
   readonly hasWritten: boolean;
 }
 
@@ -21,13 +21,13 @@ const ROLLBACK = /^\s*(ROLLBACK(?!\s+TO\b)|ABORT)\b/i;
 const WRITE = /\b(INSERT\s+INTO|DELETE\s+FROM|(?<!\b(FOR|KEY)\s+)UPDATE)\b/i;
 const POST = /\bpost_/i;
 
-/** The statement after which a write lasts: the COMMIT of a transaction that wrote, or a write that commits by itself. */
+/** Returns true for a statement that commits a write: COMMIT of a transaction that wrote, or an autocommitted write. */
 export function makesWriteLast({ sql, isInTransaction, hasWritten }: Statement): boolean {
   if (COMMIT.test(sql)) return hasWritten || POST.test(sql);
   return !isInTransaction && !BEGIN.test(sql) && (WRITE.test(sql) || POST.test(sql));
 }
 
-/** Of the statements that match, every n-th. */
+/** Matches every n-th of the matching statements. */
 export function everyNth(n: number, matches: Predicate): Predicate {
   let count = 0;
   return (statement) => {
@@ -38,27 +38,27 @@ export function everyNth(n: number, matches: Predicate): Predicate {
 }
 
 /**
- * What becomes of a statement:
+ * The fault of a statement:
  *   RESET_BEFORE  it never reaches PostgreSQL; the connection is reset
- *   LOSE_REPLY    PostgreSQL runs it; once its reply is there, the connection is reset instead of passing it on
- *   ZOMBIE        the caller's side is reset at once; PostgreSQL's side stays, and gets the statement at release()
+ *   LOSE_REPLY    PostgreSQL runs it; when its reply arrives, the connection is reset instead of forwarding it
+ *   ZOMBIE        the client's side is reset at once; PostgreSQL's side stays and receives the statement at release()
  */
 export type Effect = "RESET_BEFORE" | "LOSE_REPLY" | "ZOMBIE";
 
 export interface TrapOptions {
-  /** How often it springs; 1 unless given. */
+  /** The number of times it triggers, by default 1. */
   readonly times?: number;
-  /** LOSE_REPLY: which ReadyForQuery after the statement is lost, 1 being the statement's own. */
+  /** LOSE_REPLY: the ReadyForQuery to lose after the statement; 1 is the statement's own. */
   readonly reply?: number;
 }
 
-/** Lies in wait for statements. */
+/** A trap for statements. */
 export interface Trap {
-  /** Resolves when it has sprung as often as it may: each connection is cut, and a reply to be lost had arrived. */
+  /** Resolves when it has triggered the last time: each connection is cut, and a reply to be lost has arrived. */
   readonly sprung: Promise<void>;
-  /** How often it has done its harm so far. */
+  /** The number of faults so far. */
   readonly count: number;
-  /** Lets the zombies run their statements; resolves once PostgreSQL has answered or left. */
+  /** Lets the zombies run their statements; resolves once PostgreSQL has answered or disconnected. */
   release(): Promise<void>;
   disarm(): void;
 }
@@ -66,22 +66,22 @@ export interface Trap {
 export interface FaultProxy {
   /** The database's URL through the proxy. */
   readonly url: string;
-  /** How many connections clients have open. */
+  /** Returns the number of open client connections. */
   readonly connectionCount: number;
   trap(matches: Predicate, effect: Effect, options?: TrapOptions): Trap;
-  /** Each way, for what is sent from now on. */
+  /** Sets the delay in each direction for data sent from now on. */
   setLatencyMs(latencyMs: number): void;
-  /** Nothing passes any more, on old and new connections; nobody is told. */
+  /** Silently drops everything, on old and new connections. */
   blackHole(): void;
-  /** Everything passes again, what was sent in between first. */
+  /** Resumes forwarding, starting with what was sent in between. */
   thaw(): void;
-  /** New connections pass; those that were in the hole stay silent, as after a firewall forgot them. */
+  /** Forwards new connections; stalled ones stay silent, as if a firewall had forgotten them. */
   forget(): void;
-  /** The connections of these applications fall silent for ever, as after a firewall forgot them; new ones pass. */
+  /** Silences the connections of these applications for ever, as if a firewall had forgotten them; forwards new ones. */
   silence(matches: (applicationName: string) => boolean): void;
   /** Cuts all connections. */
   resetAll(): void;
-  /** Cuts all connections and lets none in: nobody listens. */
+  /** Cuts all connections and stops listening. */
   refuse(): Promise<void>;
   accept(): Promise<void>;
   stop(): Promise<void>;
@@ -186,14 +186,14 @@ class ArmedTrap implements Trap {
     return this.options.times ?? 1;
   }
 
-  /** Whether the statement is caught. */
+  /** Returns true if the statement is trapped. */
   catches(statement: Statement): boolean {
     if (this.#caught >= this.#times || !this.matches(statement)) return false;
     this.#caught += 1;
     return true;
   }
 
-  /** The harm is done. */
+  /** Records a fault. */
   spring(zombie?: () => Promise<void>): void {
     if (zombie !== undefined) this.#zombies.push(zombie);
     this.#count += 1;
@@ -211,16 +211,16 @@ class ArmedTrap implements Trap {
   }
 }
 
-/** What a session is about to do to the statement that its trap caught. */
+/** The pending fault of a trapped statement. */
 interface Caught {
   readonly trap: ArmedTrap;
-  /** LOSE_REPLY: the ReadyForQuery, counted from the session's first, that is lost with all that leads to it. */
+  /** LOSE_REPLY: the ReadyForQuery to lose with everything before it, counted from the session's first. */
   readonly lostReady: number;
-  /** ZOMBIE: what PostgreSQL is to get at the release. */
+  /** ZOMBIE: the data that PostgreSQL receives at release(). */
   readonly held: Buffer[];
 }
 
-/** One connection of a client and the one to PostgreSQL that belongs to it. */
+/** A client's connection and its connection to PostgreSQL. */
 class Session {
   onClosed: () => void = () => undefined;
   applicationName = "";
@@ -231,7 +231,7 @@ class Session {
   readonly #texts = new Texts();
   #isInTransaction = false;
   #hasWritten = false;
-  /** How many ReadyForQuery the client is owed since it connected, and how many came. */
+  /** The numbers of expected and received ReadyForQuery since the client connected. */
   #readyDue = 0;
   #readyCount = 0;
   #caught: Caught | undefined;
@@ -245,7 +245,7 @@ class Session {
     this.#toClient = new Lane(client, weather);
     for (const socket of [client, server]) {
       socket.setNoDelay(true);
-      // A cut connection is what the proxy is for; "close" follows.
+      // Cut connections are expected; "close" follows.
       socket.on("error", () => undefined);
     }
     client.on("data", (chunk: Buffer) => {
@@ -305,12 +305,12 @@ class Session {
     else if (this.#caught.trap.effect === "RESET_BEFORE") this.#spring();
     else {
       this.#caught.held.push(frame.bytes);
-      // Without its Sync an extended statement would not be committed.
+      // An extended statement commits at its Sync.
       if (endsRequest) this.#spring();
     }
   }
 
-  /** Takes note of the statement, and catches it if a trap waits for it. */
+  /** Records the statement, and traps it if a trap matches. */
   #run(sql: string, endsRequest: boolean): void {
     const statement = { sql, isInTransaction: this.#isInTransaction, hasWritten: this.#hasWritten };
     if (this.#caught === undefined) {
@@ -363,7 +363,7 @@ class Session {
   }
 }
 
-/** One direction of a connection: passes bytes on late or, while it is stalled, not at all. */
+/** One direction of a connection: delays bytes, and holds them back while stalled. */
 class Lane {
   readonly #queue: { readonly bytes: Buffer | "END"; readonly dueMs: number }[] = [];
   #isStalled: boolean;
@@ -416,22 +416,22 @@ class Lane {
 const SSL_REQUEST = 80_877_103;
 const GSSENC_REQUEST = 80_877_104;
 
-/** One whole message: its type's letter, or what it is before there are types. */
+/** A complete message: the letter of its type, or its kind if untyped. */
 interface Frame {
   readonly type: string;
-  /** All of it, with type and length. */
+  /** All bytes, including type and length. */
   readonly bytes: Buffer;
 }
 
-/** Cuts a byte stream into whole messages, whatever the pieces are that it comes in. */
+/** Splits a byte stream into complete messages, whatever its chunks are. */
 class Frames {
   #pending: Buffer = Buffer.alloc(0);
   #bytesExpected = 0;
 
-  /** @param isTyped whether messages start with a letter; a client's do so only after its StartupMessage */
+  /** @param isTyped true if messages start with a letter; a client's do so only after its StartupMessage */
   constructor(public isTyped: boolean) {}
 
-  /** PostgreSQL answers a request for encryption with one byte that is no message. */
+  /** Expects the single byte with which PostgreSQL answers a request for encryption. */
   expectByte(): void {
     this.#bytesExpected += 1;
   }
@@ -450,7 +450,7 @@ class Frames {
     }
   }
 
-  /** Of the message that comes next, in bytes; Infinity while that is not known. */
+  /** Returns the length of the next message in bytes; Infinity while unknown. */
   #nextLength(): number {
     if (this.#bytesExpected > 0) return 1;
     const lengthAt = this.isTyped ? 1 : 0;
@@ -458,14 +458,14 @@ class Frames {
   }
 }
 
-/** The text of each prepared statement and portal of a session. */
+/** The texts of a session's prepared statements and portals. */
 class Texts {
   readonly #statements = new Map<string, string>();
   readonly #portals = new Map<string, string>();
 
-  /** The SQL that the message runs, if it runs any. */
+  /** Returns the SQL that the message runs, if any. */
   read({ type, bytes }: Frame): string | undefined {
-    const [first = "", second = ""] = "QPBE".includes(type) ? textsOf(bytes.subarray(5)) : [];
+    const [first = "", second = ""] = "QPBE".includes(type) ? readTexts(bytes.subarray(5)) : [];
     switch (type) {
       case "Q":
         return first;
@@ -483,8 +483,8 @@ class Texts {
   }
 }
 
-/** The first two zero-terminated texts of a message's body. */
-function textsOf(body: Buffer): readonly string[] {
+/** Reads the first two zero-terminated texts of a message's body. */
+function readTexts(body: Buffer): readonly string[] {
   const firstEnd = body.indexOf(0);
   const secondEnd = body.indexOf(0, firstEnd + 1);
   return [body.toString("utf8", 0, firstEnd), secondEnd < 0 ? "" : body.toString("utf8", firstEnd + 1, secondEnd)];

@@ -1,6 +1,6 @@
 import { stopCluster } from "./cluster.js";
 
-/** Mocha runs it after the last test. */
+/** Stops PostgreSQL; Mocha calls it after the last test. */
 export async function mochaGlobalTeardown(): Promise<void> {
   await stopCluster();
 }

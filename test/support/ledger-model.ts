@@ -3,16 +3,16 @@ import type { HoldState } from "../../generated/grey/transaction/v1/hold.js";
 import { systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 
-// A model of the whole ledger that is small enough to be read: what an operation makes of the books, or why it is refused. It shares
-// no rule with the service. A step works on a copy of the books and throws what refuses it; then the copy is forgotten.
+// A model of the whole ledger, small enough to read: the effect of each operation, or the reason of its refusal. It shares no rule
+// with the service. A step works on a copy of the ledger and throws its refusal, which discards the copy.
 
 export type Currency = "USD" | "EUR";
 
-/** How much may move a year: in these tests nothing leaves the window. */
+/** A limit per year, so that nothing leaves the window in these tests. */
 export interface Limit {
   readonly name: string;
   readonly isIncoming: boolean;
-  /** Empty for all. */
+  /** The kinds that it applies to; empty for all. */
   readonly kinds: readonly TransactionKind[];
   readonly maxAmount: bigint | undefined;
   readonly maxCount: bigint | undefined;
@@ -20,18 +20,18 @@ export interface Limit {
   count: bigint;
 }
 
-/** A wallet, or a system account of the operator. */
+/** A wallet or a system account. */
 export interface Account {
   readonly id: Uuid;
   readonly currency: Currency;
   readonly isWallet: boolean;
-  /** Credits less debits; of a system account those since the model began. */
+  /** Credits less debits, for a system account since the start of the model. */
   balance: bigint;
-  /** What holds reserve of it. */
+  /** Pending outgoing. */
   out: bigint;
-  /** What holds of others will bring. */
+  /** Pending incoming. */
   in: bigint;
-  /** How many entries it has. */
+  /** The number of entries. */
   version: bigint;
   state: "OPEN" | "FROZEN" | "CLOSED";
   min: bigint | undefined;
@@ -39,7 +39,7 @@ export interface Account {
   limits: readonly Limit[];
 }
 
-/** A debit of an account, or a credit when it is less than 0. */
+/** A debit of an account, or a credit if negative. */
 export interface Leg {
   readonly accountId: Uuid;
   readonly currency: Currency;
@@ -50,29 +50,29 @@ export interface Transaction {
   /** Empty until the service has told it. */
   id: Uuid;
   readonly kind: TransactionKind;
-  /** Why it was rejected. */
+  /** The reason of a rejection. */
   readonly refusal: string | undefined;
   readonly amount: bigint;
   readonly legs: readonly Leg[];
   metadata: Readonly<Record<string, string>>;
-  /** When it took effect; undefined for when it was recorded. */
+  /** The effective time; undefined for the time of record. */
   readonly time: Micros | undefined;
-  /** The transaction at whose time it took effect instead. */
+  /** The transaction whose effective time it takes instead. */
   readonly sameTimeAs: Transaction | undefined;
   reversed: bigint;
-  /** How much of each leg was reversed. */
+  /** The reversed amount of each leg. */
   readonly reversedLegs: bigint[];
 }
 
 export interface Hold {
-  /** Its id is the hold's. */
+  /** The transaction that made it, which has the hold's id. */
   readonly by: Transaction;
   readonly walletId: Uuid;
   readonly toId: Uuid | undefined;
   amount: bigint;
   captured: bigint;
   state: keyof typeof HoldState;
-  /** Undefined when the test has moved it. */
+  /** Undefined if the test has moved it. */
   expires: Micros | undefined;
 }
 
@@ -102,7 +102,7 @@ export interface Books {
   readonly schedules: Schedule[];
 }
 
-/** What comes of a request: the books after it, with so many new transactions as their last ones. */
+/** The result of a request: the ledger after it, whose last transactions are new. */
 export interface Outcome {
   readonly books: Books;
   readonly made: number;
@@ -119,7 +119,7 @@ function refuse(reason: string): never {
   throw new Refusal(reason);
 }
 
-/** @param work changes the books that it is given, or throws a Refusal */
+/** @param work changes the draft, or throws a Refusal */
 function attempt(books: Books, work: (draft: Books) => void): { readonly books: Books; readonly reason?: string } {
   const draft = structuredClone(books);
   try {
@@ -131,12 +131,12 @@ function attempt(books: Books, work: (draft: Books) => void): { readonly books: 
   }
 }
 
-/** A change without a transaction. */
+/** Applies a change without a transaction. */
 export function change(books: Books, work: (draft: Books) => void): Outcome {
   return { reason: undefined, ...attempt(books, work), made: 0 };
 }
 
-/** A change that is recorded as a transaction, also when it is refused. */
+/** Applies a change that is recorded as a transaction even if refused. */
 export function post(
   books: Books,
   preconditions: readonly Precondition[],
@@ -198,7 +198,7 @@ export function newAccount(id: Uuid, currency: Currency, isWallet: boolean): Acc
   return { id, currency, isWallet, state: "OPEN", ...nothing, ...limits };
 }
 
-/** The account, which takes part in movements of this currency. */
+/** Returns the account if it can take part in movements of this currency. */
 function partOf(books: Books, id: Uuid, currency: Currency): Account {
   const account = accountOf(books, id);
   if (account.currency !== currency) refuse("CURRENCY_MISMATCH");
@@ -218,11 +218,11 @@ interface Use {
   readonly kind: TransactionKind;
   readonly isIncoming: boolean;
   readonly amount: bigint;
-  /** 0 for what adds to what was counted. */
+  /** 0 for a step that only adds to a counted amount. */
   readonly count?: bigint;
 }
 
-/** Counts the use for the account's limits, if they have room for it. */
+/** Counts a movement against the account's velocity limits, unless one is exceeded. */
 function use({ limits }: Account, { kind, isIncoming, amount, count = 1n }: Use): void {
   for (const limit of limits) {
     if (limit.isIncoming !== isIncoming || (limit.kinds.length > 0 && !limit.kinds.includes(kind))) continue;
@@ -233,7 +233,7 @@ function use({ limits }: Account, { kind, isIncoming, amount, count = 1n }: Use)
   }
 }
 
-/** Posts legs: every account must take part, then have the funds or the room for all its legs, then keep its limits. */
+/** Posts legs: checks all accounts, then funds and room for the sum of their legs, then velocity limits. */
 function enter(books: Books, kind: TransactionKind, legs: readonly Leg[]): void {
   for (const { accountId, currency } of legs) partOf(books, accountId, currency);
   const accounts = [...new Set(legs.map((leg) => accountOf(books, leg.accountId)))];
@@ -272,7 +272,7 @@ export function move(books: Books, movement: Movement): Transaction {
   return transactionOf(kind, amount, legs, movement.time);
 }
 
-/** Posts many legs; the amount is what the debits of the first one's currency come to. */
+/** Posts legs; the amount is the sum of the debits in the first leg's currency. */
 export function compound(books: Books, legs: readonly Leg[], time: Micros | undefined): Transaction {
   enter(books, TransactionKind.COMPOUND, legs);
   const debits = legs.filter(({ amount, currency }) => amount > 0n && currency === legs[0]!.currency);
@@ -284,7 +284,7 @@ export function compound(books: Books, legs: readonly Leg[], time: Micros | unde
   );
 }
 
-/** Posts an exchange at 1.5, rounded to the nearest and from the middle to the even one. */
+/** Posts an exchange at 1.5, rounded half to even. */
 export function exchange(books: Books, fromId: Uuid, toId: Uuid, amount: bigint): Transaction {
   if (fromId === toId) refuse("SAME_WALLET");
   const [source, target] = [accountOf(books, fromId).currency, accountOf(books, toId).currency];
@@ -301,7 +301,7 @@ export function exchange(books: Books, fromId: Uuid, toId: Uuid, amount: bigint)
   return transactionOf(TransactionKind.EXCHANGE, amount, legs);
 }
 
-/** The first money of a wallet. */
+/** Posts a wallet's initial balance. */
 export function open(books: Books, walletId: Uuid, amount: bigint): Transaction {
   const { currency } = accountOf(books, walletId);
   const legs = [
@@ -322,25 +322,25 @@ const REVERSIBLE = [
   TransactionKind.EXCHANGE,
 ];
 
-/** @param part undefined for all that is left */
+/** @param part undefined for the remainder */
 export function reverse(books: Books, index: number, part: bigint | undefined, atSameTime: boolean): Transaction {
   const original = books.transactions[index]!;
   const { kind, amount, legs, reversed } = original;
   if (!REVERSIBLE.includes(kind) || amount === 0n) refuse("NOT_REVERSIBLE");
-  const asked = part ?? amount - reversed;
-  if (asked === 0n || reversed + asked > amount) refuse("REVERSAL_EXCEEDED");
-  const parts = shareOut(original, asked);
+  const reversedAmount = part ?? amount - reversed;
+  if (reversedAmount === 0n || reversed + reversedAmount > amount) refuse("REVERSAL_EXCEEDED");
+  const parts = shareOut(original, reversedAmount);
   const mirror = legs.map((leg, place) => ({ ...leg, amount: leg.amount > 0n ? -parts[place]! : parts[place]! }));
   const isOfMany = kind === TransactionKind.COMPOUND || kind === TransactionKind.EXCHANGE;
   const entered = (isOfMany ? mirror : mirror.toReversed()).filter((leg) => leg.amount !== 0n);
   enter(books, TransactionKind.REVERSAL, entered);
-  original.reversed += asked;
+  original.reversed += reversedAmount;
   count(original, parts);
-  const made = transactionOf(TransactionKind.REVERSAL, asked, entered);
+  const made = transactionOf(TransactionKind.REVERSAL, reversedAmount, entered);
   return { ...made, sameTimeAs: atSameTime ? original : undefined };
 }
 
-/** Counts what was reversed of the debits or the credits of an account to the first of them first. */
+/** Assigns the reversed debits or credits of an account to its legs, first to last. */
 function count({ legs, reversedLegs }: Transaction, parts: readonly bigint[]): void {
   const keyOf = ({ accountId, amount }: Leg): string => `${accountId}${amount > 0n}`;
   const sums = new Map<string, bigint>();
@@ -354,7 +354,7 @@ function count({ legs, reversedLegs }: Transaction, parts: readonly bigint[]): v
   }
 }
 
-/** How much of each leg is in a part: by currency and side the whole in proportion, rounded up, then by what each leg has left. */
+/** Distributes a part over the legs: proportional by currency and side, rounded up, then by each leg's remainder. */
 function shareOut({ amount, legs, reversed, reversedLegs }: Transaction, part: bigint): bigint[] {
   const sizes = legs.map((leg) => (leg.amount > 0n ? leg.amount : -leg.amount));
   const sideOf = (leg: Leg): string => `${leg.currency}${leg.amount > 0n}`;
@@ -366,13 +366,13 @@ function shareOut({ amount, legs, reversed, reversedLegs }: Transaction, part: b
     const wanted = upTo(whole, reversed + part) - upTo(whole, reversed);
     const left = (places: readonly number[]): bigint =>
       sum(places.map((index) => sizes[index]! - reversedLegs[index]!));
-    // What all legs up to one get is rounded down, so that what they get comes to what is wanted.
+    // Running sums are rounded down, so that the shares add up to the total.
     const gets = (places: readonly number[]): bigint => (left(side) === 0n ? 0n : (left(places) * wanted) / left(side));
     return gets(side.filter((index) => index <= place)) - gets(side.filter((index) => index < place));
   });
 }
 
-export interface HoldAsked {
+export interface HoldRequest {
   readonly walletId: Uuid;
   readonly toId: Uuid | undefined;
   readonly currency: Currency;
@@ -380,7 +380,7 @@ export interface HoldAsked {
   readonly expires: Micros;
 }
 
-export function hold(books: Books, { walletId, toId, currency, amount, expires }: HoldAsked): Transaction {
+export function hold(books: Books, { walletId, toId, currency, amount, expires }: HoldRequest): Transaction {
   if (walletId === toId) refuse("SAME_WALLET");
   partOf(books, walletId, currency);
   if (toId !== undefined) partOf(books, toId, currency);
@@ -391,7 +391,7 @@ export function hold(books: Books, { walletId, toId, currency, amount, expires }
   return by;
 }
 
-/** The hold at this place, which can still be used. */
+/** Returns the hold at this index if it is active. */
 function activeHold(books: Books, index: number): Hold {
   const held = books.holds[index]!;
   if (held.state === "EXPIRED") refuse("HOLD_EXPIRED");
@@ -399,7 +399,7 @@ function activeHold(books: Books, index: number): Hold {
   return held;
 }
 
-/** Reserves money of the one wallet and room of the other. */
+/** Reserves the payer's money and the payee's room. */
 function reserve(books: Books, { walletId, toId }: Hold, amount: bigint, count: bigint): void {
   const wallet = accountOf(books, walletId);
   const to = toId === undefined ? undefined : accountOf(books, toId);
@@ -410,7 +410,7 @@ function reserve(books: Books, { walletId, toId }: Hold, amount: bigint, count: 
   step(books, { walletId, toId }, amount);
 }
 
-/** Changes what is pending, with an entry on each wallet of the hold. */
+/** Changes pending amounts, with an entry for each wallet of the hold. */
 function step(books: Books, { walletId, toId }: Pick<Hold, "walletId" | "toId">, amount: bigint): void {
   const wallet = accountOf(books, walletId);
   wallet.out += amount;
@@ -442,32 +442,33 @@ export function extend(books: Books, index: number, expires: Micros): Transactio
   return transactionOf(TransactionKind.HOLD_EXTENSION, 0n, []);
 }
 
-export interface CaptureAsked {
-  /** Undefined for all that is left. */
+export interface CaptureRequest {
+  /** Undefined for the remainder. */
   readonly amount: bigint | undefined;
   readonly isFinal: boolean;
-  /** Undefined for the wallet that the hold is for, or else `cash`. */
+  /** Undefined for the hold's payee, or else `cash`. */
   readonly toId: Uuid | undefined;
 }
 
-export function capture(books: Books, index: number, asked: CaptureAsked): Transaction {
+export function capture(books: Books, index: number, request: CaptureRequest): Transaction {
   const held = activeHold(books, index);
   const { currency } = accountOf(books, held.walletId);
   const left = held.amount - held.captured;
-  const amount = asked.amount ?? left;
-  if (held.toId !== undefined && asked.toId !== undefined && asked.toId !== held.toId) refuse("HOLD_HAS_DESTINATION");
-  const toId = asked.toId ?? held.toId ?? systemAccountId(currency, "cash");
+  const amount = request.amount ?? left;
+  if (held.toId !== undefined && request.toId !== undefined && request.toId !== held.toId)
+    refuse("HOLD_HAS_DESTINATION");
+  const toId = request.toId ?? held.toId ?? systemAccountId(currency, "cash");
   const to = accountOf(books, toId);
   if (toId === held.walletId) refuse("SAME_WALLET");
   const wallet = partOf(books, held.walletId, currency);
   partOf(books, toId, currency);
   if (amount > left) refuse("HOLD_EXCEEDED");
-  const isLast = asked.isFinal || amount === left;
+  const isLast = request.isFinal || amount === left;
   const legs = [
     { accountId: wallet.id, currency, amount },
     { accountId: toId, currency, amount: -amount },
   ];
-  // The room of the wallet that it is for was reserved, and counted, with the hold; that of another one was not.
+  // The hold has reserved and counted the room of its payee, but not that of another wallet.
   if (held.toId === undefined && amount > 0n) {
     assertRoom(to, amount);
     use(to, { kind: TransactionKind.HOLD_CAPTURE, isIncoming: true, amount });
@@ -482,15 +483,15 @@ export function capture(books: Books, index: number, asked: CaptureAsked): Trans
 }
 
 export function release(books: Books, index: number): Transaction {
-  return giveFree(books, activeHold(books, index), "RELEASED", TransactionKind.HOLD_RELEASE);
+  return releaseRemainder(books, activeHold(books, index), "RELEASED", TransactionKind.HOLD_RELEASE);
 }
 
-/** The end of a hold that nobody asks for. */
+/** Expires a hold. */
 export function expire(books: Books, index: number): Transaction {
-  return giveFree(books, activeHold(books, index), "EXPIRED", TransactionKind.HOLD_EXPIRY);
+  return releaseRemainder(books, activeHold(books, index), "EXPIRED", TransactionKind.HOLD_EXPIRY);
 }
 
-function giveFree(books: Books, held: Hold, state: Hold["state"], kind: TransactionKind): Transaction {
+function releaseRemainder(books: Books, held: Hold, state: Hold["state"], kind: TransactionKind): Transaction {
   const left = held.amount - held.captured;
   step(books, held, -left);
   held.state = state;
@@ -498,7 +499,7 @@ function giveFree(books: Books, held: Hold, state: Hold["state"], kind: Transact
   return transactionOf(kind, left, []);
 }
 
-/** Transfers that are sent together; the reasons are told one after the other. */
+/** Posts a batch of transfers; its refusals are joined. */
 export function batch(
   books: Books,
   transfers: readonly { readonly movement: Movement; readonly preconditions: readonly Precondition[] }[],
@@ -536,7 +537,7 @@ export function setState(books: Books, walletId: Uuid, verb: Verb): void {
   wallet.state = ({ freeze: "FROZEN", unfreeze: "OPEN", close: "CLOSED", reopen: "OPEN" } as const)[verb];
 }
 
-/** What was used stays with a limit of which only the maxima change. */
+/** Sets limits; a limit keeps its usage if only its maxima change. */
 export function setLimits(
   books: Books,
   walletId: Uuid,
@@ -555,7 +556,7 @@ export function setLimits(
   wallet.max = max;
 }
 
-/** Why a movement is refused for good. */
+/** The reasons of permanent refusals. */
 const LASTING = ["WALLET_CLOSED", "CURRENCY_MISMATCH", "SAME_WALLET"];
 
 export function createSchedule(books: Books, movement: Movement, failsWithoutFunds: boolean): void {
@@ -573,7 +574,7 @@ export function setSchedule(books: Books, index: number, verb: "pause" | "resume
   schedule.state = ({ pause: "PAUSED", resume: "ACTIVE", cancel: "CANCELLED" } as const)[verb];
 }
 
-/** The only run of a schedule; what refuses it is in its transaction. */
+/** Makes the only run of a schedule; a refusal is recorded in its transaction. */
 export function runSchedule(books: Books, index: number): Outcome {
   const { movement, failsWithoutFunds } = books.schedules[index]!;
   const outcome = post(books, [], (draft) => move(draft, movement));
@@ -587,7 +588,7 @@ export function runSchedule(books: Books, index: number): Outcome {
   return { ...outcome, books: ended.books };
 }
 
-/** The pairs that a change leaves. */
+/** Changes the metadata pairs. */
 export function setMetadata(
   books: Books,
   index: number,
@@ -599,14 +600,14 @@ export function setMetadata(
   transaction.metadata = { ...Object.fromEntries(kept), ...set };
 }
 
-/** When transactions were recorded, as the service told it. */
+/** The transactions' times of record, from the service. */
 export type Recorded = ReadonlyMap<Uuid, Micros>;
 
 export function effectiveTimeOf({ sameTimeAs, time, id }: Transaction, recorded: Recorded): Micros {
   return sameTimeAs === undefined ? (time ?? recorded.get(id)!) : effectiveTimeOf(sameTimeAs, recorded);
 }
 
-/** What the account has by everything that took effect by a time. */
+/** Returns the account's balance by effective time. */
 export function balanceAt({ transactions }: Books, accountId: Uuid, time: Micros, recorded: Recorded): bigint {
   return transactions
     .filter((one) => effectiveTimeOf(one, recorded) <= time)

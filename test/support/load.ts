@@ -3,13 +3,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { DepositResponse } from "../../generated/grey/transaction/v1/movement.js";
 import { CallError, type Clients } from "./client.js";
 
-// A bounded load on servers, and what its callers know for certain.
+// A bounded load on servers, and the outcomes that its callers know.
 
 const CURRENCY = "USD";
 const PAUSE_MS = 20;
 const ANSWER_MS_MAX = 30_000;
 
-/** A movement that a caller asks for. */
+/** A movement that a caller requests. */
 export interface Movement {
   readonly kind: "DEPOSIT" | "WITHDRAWAL" | "TRANSFER";
   readonly requestId: string;
@@ -20,15 +20,15 @@ export interface Movement {
   readonly amountMinor: bigint;
 }
 
-/** What a caller was told: the truth, for ever. */
+/** The final outcome that a caller received. */
 export interface Answer {
   readonly transactionId: string;
-  /** Why it was refused; undefined when it was posted. */
+  /** The reason of a refusal; undefined if posted. */
   readonly refusal: string | undefined;
   readonly replayed: boolean;
 }
 
-/** An attempt that ended without an answer. */
+/** An attempt with an unknown outcome. */
 export interface Setback {
   readonly requestId: string;
   readonly code: string;
@@ -36,16 +36,16 @@ export interface Setback {
   readonly retryAfterMs: number | undefined;
 }
 
-/** What the callers know, independently of the database. */
+/** The callers' record of requests and outcomes, independent of the database. */
 export class ClientJournal {
-  /** Balances that the wallets were opened with, in minor units. */
+  /** The wallets' initial balances, in minor units. */
   readonly openings = new Map<string, bigint>();
-  /** Everything that was asked for, by request id. */
+  /** All requests, by request id. */
   readonly asked = new Map<string, Movement>();
   readonly answers = new Map<string, Answer>();
   readonly setbacks: Setback[] = [];
 
-  /** What a wallet must hold when all that was asked for is answered. */
+  /** Returns the balance that a wallet must have once all requests are answered. */
   balanceMinor(walletId: string): bigint {
     let balance = this.openings.get(walletId) ?? 0n;
     for (const [requestId, movement] of this.asked) {
@@ -57,7 +57,7 @@ export class ClientJournal {
   }
 }
 
-/** Opens wallets that hold the amount, all of one user. */
+/** Opens wallets of one user with this initial balance. */
 export async function openWallets(
   { users, wallets }: Clients,
   journal: ClientJournal,
@@ -86,26 +86,26 @@ export async function openWallets(
   return ids;
 }
 
-/** A deposit of the amount. */
+/** Makes a deposit. */
 export function depositOf(toWalletId: string, amountMinor: bigint): Movement {
   return { kind: "DEPOSIT", requestId: randomUUID(), fromWalletId: undefined, toWalletId, amountMinor };
 }
 
-/** A withdrawal of the amount. */
+/** Makes a withdrawal. */
 export function withdrawalOf(fromWalletId: string, amountMinor: bigint): Movement {
   return { kind: "WITHDRAWAL", requestId: randomUUID(), fromWalletId, toWalletId: undefined, amountMinor };
 }
 
-/** A transfer of the amount. */
+/** Makes a transfer. */
 export function transferOf(fromWalletId: string, toWalletId: string, amountMinor: bigint): Movement {
   return { kind: "TRANSFER", requestId: randomUUID(), fromWalletId, toWalletId, amountMinor };
 }
 
-/** Deposits and transfers between the wallets, some of more than there is. */
+/** Plans deposits and transfers between the wallets, some of them without sufficient funds. */
 export function planMovements(wallets: readonly string[], count: number): Movement[] {
   return Array.from({ length: count }, (_, n) => {
     const from = wallets[n % wallets.length] ?? "";
-    // Over all n, each wallet pays each other.
+    // Over all n, each wallet pays every other one.
     const to = wallets[(n + 1 + (Math.floor(n / wallets.length) % (wallets.length - 1))) % wallets.length] ?? "";
     if (n % 5 === 0) return depositOf(to, BigInt(100 + n));
     return transferOf(from, to, n % 7 === 3 ? 1_000_000_000n : BigInt(1 + n));
@@ -113,9 +113,9 @@ export function planMovements(wallets: readonly string[], count: number): Moveme
 }
 
 /**
- * Asks once and keeps in the journal what came of it.
- * @returns undefined when the attempt ended without an answer
- * @throws for an answer that no movement may get, such as INTERNAL
+ * Sends a request once and records the outcome.
+ * @returns undefined if the outcome is unknown
+ * @throws for an error that no movement may get, such as INTERNAL
  */
 export async function ask(
   { transactions }: Clients,
@@ -142,7 +142,7 @@ export async function ask(
 
 const RETRIED = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"]);
 
-/** Asks, of one server after the other and of server `first` at first, until there is an answer. */
+/** Sends a request to one server after the other, beginning with `first`, until one answers. */
 export async function askUntilAnswered(
   servers: readonly Clients[],
   journal: ClientJournal,
@@ -162,7 +162,7 @@ export async function askUntilAnswered(
   }
 }
 
-/** An answer, once given, may only be given again. */
+/** Records an outcome, which must equal an earlier one for the same request. */
 function note(journal: ClientJournal, movement: Movement, answer: Answer): Answer {
   const before = journal.answers.get(movement.requestId);
   if (before === undefined) journal.answers.set(movement.requestId, answer);
@@ -194,29 +194,28 @@ function send(
   }
 }
 
-/** A load that is under way. */
+/** A running load. */
 export interface Load {
-  /** Resolves once so many movements are answered. */
+  /** Resolves once this number of movements is answered. */
   answered(count: number): Promise<void>;
-  /** Resolves once every movement is answered; rejects when one cannot be. */
+  /** Resolves once every movement is answered; rejects if one cannot be. */
   readonly done: Promise<void>;
 }
 
 export interface LoadOptions {
   /**
-   * Movement n is asked of server n first, and of the next one when it has to be asked again. They may be exchanged
-   * while the load is under way.
+   * Movement n is sent to server n first, and retried on the next one. The servers may be replaced during the load.
    */
   readonly servers: readonly Clients[];
   readonly journal: ClientJournal;
   readonly movements: readonly Movement[];
-  /** How many callers ask at the same time. */
+  /** The number of concurrent callers. */
   readonly callers: number;
-  /** How long one attempt waits. */
+  /** The deadline of an attempt. */
   readonly timeoutMs?: number;
 }
 
-/** Starts callers who ask for the movements until each is answered. */
+/** Starts callers that send the movements until each is answered. */
 export function startLoad({ servers, journal, movements, callers, timeoutMs = 2_000 }: LoadOptions): Load {
   let next = 0;
   let answeredCount = 0;
@@ -231,7 +230,7 @@ export function startLoad({ servers, journal, movements, callers, timeoutMs = 2_
     }
   };
   const done = Promise.all(Array.from({ length: callers }, caller)).then(() => undefined);
-  // Whoever started the load meets its failure when they wait for its end.
+  // A failure is reported to the caller that waits for the end.
   done.catch(() => undefined);
   return {
     done,
@@ -239,7 +238,7 @@ export function startLoad({ servers, journal, movements, callers, timeoutMs = 2_
   };
 }
 
-/** Asks for answered movements once more: each must get the answer that it got before. */
+/** Repeats answered movements: each must get the same outcome. */
 export async function askAgain(server: Clients, journal: ClientJournal, movements: readonly Movement[]): Promise<void> {
   await startLoad({ servers: [server], journal, movements, callers: 16, timeoutMs: ANSWER_MS_MAX }).done;
 }

@@ -2,13 +2,13 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gunzipSync } from "node:zlib";
 
-/** A span as OTLP's JSON has it, as far as tests look. */
+/** The relevant fields of a span in OTLP's JSON. */
 export interface Span {
   readonly traceId: string;
   readonly spanId: string;
   readonly parentSpanId?: string;
   readonly name: string;
-  /** 2 server, 3 client. */
+  /** 2: server, 3: client. */
   readonly kind: number;
 }
 
@@ -16,7 +16,7 @@ export interface Span {
 export interface OtlpReceiver {
   readonly url: string;
   readonly spans: readonly Span[];
-  /** Everything that came, as it came. */
+  /** All received bodies. */
   readonly text: () => string;
   stop(): Promise<void>;
 }

@@ -9,7 +9,7 @@ import { PROJECT_DIR } from "../../src/config/config.js";
 
 const PROGRAM = join(PROJECT_DIR, "bin/grey.js");
 
-/** How a process ended. */
+/** The end of a process. */
 export interface Ending {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -17,23 +17,23 @@ export interface Ending {
   readonly err: string;
 }
 
-/** `grey serve` as its own process. */
+/** `grey serve` in a separate process. */
 export interface GreyProcess {
   readonly pid: number;
-  /** Its log lines so far, parsed. */
+  /** Returns its parsed log lines so far. */
   readonly logs: readonly Record<string, unknown>[];
   readonly ended: Promise<Ending>;
-  /** What it has printed on standard output so far. */
+  /** Returns its standard output so far. */
   text(): string;
   signal(signal: NodeJS.Signals): void;
-  /** The first log line with this message, once it is there; rejects when the process ends before. */
+  /** Waits for the first log line with this message; rejects if the process ends before. */
   line(message: string): Promise<Record<string, unknown>>;
 }
 
 const LINE_MS_MAX = 45_000;
 const running = new Set<ChildProcess>();
 
-/** Starts `grey serve` with these settings and no other GREY_, OTEL_ or DATABASE_URL of the tests' own environment. */
+/** Starts `grey serve` with these settings, without GREY_, OTEL_ and DATABASE_URL variables of the tests' environment. */
 export function spawnGrey(settings: Readonly<Record<string, string>>): GreyProcess {
   const child = spawn(process.execPath, [PROGRAM, "serve"], {
     env: environment({ GREY_LOG_FORMAT: "json", GREY_PORT: "0", ...settings }),
@@ -81,7 +81,7 @@ export function spawnGrey(settings: Readonly<Record<string, string>>): GreyProce
   };
 }
 
-/** A process that serves, and where. */
+/** Starts `grey serve` and returns it with its address once it serves. */
 export async function startGreyProcess(
   settings: Readonly<Record<string, string>>,
 ): Promise<GreyProcess & { readonly address: string }> {
@@ -90,14 +90,14 @@ export async function startGreyProcess(
   return { ...grey, address: String(address) };
 }
 
-/** Runs `grey serve` with settings that it must not start with, to its end. */
+/** Runs `grey serve` with settings that it must reject, to its end. */
 export function runGrey(settings: Readonly<Record<string, string>>): Promise<Ending> {
   const grey = spawnGrey(settings);
   const timer = setTimeout(() => grey.signal("SIGKILL"), LINE_MS_MAX);
   return grey.ended.finally(() => clearTimeout(timer));
 }
 
-/** Ends what a failed test left running, the processes that those had started too. */
+/** Ends processes that a failed test left running, and their descendants. */
 export async function endAllGrey(): Promise<void> {
   for (const child of running) {
     const family = [child.pid!, ...(await descendantsOf(child.pid!))];
@@ -110,14 +110,14 @@ function environment(settings: Readonly<Record<string, string>>): NodeJS.Process
   return { ...Object.fromEntries(inherited), ...settings };
 }
 
-/** A new folder that every user may enter: as root, PostgreSQL runs as another one. */
+/** Creates a folder that every user can enter: for root, PostgreSQL runs as another user. */
 export async function makeFolder(): Promise<{ readonly path: string; remove(): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), "grey-test-"));
   await chmod(path, 0o755);
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
-/** The processes that this one started, and those that they started. */
+/** Lists the descendants of a process. */
 export async function descendantsOf(pid: number): Promise<number[]> {
   const table = await new Promise<string>((resolve, reject) => {
     execFile("ps", ["-A", "-o", "pid=,ppid="], (error, text) => (error === null ? resolve(text) : reject(error)));
@@ -131,12 +131,12 @@ export async function descendantsOf(pid: number): Promise<number[]> {
   return all(pid);
 }
 
-/** The postmaster of the embedded PostgreSQL in this data folder. */
+/** Returns the postmaster's pid of the embedded PostgreSQL in this data folder. */
 export async function postmasterPid(dataDir: string): Promise<number> {
   return Number.parseInt(await readFile(join(dataDir, "postgres", "postmaster.pid"), "utf8"), 10);
 }
 
-/** Whether the process runs; one that has ended and whose parent has not yet taken notice does not. */
+/** Returns true if the process runs; a zombie does not. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -154,7 +154,7 @@ export function isAlive(pid: number): boolean {
 
 const POLL_MS = 10;
 
-/** Waits until the condition holds. */
+/** Polls until the condition holds. */
 export async function eventually(
   what: string,
   condition: () => boolean | Promise<boolean>,
@@ -165,7 +165,7 @@ export async function eventually(
   }
 }
 
-/** A port of 127.0.0.1 that nobody listens on. */
+/** Finds a free port of 127.0.0.1. */
 export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer();
@@ -176,27 +176,27 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** A way to a database that can be cut and mended, and that remembers what went through it. */
+/** A route to a database that can be cut and restored, and that records its traffic. */
 export interface Way {
-  /** URL of the database by this way. */
+  /** The database's URL by this route. */
   readonly url: string;
-  /** Whether this text was sent to the database. */
+  /** Returns true if this text was sent to the database. */
   hasCarried(text: string): boolean;
   open(): Promise<void>;
-  /** Breaks every connection and lets no other in. */
+  /** Breaks all connections and refuses new ones. */
   cut(): Promise<void>;
-  /** Swallows everything from now on; connections stand. */
+  /** Drops all data from now on, but keeps connections open. */
   silence(): void;
 }
 
-/** Makes a way to the database of the URL; it is cut until it is opened. */
+/** Creates a route to the database of the URL, which is cut until opened. */
 export async function wayTo(databaseUrl: string): Promise<Way> {
   const target = new URL(databaseUrl);
   const port = await freePort();
   const sockets = new Set<Socket>();
   const carried: Buffer[] = [];
   let isSilent = false;
-  // The end of one side is not told to the other while everything is swallowed.
+  // While data is dropped, the end of one side is not forwarded to the other.
   const server = createServer({ allowHalfOpen: true }, (inward) => {
     const outward = connectTcp(Number(target.port), target.hostname);
     inward.on("end", () => {

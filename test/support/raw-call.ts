@@ -2,25 +2,25 @@ import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { Client, credentials, Metadata, status, type ClientOptions, type ServiceError } from "@grpc/grpc-js";
 import { CallError } from "./client.js";
 
-/** What a call of bytes came to. */
+/** The result of a raw call. */
 export type RawAnswer =
   | { readonly bytes: Buffer; readonly error: undefined; readonly trailers: Metadata }
   | { readonly error: CallError; readonly trailers: Metadata };
 
-/** A gRPC client that sends bytes as they are, to any method. */
+/** A gRPC client that sends raw bytes to any method. */
 export interface RawClient {
-  /** @param path as in `/grey.user.v1.UserService/GetUser` */
+  /** @param path such as `/grey.user.v1.UserService/GetUser` */
   call(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
-  /** Sends one message by a bidirectional stream, for the one message that answers it. */
+  /** Sends one message on a bidirectional stream and returns the first reply. */
   stream(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
-  /** Opens a stream of the server's, for its first message. */
+  /** Opens a server stream and returns its first message. */
   watch(path: string, bytes: Uint8Array, options?: RawOptions): Promise<RawAnswer>;
   close(): void;
 }
 
 export interface RawOptions {
   readonly headers?: Readonly<Record<string, string>>;
-  /** Without one, the call has no deadline. */
+  /** The deadline; by default none. */
   readonly timeoutMs?: number;
   /** Cancels the call. */
   readonly signal?: AbortSignal;
@@ -112,12 +112,12 @@ function optionsOf(timeoutMs: number | undefined): { deadline?: number } {
   return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 
-/** How a request of bare HTTP/2 ended: its last headers, or undefined when the stream or the connection was broken off. */
+/** The end of a bare HTTP/2 request: its last headers, or undefined if the stream or connection was aborted. */
 export type BareEnding = IncomingHttpHeaders | undefined;
 
 /**
- * Sends one request by bare HTTP/2, for what a gRPC client does not do.
- * @param body gRPC frames, as they are
+ * Sends one bare HTTP/2 request, for cases that a gRPC client cannot produce.
+ * @param body raw gRPC frames
  */
 export function postBare(
   address: string,
@@ -152,7 +152,7 @@ export function postBare(
   });
 }
 
-/** The bytes as one gRPC frame. */
+/** Wraps the bytes in a gRPC frame. */
 export function frame(bytes: Uint8Array, { isCompressed = false } = {}): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt8(isCompressed ? 1 : 0, 0);

@@ -4,19 +4,19 @@ import { readConfig } from "../../src/config/config.js";
 import { startGrey } from "../../src/main.js";
 import { createTestDatabase } from "./cluster.js";
 
-/** A real server on a database of its own, in this process. */
+/** A real server in this process, on a database of its own. */
 export interface TestServer {
   readonly address: string;
-  /** Of the database, as superuser. */
+  /** The database's URL for a superuser. */
   readonly databaseUrl: string;
-  /** What it logged, parsed. */
+  /** Its parsed log lines. */
   readonly logs: readonly Record<string, unknown>[];
   stop(): Promise<void>;
 }
 
 /**
  * Starts a server.
- * @param settings over the defaults; DATABASE_URL names a database that the caller keeps
+ * @param settings override the defaults; a database given by DATABASE_URL is kept
  */
 export async function startServer(settings: Readonly<Record<string, string>> = {}): Promise<TestServer> {
   const database = settings.DATABASE_URL === undefined ? await createTestDatabase() : undefined;
@@ -30,7 +30,7 @@ export async function startServer(settings: Readonly<Record<string, string>> = {
         stream: new Writable({
           write: (line: Buffer, _encoding, done) => {
             logs.push(JSON.parse(line.toString()) as Record<string, unknown>);
-            // A fault of the service itself explains a red test better than the test can.
+            // A fault of the service explains a failing test better than the test itself.
             if (line.includes('"level":"error"')) process.stderr.write(line);
             done();
           },

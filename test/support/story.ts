@@ -1,4 +1,4 @@
-/** What the programs in examples/ print, each in its own words for true and false. */
+/** The output of the programs in examples/, which spell true and false in their own ways. */
 export const STORY_TOLD: readonly string[] = [
   "before: Ada 100000, Bob 50000",
   "after: Ada 90000, Bob 60000, replayed False",

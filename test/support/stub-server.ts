@@ -6,12 +6,12 @@ import { bindMethods, type Methods } from "../../src/rpc/methods.js";
 import { createPipeline, type Pipeline } from "../../src/rpc/pipeline.js";
 import { startRpcServer } from "../../src/rpc/server.js";
 
-/** A real server whose one service answers as a test says; it has no database. */
+/** A real server without a database, whose single service the test implements. */
 export interface StubServer {
   readonly address: string;
-  /** What it logged, parsed. */
+  /** Its parsed log lines. */
   readonly logs: readonly Record<string, unknown>[];
-  /** Bytes of answers that clients have not taken yet. */
+  /** Bytes of replies that clients have not taken yet. */
   readonly outgoingBytes: () => number;
   stop(): Promise<void>;
 }
@@ -20,8 +20,8 @@ const descriptors = loadDescriptors();
 
 /**
  * Serves one service's methods.
- * @param settings over the defaults
- * @param over takes the place of parts of the pipeline
+ * @param settings override the defaults
+ * @param over overrides parts of the pipeline
  */
 export async function startStubServer<Definition extends object>(
   definition: Definition,

@@ -2,19 +2,19 @@ import { status, type ClientReadableStream, type ServiceError } from "@grpc/grpc
 import { CallError } from "./client.js";
 import { eventually } from "./process.js";
 
-/** A watch that a test has opened. */
+/** An open watch. */
 export interface Watch<Message> {
-  /** What it has told so far. */
+  /** The messages so far. */
   readonly messages: readonly Message[];
   readonly stream: ClientReadableStream<Message>;
-  /** The error that it ended with; undefined when it was cancelled or ended well. */
+  /** The error that ended it; undefined if it was cancelled or ended normally. */
   readonly ended: Promise<CallError | undefined>;
-  /** Resolves once the condition holds; fails when the watch ends before. */
+  /** Resolves once the condition holds; rejects if the watch ends before. */
   until(what: string, condition: (messages: readonly Message[]) => boolean, timeoutMs?: number): Promise<void>;
   cancel(): void;
 }
 
-/** Follows the stream, and waits for its first message: from then on it misses nothing. */
+/** Follows the stream and waits for its first message, after which nothing is missed. */
 export async function follow<Message>(stream: ClientReadableStream<Message>): Promise<Watch<Message>> {
   const messages: Message[] = [];
   let isOver = false;

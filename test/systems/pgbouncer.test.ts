@@ -33,7 +33,7 @@ describe("PgBouncer in front of PostgreSQL", function () {
     await database.drop();
   });
 
-  /** The URL of the database through a PgBouncer in this mode. */
+  /** Returns the database's URL through a PgBouncer in this mode. */
   async function pooled(mode: string, ...settings: readonly string[]): Promise<string> {
     const folder = await makeFolder();
     const url = new URL(database.url);
@@ -79,7 +79,7 @@ describe("PgBouncer in front of PostgreSQL", function () {
     ["transaction", "ignore_startup_parameters=options"],
     ["statement"],
   ] as const) {
-    it(`in ${[mode, ...settings].join(", ")} pooling: Grey does not serve, and says which pooling it needs`, async () => {
+    it(`in ${[mode, ...settings].join(", ")} pooling: Grey does not serve, and reports which pooling it needs`, async () => {
       const { code, err } = await runGrey({ DATABASE_URL: await pooled(mode, ...settings) });
       expect(err).to.match(/^grey: DATABASE_URL: .*(session pooling|statement pooling mode)/);
       expect(err.trim().split("\n").length).to.equal(1);
@@ -87,7 +87,7 @@ describe("PgBouncer in front of PostgreSQL", function () {
     });
   }
 
-  it("is found out in transaction pooling also by a look at the connections alone", async () => {
+  it("is detected in transaction pooling by the connections alone, too", async () => {
     for (const settings of [[], ["server_round_robin=1"], ["default_pool_size=2"]]) {
       const pool = new pg.Pool({ connectionString: await pooled("transaction", ...settings), max: 3 });
       const error = await assertOwnBackends(pool).catch((caught: unknown) => caught);

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { listCandidates } from "../../src/cli/completion.js";
 import { createProgram } from "../../src/cli/program.js";
 
-describe("what a shell is told to complete", () => {
+describe("shell completion", () => {
   const cases: [words: string[], candidates: string[]][] = [
     [["trans"], ["transactions", "transfer"]],
     [["transactions", "sh"], ["show"]],
@@ -24,7 +24,7 @@ describe("what a shell is told to complete", () => {
     [["nonsense", "x", "zz"], []],
   ];
   for (const [words, candidates] of cases) {
-    it(`after \`grey ${words.join(" ")}\` is ${candidates.join(", ") || "nothing"}`, () => {
+    it(`of \`grey ${words.join(" ")}\` offers ${candidates.join(", ") || "nothing"}`, () => {
       expect(listCandidates(createProgram(), words)).to.deep.equal(candidates);
     });
   }

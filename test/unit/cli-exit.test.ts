@@ -23,7 +23,7 @@ describe("the exit code", () => {
     ["a wrong setting", new SettingError("no"), 2, "wrong_use"],
     ["a malformed request", failed(status.INVALID_ARGUMENT, "INVALID_REQUEST", "no", CHANGE), 2, "wrong_use"],
     ["a refusal", failed(status.FAILED_PRECONDITION, "INSUFFICIENT_FUNDS", "no", CHANGE), 3, "refused"],
-    ["what there is not", failed(status.NOT_FOUND, "WALLET_NOT_FOUND", "no"), 3, "refused"],
+    ["a missing wallet", failed(status.NOT_FOUND, "WALLET_NOT_FOUND", "no"), 3, "refused"],
     ["an outdated etag", failed(status.ABORTED, "ETAG_MISMATCH", "no", CHANGE), 3, "refused"],
     ["no server", failed(status.UNAVAILABLE, undefined, refused, CHANGE), 4, "unreachable"],
     [
@@ -42,13 +42,18 @@ describe("the exit code", () => {
     ["a read without an answer", failed(status.DEADLINE_EXCEEDED, undefined, "no"), 4, "unreachable"],
     ["a change without an answer", failed(status.DEADLINE_EXCEEDED, undefined, "no", CHANGE), 5, "outcome_unknown"],
     ["a change cut off", failed(status.UNAVAILABLE, undefined, "read ECONNRESET", CHANGE), 5, "outcome_unknown"],
-    ["a commit nobody saw", failed(status.UNAVAILABLE, "OUTCOME_UNKNOWN", "no", CHANGE), 5, "outcome_unknown"],
+    [
+      "a commit with an unknown outcome",
+      failed(status.UNAVAILABLE, "OUTCOME_UNKNOWN", "no", CHANGE),
+      5,
+      "outcome_unknown",
+    ],
     ["a fault in a change", failed(status.INTERNAL, "INTERNAL", "no", CHANGE), 5, "outcome_unknown"],
     ["a fault in a read", failed(status.INTERNAL, "INTERNAL", "no"), 1, "failed"],
     ["any other error", new Error("no"), 1, "failed"],
   ];
   for (const [title, error, exitCode, kind] of cases) {
-    it(`of ${title} is ${exitCode}, and --json says ${kind}`, () => {
+    it(`of ${title} is ${exitCode}, and its kind in JSON is ${kind}`, () => {
       expect(toExitCode(error)).to.equal(exitCode);
       expect(errorToJson(error, "no")).to.have.property("error").that.includes({ kind, exitCode });
     });

@@ -7,7 +7,7 @@ import { CallError, describeCallError } from "../../src/cli/failure.js";
 
 const REQUEST_ID = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-describe("what the command says about a call that failed", () => {
+describe("the message of a failed call", () => {
   it("is one line with reason, message, each field and its rule once, and the server's request and trace", () => {
     const error = serviceError(status.INVALID_ARGUMENT, "name: is required; and 1 more", [
       detail("ErrorInfo", ErrorInfo.encode({ reason: "INVALID_REQUEST", domain: "grey", metadata: {} }).finish()),
@@ -29,7 +29,7 @@ describe("what the command says about a call that failed", () => {
     );
   });
 
-  it("adds the metadata that the message does not tell", () => {
+  it("adds metadata that the message does not contain", () => {
     const metadata = { wallet_id: "w-1", transaction_id: "t-1", replayed: "true" };
     const error = serviceError(status.FAILED_PRECONDITION, "wallet w-1 is frozen", [
       detail("ErrorInfo", ErrorInfo.encode({ reason: "WALLET_FROZEN", domain: "grey", metadata }).finish()),
@@ -37,7 +37,7 @@ describe("what the command says about a call that failed", () => {
     expect(explain(error)).to.equal("WALLET_FROZEN: wallet w-1 is frozen [transaction_id t-1, replayed true]");
   });
 
-  it("says when and how to try again what may still be carried out", () => {
+  it("explains when and how to retry a change that may still succeed", () => {
     const error = serviceError(status.RESOURCE_EXHAUSTED, "too much to do", [
       detail("ErrorInfo", ErrorInfo.encode({ reason: "OVERLOADED", domain: "grey", metadata: {} }).finish()),
       detail("RetryInfo", RetryInfo.encode({ retryDelay: { seconds: 1n, nanos: 500_000_000 } }).finish()),
@@ -48,7 +48,7 @@ describe("what the command says about a call that failed", () => {
     ]);
   });
 
-  it("names the address and how to start a server when none answers", () => {
+  it("names the address and explains how to start a server if none is reachable", () => {
     const text = explain(
       serviceError(status.UNAVAILABLE, "No connection established. Last error: ECONNREFUSED. Resolution note: "),
     );
@@ -56,7 +56,7 @@ describe("what the command says about a call that failed", () => {
     expect(text).to.include(`--request-id ${REQUEST_ID}`);
   });
 
-  it("names the time that it waited when no answer came", () => {
+  it("names the timeout if no reply came", () => {
     const text = explain(serviceError(status.DEADLINE_EXCEEDED, "Deadline exceeded"));
     expect(text).to.match(/^no reply from example:1 within 1234 ms/);
   });

@@ -12,7 +12,7 @@ const CURRENCIES = new Map(
   ].map((currency) => [currency.code, currency]),
 );
 
-describe("what the command reads", () => {
+describe("the parsers of the command line", () => {
   const amounts: [text: string, currencyCode: string, minorUnits: bigint][] = [
     ["12.34 USD", "USD", 1234n],
     ["12.3 usd", "USD", 1230n],
@@ -23,7 +23,7 @@ describe("what the command reads", () => {
     ["92233720368547758.07 USD", "USD", 2n ** 63n - 1n],
   ];
   for (const [text, currencyCode, minorUnits] of amounts) {
-    it(`reads "${text}" exactly`, () => {
+    it(`read "${text}" exactly`, () => {
       expect(readMoney(text, CURRENCIES)).to.deep.equal({ currencyCode, minorUnits });
     });
   }
@@ -43,16 +43,16 @@ describe("what the command reads", () => {
     ["", /a number and a currency/],
   ];
   for (const [text, message] of notAmounts) {
-    it(`refuses "${text}" as an amount and rounds nothing`, () => {
+    it(`refuse "${text}" as an amount and round nothing`, () => {
       expect(() => readMoney(text, CURRENCIES)).to.throw(UsageError, message);
     });
   }
 
-  it("takes the wallet's currency where only a number is typed", () => {
+  it("apply the wallet's currency to a bare number", () => {
     expect(readMoney("5.5", CURRENCIES, "USD")).to.deep.equal({ currencyCode: "USD", minorUnits: 550n });
   });
 
-  it("takes no other currency where there is one already", () => {
+  it("refuse an amount in another currency than the required one", () => {
     expect(readMinorUnits("-5.00", CURRENCIES, "USD")).to.equal(-500n);
     expect(readMinorUnits("-5.00 usd", CURRENCIES, "USD")).to.equal(-500n);
     for (const text of ["-5 JPY", "-5.00 USD"])
@@ -62,7 +62,7 @@ describe("what the command reads", () => {
       );
   });
 
-  it("reads a time with its offset, to the microsecond, and none that no calendar has", () => {
+  it("read a time with its offset to the microsecond, and refuse dates that do not exist", () => {
     const second = BigInt(Date.UTC(2028, 1, 29, 8) / 1_000);
     for (const [text, nanos] of [
       ["2028-02-29T08:00:00Z", 0],
@@ -85,7 +85,7 @@ describe("what the command reads", () => {
       expect(() => readTime(text), text).to.throw(InvalidArgumentError);
   });
 
-  it("reads a time without an offset in the zone of the process, and a date as its beginning", () => {
+  it("read a time without an offset as local time, and a date as its midnight", () => {
     const zone = process.env.TZ;
     process.env.TZ = "Asia/Kathmandu";
     try {
@@ -102,12 +102,12 @@ describe("what the command reads", () => {
     }
   });
 
-  it("shows an amount of an unknown currency in minor units", () => {
+  it("show an amount of an unknown currency in minor units", () => {
     expect(showAmount(-5n, "USD", CURRENCIES)).to.equal("-0.05 USD");
     expect(showAmount(5n, "ABC", CURRENCIES)).to.equal("5 minor units of ABC");
   });
 
-  it("keeps all of a metadata value after the first equals sign, also under odd keys", () => {
+  it("keep everything after the first equals sign as the metadata value, even with odd keys", () => {
     const metadata = collectMetadata("__proto__=x", collectMetadata("a=b=c"));
     expect(Object.entries(metadata)).to.deep.equal([
       ["a", "b=c"],
@@ -115,20 +115,20 @@ describe("what the command reads", () => {
     ]);
   });
 
-  it("refuses metadata without a key, without a value, and a key given twice", () => {
+  it("refuse metadata without a key, without a value, and a repeated key", () => {
     expect(() => collectMetadata("=x")).to.throw(InvalidArgumentError);
     expect(() => collectMetadata("x")).to.throw(InvalidArgumentError);
     expect(() => collectMetadata("a=2", { a: "1" })).to.throw(InvalidArgumentError, "twice");
   });
 
-  it("refuses numbers that are not whole or out of bounds", () => {
+  it("refuse numbers that are fractional or out of bounds", () => {
     expect(wholeNumberReader(1, 10)("10")).to.equal(10);
     for (const text of ["0", "11", "1.5", "1e1", "-1", "", "0x1"]) {
       expect(() => wholeNumberReader(1, 10)(text), text).to.throw(InvalidArgumentError);
     }
   });
 
-  it("refuses an address that is not host:port", () => {
+  it("refuse an address that is not host:port", () => {
     expect(readHostAndPort("[::1]:50051")).to.equal("[::1]:50051");
     expect(() => readHostAndPort("localhost")).to.throw(InvalidArgumentError);
   });

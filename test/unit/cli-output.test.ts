@@ -17,17 +17,17 @@ import { printable, printableJson } from "../../src/cli/text.js";
 const CURRENCIES = new Map([["USD", { code: "USD", exponent: 2 }]]);
 const CONTROL = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/u;
 
-describe("what the command prints", () => {
+describe("the output of the command", () => {
   it("shows control, separator and bidirectional characters as escapes", () => {
     expect(printable("a\u001b[2Jb\nc\u009b1m\u202ed\u2028e")).to.equal("a\\u001b[2Jb\\u000ac\\u009b1m\\u202ed\\u2028e");
     expect(printable("Zoë 👩‍🚀 می‌خواهم")).to.equal("Zoë 👩‍🚀 می‌خواهم");
   });
 
-  it("never lets a character through that a terminal acts on", () => {
+  it("contains no character that a terminal interprets", () => {
     fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => !CONTROL.test(printable(text))));
   });
 
-  it("prints JSON that reads back as the same value and has no control character but the line feed", () => {
+  it("is JSON that parses to the same value, without control characters other than the line feed", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), (text) => {
         const json = printableJson({ text });
@@ -37,7 +37,7 @@ describe("what the command prints", () => {
     );
   });
 
-  it("aligns amounts to the right and keeps every cell whole on its line", () => {
+  it("aligns amounts to the right and keeps every cell on its line", () => {
     const id = "01890a5d-ac96-774b-bcce-b302099a8057";
     const text = renderTable(
       [{ title: "wallet" }, { title: "amount", align: "right" }],
@@ -54,7 +54,7 @@ describe("what the command prints", () => {
     ]);
   });
 
-  it("leaves out fields without a value", () => {
+  it("omits fields without a value", () => {
     expect(
       renderFields([
         ["name", "Ada"],
@@ -64,7 +64,7 @@ describe("what the command prints", () => {
     ).to.equal("name  Ada\nid    1");
   });
 
-  it("shows times in UTC to the microsecond, and what no clock shows as seconds", () => {
+  it("shows times in UTC to the microsecond, and times beyond the calendar in seconds", () => {
     expect(showTime({ seconds: 1_767_225_600n, nanos: 123_999_999 })).to.equal("2026-01-01T00:00:00.123999Z");
     expect(showTime({ seconds: 1_767_225_600n, nanos: 1_000 })).to.equal("2026-01-01T00:00:00.000001Z");
     expect(showTime({ seconds: 1_767_225_600n, nanos: 0 })).to.equal("2026-01-01T00:00:00Z");
@@ -72,12 +72,12 @@ describe("what the command prints", () => {
     expect(showTime(undefined)).to.equal("");
   });
 
-  it("shows an enum value that it does not know as its number", () => {
+  it("shows an unknown enum value as its number", () => {
     expect(showEnum(TransactionKind, TransactionKind.TRANSFER)).to.equal("transfer");
     expect(showEnum(TransactionKind, 77)).to.equal("77");
   });
 
-  it("shows why a transaction was rejected, and that the answer is a replay", () => {
+  it("shows the reason of a rejection, and that the reply is a replay", () => {
     const text = renderTransaction(
       transaction({ state: TransactionState.REJECTED, reason: ErrorReason.WALLET_FROZEN }),
       true,

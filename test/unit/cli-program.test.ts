@@ -29,7 +29,7 @@ const CHANGES = [
 
 describe("the help of the command", () => {
   for (const command of leaves(createProgram())) {
-    it(`of \`${pathOf(command)}\` says what it does, every option and an example`, () => {
+    it(`of \`${pathOf(command)}\` describes the command and every option, with an example`, () => {
       const help = helpOf(command);
       expect(command.description()).not.to.equal("");
       expect(command.options.every((option) => option.description !== "")).to.equal(true);
@@ -38,7 +38,7 @@ describe("the help of the command", () => {
     });
   }
 
-  it("explains idempotency wherever something is changed", () => {
+  it("explains idempotency for every command that makes a change", () => {
     const changing = leaves(createProgram()).filter((command) => CHANGES.includes(command.name()));
     expect(changing).to.have.length(28);
     for (const command of changing)
@@ -63,7 +63,7 @@ describe("the command line", () => {
     ["seed", "--users", "-1"],
   ];
   for (const args of wrong) {
-    it(`refuses \`grey ${args.join(" ")}\` before anything is called`, async () => {
+    it(`refuses \`grey ${args.join(" ")}\` before it calls the server`, async () => {
       const program = silence(createProgram());
       const error = await program.parseAsync(args, { from: "user" }).catch((error: unknown) => error);
       expect(error).to.be.instanceOf(CommanderError).with.property("exitCode", 1);

@@ -23,7 +23,7 @@ describe("the plan of a seed", () => {
     );
   });
 
-  it("never spends more than its own movements brought in, so that nothing is refused", () => {
+  it("never spends more than its own movements brought in, so that no movement is refused", () => {
     fc.assert(
       fc.property(anyOptions, (options) => {
         const plan = planSeed(options);
@@ -40,7 +40,7 @@ describe("the plan of a seed", () => {
     );
   });
 
-  it("gives every request an id of its own, also beside another seed, currency or number of users", () => {
+  it("gives every request a unique id, even across seeds, currencies and numbers of users", () => {
     const plans = [{}, { seed: 2 }, { currencyCode: "EUR", users: 11 }].map((other) =>
       planSeed({ ...OPTIONS, ...other }),
     );
@@ -48,7 +48,7 @@ describe("the plan of a seed", () => {
     expect(new Set(ids).size).to.equal(ids.length);
   });
 
-  it("goes on where a smaller one ended", () => {
+  it("extends a smaller plan", () => {
     const small = planSeed({ ...OPTIONS, transactions: 50 });
     expect(planSeed(OPTIONS).movements.slice(0, 50)).to.deep.equal(small.movements);
     const { users, wallets } = planSeed({ ...OPTIONS, users: 20 });
@@ -56,7 +56,7 @@ describe("the plan of a seed", () => {
     expect(wallets.slice(0, small.wallets.length)).to.deep.equal(small.wallets);
   });
 
-  it("is lively: deposits, withdrawals and transfers", () => {
+  it("contains deposits, withdrawals and transfers", () => {
     const { users, movements } = planSeed(OPTIONS);
     expect(users[0]!.email).to.equal("ada.1.1@example.com");
     expect(new Set(users.map(({ email }) => email)).size).to.equal(users.length);
@@ -67,7 +67,7 @@ describe("the plan of a seed", () => {
 });
 
 describe("running in order", () => {
-  it("runs those that touch the same thing one after the other in their order, and no more than the limit at once", async () => {
+  it("runs items that share a resource one after the other in their order, and at most the limit at once", async () => {
     const touching = fc.array(fc.array(fc.nat(4), { minLength: 1, maxLength: 2 }), { maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(touching, fc.integer({ min: 1, max: 8 }), fc.scheduler(), async (items, limit, scheduler) => {
@@ -99,7 +99,7 @@ describe("running in order", () => {
     );
   });
 
-  it("throws the first error after what is under way, and begins nothing more", async () => {
+  it("throws the first error once started items have ended, and starts no more", async () => {
     const begun: number[] = [];
     const work = async (item: number) => {
       begun.push(item);
@@ -115,7 +115,7 @@ describe("running in order", () => {
 });
 
 describe("collecting pages", () => {
-  it("goes on over short and empty pages until the last or the limit", async () => {
+  it("continues past short and empty pages until the last page or the limit", async () => {
     const pages = [[1, 2], [], [3, 4, 5]];
     const asked: number[] = [];
     const fetchPage = async ({ pageSize, pageToken }: { pageSize: number; pageToken: string }) => {

@@ -35,7 +35,7 @@ function widest(text: string): number {
 }
 
 describe("a table", () => {
-  it("shows everything in full where nothing limits its width", () => {
+  it("shows everything in full without a width limit", () => {
     const text = renderTable(COLUMNS, [row("lunch")], PLAIN);
     expect(text)
       .to.include("2026-11-25T23:04:39.123456+01:00  12.34 USD")
@@ -58,7 +58,7 @@ describe("a table", () => {
     );
   });
 
-  it("gives up what is least important first, and says so", () => {
+  it("hides the least important columns first, with a note", () => {
     const at = (width: number) => renderTable(COLUMNS, [row("lunch")], { width, colours: false });
     expect(at(200)).to.include(ID).and.to.include("posted").and.to.include("2026-11-25 23:04:39");
     expect(at(130)).to.include(`ada@example.com/savings  ${ID}`).and.not.to.include(`${ID} ada`);
@@ -68,7 +68,7 @@ describe("a table", () => {
       .and.to.match(/\(hidden: state, id; .*\)$/);
   });
 
-  it("of very many rows is several, each with its titles, and nothing is left out", () => {
+  it("is split for very many rows, each part with its titles, and loses none", () => {
     const columns: Column[] = [
       { title: "id", kind: "id" },
       { title: "text", kind: "text" },
@@ -79,7 +79,7 @@ describe("a table", () => {
     expect(lines).to.have.length(10_001 + 2 + 1);
   });
 
-  it("colours states and dims ids on a terminal that shows colours, and is otherwise the same", () => {
+  it("colours states and dims ids on a colour terminal, and is otherwise the same", () => {
     const rows = [row("lunch"), row("rent", ID, "rejected")];
     const coloured = renderTable(COLUMNS, rows, { width: 200, colours: true });
     expect(coloured)
@@ -92,11 +92,11 @@ describe("a table", () => {
     );
   });
 
-  it("never lets the text of others colour it", () => {
+  it("is never coloured by the text in its cells", () => {
     expect(renderTable(COLUMNS, [row("\u001b[31mred")], { width: 200, colours: false })).not.to.include("\u001b");
   });
 
-  it("cuts ids to where they differ, and never before the end of their time", () => {
+  it("cuts ids to a distinct prefix, but never within their timestamp", () => {
     const other = "01890a5d-ac96-774b-bcce-b302099a9999";
     expect(shortenIds([ID])).to.deep.equal(["01890a5d-ac96"]);
     expect(shortenIds([ID, other, ID])).to.deep.equal([ID.slice(0, 33), other.slice(0, 33), ID.slice(0, 33)]);
