@@ -18,6 +18,7 @@ import { connectWhenReachable } from "./server/first-connection.js";
 import { bindServices, createServiceParts, SERVICE_NAMES, type ServiceParts } from "./server/services.js";
 import { startSweeps } from "./server/sweeps.js";
 import { StopStack } from "./server/stop-stack.js";
+import { findDifferences } from "./services/transaction/find-differences.js";
 import { describeError, type Logger } from "./telemetry/logger.js";
 
 /** A running Grey. */
@@ -79,7 +80,7 @@ export async function startGrey(
     started.push(() => postingDatabase.close());
     const postingConnection = createPostingConnection(url, config);
     started.push(() => postingConnection.stop());
-    const engine = createEngine(postingDatabase, postingConnection, config);
+    const engine = createEngine(postingDatabase, postingConnection, config, findDifferences);
     parts = await createServiceParts(database, engine, config);
     services.open(parts);
 

@@ -1,3 +1,5 @@
+import { assertPresent } from "./assert.js";
+
 // The closed sets that the books store as numbers. Each has the numbers of the contract's enum.
 
 /** The side on which an account's balance is positive; the numbers are those of grey.ledger.v1.NormalSide. */
@@ -12,7 +14,7 @@ export type AccountState = (typeof ACCOUNT_STATE)[keyof typeof ACCOUNT_STATE];
 export const HOLD_STATE = { ACTIVE: 1, CAPTURED: 2, RELEASED: 3, EXPIRED: 4 } as const;
 export type HoldState = (typeof HOLD_STATE)[keyof typeof HOLD_STATE];
 
-/** What moved the money; the numbers are those of grey.transaction.v1.TransactionKind. */
+/** The kinds of transactions, with the numbers of grey.transaction.v1.TransactionKind. */
 export const TRANSACTION_KIND = {
   OPENING: 1,
   DEPOSIT: 2,
@@ -28,7 +30,18 @@ export const TRANSACTION_KIND = {
   COMPOUND: 12,
   EXCHANGE: 13,
 } as const;
-export type TransactionKind = (typeof TRANSACTION_KIND)[keyof typeof TRANSACTION_KIND];
+/** A kind by its name; rows and the contract have its number. */
+export type TransactionKind = keyof typeof TRANSACTION_KIND;
+export type TransactionKindCode = (typeof TRANSACTION_KIND)[TransactionKind];
+
+const KINDS = new Map<number, TransactionKind>(
+  Object.entries(TRANSACTION_KIND).map(([kind, code]) => [code, kind as TransactionKind]),
+);
+
+/** The kind that has this number. @throws AssertionError when none has */
+export function kindFromCode(code: number): TransactionKind {
+  return assertPresent(KINDS.get(code), `the kind ${code}`);
+}
 
 /** What became of it; the numbers are those of grey.transaction.v1.TransactionState. */
 export const TRANSACTION_STATE = { POSTED: 1, REJECTED: 2 } as const;

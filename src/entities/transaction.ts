@@ -1,5 +1,5 @@
 import { EntitySchema } from "typeorm";
-import type { HoldState, TransactionKind, TransactionState } from "../base/codes.js";
+import type { HoldState, TransactionKindCode, TransactionState } from "../base/codes.js";
 
 /**
  * A movement or a step of a hold, posted or rejected. Its accounts and sequence numbers lead to its entries, which spares an index
@@ -8,7 +8,7 @@ import type { HoldState, TransactionKind, TransactionState } from "../base/codes
 export interface TransactionRow {
   readonly id: string;
   readonly journalIndex: bigint;
-  readonly kind: TransactionKind;
+  readonly kind: TransactionKindCode;
   readonly state: TransactionState;
   readonly caller: string;
   readonly requestId: string;

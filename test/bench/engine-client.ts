@@ -1,12 +1,12 @@
 // A process that posts through Grey's engine without gRPC: takes a plan over IPC.
+import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import { setTimeout as delay } from "node:timers/promises";
 import { newId } from "../../src/base/ids.js";
 import { readConfig } from "../../src/config/config.js";
 import { connectDatabase } from "../../src/db/database.js";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import { createEngine, type Engine } from "../../src/ledger/post/engine.js";
 import { createPostingConnection } from "../../src/ledger/post/connection.js";
-import type { Command, MovementCommand } from "../../src/ledger/transaction/transaction.js";
+import type { Command, MovementCommand } from "../../src/ledger/command/command.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import { capture, hold } from "../support/holds.js";
 import { randomTransfer } from "./frames.js";
@@ -39,7 +39,7 @@ async function callEngine(plan: EnginePlan): Promise<LoadResult> {
   const config = readConfig({});
   const database = await connectDatabase(plan.url, config);
   const connection = createPostingConnection(plan.url, config);
-  const engine = createEngine(database, connection, config);
+  const engine = createEngine(database, connection, config, findDifferences);
   const tally = new Tally();
   const ending = new AbortController();
   const callers = Array.from({ length: plan.callers }, () => call(engine, plan, tally, ending.signal));
@@ -82,7 +82,7 @@ async function call(engine: Engine, plan: EnginePlan, tally: Tally, ending: Abor
 function randomCommand({ wallets, isHot }: EnginePlan): MovementCommand {
   const { requestId, fromWalletId, toWalletId, amount } = randomTransfer(newId(), wallets, isHot);
   return {
-    kind: TRANSACTION_KIND.TRANSFER,
+    kind: "TRANSFER",
     caller: LOCAL_CALLER,
     requestId,
     transactionId: newId(),
@@ -92,12 +92,10 @@ function randomCommand({ wallets, isHot }: EnginePlan): MovementCommand {
     amountMinor: amount!.minorUnits,
     description: "",
     metadata: {},
-    terms: null,
     externalReference: "",
-    legs: null,
-    detail: null,
     isUpTo: false,
     preconditions: [],
+    requestTerms: null,
     effectiveTime: null,
     system: null,
   };

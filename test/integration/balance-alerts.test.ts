@@ -6,7 +6,6 @@ import { connectDatabase } from "../../src/db/database.js";
 import { ALERT_BALANCE, ALERT_DIRECTION, type AlertBalance, type AlertDirection } from "../../src/entities/alert.js";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
 import { readPage, startBalanceAlerts } from "../../src/readers/balance-alerts.js";
-import { upToTerms } from "../../src/ledger/transaction/transaction.js";
 import { openEngineBooks, WAIT_MS_MAX, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { startFaultProxy } from "../support/fault-proxy.js";
 import { capture, hold, release } from "../support/holds.js";
@@ -160,9 +159,7 @@ describe("balance alerts", () => {
         fc.integer({ min: 1, max: 9 }),
         async (moves, limit) => {
           // Each round crosses every threshold twice, whatever is drawn.
-          const drains = wallets.map((id) =>
-            withdrawal(id, 1_000_000n, { isUpTo: true, terms: upToTerms(1_000_000n) }),
-          );
+          const drains = wallets.map((id) => withdrawal(id, 1_000_000n, { isUpTo: true }));
           await engine.post([...drains, ...wallets.map((id) => deposit(id, 100n))]);
           const posting = moves.map(({ kind, a, b, amount }) => {
             const [from, to] = [wallets[a]!, wallets[b]!];

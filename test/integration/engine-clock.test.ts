@@ -1,3 +1,4 @@
+import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import { expect } from "chai";
 import { newId } from "../../src/base/ids.js";
 import { readConfig } from "../../src/config/config.js";
@@ -23,6 +24,7 @@ describe("the posting engine's clock", () => {
         },
       },
       config,
+      findDifferences,
     );
     const wallet = newId();
     await insertWallet(books.admin, { id: wallet, minBalance: -1_000n });

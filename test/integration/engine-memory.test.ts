@@ -5,13 +5,13 @@ import { AMOUNT_MAX } from "../../src/base/money.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 import { readClock } from "../../src/db/clock.js";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
-import { readAccounts, type Account } from "../../src/ledger/account/books.js";
+import { readAccounts } from "../../src/ledger/account/store.js";
+import type { Account } from "../../src/ledger/account/account.js";
 import { readHolds } from "../../src/ledger/hold/rows.js";
 import { encodeVelocity } from "../../src/ledger/account/limits.js";
-import type { Command } from "../../src/ledger/transaction/transaction.js";
+import type { Command } from "../../src/ledger/command/command.js";
 import { oldestSliceAt, type VelocityTerms } from "../../src/ledger/account/velocity.js";
-import type { Outcome } from "../../src/ledger/command/work.js";
+import type { Outcome } from "../../src/ledger/post/outcome.js";
 import { openEngineBooks, WAIT_MS_MAX, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.js";
 import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
@@ -52,7 +52,7 @@ describe("what a posting engine remembers", function () {
       const terms = [
         limit("out", { maxAmountMinor: index % 2 === 0 ? 60n : AMOUNT_MAX }),
         limit("in", { direction: "INCOMING", maxCount: index % 3 === 0 ? 12n : null }),
-        limit("holds", { kinds: [TRANSACTION_KIND.HOLD], windowMicros: 60_000_000n }),
+        limit("holds", { kinds: ["HOLD"], windowMicros: 60_000_000n }),
       ];
       await books.admin.query("UPDATE accounts SET velocity_limits = $2 WHERE id = $1", [id, encodeVelocity(terms)]);
     }

@@ -1,19 +1,20 @@
+import { findDifferences } from "../../src/services/transaction/find-differences.js";
+import { replay, toReplays } from "../../src/ledger/post/outcome.js";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/base/codes.js";
-import { readAccounts, type LedgerState } from "../../src/ledger/account/books.js";
-import { findTransactions, requestKey } from "../../src/ledger/transaction/rows.js";
-import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
-import {
-  decideUnit,
-  answerReplay,
-  type DecidedCommand,
-  type UnitMode,
-  type Outcome,
-  type UnitOfWork,
-} from "../../src/ledger/command/work.js";
+import { readAccounts } from "../../src/ledger/account/store.js";
+import type { LedgerState } from "../../src/ledger/decide/state.js";
+import { findTransactions } from "../../src/ledger/transaction/rows.js";
+import { requestKey } from "../../src/ledger/command/command.js";
+import type { MovementCommand } from "../../src/ledger/command/command.js";
+import type { LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
+import { decideUnit } from "../../src/ledger/decide/unit.js";
+import type { DecidedCommand } from "../../src/ledger/decide/decision.js";
+import type { Outcome } from "../../src/ledger/post/outcome.js";
+import type { UnitOfWork } from "../../src/ledger/command/command.js";
 import { modelBooks } from "../support/model-books.js";
 import { openEngineBooks, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { deposit, transfer, withdrawal } from "../support/ledger.js";
@@ -60,7 +61,7 @@ describe("two posting engines on one database", function () {
       arbitrary: fc.record({
         do: fc.constant("post" as const),
         engine: fc.nat(1),
-        mode: fc.constantFrom<UnitMode>("INDEPENDENT", "ATOMIC"),
+        mode: fc.constantFrom<UnitOfWork["mode"]>("INDEPENDENT", "ATOMIC"),
         commands: fc.array(planned, { minLength: 1, maxLength: 4 }),
       }),
     },
@@ -169,7 +170,9 @@ describe("two posting engines on one database", function () {
         model.setAccount(walletId, { ...model.getAccount(walletId)!, state });
       }
       const work = workOf.get(id)!;
-      const decided = decideUnit(model, work, answered).filter((one): one is DecidedCommand => "decision" in one);
+      const decided = decideUnit(model, work, toReplays(answered, findDifferences)).filter(
+        (one): one is DecidedCommand => "decision" in one,
+      );
       const stored = recorded.slice(next, next + decided.length);
       expect(stored.map(decisionOf), `journal index ${journalIndex}`).to.deep.equal(
         decided.map(({ command, decision }) => ({
@@ -195,7 +198,7 @@ describe("two posting engines on one database", function () {
         const truth =
           transaction.id === command.transactionId
             ? { transaction, replayed: false }
-            : answerReplay(command, transaction);
+            : replay(command, transaction, findDifferences);
         expect(outcomes[index]).to.deep.equal(truth);
       });
     }

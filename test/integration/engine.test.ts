@@ -7,8 +7,9 @@ import { newId, type Uuid } from "../../src/base/ids.js";
 import type { CallerContext } from "../../src/base/caller-context.js";
 import { sqlState } from "../../src/db/sqlstate.js";
 import { ACCOUNT_STATE } from "../../src/base/codes.js";
-import type { MovementCommand, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
-import type { Outcome } from "../../src/ledger/command/work.js";
+import type { MovementCommand } from "../../src/ledger/command/command.js";
+import type { LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
+import type { Outcome } from "../../src/ledger/post/outcome.js";
 import {
   lockAccount,
   openEngineBooks,

@@ -1,15 +1,21 @@
+import { findDifferences } from "../../src/services/transaction/find-differences.js";
+import { toReplays } from "../../src/ledger/post/outcome.js";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE } from "../../src/base/codes.js";
-import { readAccounts } from "../../src/ledger/account/books.js";
+import { readAccounts } from "../../src/ledger/account/store.js";
 import { toExpiryCommand } from "../../src/ledger/hold/expiry.js";
-import { findTransactions, requestKey } from "../../src/ledger/transaction/rows.js";
+import { findTransactions } from "../../src/ledger/transaction/rows.js";
+import { requestKey } from "../../src/ledger/command/command.js";
 import { readHolds } from "../../src/ledger/hold/rows.js";
 import { settleHold } from "../../src/ledger/decide/hold.js";
-import type { Command, LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
-import { decideUnit, type DecidedCommand, type Outcome } from "../../src/ledger/command/work.js";
+import type { Command } from "../../src/ledger/command/command.js";
+import type { LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
+import { decideUnit } from "../../src/ledger/decide/unit.js";
+import type { DecidedCommand } from "../../src/ledger/decide/decision.js";
+import type { Outcome } from "../../src/ledger/post/outcome.js";
 import { openEngineBooks, type EngineBooks, type TestEngine } from "../support/engine.js";
 import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
 import { assertBooksAddUp, deposit, transfer, withdrawal } from "../support/ledger.js";
@@ -126,19 +132,19 @@ describe("holds under two posting engines", function () {
       }
       const earlier = told[plan.which % Math.max(1, told.length)]?.command;
       const command =
-        plan.do === "copy" && earlier !== undefined && earlier.kind !== 10
+        plan.do === "copy" && earlier !== undefined && earlier.kind !== "HOLD_EXPIRY"
           ? { ...earlier, transactionId: newId() }
           : commandOf(plan, index, ids, holdIds);
       if (command === undefined) continue;
       const outcome = post(plan.engine, command);
       // A caller knows a hold only once it is answered.
-      if (command.kind === 5) {
+      if (command.kind === "HOLD") {
         outcome.then(
           () => holdIds.push(command.transactionId),
           () => undefined,
         );
       }
-      if (command.kind === 5 && plan.isForWallet) await outcome;
+      if (command.kind === "HOLD" && plan.isForWallet) await outcome;
     }
     await Promise.all(told.map(({ outcome }) => outcome));
     return told;
@@ -172,7 +178,11 @@ describe("holds under two posting engines", function () {
           }
           const command = commandOfId.get(transaction.id)!;
           model.now = transaction.createTime;
-          const verdicts = decideUnit(model, { commands: [command], mode: "INDEPENDENT" }, answered);
+          const verdicts = decideUnit(
+            model,
+            { commands: [command], mode: "INDEPENDENT" },
+            toReplays(answered, findDifferences),
+          );
           const [decided] = verdicts.filter((one): one is DecidedCommand => "decision" in one);
           const decision = decided?.decision;
           expect(

@@ -4,8 +4,8 @@ import type pg from "pg";
 import { TransactionKind, TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE } from "../../src/base/codes.js";
-import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
-import type { Outcome } from "../../src/ledger/command/work.js";
+import type { MovementCommand } from "../../src/ledger/command/command.js";
+import type { Outcome } from "../../src/ledger/post/outcome.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {
   assertBooksAddUp,

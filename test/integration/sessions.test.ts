@@ -1,3 +1,4 @@
+import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -253,7 +254,7 @@ describe("the service's sessions", () => {
     const held = hold(a, 50n, { toWalletId: b });
     for (const commands of [[deposit(a, 100n)], [transfer(a, b, 1n)], [held], [capture(held.transactionId, 10n)]]) {
       await admin.query("BEGIN");
-      await postUnits(admin, [{ commands, mode: "INDEPENDENT" }]);
+      await postUnits(admin, [{ commands, mode: "INDEPENDENT" }], { findDifferences });
       await admin.query("COMMIT");
     }
     await admin.end();

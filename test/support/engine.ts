@@ -1,3 +1,4 @@
+import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import pg from "pg";
 import type { QueryRunner } from "typeorm";
 import { newId, type Uuid } from "../../src/base/ids.js";
@@ -5,13 +6,12 @@ import type { CallerContext } from "../../src/base/caller-context.js";
 import { readConfig } from "../../src/config/config.js";
 import { connectDatabase, type Database } from "../../src/db/database.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/base/codes.js";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import { createEngine, type Engine } from "../../src/ledger/post/engine.js";
 import { checkIntegrity } from "../../src/ledger/check/check.js";
 import { createMemory, type Memory } from "../../src/ledger/post/memory.js";
 import { createPostingConnection } from "../../src/ledger/post/connection.js";
-import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
-import type { UnitMode, Outcome } from "../../src/ledger/command/work.js";
+import type { MovementCommand, UnitOfWork } from "../../src/ledger/command/command.js";
+import type { Outcome } from "../../src/ledger/post/outcome.js";
 import type { Clients } from "./client.js";
 import { findViolations } from "./invariants.js";
 import { openBooks, PATIENT, type TestBooks } from "./ledger.js";
@@ -45,7 +45,7 @@ export interface TestEngine {
   /** Its database transactions with locked accounts. */
   readonly locked: Gate;
   /** Posts a piece of work, and keeps in the callers' journal what they were told. */
-  post(commands: readonly MovementCommand[], mode?: UnitMode, patience?: CallerContext): Promise<Outcome[]>;
+  post(commands: readonly MovementCommand[], mode?: UnitOfWork["mode"], patience?: CallerContext): Promise<Outcome[]>;
   /** Posts one command by itself. */
   postOne(command: MovementCommand, patience?: CallerContext): Promise<Outcome>;
   stop(): Promise<void>;
@@ -154,9 +154,14 @@ async function startEngine(
     { ...database, dataSource: gatedSource, pool: gatedPool },
     { ...connection, query: (query) => batches.pass(() => connection.query(query)) },
     config,
+    findDifferences,
     memory,
   );
-  const post = async (commands: readonly MovementCommand[], mode: UnitMode = "INDEPENDENT", patience = PATIENT) => {
+  const post = async (
+    commands: readonly MovementCommand[],
+    mode: UnitOfWork["mode"] = "INDEPENDENT",
+    patience = PATIENT,
+  ) => {
     const outcomes = await engine.post({ commands, mode }, patience);
     commands.forEach((command, index) => note(callers, command, outcomes[index]!));
     return outcomes;
@@ -242,9 +247,9 @@ function note({ asked, answers }: ClientJournal, command: MovementCommand, outco
 function movementOf({ kind, requestId, debitAccountId, creditAccountId, amountMinor }: MovementCommand): Movement {
   const common = { requestId, amountMinor };
   switch (kind) {
-    case TRANSACTION_KIND.WITHDRAWAL:
+    case "WITHDRAWAL":
       return { ...common, kind: "WITHDRAWAL", fromWalletId: debitAccountId, toWalletId: undefined };
-    case TRANSACTION_KIND.TRANSFER:
+    case "TRANSFER":
       return { ...common, kind: "TRANSFER", fromWalletId: debitAccountId, toWalletId: creditAccountId };
     default:
       return { ...common, kind: "DEPOSIT", fromWalletId: undefined, toWalletId: creditAccountId };

@@ -1,6 +1,13 @@
 import { newId, type Uuid } from "../../src/base/ids.js";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
-import type { Expiry, HoldCommand, HoldStepCommand } from "../../src/ledger/transaction/transaction.js";
+import type {
+  Amount,
+  CaptureHoldCommand,
+  Expiry,
+  ExtendHoldCommand,
+  HoldCommand,
+  IncreaseHoldCommand,
+  ReleaseHoldCommand,
+} from "../../src/ledger/command/command.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 
 // Commands about holds, with ids of their own.
@@ -19,15 +26,15 @@ function asked() {
     description: "",
     metadata: {},
     externalReference: "",
-    terms: {},
     preconditions: [],
+    requestTerms: null,
   };
 }
 
 export function hold(walletId: Uuid, amountMinor: bigint, over: Partial<HoldCommand> = {}): HoldCommand {
   return {
     ...asked(),
-    kind: TRANSACTION_KIND.HOLD,
+    kind: "HOLD",
     walletId,
     toWalletId: null,
     currencyCode: "USD",
@@ -37,11 +44,11 @@ export function hold(walletId: Uuid, amountMinor: bigint, over: Partial<HoldComm
   };
 }
 
-function step(kind: HoldStepCommand["kind"], holdId: Uuid, over: Partial<HoldStepCommand>): HoldStepCommand {
-  return { ...asked(), kind, holdId, amount: null, isFinal: false, to: null, expiry: null, ...over };
+function step(holdId: Uuid) {
+  return { ...asked(), holdId };
 }
 
-function usd(amountMinor: bigint): NonNullable<HoldStepCommand["amount"]> {
+function usd(amountMinor: bigint): Amount {
   return { currencyCode: "USD", amountMinor };
 }
 
@@ -49,22 +56,20 @@ function usd(amountMinor: bigint): NonNullable<HoldStepCommand["amount"]> {
 export function capture(
   holdId: Uuid,
   amountMinor: bigint | null,
-  over: Partial<HoldStepCommand> = {},
-): HoldStepCommand {
-  return step(TRANSACTION_KIND.HOLD_CAPTURE, holdId, {
-    amount: amountMinor === null ? null : usd(amountMinor),
-    ...over,
-  });
+  over: Partial<CaptureHoldCommand> = {},
+): CaptureHoldCommand {
+  const amount = amountMinor === null ? null : usd(amountMinor);
+  return { ...step(holdId), kind: "HOLD_CAPTURE", amount, isFinal: false, to: null, ...over };
 }
 
-export function increase(holdId: Uuid, amountMinor: bigint): HoldStepCommand {
-  return step(TRANSACTION_KIND.HOLD_INCREASE, holdId, { amount: usd(amountMinor) });
+export function increase(holdId: Uuid, amountMinor: bigint): IncreaseHoldCommand {
+  return { ...step(holdId), kind: "HOLD_INCREASE", amount: usd(amountMinor) };
 }
 
-export function extend(holdId: Uuid, expiry: Expiry): HoldStepCommand {
-  return step(TRANSACTION_KIND.HOLD_EXTENSION, holdId, { expiry });
+export function extend(holdId: Uuid, expiry: Expiry): ExtendHoldCommand {
+  return { ...step(holdId), kind: "HOLD_EXTENSION", expiry };
 }
 
-export function release(holdId: Uuid): HoldStepCommand {
-  return step(TRANSACTION_KIND.HOLD_RELEASE, holdId, {});
+export function release(holdId: Uuid): ReleaseHoldCommand {
+  return { ...step(holdId), kind: "HOLD_RELEASE" };
 }

@@ -1,3 +1,4 @@
+import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import pg from "pg";
 import type { Money } from "../../generated/grey/type/v1/money.js";
 import { CreateUserRequest, type User } from "../../generated/grey/user/v1/user_service.js";
@@ -9,11 +10,10 @@ import { readConfig } from "../../src/config/config.js";
 import { connectDatabase, getParser, type Database } from "../../src/db/database.js";
 import { inTransaction } from "../../src/db/in-transaction.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/base/codes.js";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import { checkIntegrity, type IntegrityReport } from "../../src/ledger/check/check.js";
 import { postUnits } from "../../src/ledger/post/post-units.js";
-import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
-import type { Outcome } from "../../src/ledger/command/work.js";
+import type { MovementCommand } from "../../src/ledger/command/command.js";
+import type { Outcome } from "../../src/ledger/post/outcome.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import type { Clients } from "./client.js";
 import { createTestDatabase } from "./cluster.js";
@@ -81,12 +81,10 @@ const MOVEMENT = {
   description: "",
   metadata: {},
   effectiveTime: null,
-  terms: null,
   externalReference: "",
-  legs: null,
-  detail: null,
   isUpTo: false,
   preconditions: [],
+  requestTerms: null,
   currencyCode: "USD",
 } as const;
 
@@ -103,19 +101,19 @@ export function transfer(
   amountMinor: bigint,
   over: Partial<MovementCommand> = {},
 ): MovementCommand {
-  return command({ kind: TRANSACTION_KIND.TRANSFER, debitAccountId: from, creditAccountId: to, amountMinor, ...over });
+  return command({ kind: "TRANSFER", debitAccountId: from, creditAccountId: to, amountMinor, ...over });
 }
 
 export function deposit(wallet: Uuid, amountMinor: bigint, over: Partial<MovementCommand> = {}): MovementCommand {
   const system = systemOf(over);
   const accounts = { debitAccountId: system.accountId, creditAccountId: wallet };
-  return command({ kind: TRANSACTION_KIND.DEPOSIT, ...accounts, amountMinor, system, ...over });
+  return command({ kind: "DEPOSIT", ...accounts, amountMinor, system, ...over });
 }
 
 export function withdrawal(wallet: Uuid, amountMinor: bigint, over: Partial<MovementCommand> = {}): MovementCommand {
   const system = systemOf(over);
   const accounts = { debitAccountId: wallet, creditAccountId: system.accountId };
-  return command({ kind: TRANSACTION_KIND.WITHDRAWAL, ...accounts, amountMinor, system, ...over });
+  return command({ kind: "WITHDRAWAL", ...accounts, amountMinor, system, ...over });
 }
 
 function systemOf({ currencyCode = "USD" }: Partial<MovementCommand>): { name: string; accountId: Uuid } {
@@ -124,8 +122,10 @@ function systemOf({ currencyCode = "USD" }: Partial<MovementCommand>): { name: s
 
 /** Posts the commands in one call and commits. */
 export async function postAll(database: Database, commands: readonly MovementCommand[]): Promise<Outcome[]> {
-  const works = [{ commands, mode: "INDEPENDENT" }] as const;
-  const [outcomes] = await inTransaction(database, PATIENT, ({ client }) => postUnits(client, works));
+  const units = [{ commands, mode: "INDEPENDENT" }] as const;
+  const [outcomes] = await inTransaction(database, PATIENT, ({ client }) =>
+    postUnits(client, units, { findDifferences }),
+  );
   return outcomes!;
 }
 

@@ -1,6 +1,7 @@
 import type { Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
-import type { Account, LedgerState, Original } from "../../src/ledger/account/books.js";
+import type { Account } from "../../src/ledger/account/account.js";
+import type { LedgerState, Original } from "../../src/ledger/decide/state.js";
 import type { Hold } from "../../src/ledger/decide/hold.js";
 
 /** Books in memory, for the pure rules to be asked by themselves. */

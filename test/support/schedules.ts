@@ -1,7 +1,6 @@
 import { newId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 import { FUNDS_POLICY, SCHEDULE_STATE } from "../../src/entities/schedule.js";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import type { Recurring, Schedule } from "../../src/ledger/schedule/schedule.js";
 
 /** The time as the rules have it. */
@@ -20,7 +19,7 @@ export function scheduleOf(from: Uuid, to: Uuid, plannedTime: Micros, over: Part
     id: newId(),
     state: SCHEDULE_STATE.ACTIVE,
     movement: {
-      kind: TRANSACTION_KIND.TRANSFER,
+      kind: "TRANSFER",
       debitAccountId: from,
       creditAccountId: to,
       system: null,

@@ -1,17 +1,27 @@
+import type { TransactionKind } from "../../src/base/codes.js";
+import { toMovement } from "../../src/ledger/decide/movement.js";
 import { expect } from "chai";
 import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/base/codes.js";
 import { HOLD_STATE } from "../../src/base/codes.js";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
-import type { Account, Original } from "../../src/ledger/account/books.js";
+import type { Account } from "../../src/ledger/account/account.js";
+import type { Original } from "../../src/ledger/decide/state.js";
 import { decide } from "../../src/ledger/decide/decide.js";
 import { toExpiryCommand } from "../../src/ledger/hold/expiry.js";
 import type { Hold } from "../../src/ledger/decide/hold.js";
-import type { Command, CompoundCommand, Leg, ReverseCommand } from "../../src/ledger/transaction/transaction.js";
+import {
+  fxAccountId,
+  type Command,
+  type CompoundCommand,
+  type ExchangeCommand,
+  type Leg,
+  type ReverseCommand,
+} from "../../src/ledger/command/command.js";
 import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
 import { deposit, transfer, withdrawal } from "../support/ledger.js";
 import { ModelBooks } from "../support/model-books.js";
 
 const [PAYER, PAYEE, CASH, HOLD, ORIGINAL] = ["payer", "payee", deposit("", 1n).debitAccountId, "hold", "original"];
+const FX = fxAccountId("USD");
 const LEGS: readonly Leg[] = [
   { accountId: PAYER, currencyCode: "USD", amountMinor: 5n },
   { accountId: PAYEE, currencyCode: "USD", amountMinor: -5n },
@@ -22,11 +32,12 @@ class StateBooks extends ModelBooks {
   originalLegs: readonly Leg[] | null = null;
 
   override getOriginal(): Original | undefined {
-    const { kind, ...movement } = transfer(PAYER, PAYEE, 5n);
-    const recorded = { journalIndex: 0n, createTime: 0n, entries: [], failure: null, holdId: null, hold: null };
     const legs = this.originalLegs;
     return {
-      transaction: { ...movement, kind, ...recorded, id: ORIGINAL, reversesId: null, legs },
+      id: ORIGINAL,
+      movement: { ...toMovement(transfer(PAYER, PAYEE, 5n)), legs },
+      isPosted: true,
+      createTime: 0n,
       reversedMinor: 0n,
       reversalCount: 0,
       reversedLegs: legs === null ? [] : legs.map(() => 0n),
@@ -65,6 +76,7 @@ function booksWith(states: Readonly<Record<string, AccountState>>, held: "FOR_PA
     [PAYER, account(PAYER, { state: states[PAYER] ?? ACCOUNT_STATE.OPEN, pendingDebitsMinor: 10n })],
     [PAYEE, account(PAYEE, { state: states[PAYEE] ?? ACCOUNT_STATE.OPEN, pendingCreditsMinor: isForPayee ? 10n : 0n })],
     [CASH, account(CASH, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null })],
+    [FX, account(FX, { isWallet: false, minBalanceMinor: null })],
   ]);
   const reserved: Hold = {
     id: HOLD,
@@ -84,13 +96,26 @@ function booksWith(states: Readonly<Record<string, AccountState>>, held: "FOR_PA
   return books;
 }
 
-const compound = (kind: CompoundCommand["kind"]): CompoundCommand => {
-  const { isUpTo: _, kind: __, ...asked } = transfer(PAYER, PAYEE, 5n);
-  return { ...asked, kind, legs: LEGS, system: new Map(), refusal: null, validUntil: null };
+const compound = (): CompoundCommand => ({
+  ...transfer(PAYER, PAYEE, 5n),
+  kind: "COMPOUND",
+  legs: LEGS,
+  system: new Map(),
+});
+const exchange = (): ExchangeCommand => {
+  const amount = { currencyCode: "USD", amountMinor: 5n };
+  return {
+    ...transfer(PAYER, PAYEE, 5n),
+    kind: "EXCHANGE",
+    fromWalletId: PAYER,
+    toWalletId: PAYEE,
+    exchange: { source: amount, target: amount, rate: null, rounding: null, rateId: null },
+    validUntil: null,
+  };
 };
 const reversal = (): ReverseCommand => ({
   ...release(HOLD),
-  kind: TRANSACTION_KIND.REVERSAL,
+  kind: "REVERSAL",
   originalId: ORIGINAL,
   amount: null,
   atEffectiveTimeOfOriginal: false,
@@ -108,16 +133,16 @@ interface Operation {
 
 const BOTH = [PAYER, PAYEE];
 const toPayee = { to: { walletId: PAYEE } };
-const OPERATIONS: Readonly<Record<keyof typeof TRANSACTION_KIND, readonly Operation[]>> = {
-  OPENING: [{ command: { ...deposit(PAYEE, 5n), kind: TRANSACTION_KIND.OPENING }, wallets: [PAYEE] }],
+const OPERATIONS: Readonly<Record<TransactionKind, readonly Operation[]>> = {
+  OPENING: [{ command: { ...deposit(PAYEE, 5n), kind: "OPENING" }, wallets: [PAYEE] }],
   DEPOSIT: [{ command: deposit(PAYEE, 5n), wallets: [PAYEE] }],
   WITHDRAWAL: [{ command: withdrawal(PAYER, 5n), wallets: [PAYER] }],
   TRANSFER: [
     { command: transfer(PAYER, PAYEE, 5n), wallets: BOTH },
     { command: transfer(PAYER, PAYEE, 5n, { isUpTo: true }), wallets: BOTH },
   ],
-  COMPOUND: [{ command: compound(TRANSACTION_KIND.COMPOUND), wallets: BOTH }],
-  EXCHANGE: [{ command: compound(TRANSACTION_KIND.EXCHANGE), wallets: BOTH }],
+  COMPOUND: [{ command: compound(), wallets: BOTH }],
+  EXCHANGE: [{ command: exchange(), wallets: BOTH }],
   HOLD: [
     { command: hold(PAYER, 5n, { toWalletId: PAYEE }), wallets: BOTH },
     { command: hold(PAYER, 5n), wallets: [PAYER] },

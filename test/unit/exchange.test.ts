@@ -1,7 +1,8 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { isInt64 } from "../../src/base/money.js";
-import { convertAt, type Rounding } from "../../src/ledger/decide/exchange.js";
+import { convertAt } from "../../src/ledger/decide/convert.js";
+import type { Rounding } from "../../src/ledger/command/command.js";
 
 const unit = (exponent: number) => ({ code: "XXX", exponent });
 const exponent = fc.integer({ min: 0, max: 18 });

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { TRANSACTION_KIND, TRANSACTION_STATE } from "../../src/base/codes.js";
+import { TRANSACTION_STATE } from "../../src/base/codes.js";
 import { matchesFilter, type Candidate, type TransactionFilter } from "../../src/ledger/transaction/filter.js";
 
 const ALL: TransactionFilter = {
@@ -18,7 +18,7 @@ const ALL: TransactionFilter = {
 };
 
 const CANDIDATE: Candidate = {
-  kind: TRANSACTION_KIND.TRANSFER,
+  kind: "TRANSFER",
   state: TRANSACTION_STATE.POSTED,
   currencyCode: "USD",
   amountMinor: 100n,
@@ -36,8 +36,8 @@ const withRange = (from: string, before: string): TransactionFilter => ({
 describe("a filter", () => {
   const cases: readonly (readonly [title: string, filter: Partial<TransactionFilter>, isPassed: boolean])[] = [
     ["of nothing", {}, true],
-    ["of its kind", { kinds: [TRANSACTION_KIND.TRANSFER] }, true],
-    ["of another kind", { kinds: [TRANSACTION_KIND.DEPOSIT] }, false],
+    ["of its kind", { kinds: ["TRANSFER"] }, true],
+    ["of another kind", { kinds: ["DEPOSIT"] }, false],
     ["of its state", { states: [TRANSACTION_STATE.POSTED] }, true],
     ["of another state", { states: [TRANSACTION_STATE.REJECTED] }, false],
     ["of amounts from its own", { minAmount: 100n }, true],

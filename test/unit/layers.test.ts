@@ -110,6 +110,20 @@ describe("the layers", () => {
 
   it("import down only, as the design's table says", () => expect(violationsOf(imports)).to.deep.equal([]));
 
+  it("keep decisions pure: they import accounts and commands only, and reach nothing but them and the base", () => {
+    const isDecision = (file: string) => file.startsWith("src/ledger/decide/");
+    const allowed = ["src/base/", "src/ledger/account/", "src/ledger/command/", "src/ledger/decide/"];
+    const isAllowed = (file: string) => allowed.some((folder) => file.startsWith(folder));
+    const targets = new Map<string, string[]>();
+    for (const { from, to } of imports) targets.set(from, [...(targets.get(from) ?? []), to]);
+    const reached = new Set(files.filter(isDecision));
+    expect(reached).not.to.have.lengthOf(0);
+    for (const file of reached) if (isAllowed(file)) for (const target of targets.get(file) ?? []) reached.add(target);
+    // What the base itself imports is checked above.
+    const impure = [...reached].filter((file) => !isAllowed(file) && !isOfNode(file) && !BASE_PACKAGES.includes(file));
+    expect(impure).to.deep.equal([]);
+  });
+
   it("have no cycle of imports", () => expect(findCycle(imports)?.join(" → ")).to.equal(undefined));
 
   it("import files that exist", () => {

@@ -3,11 +3,11 @@ import * as fc from "fast-check";
 import type { Failure } from "../../src/base/failure.js";
 import { AMOUNT_MAX, AMOUNT_MIN, isInt64 } from "../../src/base/money.js";
 import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/base/codes.js";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
-import type { Account } from "../../src/ledger/account/books.js";
-import { availableMinor, decideMovement } from "../../src/ledger/decide/movement.js";
+import type { Account } from "../../src/ledger/account/account.js";
+import { availableMinor } from "../../src/ledger/account/account.js";
+import { decideMovement, toMovement } from "../../src/ledger/decide/movement.js";
 import { modelBooks, type ModelBooks } from "../support/model-books.js";
-import type { MovementCommand } from "../../src/ledger/transaction/transaction.js";
+import type { MovementCommand } from "../../src/ledger/command/command.js";
 
 /** A wallet without money and overdraft, unless the row says otherwise. */
 function wallet(id: string, over: Partial<Account> = {}): Account {
@@ -44,12 +44,10 @@ const ASKED = {
   description: "",
   metadata: {},
   effectiveTime: null,
-  terms: null,
   externalReference: "",
-  legs: null,
-  detail: null,
   isUpTo: false,
   preconditions: [],
+  requestTerms: null,
 };
 
 function transfer(
@@ -60,7 +58,7 @@ function transfer(
 ): MovementCommand {
   return {
     ...ASKED,
-    kind: TRANSACTION_KIND.TRANSFER,
+    kind: "TRANSFER",
     debitAccountId,
     creditAccountId,
     amountMinor,
@@ -72,7 +70,7 @@ function transfer(
 function deposit(creditAccountId: string, amountMinor: bigint, from = "cash"): MovementCommand {
   return {
     ...transfer(from, creditAccountId, amountMinor),
-    kind: TRANSACTION_KIND.DEPOSIT,
+    kind: "DEPOSIT",
     system: { name: from, accountId: from },
   };
 }
@@ -80,7 +78,7 @@ function deposit(creditAccountId: string, amountMinor: bigint, from = "cash"): M
 function withdrawal(debitAccountId: string, amountMinor: bigint, to = "cash"): MovementCommand {
   return {
     ...transfer(debitAccountId, to, amountMinor),
-    kind: TRANSACTION_KIND.WITHDRAWAL,
+    kind: "WITHDRAWAL",
     system: { name: to, accountId: to },
   };
 }
@@ -88,7 +86,7 @@ function withdrawal(debitAccountId: string, amountMinor: bigint, to = "cash"): M
 /** What becomes of the movement: its entries or its failure. */
 function decide(all: ModelBooks, command: MovementCommand) {
   const decision = decideMovement(all, command);
-  expect(decision.movement).to.equal(command);
+  expect(decision.movement).to.deep.equal(toMovement(command));
   return "failure" in decision ? { failure: decision.failure } : { entries: decision.entries };
 }
 

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { shareOut } from "../../src/ledger/decide/share.js";
-import type { Leg } from "../../src/ledger/transaction/transaction.js";
+import type { Leg } from "../../src/ledger/command/command.js";
 
 /** Legs in which each currency sums to zero: some debits, and the same sum in credits. */
 const legs: fc.Arbitrary<Leg[]> = fc

@@ -1,6 +1,5 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { TRANSACTION_KIND } from "../../src/base/codes.js";
 import { getUsage, addUse, checkVelocity, type Use, type VelocityLimit } from "../../src/ledger/account/velocity.js";
 
 const WINDOW_MICROS = 60_000_000n;
@@ -18,7 +17,7 @@ const limit = (over: Partial<VelocityLimit> = {}): VelocityLimit => ({
 });
 const use = (amountMinor: bigint, over: Partial<Use> = {}): Use => ({
   direction: "OUTGOING",
-  kind: TRANSACTION_KIND.TRANSFER,
+  kind: "TRANSFER",
   amountMinor,
   count: 1n,
   ...over,
@@ -68,12 +67,12 @@ describe("a limit by velocity", () => {
   });
 
   it("counts only its direction and kinds, and never what gives back", () => {
-    const limits = [limit({ kinds: [TRANSACTION_KIND.WITHDRAWAL] }), limit({ name: "b" })];
+    const limits = [limit({ kinds: ["WITHDRAWAL"] }), limit({ name: "b" })];
     const after = [
       use(1n),
-      use(2n, { kind: TRANSACTION_KIND.WITHDRAWAL }),
+      use(2n, { kind: "WITHDRAWAL" }),
       use(4n, { direction: "INCOMING" }),
-      use(8n, { kind: TRANSACTION_KIND.REVERSAL }),
+      use(8n, { kind: "REVERSAL" }),
     ].reduce<readonly VelocityLimit[]>((all, one) => addUse(all, one, 5n), limits);
     expect(after.map((one) => getUsage(one, 5n))).to.deep.equal([
       { amountMinor: 2n, count: 1n },

@@ -80,9 +80,7 @@ describe("watching a journal", () => {
         const cut = told[told.length >> 1]!.index + 1n;
         if (cut >= BigInt(all.length)) return;
         const rest = await watch(tailOf(journal, pageSize), all.length, cut, interestIn(wanted));
-        expect(rest.flatMap(({ record }) => record ?? [])).to.deep.equal(
-          expected.filter(({ index }) => index >= cut),
-        );
+        expect(rest.flatMap(({ record }) => record ?? [])).to.deep.equal(expected.filter(({ index }) => index >= cut));
       }),
       { numRuns: 200 },
     );

@@ -1,19 +1,19 @@
 import type { Micros } from "../../base/time.js";
-import type { TransactionKind } from "../../base/codes.js";
+import { kindFromCode, TRANSACTION_KIND, type TransactionKindCode } from "../../base/codes.js";
 import type { Direction, VelocityTerms } from "./velocity.js";
 
 /** The limits of an account; amounts are minor units of its currency. */
 export interface Limits {
-  /** null: without a limit, as system accounts may be. */
+  /** null: no limit, as system accounts may have. */
   readonly minBalanceMinor: bigint | null;
   readonly maxBalanceMinor: bigint | null;
   readonly velocity: readonly VelocityTerms[];
 }
 
-/** The limits of a wallet for which nothing else was set: no overdraft, any balance, any velocity. */
+/** The limits of a wallet until others are set: no overdraft, any balance, any velocity. */
 export const WALLET_LIMITS: Limits = { minBalanceMinor: 0n, maxBalanceMinor: null, velocity: [] };
 
-/** Limits as JSON text; amounts and numbers are decimal strings. */
+/** Encodes limits as JSON; amounts and numbers are decimal strings. */
 export function encodeLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Limits): string {
   return JSON.stringify({
     minBalance: minBalanceMinor?.toString() ?? null,
@@ -22,7 +22,7 @@ export function encodeLimits({ minBalanceMinor, maxBalanceMinor, velocity }: Lim
   });
 }
 
-/** What encodeLimits() wrote. */
+/** Decodes what encodeLimits() wrote. */
 export function decodeLimits(json: string): Limits {
   const { minBalance, maxBalance, velocity } = JSON.parse(json) as {
     minBalance: string | null;
@@ -37,8 +37,8 @@ export function decodeLimits(json: string): Limits {
 }
 
 /**
- * The velocity limits that take the place of others. What was used stays with a limit of which only the maxima change; any
- * other one counts from now on.
+ * Returns the velocity limits that replace others. A limit of which only the maxima change keeps its usage; any other one
+ * counts from now on.
  */
 export function replaceVelocity(
   before: readonly VelocityTerms[],
@@ -61,12 +61,12 @@ function countsTheSame(a: VelocityTerms, b: VelocityTerms): boolean {
   );
 }
 
-/** The velocity limits of an account as JSON text; null for none. */
+/** Encodes the velocity limits of an account as JSON; null for none. */
 export function encodeVelocity(velocity: readonly VelocityTerms[]): string | null {
   return velocity.length === 0 ? null : JSON.stringify(velocity.map(toVelocityJson));
 }
 
-/** What encodeVelocity() wrote. */
+/** Decodes what encodeVelocity() wrote. */
 export function decodeVelocity(json: string | null): readonly VelocityTerms[] {
   return json === null ? [] : (JSON.parse(json) as VelocityJson[]).map(fromVelocityJson);
 }
@@ -74,7 +74,7 @@ export function decodeVelocity(json: string | null): readonly VelocityTerms[] {
 interface VelocityJson {
   readonly name: string;
   readonly direction: Direction;
-  readonly kinds: readonly TransactionKind[];
+  readonly kinds: readonly TransactionKindCode[];
   readonly windowMicros: string;
   readonly maxAmount: string | null;
   readonly maxCount: string | null;
@@ -85,7 +85,7 @@ function toVelocityJson(terms: VelocityTerms): VelocityJson {
   return {
     name: terms.name,
     direction: terms.direction,
-    kinds: terms.kinds,
+    kinds: terms.kinds.map((kind) => TRANSACTION_KIND[kind]),
     windowMicros: terms.windowMicros.toString(),
     maxAmount: terms.maxAmountMinor?.toString() ?? null,
     maxCount: terms.maxCount?.toString() ?? null,
@@ -97,7 +97,7 @@ function fromVelocityJson(json: VelocityJson): VelocityTerms {
   return {
     name: json.name,
     direction: json.direction,
-    kinds: json.kinds,
+    kinds: json.kinds.map(kindFromCode),
     windowMicros: BigInt(json.windowMicros),
     maxAmountMinor: toBigint(json.maxAmount),
     maxCount: toBigint(json.maxCount),

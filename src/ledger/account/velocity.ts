@@ -1,34 +1,35 @@
 import type { Failure } from "../../base/failure.js";
 import { AMOUNT_MAX } from "../../base/money.js";
 import { toIso, type Micros } from "../../base/time.js";
-import { TRANSACTION_KIND, type TransactionKind } from "../../base/codes.js";
+import type { TransactionKind } from "../../base/codes.js";
+import { KINDS } from "../command/kinds.js";
 
-/** Whether money leaves a wallet or comes to it. */
+/** The direction of money, seen from a wallet. */
 export type Direction = "OUTGOING" | "INCOMING";
 
-/** How much may move within a rolling window of time. */
+/** A maximum of what may move within a rolling window of time. */
 export interface VelocityTerms {
-  /** Names it among the limits of its account. */
+  /** Identifies it among the limits of its account. */
   readonly name: string;
   readonly direction: Direction;
-  /** The kinds of transactions that count; empty: every one that can. */
+  /** The kinds of transactions that count; empty: all that can. */
   readonly kinds: readonly TransactionKind[];
   readonly windowMicros: bigint;
   /** Minor units; null: any amount. */
   readonly maxAmountMinor: bigint | null;
   /** null: any number. */
   readonly maxCount: bigint | null;
-  /** From when on uses are counted. */
+  /** The time from which uses are counted. */
   readonly since: Micros;
 }
 
-/** A limit and what was used of it. A decision replaces it, it is never changed. */
+/** A limit with its usage. A decision replaces it and never changes it. */
 export interface VelocityLimit extends VelocityTerms {
-  /** The oldest first; those that no window reaches any more may be among them. */
+  /** The oldest first; slices that no window reaches any more may be among them. */
   readonly slices: readonly Slice[];
 }
 
-/** What was used in one slice of time: a hundredth of the window. */
+/** Usage in one slice of time: a hundredth of the window. */
 export interface Slice {
   /** The time since 1970 divided by the slice's length. */
   readonly slice: bigint;
@@ -36,34 +37,20 @@ export interface Slice {
   readonly count: bigint;
 }
 
-/** Money that is to leave a wallet or come to it. */
+/** Money that leaves a wallet or enters it. */
 export interface Use {
   readonly direction: Direction;
   readonly kind: TransactionKind;
   readonly amountMinor: bigint;
-  /** 0 for what only adds to what was counted, such as an increase of a hold. */
+  /** 0 for an addition to a counted use, such as an increase of a hold. */
   readonly count: bigint;
 }
-
-/**
- * What counts: what customers do. What is held counts when it is held, so that a capture cannot breach what the hold had
- * passed; a capture counts only for a wallet that the hold was not for. Openings, reversals, and what gives holds free do not.
- */
-export const COUNTED_KINDS: readonly TransactionKind[] = [
-  TRANSACTION_KIND.DEPOSIT,
-  TRANSACTION_KIND.WITHDRAWAL,
-  TRANSACTION_KIND.TRANSFER,
-  TRANSACTION_KIND.HOLD,
-  TRANSACTION_KIND.HOLD_CAPTURE,
-  TRANSACTION_KIND.COMPOUND,
-  TRANSACTION_KIND.EXCHANGE,
-];
 
 const SLICES = 100n;
 
 type VelocityFailure = Extract<Failure, { reason: "VELOCITY_EXCEEDED" }>;
 
-/** Why the limits refuse the use at this time; the first that does answers. */
+/** Checks the limits against a use at this time; the first limit that refuses it answers. */
 export function checkVelocity(
   walletId: string,
   limits: readonly VelocityLimit[],
@@ -81,30 +68,30 @@ export function checkVelocity(
   return undefined;
 }
 
-/** The limits with the use counted. */
+/** Returns the limits with the use counted. */
 export function addUse(limits: readonly VelocityLimit[], use: Use, now: Micros): readonly VelocityLimit[] {
   return limits.map((limit) => (counts(limit, use) ? addUseToLimit(limit, use, now) : limit));
 }
 
-/** What is used of the limit at this time. */
+/** Returns the usage of the limit at this time. */
 export function getUsage(limit: VelocityLimit, now: Micros): { amountMinor: bigint; count: bigint } {
   const live = liveSlices(limit, now);
   return { amountMinor: min(sum(live, "amount"), AMOUNT_MAX), count: sum(live, "count") };
 }
 
-/** How long a slice is. */
+/** Returns the length of a slice. */
 export function sliceMicros({ windowMicros }: VelocityTerms): bigint {
   return windowMicros / SLICES;
 }
 
-/** The slice that a use at this time is counted in. */
+/** Returns the slice in which a use at this time is counted. */
 export function sliceAt(limit: VelocityTerms, time: Micros): bigint {
   return time / sliceMicros(limit);
 }
 
 /**
- * What was used of each of the limits since they were as before; undefined for nothing. All of it is in one slice, the
- * latest, because a batch has one time.
+ * Returns the uses of each limit since an earlier state of them; undefined for none. They are all in the latest slice,
+ * because a batch has one time.
  */
 export function findUsesSince(
   limits: readonly VelocityLimit[] | null,
@@ -120,8 +107,8 @@ export function findUsesSince(
 }
 
 /**
- * The limits as they are once these uses, which were counted by a time before, are recorded at this one: as in the database,
- * they are in its slice, and nothing else moves.
+ * Moves uses, which were counted at an earlier time, into the slice of the time at which they are recorded, as the database
+ * does.
  */
 export function moveUsesTo(
   limits: readonly VelocityLimit[],
@@ -135,7 +122,7 @@ export function moveUsesTo(
   });
 }
 
-/** The slices with the use in this slice in place of its own. */
+/** Returns the slices with the use moved from its own slice into this one. */
 function moveUse(slices: readonly Slice[], use: Slice, slice: bigint): readonly Slice[] {
   const target = slices.find((one) => one.slice === slice) ?? { slice, amountMinor: 0n, count: 0n };
   const rest = slices
@@ -150,7 +137,7 @@ function subtract(one: Slice, other: Slice): Slice {
   return { ...one, amountMinor: one.amountMinor - other.amountMinor, count: one.count - other.count };
 }
 
-/** The oldest slice that the window reaches at this time: a part of it counts as the whole. */
+/** Returns the oldest slice that the window reaches at this time: one that it reaches in part counts whole. */
 export function oldestSliceAt(limit: VelocityTerms, time: Micros): bigint {
   return sliceAt(limit, time) - SLICES;
 }
@@ -158,7 +145,7 @@ export function oldestSliceAt(limit: VelocityTerms, time: Micros): bigint {
 function counts(limit: VelocityTerms, { direction, kind }: Use): boolean {
   return (
     limit.direction === direction &&
-    COUNTED_KINDS.includes(kind) &&
+    KINDS[kind].countsForVelocity &&
     (limit.kinds.length === 0 || limit.kinds.includes(kind))
   );
 }
@@ -200,7 +187,7 @@ function findBreach(
   };
 }
 
-/** When no more than this is used, unless more is used until then; undefined for never. */
+/** Returns the time at which usage falls to this, unless more is used until then; undefined for never. */
 function findReleaseTime(
   limit: VelocityLimit,
   live: readonly Slice[],

@@ -1,57 +1,47 @@
-import { isInt64, type CurrencyUnit } from "../../base/money.js";
-
-/** How an amount between two minor units is rounded; the names are those of grey.transaction.v1.Rounding. */
-export type Rounding = "HALF_EVEN" | "HALF_UP" | "DOWN" | "UP";
-
-/** What is paid in one currency and received in another; minor units. */
-export interface Amounts {
-  readonly sourceMinor: bigint;
-  readonly targetMinor: bigint;
-}
-
-/** Which of both amounts is given. */
-export type GivenAmount = { readonly sourceMinor: bigint } | { readonly targetMinor: bigint };
+import type { Failure } from "../../base/failure.js";
+import type { Uuid } from "../../base/ids.js";
+import { toIso } from "../../base/time.js";
+import { FX, fxAccountId, type Exchange, type ExchangeCommand, type Leg } from "../command/command.js";
+import type { Movement, RecordedDecision } from "./decision.js";
+import { checkLegAccounts, postLegs } from "./legs.js";
+import type { LedgerState } from "./state.js";
 
 /**
- * Both amounts of an exchange, of which one is given.
- * @param rate whole units of the target's currency for one of the source's: a decimal number of more than 0
- * @returns undefined when the other amount comes to 0 or exceeds int64
+ * Decides an exchange and, when it is posted, changes the accounts.
+ *
+ * When several rules refuse it, the first of this order answers: that its amounts could be worked out; that its quote has not
+ * expired; leg by leg, that the account exists; then as postLegs().
  */
-export function convertAt(
-  rate: string,
-  given: GivenAmount,
-  source: CurrencyUnit,
-  target: CurrencyUnit,
-  rounding: Rounding,
-): Amounts | undefined {
-  const [whole = "", fraction = ""] = rate.split(".");
-  // Minor units of the target for one minor unit of the source, as a fraction.
-  const numerator = BigInt(`${whole}${fraction}`) * 10n ** BigInt(target.exponent);
-  const denominator = 10n ** BigInt(fraction.length + source.exponent);
-  const amounts =
-    "sourceMinor" in given
-      ? { ...given, targetMinor: divide(given.sourceMinor * numerator, denominator, rounding) }
-      : { ...given, sourceMinor: divide(given.targetMinor * denominator, numerator, rounding) };
-  const { sourceMinor, targetMinor } = amounts;
-  return sourceMinor > 0n && targetMinor > 0n && isInt64(sourceMinor) && isInt64(targetMinor) ? amounts : undefined;
+export function decideExchange(state: LedgerState, command: ExchangeCommand): RecordedDecision {
+  const { kind, fromWalletId, toWalletId, exchange, validUntil, effectiveTime } = command;
+  const sides = { kind, debitAccountId: fromWalletId, creditAccountId: toWalletId, effectiveTime };
+  if ("refusal" in exchange)
+    return { movement: { ...sides, ...exchange.source, legs: [], exchange: null }, failure: exchange.refusal };
+  const legs = toLegs(fromWalletId, toWalletId, exchange);
+  const movement: Movement = { ...sides, ...exchange.source, legs, exchange };
+  const failure = checkQuote(state, validUntil) ?? checkLegAccounts(state, legs, toSystemAccounts(exchange));
+  return failure === undefined ? postLegs(state, movement, legs) : { movement, failure };
 }
 
-/** The quotient of two numbers that are not negative, rounded to a whole one. */
-function divide(numerator: bigint, denominator: bigint, rounding: Rounding): bigint {
-  const quotient = numerator / denominator;
-  const rest = numerator % denominator;
-  return quotient + (isRoundedUp(quotient, rest, denominator, rounding) ? 1n : 0n);
+function checkQuote({ now }: LedgerState, validUntil: bigint | null): Failure | undefined {
+  if (validUntil === null || now < validUntil) return undefined;
+  return { reason: "QUOTE_EXPIRED", expireTime: toIso(validUntil) };
 }
 
-function isRoundedUp(quotient: bigint, rest: bigint, denominator: bigint, rounding: Rounding): boolean {
-  switch (rounding) {
-    case "DOWN":
-      return false;
-    case "UP":
-      return rest > 0n;
-    case "HALF_UP":
-      return 2n * rest >= denominator;
-    case "HALF_EVEN":
-      return 2n * rest > denominator || (2n * rest === denominator && quotient % 2n === 1n);
-  }
+/** Returns the legs of an exchange: each currency is moved between its wallet and its `fx` account. */
+function toLegs(fromWalletId: Uuid, toWalletId: Uuid, { source, target }: Exchange): readonly Leg[] {
+  return [
+    { accountId: fromWalletId, currencyCode: source.currencyCode, amountMinor: source.amountMinor },
+    {
+      accountId: fxAccountId(source.currencyCode),
+      currencyCode: source.currencyCode,
+      amountMinor: -source.amountMinor,
+    },
+    { accountId: fxAccountId(target.currencyCode), currencyCode: target.currencyCode, amountMinor: target.amountMinor },
+    { accountId: toWalletId, currencyCode: target.currencyCode, amountMinor: -target.amountMinor },
+  ];
+}
+
+function toSystemAccounts({ source, target }: Exchange): ReadonlyMap<Uuid, string> {
+  return new Map([source, target].map(({ currencyCode }) => [fxAccountId(currencyCode), FX]));
 }

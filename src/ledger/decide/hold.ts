@@ -1,8 +1,8 @@
+import { HOLD_STATE, type HoldState } from "../../base/codes.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
-import { HOLD_STATE, type HoldState } from "../../base/codes.js";
 
-/** Money that is reserved, as posting sees it; a decision replaces it, it is never changed. */
+/** Reserved money, as posting sees it. A decision replaces it and never changes it. */
 export interface Hold {
   readonly id: Uuid;
   /** The wallet whose money is held. */
@@ -14,11 +14,11 @@ export interface Hold {
   readonly amountMinor: bigint;
   readonly capturedMinor: bigint;
   readonly state: HoldState;
-  /** By the database's clock. null while the database has not said when it recorded the expiry. */
+  /** By the database's clock; null until the database has reported when it recorded the expiry. */
   readonly expireTime: Micros | null;
-  /** What the expiry is counted by from when it is recorded, while expireTime is null. */
+  /** The expiry counted from its record, while expireTime is null. */
   readonly expiresInMicros: bigint | null;
-  /** null while the database has not said. */
+  /** null until the database has reported them. */
   readonly createTime: Micros | null;
   readonly updateTime: Micros | null;
 }
@@ -26,16 +26,21 @@ export interface Hold {
 /** A hold as it was read. */
 export interface ReadHold {
   readonly hold: Hold;
-  /** Names this very state of the hold: no other one ever has the same. */
+  /** Identifies this state of the hold: no other state ever has the same revision. */
   readonly revision: bigint;
 }
 
-/** What can still be captured or released. */
+/** Returns what can still be captured or released. */
 export function getRemainingMinor({ amountMinor, capturedMinor, state }: Hold): bigint {
   return state === HOLD_STATE.ACTIVE ? amountMinor - capturedMinor : 0n;
 }
 
-/** The hold with the times that follow from when its latest step was recorded. */
+/** Reports whether the hold has expired; one without a known time has not. */
+export function hasExpired({ expireTime }: Hold, now: Micros): boolean {
+  return expireTime !== null && now >= expireTime;
+}
+
+/** Returns the hold with the times that follow from the record of its latest step. */
 export function settleHold(hold: Hold, recordedAt: Micros): Hold {
   return {
     ...hold,

@@ -1,10 +1,10 @@
 import type { Uuid } from "../../base/ids.js";
 
 /**
- * What this process remembers of recently used accounts or holds. It is a guess: what it leads to is written only if the
- * database still has the same revisions.
+ * A cache of recently used accounts or holds. Its values may be stale: a batch is written only if the database still has the
+ * same revisions.
  *
- * Two generations bound it: when the young one is full it becomes the old one, and what was not used meanwhile is gone.
+ * Two generations bound it: a full young generation becomes the old one, and values that were not used meanwhile are dropped.
  */
 export interface Cache<T> {
   get(id: Uuid): T | undefined;
@@ -12,7 +12,7 @@ export interface Cache<T> {
   forget(ids: Iterable<Uuid>): void;
 }
 
-/** @param generationMax how many a generation holds; the cache holds at most twice as many */
+/** @param generationMax the values that a generation holds; the cache holds at most twice as many */
 export function createCache<T>(generationMax: number): Cache<T> {
   let young = new Map<Uuid, T>();
   let old = new Map<Uuid, T>();

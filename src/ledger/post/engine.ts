@@ -1,75 +1,76 @@
 import { assertPresent } from "../../base/assert.js";
+import type { CallerContext } from "../../base/caller-context.js";
 import { FailureError } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
-import type { CallerContext } from "../../base/caller-context.js";
+import type { Micros } from "../../base/time.js";
 import type { Config } from "../../config/config.js";
 import type { Database } from "../../db/database.js";
-import { isConflict, leavesOutcomeOpen, SQLSTATE, sqlState } from "../../db/sqlstate.js";
 import { inClaimingTransaction, translateError } from "../../db/in-transaction.js";
+import { isConflict, leavesOutcomeOpen, SQLSTATE, sqlState } from "../../db/sqlstate.js";
 import { createPostingMetrics } from "../../telemetry/posting-metrics.js";
-import type { Micros } from "../../base/time.js";
-import { openBatch, writeBatch } from "./batch.js";
-import { readAccounts, type ReadAccount } from "../account/books.js";
-import type { Cache } from "./cache.js";
-import { readHolds } from "../hold/rows.js";
+import type { ReadAccount } from "../account/account.js";
+import { readAccounts } from "../account/store.js";
+import { isMovement, requestKey, type Command, type UnitOfWork } from "../command/command.js";
 import type { Hold, ReadHold } from "../decide/hold.js";
-import { createMemory, type Memory } from "./memory.js";
-import { requestKey } from "../transaction/rows.js";
+import { readHolds } from "../hold/rows.js";
+import { listAccounts } from "../transaction/transaction.js";
+import { openBatch } from "./batch.js";
+import type { Cache } from "./cache.js";
 import type { PostingConnection } from "./connection.js";
+import { createMemory, type Memory } from "./memory.js";
+import { NO_REPLAYS, replay, type FindDifferences, type Outcome } from "./outcome.js";
 import {
   collectAccountIds,
   collectDecided,
-  decideUnits,
   collectHoldIds,
+  decideUnits,
   needsClock,
   needsLocks,
-  toOutcomes,
   postUnits,
+  toOutcomes,
 } from "./post-units.js";
-import { listAccounts, isCompound, isMovement } from "../transaction/transaction.js";
-import { answerReplay, type Outcome, type UnitOfWork } from "../command/work.js";
+import { writeBatch } from "./write.js";
 
 /**
- * Posts what many callers ask for, in shared database transactions (group commit).
+ * Posts the units of work of many callers in shared database transactions (group commit).
  *
- * What arrives while a batch is being written forms the next one; an idle engine posts a lone command at once. Two
- * batches are under way at the most. Works are decided in the order in which they were handed in. A batch goes one of
- * two ways:
+ * Units that arrive while a batch is being written form the next one; an idle engine posts a lone command at once. At most two
+ * batches are in flight. Units are decided in the order in which they were handed in. A batch goes one of two ways:
  *
- * - optimistic: decided from books that this process remembers, and written in one round trip that checks that the
- *   books have not changed since;
- * - locked: with the accounts locked, looking up the request ids. It is the way of every batch that met a conflict, a
- *   used request id or a broken connection, and for a while of those after it.
+ * - optimistic: decided from accounts that this process remembers, and written in one round trip that checks that the
+ *   accounts have not changed since;
+ * - locked: with the accounts locked and the request ids looked up. A batch that meets a conflict, a used request id or a
+ *   broken connection goes this way, and for a while those after it.
  *
- * Nobody is answered before the outcome is known.
+ * No caller is answered before the outcome is known.
  */
 export interface Engine {
   /**
-   * Posts a piece of work: an outcome for each of its commands. Their request ids must differ from each other.
-   * Fails: OVERLOADED when too much waits, CALLER_GONE when the caller left before the database was asked,
+   * Posts a unit of work, and returns an outcome for each of its commands. Their request ids must differ from each other.
+   * Fails: OVERLOADED when the queue is full, CALLER_GONE when the caller left before the unit was taken from the queue,
    * DATABASE_UNAVAILABLE, OUTCOME_UNKNOWN.
    */
   post(unit: UnitOfWork, context: CallerContext): Promise<Outcome[]>;
-  /** How many commands wait. */
+  /** The number of commands in the queue. */
   readonly depth: number;
 }
 
 const BATCHES_IN_FLIGHT_MAX = 2;
-/** At the most so many locked batches follow a conflict before the optimistic way is tried again. */
+/** The most locked batches after a conflict before the optimistic way is tried again. */
 const PENALTY_MAX = 256;
 
-/** What a work takes. */
+/** The resources that a unit takes. */
 interface Size {
-  /** Commands, of which one with many legs counts as many. */
+  /** The number of commands, of which one with many legs counts as many. */
   readonly weight: number;
   readonly bytes: number;
-  /** Whether it consists of movements only: most do, and are asked no further. */
+  /** Whether it consists of movements only, as most do: it skips the checks of other kinds. */
   readonly isPlain: boolean;
 }
 
 interface QueuedUnit {
   readonly work: UnitOfWork;
-  /** requestKey() of each of its commands. */
+  /** The requestKey() of each of its commands. */
   readonly keys: readonly string[];
   readonly patience: CallerContext;
   readonly size: Size;
@@ -83,17 +84,18 @@ export function createEngine(
   database: Database,
   connection: PostingConnection,
   config: Config,
+  findDifferences: FindDifferences,
   memory: Memory = createMemory(config),
 ): Engine {
   const { clock } = memory;
-  /** What waits or is under way, by requestKey(). */
+  /** The units in the queue or in flight, by requestKey(). */
   const pending = new Map<string, QueuedUnit>();
   let queue: QueuedUnit[] = [];
   let depth = 0;
   let bytes = 0;
   let inFlight = 0;
   let commandsInFlight = 0;
-  /** Batches that hold, or are about to take, the locked way. */
+  /** The number of batches that go, or are about to go, the locked way. */
   let locked = 0;
   let isPumpPlanned = false;
   let penalty = 1;
@@ -119,7 +121,7 @@ export function createEngine(
     return earlier;
   }
 
-  /** A copy of a request that is under way waits for it, and asks nothing of the database. */
+  /** Answers a copy of a request in flight by that one's outcome, without a query. */
   async function postCopy(
     unit: UnitOfWork,
     context: CallerContext,
@@ -133,7 +135,7 @@ export function createEngine(
     const outcomes = await first.done.catch(() => []);
     const outcome = outcomes[first.keys.indexOf(key)];
     if (outcome === undefined || !("transaction" in outcome)) return post(unit, context);
-    return [answerReplay(assertPresent(unit.commands[0], "a command"), outcome.transaction)];
+    return [replay(assertPresent(unit.commands[0], "a command"), outcome.transaction, findDifferences)];
   }
 
   function enqueue(unit: UnitOfWork, context: CallerContext, keys: readonly string[]): Promise<Outcome[]> {
@@ -141,7 +143,7 @@ export function createEngine(
     const isFull =
       depth + unit.commands.length > config.GREY_POSTING_QUEUE_MAX ||
       bytes + size.bytes > config.GREY_POSTING_QUEUE_BYTES_MAX;
-    // An empty queue takes any work: to one that is larger than the queue, no other moment would be better.
+    // An empty queue takes any unit: for one that is larger than the queue, no other moment would be better.
     if (isFull && queue.length > 0) throw new FailureError({ reason: "OVERLOADED" });
     depth += unit.commands.length;
     bytes += size.bytes;
@@ -157,7 +159,7 @@ export function createEngine(
     for (const key of keys) pending.delete(key);
   }
 
-  /** After what arrived in this turn of the event loop: calls that came together are posted together. */
+  /** Runs after this turn of the event loop: calls that arrive together are posted together. */
   function planPump(): void {
     if (isPumpPlanned) return;
     isPumpPlanned = true;
@@ -171,7 +173,7 @@ export function createEngine(
     const hasRoom = (): boolean => queue.length > 0 && inFlight < BATCHES_IN_FLIGHT_MAX && locked === 0;
     while (hasRoom()) {
       const isLocked = lockedLeft > 0;
-      // A locked batch is alone, so that works are decided in their order.
+      // A locked batch is alone, so that units are decided in their order.
       if (isLocked && inFlight > 0) return;
       const group = take();
       if (group.length === 0) continue;
@@ -179,7 +181,7 @@ export function createEngine(
     }
   }
 
-  /** About half of all that waits and is under way, so that one batch fills while another is written. */
+  /** Takes about half of all that is queued and in flight, so that one batch fills while another is written. */
   function take(): QueuedUnit[] {
     const wanted = Math.min(Math.max(1, Math.ceil((depth + commandsInFlight) / 2)), config.GREY_POSTING_BATCH_MAX);
     const group: QueuedUnit[] = [];
@@ -205,15 +207,15 @@ export function createEngine(
     const before = lastSettled;
     if (isLocked) lockedLeft -= 1;
     const settled = (isLocked ? takeLockedWay(group, before, false) : postOptimistic(group, before))
-      // A fault that nobody foresaw fails this group, and none of those after it.
+      // An unforeseen fault fails this group, and none of those after it.
       .catch((error: unknown) => rejectAll(group, error))
       .finally(() => {
         inFlight -= 1;
         commandsInFlight -= size;
-        // What finished in this turn of the event loop makes room for what its callers send next.
+        // The callers of a finished batch send their next requests within this turn of the event loop.
         planPump();
       });
-    // Without their values: each would keep all before it in memory.
+    // Without its value, which would keep all batches before it in memory.
     lastSettled = Promise.all([before, settled]).then(() => undefined);
   }
 
@@ -236,15 +238,15 @@ export function createEngine(
         lockedLeft = penalty;
         penalty = Math.min(penalty * 2, PENALTY_MAX);
       } else if (sqlState(error) === SQLSTATE.UNIQUE_VIOLATION) {
-        // Retries come in numbers: the next batch may well hold another one.
+        // Retries come together: the next batch is likely to hold another one.
         lockedLeft = Math.max(lockedLeft, 1);
       }
-      // When the posting connection cannot be opened nothing was sent: the connections of the locked way may still serve.
+      // When the posting connection cannot be opened, nothing was sent: the connections of the locked way may still serve.
       await takeLockedWay(group, before, isUnknown(error));
     }
   }
 
-  /** Works that were handed in before are answered first: these may build on them. */
+  /** Waits until the units before it are answered: these may build on them. */
   async function takeLockedWay(
     group: readonly QueuedUnit[],
     before: Promise<unknown>,
@@ -260,14 +262,14 @@ export function createEngine(
   }
 
   /**
-   * Decides from what is remembered and sends the batch; the batches after it build on its decisions at once.
-   * @param special those of the works that do more than movements
+   * Decides from memory and sends the batch; the batches after it build on its decisions at once.
+   * @param special the units that hold more than movements
    */
   async function decideOptimistic(units: readonly UnitOfWork[], special: readonly UnitOfWork[]) {
     if (special.some(needsLocks)) throw new StaleError();
     const holds = await recallHolds(special);
     const known = await recall(units, holds);
-    // A batch before this one is about to be decided again: what is remembered may lack its effects.
+    // A batch before this one is about to be decided again: the memory may lack its effects.
     if (locked > 0) throw new StaleError();
     const now = needsClock(special, known) ? clock.now() : 0n;
     if (
@@ -277,8 +279,8 @@ export function createEngine(
     )
       throw new StaleError();
     const batch = openBatch(known, holds, now);
-    const verdicts = decideUnits(batch, units, NOTHING_ANSWERED);
-    // What leaves no trace is answered without writing, once everything before it is.
+    const verdicts = decideUnits(batch, units, NO_REPLAYS);
+    // A batch without anything to write is answered once all before it are.
     const decided = collectDecided(verdicts);
     if (decided.length === 0) throw new StaleError();
     const writing = writeBatch(connection, batch, decided);
@@ -287,15 +289,15 @@ export function createEngine(
   }
 
   /**
-   * The books of all accounts that the works speak of, as far as they exist: what is not remembered is read. They are the
-   * batch's own, because the cache may forget them before they are all there.
+   * Returns the existing accounts that the units name, from memory or read. The batch keeps them itself, because the cache may
+   * forget one while another is read.
    */
   async function recall(units: readonly UnitOfWork[], holds: readonly ReadHold[]): Promise<ReadAccount[]> {
     const holdOf = new Map(holds.map(({ hold }) => [hold.id, hold]));
     return recallOrRead(memory.accounts, collectAccountIds(units, holdOf), (ids) => readAccounts(database.pool, ids));
   }
 
-  /** The holds that the works name, as far as they exist. */
+  /** Returns the existing holds that the units name, from memory or read. */
   async function recallHolds(units: readonly UnitOfWork[]): Promise<ReadHold[]> {
     return recallOrRead(memory.holds, collectHoldIds(units), (ids) => readHolds(database.pool, ids));
   }
@@ -311,10 +313,15 @@ export function createEngine(
     const started = performance.now();
     const units = group.map((waiting) => waiting.work);
     try {
-      const outcomes = await inClaimingTransaction(database, NO_CALLER, ({ client }) => postUnits(client, units), {
-        wasTried,
-      });
-      // Accounts that the commands did not name themselves.
+      const outcomes = await inClaimingTransaction(
+        database,
+        NO_CALLER,
+        ({ client }) => postUnits(client, units, { findDifferences }),
+        {
+          wasTried,
+        },
+      );
+      // With the accounts that the commands do not name themselves.
       memory.accounts.forget(
         outcomes.flat().flatMap((one) => ("transaction" in one ? listAccounts(one.transaction) : [])),
       );
@@ -323,7 +330,7 @@ export function createEngine(
       answer(group, outcomes);
       report("locked", group, started);
     } catch (error) {
-      // What one of them caused must not fail its neighbours.
+      // A fault that one unit causes must not fail its neighbours.
       if (group.length > 1 && !isTransient(error)) {
         for (const waiting of group) await postLocked([waiting], wasTried);
       } else {
@@ -352,7 +359,7 @@ export function createEngine(
     for (const waiting of group) reject(waiting, error);
   }
 
-  /** Drops a work whose caller left before the database was asked. */
+  /** Drops a unit whose caller has left. */
   function stillWaits(waiting: QueuedUnit): boolean {
     try {
       waiting.patience.assertWaiting();
@@ -382,7 +389,7 @@ export function createEngine(
   };
 }
 
-/** What is remembered of these, and what had to be read. */
+/** Returns the remembered values, and those that are read. */
 async function recallOrRead<T>(
   { get }: Cache<T>,
   ids: Iterable<Uuid>,
@@ -403,50 +410,48 @@ async function recallOrRead<T>(
   }
 }
 
-/** How far the carried clock may be off before it matters: a second. */
+/** The error of the remembered clock that is allowed for: a second. */
 const NEAR_MICROS = 1_000_000n;
 
-/** Near its expiry, and before the database has said what its times are, a hold is decided by the database's own clock. */
+/** Reports whether only the database's clock can decide the hold: near its expiry, and before its times are known. */
 function isUncertain({ expireTime, createTime }: Hold, now: Micros): boolean {
   return expireTime === null || createTime === null || expireTime <= now + NEAR_MICROS;
 }
 
-/** Near its end, what may be posted only until then is decided by the database's own clock. */
+/** Reports whether only the database's clock can decide the unit: near the end of a quote. */
 function isEnding({ commands }: UnitOfWork, now: Micros): boolean {
   return commands.some(
     (command) =>
-      isCompound(command) &&
+      command.kind === "EXCHANGE" &&
       command.validUntil !== null &&
       command.validUntil <= now + NEAR_MICROS &&
       command.validUntil > now - NEAR_MICROS,
   );
 }
 
-/** When what is new among the outcomes was recorded; undefined when nothing is. */
+/** Returns the time of the record of what is new among the outcomes; undefined when nothing is. */
 function findRecordTime(outcomes: readonly Outcome[][]): Micros | undefined {
   for (const outcome of outcomes.flat())
     if ("transaction" in outcome && !outcome.replayed) return outcome.transaction.createTime;
   return undefined;
 }
 
-/** The batch was not sent, because one before it has to be decided again. */
+/** The batch was not sent, because it has to be decided the locked way. */
 class StaleError extends Error {
   override readonly name = "StaleError";
 }
 
-const NOTHING_ANSWERED = new Map<string, null>();
-
-/** Works that are under way are seen through, whether their callers wait or not. */
+/** Units in flight are carried through, whether their callers wait or not. */
 const NO_CALLER: CallerContext = { assertWaiting: () => undefined };
 
-/** Whether what was sent may have been committed. */
+/** Reports whether the batch may have been committed. */
 function isUnknown(error: unknown): boolean {
   if (error instanceof StaleError) return false;
   if (error instanceof FailureError) return error.failure.reason === "OUTCOME_UNKNOWN";
   return leavesOutcomeOpen(error);
 }
 
-/** Whether the error is about the database or the network, so that posting one by one would meet it again. */
+/** Reports whether the error is of the database or the network, so that posting one by one would meet it again. */
 function isTransient(error: unknown): boolean {
   return error instanceof FailureError && error.failure.reason !== "OVERLOADED";
 }
@@ -465,7 +470,7 @@ function countCommands(group: readonly QueuedUnit[]): number {
   return group.reduce((sum, { work: unit }) => sum + unit.commands.length, 0);
 }
 
-/** Two legs are as much as a movement; the bytes are about what it takes of memory while it waits. */
+/** Measures a unit: two legs weigh as much as a movement, and the bytes are about its memory in the queue. */
 function measure({ commands }: UnitOfWork): Size {
   let weight = commands.length;
   let bytes = COMMAND_BYTES * commands.length;
@@ -476,14 +481,21 @@ function measure({ commands }: UnitOfWork): Size {
     for (const key in metadata) bytes += 2 * (key.length + (metadata[key]?.length ?? 0)) + 64;
     if (isMovement(command)) continue;
     isPlain = false;
-    if (!isCompound(command)) continue;
-    weight += Math.ceil(command.legs.length / 2);
-    bytes += LEG_BYTES * command.legs.length;
+    const legs = countLegs(command);
+    weight += Math.ceil(legs / 2);
+    bytes += LEG_BYTES * legs;
   }
   return { weight, bytes, isPlain };
 }
 
-/** The works of these that do more than movements. */
+function countLegs(command: Command): number {
+  if (command.kind === "COMPOUND") return command.legs.length;
+  return command.kind === "EXCHANGE" ? EXCHANGE_LEGS : 0;
+}
+
+const EXCHANGE_LEGS = 4;
+
+/** Selects the units that hold more than movements. */
 function selectSpecial(group: readonly QueuedUnit[]): UnitOfWork[] {
   return group.filter(({ size }) => !size.isPlain).map(({ work: unit }) => unit);
 }

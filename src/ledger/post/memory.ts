@@ -1,35 +1,35 @@
-import type { Config } from "../../config/config.js";
 import type { Micros } from "../../base/time.js";
-import type { Batch } from "./batch.js";
-import type { Account, ReadAccount } from "../account/books.js";
-import { createCache, type Cache } from "./cache.js";
+import type { Config } from "../../config/config.js";
+import type { Account, ReadAccount } from "../account/account.js";
+import { findUsesSince, moveUsesTo } from "../account/velocity.js";
 import { settleHold, type Hold, type ReadHold } from "../decide/hold.js";
-import { moveUsesTo, findUsesSince } from "../account/velocity.js";
+import type { Batch } from "./batch.js";
+import { createCache, type Cache } from "./cache.js";
 
 /**
- * What a posting engine remembers of accounts, holds and the time. What a batch on its way makes of them is remembered at
- * once, so that the next one builds on it; what depends on when it is recorded is settled once the database has said.
+ * The memory of a posting engine: accounts, holds and the time. It holds the effects of a batch in flight at once, so that the
+ * next one builds on them; what depends on the time of the record is settled when the database has reported it.
  */
 export interface Memory {
   readonly accounts: Cache<ReadAccount>;
   readonly holds: Cache<ReadHold>;
   readonly clock: Clock;
-  /** Remembers what the batch decided. @returns what settles it, with the time of its record */
+  /** Remembers the effects of the batch. @returns a function that settles them by the time of its record */
   remember(batch: Batch): (recorded: Micros) => void;
 }
 
-/** The database's clock, carried on by this process's own. */
+/** The database's clock, extrapolated by this process's own. */
 export interface Clock {
   set(micros: Micros): void;
   /** undefined before the database has been read once. */
   now(): Micros | undefined;
 }
 
-/** An account as a batch left it. Batches that are about to be decided may hold it, so it is settled in place. */
+/** An account as a batch leaves it. Later batches may hold it already, so it is settled in place. */
 interface RememberedAccount {
   account: Account;
   readonly revision: bigint;
-  /** The state that the batch built on. */
+  /** The revision of the state that the batch built on. */
   readonly revisionBefore: bigint;
 }
 
@@ -43,7 +43,7 @@ export function createMemory({ GREY_POSTING_CACHE_MAX: max }: Pick<Config, "GREY
   const holds = createCache<ReadHold>(Math.ceil(max / 2));
   const clock = createClock();
 
-  /** What was used of limits counts from when it is recorded, which may be a slice of time after it was decided. */
+  /** Moves uses of velocity limits to the time of their record, which may be in a later slice than their decision. */
   function settlingUse(entry: RememberedAccount, before: Account): (recorded: Micros) => void {
     const uses = findUsesSince(entry.account.velocity, before.velocity);
     const settle = (one: RememberedAccount, recorded: Micros): void => {
@@ -52,18 +52,18 @@ export function createMemory({ GREY_POSTING_CACHE_MAX: max }: Pick<Config, "GREY
     };
     return (recorded) => {
       settle(entry, recorded);
-      // A batch after this one has built on what was decided.
+      // A later batch has built on it.
       const latest = accounts.get(entry.account.id) as RememberedAccount | undefined;
       if (latest?.revisionBefore === entry.revision) settle(latest, recorded);
     };
   }
 
-  /** From now on the times of the hold are known. */
+  /** Sets the times of the hold. */
   function settlingHold(entry: RememberedHold): (recorded: Micros) => void {
     return (recorded) => {
       const decided = entry.hold;
       entry.hold = settleHold(decided, recorded);
-      // A batch after this one has read the hold, and left it as it was.
+      // A later batch has read the hold, and left it as it was.
       const latest: RememberedHold | undefined = holds.get(decided.id);
       if (latest?.hold === decided) latest.hold = entry.hold;
     };

@@ -3,91 +3,99 @@ import type { Uuid } from "../../base/ids.js";
 import { readClock } from "../../db/clock.js";
 import type { Queryable } from "../../db/database.js";
 import { awaitReplicas } from "../../db/in-transaction.js";
-import { lockAccounts, readAccounts, type ReadAccount } from "../account/books.js";
-import { openBatch, toTransactions, writeBatch, type Batch, type JournalPlace, type WriteOptions } from "./batch.js";
-import { TRANSACTION_KIND } from "../../base/codes.js";
-import { findAnswers, findTransactions } from "../transaction/rows.js";
-import { findReversed, toOriginal } from "../transaction/reversed.js";
-import { readHolds } from "../hold/rows.js";
-import { listHoldAccounts } from "../decide/hold-rules.js";
+import type { JournalRecord } from "../../journal/append.js";
+import type { ReadAccount } from "../account/account.js";
+import { lockAccounts, readAccounts } from "../account/store.js";
+import { addNamedAccounts, isHoldStep, type Command, type UnitOfWork } from "../command/command.js";
+import { KINDS } from "../command/kinds.js";
+import type { DecidedCommand } from "../decide/decision.js";
+import { listHoldAccounts } from "../decide/hold-steps.js";
 import type { Hold } from "../decide/hold.js";
-import {
-  listAccounts,
-  isCompound,
-  isHoldStep,
-  isMovement,
-  isReverse,
-  type Command,
-} from "../transaction/transaction.js";
-import {
-  decideUnit,
-  type StoredAnswers,
-  type DecidedCommand,
-  type Outcome,
-  type Verdict,
-  type UnitOfWork,
-} from "../command/work.js";
+import { decideUnit, type StoredAnswers, type Verdict } from "../decide/unit.js";
+import { readHolds } from "../hold/rows.js";
+import { findReversed, toOriginal } from "../transaction/reversed.js";
+import { findAnswers, findTransactions } from "../transaction/rows.js";
+import { listAccounts } from "../transaction/transaction.js";
+import { openBatch, type Batch } from "./batch.js";
+import { NO_REPLAYS, toReplays, type FindDifferences, type Outcome, type Replay } from "./outcome.js";
+import { toTransactions, writeBatch, type JournalPlace } from "./write.js";
+
+/** Terms of a posting inside the caller's database transaction. */
+interface PostOptions {
+  /** Compares repeated requests; null when the caller has claimed the request ids itself. */
+  readonly findDifferences: FindDifferences | null;
+  /** Journal records that precede those of the transactions. */
+  readonly leading?: readonly JournalRecord[];
+}
 
 /**
- * Posts pieces of work, in their order, in the caller's database transaction; nothing counts until that commits.
+ * Posts units of work, in their order, in the caller's database transaction; nothing counts until that commits.
  *
- *   lock     the accounts of all commands and of the holds that they name, in id order
- *   look up  the request ids: those that were used before are answered from what they made
+ *   lock     the accounts of all commands and of the holds that they name, in the order of their ids
+ *   look up  the request ids: those that were used before are answered by what they made
  *   decide   each command in memory, with the pure rules
  *   write    transactions, entries, balances, holds, requests and journal records, each with one set-based statement
  *
- * Fails with unique_violation of requests_pkey when a concurrent transaction used a request id; trying again answers it.
- * @returns for each work an outcome for each of its commands
+ * Fails with unique_violation of requests_pkey when a concurrent transaction used a request id; another attempt answers it.
+ * @returns for each unit the outcomes of its commands
  */
 export async function postUnits(
   client: Queryable,
   units: readonly UnitOfWork[],
-  options: WriteOptions = {},
+  { findDifferences, leading = [] }: PostOptions,
 ): Promise<Outcome[][]> {
-  const { batch, answered } = await openUnits(client, units, lockAccounts, options.claims !== false);
-  const verdicts = decideUnits(batch, units, answered);
+  const { batch, answers } = await openUnits(client, units, lockAccounts, findDifferences);
+  const verdicts = decideUnits(batch, units, answers);
   const decided = collectDecided(verdicts);
   if (decided.length === 0) {
     await awaitReplicas(client);
-    return toOutcomes(verdicts, decided, NOTHING);
+    return toOutcomes(verdicts, decided, NOWHERE);
   }
-  return toOutcomes(verdicts, decided, await writeBatch(client, batch, decided, options));
+  const place = await writeBatch(client, batch, decided, { claims: findDifferences !== null, leading });
+  return toOutcomes(verdicts, decided, place);
 }
 
+const NOWHERE: JournalPlace = { firstIndex: 0n, createTime: 0n };
+
 /**
- * Decides a piece of work on the accounts as they are, and writes nothing: it tells what would come of the work now.
+ * Decides a unit of work on the accounts as they are, and writes nothing.
  * @param client inside a transaction that sees one snapshot
+ * @returns what its outcomes would be now
  */
-export async function tryUnit(client: Queryable, unit: UnitOfWork): Promise<Outcome[]> {
-  const { batch, answered } = await openUnits(client, [unit], readAccounts, true);
-  const verdicts = decideUnits(batch, [unit], answered);
+export async function tryUnit(
+  client: Queryable,
+  unit: UnitOfWork,
+  findDifferences: FindDifferences,
+): Promise<Outcome[]> {
+  const { batch, answers } = await openUnits(client, [unit], readAccounts, findDifferences);
+  const verdicts = decideUnits(batch, [unit], answers);
   const [outcomes] = toOutcomes(verdicts, collectDecided(verdicts), {
     firstIndex: 0n,
     createTime: await readClock(client),
   });
-  return assertPresent(outcomes, "the outcomes of a work");
+  return assertPresent(outcomes, "the outcomes of a unit");
 }
 
-/** What the works are decided from: accounts, holds and transactions that they speak of, and what was answered before. */
+/** Reads what the units are decided from: their accounts, holds and originals, and the answers to repeated requests. */
 async function openUnits(
   client: Queryable,
   units: readonly UnitOfWork[],
   read: typeof readAccounts,
-  looksUp: boolean,
-): Promise<{ batch: Batch; answered: StoredAnswers }> {
+  findDifferences: FindDifferences | null,
+): Promise<{ batch: Batch; answers: StoredAnswers<Replay> }> {
   const holdIds = collectHoldIds(units);
   const named = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
-  const holdOf = new Map(named.map(({ hold }) => [hold.id, hold]));
   const originals = await findTransactions(client, [...collectOriginalIds(units)]);
   const accounts = await read(client, [
-    ...collectAccountIds(units, holdOf),
+    ...collectAccountIds(units, new Map(named.map(({ hold }) => [hold.id, hold]))),
     ...[...originals.values()].flatMap(listAccounts),
   ]);
   const commands = units.flatMap((unit) => unit.commands);
-  const answered = looksUp ? await findAnswers(client, commands) : NOTHING_ANSWERED;
-  // The accounts of a hold are locked and never change, so now the hold does not either.
+  const answers =
+    findDifferences === null ? NO_REPLAYS : toReplays(await findAnswers(client, commands), findDifferences);
+  // The accounts of a hold are locked and stay the same, so that the hold stays the same from here on.
   const holds = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
-  // The same holds of what was reversed: whoever reverses locks the accounts of the original.
+  // The same goes for reversals: each locks the accounts of its original.
   const reversed = await findReversed(client, [...originals.keys()], 0);
   const batch = openBatch(
     accounts,
@@ -95,35 +103,38 @@ async function openUnits(
     needsClock(units, accounts) ? await readClock(client) : 0n,
     [...originals.values()].map((transaction) => toOriginal(transaction, reversed.get(transaction.id))),
   );
-  return { batch, answered };
+  return { batch, answers };
 }
 
-const NOTHING_ANSWERED: StoredAnswers = new Map();
-
-/** Decides all works. No two of their commands have the same request id: the engine keeps copies apart. */
-export function decideUnits(batch: Batch, units: readonly UnitOfWork[], answered: StoredAnswers): Verdict[][] {
-  return units.map((unit) => decideUnit(batch, unit, answered));
+/** Decides all units. No two of their commands have the same request id: the engine keeps copies apart. */
+export function decideUnits(
+  batch: Batch,
+  units: readonly UnitOfWork[],
+  answers: StoredAnswers<Replay>,
+): Verdict<Replay>[][] {
+  return units.map((unit) => decideUnit(batch, unit, answers));
 }
 
-/** What of the verdicts is to be written, in order. */
-export function collectDecided(verdicts: readonly (readonly Verdict[])[]): DecidedCommand[] {
-  return verdicts.flat().filter((verdict): verdict is DecidedCommand => "decision" in verdict);
+/** Returns the decisions that are to be written, in order. */
+export function collectDecided(verdicts: readonly (readonly Verdict<Replay>[])[]): DecidedCommand[] {
+  return verdicts.flat().filter((verdict) => "decision" in verdict);
 }
 
 /**
- * The answers to all commands once what was decided is recorded.
- * @param decided decidedOf() the verdicts
+ * Returns the outcomes of all commands once the decisions are recorded.
+ * @param decided collectDecided() of the verdicts
  */
 export function toOutcomes(
-  verdicts: readonly (readonly Verdict[])[],
+  verdicts: readonly (readonly Verdict<Replay>[])[],
   decided: readonly DecidedCommand[],
-  recorded: JournalPlace,
+  place: JournalPlace,
 ): Outcome[][] {
-  const transactions = toTransactions(decided, recorded);
+  const transactions = toTransactions(decided, place);
   let next = 0;
-  return verdicts.map((ofWork) =>
-    ofWork.map((verdict) => {
-      if ("outcome" in verdict) return verdict.outcome;
+  return verdicts.map((ofUnit) =>
+    ofUnit.map((verdict) => {
+      if ("answer" in verdict) return verdict.answer.outcome;
+      if ("untraced" in verdict) return { failure: verdict.untraced };
       const transaction = assertPresent(transactions[next], "a recorded transaction");
       next += 1;
       return { transaction, replayed: false };
@@ -131,45 +142,36 @@ export function toOutcomes(
   );
 }
 
-/** The accounts that the works speak of, themselves or through the holds that they name and that are known. */
+/** Returns the accounts that the units name, themselves or through known holds. Those of a reversal are its original's. */
 export function collectAccountIds(units: readonly UnitOfWork[], holds: { get(id: Uuid): Hold | undefined }): Set<Uuid> {
   const ids = new Set<Uuid>();
   for (const { commands } of units) {
     for (const command of commands) {
-      for (const { walletId } of command.preconditions) ids.add(walletId);
-      if (isMovement(command)) {
-        ids.add(command.debitAccountId).add(command.creditAccountId);
-      } else if (isHoldStep(command)) {
-        const hold = holds.get(command.holdId);
-        if (hold !== undefined) for (const id of listHoldAccounts(hold, command)) ids.add(id);
-      } else if (isCompound(command)) {
-        ids.add(command.debitAccountId).add(command.creditAccountId);
-        for (const { accountId } of command.legs) ids.add(accountId);
-      } else if (command.kind === TRANSACTION_KIND.HOLD) {
-        ids.add(command.walletId);
-        if (command.toWalletId !== null) ids.add(command.toWalletId);
-      }
-      // The accounts of a reversal are those of its original, which is looked up.
+      addNamedAccounts(ids, command);
+      if (!isHoldStep(command)) continue;
+      const hold = holds.get(command.holdId);
+      if (hold !== undefined) for (const id of listHoldAccounts(hold, command)) ids.add(id);
     }
   }
   return ids;
 }
 
-/** The holds that the works name. */
+/** Returns the holds that the units name. */
 export function collectHoldIds(units: readonly UnitOfWork[]): Set<Uuid> {
   const ids = new Set<Uuid>();
   for (const { commands } of units) for (const command of commands) if (isHoldStep(command)) ids.add(command.holdId);
   return ids;
 }
 
-/** The transactions that the works are to reverse. */
+/** Returns the transactions that the units reverse. */
 function collectOriginalIds(units: readonly UnitOfWork[]): Set<Uuid> {
   const ids = new Set<Uuid>();
-  for (const { commands } of units) for (const command of commands) if (isReverse(command)) ids.add(command.originalId);
+  for (const { commands } of units)
+    for (const command of commands) if (command.kind === "REVERSAL") ids.add(command.originalId);
   return ids;
 }
 
-/** Whether the time matters for what becomes of the works, on these accounts. */
+/** Reports whether decisions on these units and accounts depend on the time. */
 export function needsClock(units: readonly UnitOfWork[], accounts: readonly ReadAccount[]): boolean {
   return (
     units.some(({ commands }) => commands.some(isTimed)) ||
@@ -178,16 +180,17 @@ export function needsClock(units: readonly UnitOfWork[], accounts: readonly Read
 }
 
 function isTimed(command: Command): boolean {
-  return (
-    command.kind === TRANSACTION_KIND.HOLD ||
-    isHoldStep(command) ||
-    (isCompound(command) && command.validUntil !== null)
-  );
+  switch (KINDS[command.kind].needsClock) {
+    case "ALWAYS":
+      return true;
+    case "WITH_QUOTE":
+      return command.kind === "EXCHANGE" && command.validUntil !== null;
+    case "NEVER":
+      return false;
+  }
 }
 
-/** Whether the work can only be decided with the accounts locked: what was reversed of a transaction is not remembered. */
+/** Reports whether the unit can be decided with its accounts locked only. */
 export function needsLocks({ commands }: UnitOfWork): boolean {
-  return commands.some(isReverse);
+  return commands.some(({ kind }) => KINDS[kind].needsLocks);
 }
-
-const NOTHING: JournalPlace = { firstIndex: 0n, createTime: 0n };

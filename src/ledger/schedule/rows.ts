@@ -1,4 +1,5 @@
 import { decodeFailure } from "../../base/failure.js";
+import { kindFromCode, type TransactionKindCode } from "../../base/codes.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import { toIso } from "../../base/time.js";
@@ -22,7 +23,7 @@ FROM schedules`;
 interface Row {
   readonly id: Uuid;
   readonly state: ScheduleState;
-  readonly kind: ScheduledMovement["kind"];
+  readonly kind: TransactionKindCode;
   readonly debit_account_id: Uuid;
   readonly credit_account_id: Uuid;
   readonly system_account: string | null;
@@ -170,9 +171,10 @@ function fromRow(row: Row): Schedule {
 }
 
 function toMovement(row: Row): ScheduledMovement {
-  const { kind, debit_account_id: debitAccountId, credit_account_id: creditAccountId, system_account: name } = row;
-  // Money comes into a wallet from a system account by a debit of it.
-  const accountId = kind === 2 ? debitAccountId : creditAccountId;
+  const { debit_account_id: debitAccountId, credit_account_id: creditAccountId, system_account: name } = row;
+  const kind = kindFromCode(row.kind) as ScheduledMovement["kind"];
+  // A deposit debits the system account.
+  const accountId = kind === "DEPOSIT" ? debitAccountId : creditAccountId;
   return {
     kind,
     debitAccountId,

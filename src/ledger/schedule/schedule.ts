@@ -2,7 +2,7 @@ import type { Failure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import type { FundsPolicy, RunState, ScheduleState } from "../../entities/schedule.js";
-import type { MovementCommand } from "../transaction/transaction.js";
+import type { MovementCommand } from "../command/command.js";
 
 /** What each run of a schedule moves. */
 export type ScheduledMovement = Pick<

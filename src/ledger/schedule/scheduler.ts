@@ -6,7 +6,7 @@ import { inTransaction } from "../../db/in-transaction.js";
 import type { Engine } from "../post/engine.js";
 import { findDueSchedules } from "./rows.js";
 import type { Schedule } from "./schedule.js";
-import { upToTerms, type MovementCommand } from "../transaction/transaction.js";
+import type { MovementCommand } from "../command/command.js";
 import { recordAttempts, toRequestId } from "./write.js";
 
 /** Any number that nothing else locks in this database. */
@@ -58,10 +58,8 @@ function toCommand(schedule: Schedule): MovementCommand {
     transactionId: newId(),
     effectiveTime: plannedTime,
     externalReference: "",
-    legs: null,
-    detail: null,
     preconditions: [],
-    terms: movement.isUpTo ? upToTerms(movement.amountMinor) : null,
+    requestTerms: null,
   };
 }
 

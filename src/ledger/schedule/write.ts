@@ -1,3 +1,4 @@
+import { TRANSACTION_KIND } from "../../base/codes.js";
 import { assertPresent } from "../../base/assert.js";
 import { encodeFailure } from "../../base/failure.js";
 import { LEDGER_CALLER, newId, runRequestId, type Uuid } from "../../base/ids.js";
@@ -33,7 +34,7 @@ export async function insertSchedule(client: Queryable, schedule: Schedule): Pro
     values: [
       schedule.id,
       schedule.state,
-      movement.kind,
+      TRANSACTION_KIND[movement.kind],
       movement.debitAccountId,
       movement.creditAccountId,
       movement.system?.name ?? null,

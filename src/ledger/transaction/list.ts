@@ -4,7 +4,7 @@ import { ANSWER_BYTES_MAX } from "../../base/room.js";
 import { toIso, type Micros } from "../../base/time.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
-import type { TransactionKind, TransactionState } from "../../base/codes.js";
+import { kindFromCode, type TransactionKindCode, type TransactionState } from "../../base/codes.js";
 import { matchesFilter, type Candidate, type TransactionFilter } from "./filter.js";
 import { findTransactions } from "./rows.js";
 import { LATEST_METADATA, withMetadata } from "./metadata.js";
@@ -108,7 +108,7 @@ async function findCandidates(client: Queryable, ids: readonly Uuid[]): Promise<
   if (ids.length === 0) return new Map();
   const { rows } = await client.query<{
     id: Uuid;
-    kind: TransactionKind;
+    kind: TransactionKindCode;
     state: TransactionState;
     currency_code: string;
     amount: bigint;
@@ -123,7 +123,7 @@ async function findCandidates(client: Queryable, ids: readonly Uuid[]): Promise<
     rows.map((row) => [
       row.id,
       {
-        kind: row.kind,
+        kind: kindFromCode(row.kind),
         state: row.state,
         currencyCode: row.currency_code,
         amountMinor: row.amount,

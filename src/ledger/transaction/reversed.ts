@@ -1,15 +1,12 @@
 import type { Uuid } from "../../base/ids.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
-import type { Original } from "../account/books.js";
+import type { Original } from "../decide/state.js";
 import type { LedgerTransaction, Reversed } from "./transaction.js";
 
-/** A transaction is reversed in so many parts, and then only in full: each reversal looks at those before it. */
-export const REVERSALS_MAX = 1_000;
-
 /**
- * What was reversed of these transactions, by id; those of which nothing was are left out.
- * @param idsMax how many of the reversals of each are named
+ * Finds the reversals of these transactions, by id; those without any are left out.
+ * @param idsMax the number of reversals of each that are named, the latest ones
  */
 export async function findReversed(
   client: Queryable,
@@ -43,11 +40,11 @@ export async function findReversed(
   );
 }
 
-/** A transaction and what was reversed of it. */
+/** Returns a transaction with what is reversed of it, as decisions see it. */
 export function toOriginal(transaction: LedgerTransaction, reversed: Reversed | undefined): Original {
   const left = new Map(reversed?.legs);
   const reversedLegs = (transaction.legs ?? []).map(({ accountId, amountMinor }) => {
-    // Legs of one account and side are alike: what was reversed of them is counted to the first of them first.
+    // Legs of one account and side are alike: what was reversed of them is counted towards the first of them first.
     const key = legKey(accountId, amountMinor > 0n);
     const most = amountMinor > 0n ? amountMinor : -amountMinor;
     const available = left.get(key) ?? 0n;
@@ -55,12 +52,20 @@ export function toOriginal(transaction: LedgerTransaction, reversed: Reversed | 
     left.set(key, available - taken);
     return taken;
   });
-  return { transaction, reversedMinor: reversed?.amountMinor ?? 0n, reversalCount: reversed?.count ?? 0, reversedLegs };
+  return {
+    id: transaction.id,
+    movement: transaction,
+    isPosted: transaction.failure === null,
+    createTime: transaction.createTime,
+    reversedMinor: reversed?.amountMinor ?? 0n,
+    reversalCount: reversed?.count ?? 0,
+    reversedLegs,
+  };
 }
 
 const NONE: ReadonlyMap<string, bigint> = new Map();
 
-/** How much was reversed of the debits or the credits of each account. */
+/** Sums what was reversed of the debits and of the credits of each account. */
 async function findReversedLegs(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Map<string, bigint>>> {
   const legs = new Map<Uuid, Map<string, bigint>>();
   if (ids.length === 0) return legs;

@@ -4,15 +4,17 @@ import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
-import type { HoldState } from "../../base/codes.js";
-import type { TransactionKind } from "../../base/codes.js";
+import { kindFromCode, type HoldState, type TransactionKindCode } from "../../base/codes.js";
+import type { Entry } from "../account/entry.js";
+import { requestKey, type Leg, type RequestTerms } from "../command/command.js";
 import type { Hold } from "../decide/hold.js";
-import type { Entry, Leg, LedgerTransaction, Terms } from "./transaction.js";
+import { decodeExchange } from "./exchange-detail.js";
+import type { LedgerTransaction } from "./transaction.js";
 
 interface Row {
   readonly id: Uuid;
   readonly journal_index: bigint;
-  readonly kind: TransactionKind;
+  readonly kind: TransactionKindCode;
   readonly request_id: Uuid;
   readonly debit_account_id: Uuid;
   readonly credit_account_id: Uuid | null;
@@ -82,7 +84,7 @@ FROM unnest($1::uuid[], $2::uuid[]) AS wanted (caller, request_id)
 JOIN requests r ON r.caller = wanted.caller AND r.request_id = wanted.request_id
 LEFT JOIN transactions t ON t.id = r.transaction_id ${JOINS}`;
 
-/** The transactions that exist of these ids, by id. */
+/** Finds the transactions of these ids that exist, by id. */
 export async function findTransactions(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, LedgerTransaction>> {
   if (ids.length === 0) return new Map();
   const { rows } = await client.query<Row>({ name: "transactions-by-id", text: BY_ID, values: [uuidArray(ids)] });
@@ -90,7 +92,10 @@ export async function findTransactions(client: Queryable, ids: readonly Uuid[]):
   return new Map(rows.map((row) => [row.id, toTransaction(row, legs)]));
 }
 
-/** What the callers' requests made, by requestKey(): a transaction, or null. A request that was never answered is left out. */
+/**
+ * Finds the answers to requests, by requestKey(): the transaction, or null for a request that made none. A request that was
+ * never answered is left out.
+ */
 export async function findAnswers(
   client: Queryable,
   requests: readonly { readonly caller: Uuid; readonly requestId: Uuid }[],
@@ -113,7 +118,7 @@ export async function findAnswers(
   );
 }
 
-/** The entries of transactions with many legs, in the order of these, by transaction. */
+/** The entries of transactions with many legs, in the order of the legs, by transaction. */
 type LegEntries = ReadonlyMap<Uuid, readonly Entry[]>;
 
 const NO_LEGS: LegEntries = new Map();
@@ -168,16 +173,11 @@ JOIN entries e ON e.account_id = leg.account_id AND e.sequence = leg.sequence
 JOIN accounts a ON a.id = e.account_id
 ORDER BY t.id, leg.position`;
 
-/** One text for what names a request. */
-export function requestKey({ caller, requestId }: { readonly caller: Uuid; readonly requestId: Uuid }): string {
-  return `${caller}/${requestId}`;
-}
-
 function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
   return {
     id: row.id,
     journalIndex: row.journal_index,
-    kind: row.kind,
+    kind: kindFromCode(row.kind),
     requestId: row.request_id,
     debitAccountId: row.debit_account_id,
     creditAccountId: row.credit_account_id,
@@ -188,13 +188,16 @@ function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
     createTime: row.create_time,
     effectiveTime: row.effective_time,
     failure: row.failure === null ? null : decodeFailure(row.failure),
-    terms: row.terms === null ? null : (JSON.parse(row.terms) as Terms),
+    requestTerms: row.terms === null ? null : (JSON.parse(row.terms) as RequestTerms),
     holdId: row.hold_id,
     hold: toHold(row),
     reversesId: row.reverses_id,
     externalReference: row.external_reference ?? "",
     legs: toLegs(row),
-    detail: row.detail === null ? null : (JSON.parse(row.detail) as Terms),
+    exchange:
+      row.detail === null
+        ? null
+        : decodeExchange(row.detail, { currencyCode: row.currency_code, amountMinor: row.amount }),
     entries: legEntries.get(row.id) ?? [
       ...toEntries(row, row.debit_account_id, {
         amountMinor: row.debit_amount,
@@ -216,7 +219,7 @@ function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
   };
 }
 
-/** The hold right after the step; null when the transaction is no step of one, or was rejected. */
+/** Returns the hold right after the step; null when the transaction is no step of one, or was rejected. */
 function toHold(row: Row): Hold | null {
   if (row.hold_id === null || row.hold_state === null || row.hold_account_id === null) return null;
   return {

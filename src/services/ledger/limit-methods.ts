@@ -24,8 +24,10 @@ import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { LimitChangeEntity, type LimitChangeRow } from "../../entities/limits.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
-import type { TransactionKind } from "../../base/codes.js";
-import { lockAccounts, readAccounts, type Account } from "../../ledger/account/books.js";
+import { kindFromCode, TRANSACTION_KIND } from "../../base/codes.js";
+import { lockAccounts, readAccounts } from "../../ledger/account/store.js";
+import { COUNTED_KIND_CODES } from "../../ledger/command/kinds.js";
+import type { Account } from "../../ledger/account/account.js";
 import {
   decodeLimits,
   encodeLimits,
@@ -34,7 +36,7 @@ import {
   WALLET_LIMITS,
   type Limits,
 } from "../../ledger/account/limits.js";
-import { availableMinor, incomingMinor } from "../../ledger/decide/movement.js";
+import { availableMinor, incomingMinor } from "../../ledger/account/account.js";
 import { getUsage, type VelocityTerms } from "../../ledger/account/velocity.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
@@ -240,8 +242,8 @@ function withDefaults(message: LimitsMessage | undefined, minBalance: bigint | u
   };
 }
 
-/** As many kinds of transactions count for a limit by velocity. */
-const KINDS_MAX = 7;
+/** A limit that names all kinds that can count names none in particular. */
+const KINDS_MAX = COUNTED_KIND_CODES.length;
 
 function parseLimits({ minBalance: min, maxBalance: max, velocity }: LimitsMessage): Limits {
   const limits = {
@@ -272,7 +274,7 @@ function parseVelocity(message: VelocityMessage): VelocityTerms {
   return {
     name: message.name,
     direction: message.direction === VelocityDirection.OUTGOING ? "OUTGOING" : "INCOMING",
-    kinds: message.kinds as number[] as TransactionKind[],
+    kinds: message.kinds.map(kindFromCode),
     windowMicros: message.windowSeconds * 1_000_000n,
     maxAmountMinor: message.maxAmount ?? null,
     maxCount: message.maxCount ?? null,
@@ -291,7 +293,7 @@ function toLimitsMessage({ minBalanceMinor, maxBalanceMinor, velocity }: Limits)
     velocity: velocity.map((terms) => ({
       name: terms.name,
       direction: VelocityDirection[terms.direction],
-      kinds: [...terms.kinds],
+      kinds: terms.kinds.map((kind) => TRANSACTION_KIND[kind]),
       windowSeconds: terms.windowMicros / 1_000_000n,
       maxAmount: terms.maxAmountMinor ?? undefined,
       maxCount: terms.maxCount ?? undefined,

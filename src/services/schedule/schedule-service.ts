@@ -27,11 +27,11 @@ import { ACCOUNT_STATE } from "../../base/codes.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
 import { FUNDS_POLICY, SCHEDULE_STATE, type FundsPolicy, type ScheduleState } from "../../entities/schedule.js";
-import { TRANSACTION_KIND } from "../../base/codes.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
 import { openBatch } from "../../ledger/post/batch.js";
-import { readAccounts, type ReadAccount } from "../../ledger/account/books.js";
+import { readAccounts } from "../../ledger/account/store.js";
+import type { ReadAccount } from "../../ledger/account/account.js";
 import { listRuns, listSchedules, lockSchedules, readSchedule } from "../../ledger/schedule/rows.js";
 import { cronFault } from "../../ledger/schedule/cron.js";
 import { decideMovement } from "../../ledger/decide/movement.js";
@@ -43,7 +43,7 @@ import type {
   ScheduleRun,
   ScheduleTimes,
 } from "../../ledger/schedule/schedule.js";
-import type { MovementCommand } from "../../ledger/transaction/transaction.js";
+import type { MovementCommand } from "../../ledger/command/command.js";
 import { toEndRecords, insertSchedule, skipRun, withholdRun, writeProgress } from "../../ledger/schedule/write.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
@@ -349,9 +349,8 @@ function toMovementMessage(movement: ScheduledMovement): ScheduleMessage["moveme
   const moved = { amount: toMoney(movement.currencyCode, movement.amountMinor), description, metadata };
   const systemAccount = system?.name ?? "";
   const amountMode = movement.isUpTo ? AmountMode.UP_TO : AmountMode.EXACT;
-  if (kind === TRANSACTION_KIND.DEPOSIT)
-    return { $case: "deposit", value: { walletId: creditAccountId, systemAccount, ...moved } };
-  if (kind === TRANSACTION_KIND.WITHDRAWAL)
+  if (kind === "DEPOSIT") return { $case: "deposit", value: { walletId: creditAccountId, systemAccount, ...moved } };
+  if (kind === "WITHDRAWAL")
     return { $case: "withdrawal", value: { walletId: debitAccountId, systemAccount, amountMode, ...moved } };
   return {
     $case: "transfer",

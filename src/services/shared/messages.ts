@@ -14,24 +14,25 @@ import type { Reason } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import { isInt64 } from "../../base/money.js";
 import { fromDate, fromMicros } from "../../base/time.js";
-import { NORMAL_SIDE } from "../../base/codes.js";
+import { NORMAL_SIDE, TRANSACTION_KIND } from "../../base/codes.js";
 import type { AccountRow } from "../../entities/account.js";
 import type { PastAccount } from "../../ledger/account/history.js";
-import { availableMinor } from "../../ledger/decide/movement.js";
+import { availableMinor } from "../../ledger/account/account.js";
 import type { WalletRow } from "../../entities/wallet.js";
-import type { Rounding as RoundingName } from "../../ledger/decide/exchange.js";
-import type { Entry, LedgerTransaction, Reversed, Terms } from "../../ledger/transaction/transaction.js";
+import type { Exchange } from "../../ledger/command/command.js";
+import type { Entry } from "../../ledger/account/entry.js";
+import type { LedgerTransaction, Reversed } from "../../ledger/transaction/transaction.js";
 
 export function toMoney(currencyCode: string, minorUnits: bigint): Money {
   return { currencyCode, minorUnits };
 }
 
-/** The sum as Money, or nothing where it exceeds int64: no rule of the books bounds what a period turns over. */
+/** Returns the sum as Money, or undefined where it exceeds int64: no rule bounds the turnover of a period. */
 export function toMoneyIfInt64(currencyCode: string, minorUnits: bigint): Money | undefined {
   return isInt64(minorUnits) ? toMoney(currencyCode, minorUnits) : undefined;
 }
 
-/** A wallet's balance, from its account. */
+/** Returns a wallet's balance from its account. */
 export function toBalanceMessage(account: PastAccount): Balance {
   const { id, currencyCode, normalSide, balance, pendingDebits, pendingCredits } = account;
   const available = availableMinor({
@@ -52,15 +53,15 @@ export function toBalanceMessage(account: PastAccount): Balance {
   };
 }
 
-/** @param reversed what was reversed of it, where that is told */
+/** @param reversed its reversals, where the message shows them */
 export function toTransactionMessage(transaction: LedgerTransaction, reversed?: Reversed): Transaction {
   const { currencyCode, createTime } = transaction;
   return {
     id: transaction.id,
     requestId: transaction.requestId,
-    kind: transaction.kind,
+    kind: TRANSACTION_KIND[transaction.kind],
     state: transaction.failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
-    // Rows that only say what is pending move nothing.
+    // Entries that only change what is pending move nothing.
     entries: transaction.entries.filter((entry) => entry.amountMinor !== 0n).map(toEntryMessage),
     description: transaction.description,
     metadata: transaction.metadata,
@@ -76,33 +77,25 @@ export function toTransactionMessage(transaction: LedgerTransaction, reversed?: 
     reversed: reversed === undefined ? undefined : toMoney(currencyCode, reversed.amountMinor),
     reversalIds: [...(reversed?.byIds ?? [])],
     externalReference: transaction.externalReference,
-    exchange: transaction.detail === null ? undefined : toExchangeTerms(transaction, transaction.detail),
+    exchange: transaction.exchange === null ? undefined : toExchangeTerms(transaction.exchange),
   };
 }
 
-/** What an exchange was made by, as its decision recorded it. */
-function toExchangeTerms({ currencyCode, amountMinor }: LedgerTransaction, detail: Terms): ExchangeTerms {
+export function toExchangeTerms({ source, target, rate, rounding, rateId }: Exchange): ExchangeTerms {
   return {
-    sourceAmount: toMoney(currencyCode, amountMinor),
-    targetAmount: toMoney(detail.target_currency_code ?? "", BigInt(detail.target_minor_units ?? "0")),
-    rate: detail.rate ?? "",
-    rounding: ROUNDINGS[(detail.rounding ?? "") as RoundingName] ?? Rounding.UNSPECIFIED,
-    rateId: detail.rate_id ?? "",
+    sourceAmount: toMoney(source.currencyCode, source.amountMinor),
+    targetAmount: toMoney(target.currencyCode, target.amountMinor),
+    rate: rate ?? "",
+    rounding: rounding === null ? Rounding.UNSPECIFIED : Rounding[rounding],
+    rateId: rateId ?? "",
   };
 }
 
-const ROUNDINGS: Readonly<Record<RoundingName, Rounding>> = {
-  HALF_EVEN: Rounding.HALF_EVEN,
-  HALF_UP: Rounding.HALF_UP,
-  DOWN: Rounding.DOWN,
-  UP: Rounding.UP,
-};
-
-/** The balances right after the transaction, of the wallets among its accounts. */
+/** Returns the balances right after the transaction of the wallets among its accounts. */
 export function toBalancesAfter({ entries, legs }: LedgerTransaction): Balance[] {
   const ofWallets = entries.filter((entry) => entry.isWallet);
   if (legs === null) return ofWallets.map(toBalanceAfter);
-  // A wallet with several legs is told once, as the last of them leaves it.
+  // A wallet with several legs appears once, as the last of them leaves it.
   return [...new Map(ofWallets.map((entry) => [entry.accountId, entry])).values()].map(toBalanceAfter);
 }
 
@@ -119,7 +112,7 @@ function toBalanceAfter(entry: Entry): Balance {
   };
 }
 
-/** A wallet, with what its account says of it. */
+/** Returns a wallet with the state of its account. */
 export function toWalletMessage(wallet: WalletRow, { currencyCode, state }: AccountRow): WalletMessage {
   return {
     id: wallet.id,
@@ -135,7 +128,7 @@ export function toWalletMessage(wallet: WalletRow, { currencyCode, state }: Acco
   };
 }
 
-/** The etag of a thing that counts its changes. */
+/** Returns the etag of a resource that counts its changes. */
 export function toEtag({ id, revision }: { readonly id: Uuid; readonly revision: number }): string {
   return `${revision}-${id.slice(-6)}`;
 }
@@ -152,7 +145,7 @@ function toEntryMessage(entry: Entry): EntryMessage {
   };
 }
 
-/** The contract's enum has a value for each reason; one that it lacks does not compile. */
+/** Returns the contract's value of a reason; a reason that the enum lacks does not compile. */
 export function toReasonMessage(reason: Reason): ErrorReason {
   return ErrorReason[reason satisfies keyof typeof ErrorReason];
 }

@@ -8,6 +8,7 @@ import { WalletState } from "../../../generated/grey/wallet/v1/wallet.js";
 import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import type { WatchWalletRequest, WatchWalletResponse } from "../../../generated/grey/wallet/v1/watch.js";
 import { In, type EntityManager } from "typeorm";
+import { kindFromCode } from "../../base/codes.js";
 import { fail } from "../../base/failure.js";
 import { parseId, type Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
@@ -124,7 +125,7 @@ async function parseInterest(manager: EntityManager, request: WatchTransactionsR
   if (wallets !== undefined) await assertWalletsExist(manager, [...wallets]);
   const userId = request.userId === "" ? undefined : parseId(request.userId);
   const ofUser = userId === undefined ? undefined : await findWalletIds(manager, userId);
-  const kinds = request.kinds.length === 0 ? undefined : new Set(request.kinds);
+  const kinds = request.kinds.length === 0 ? undefined : new Set(request.kinds.map(kindFromCode));
   const states = new Set(request.states.length === 0 ? [TransactionState.POSTED] : request.states);
   return {
     mayMatch: ({ touched, opened }) => {

@@ -3,11 +3,11 @@ import { toMicros, type Micros } from "../../base/time.js";
 import type { Config } from "../../config/config.js";
 import type { Database } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
-import { findAnswers, requestKey } from "../../ledger/transaction/rows.js";
-import { isCompound, isMovement, type Command } from "../../ledger/transaction/transaction.js";
+import { requestKey, type Command } from "../../ledger/command/command.js";
+import { findAnswers } from "../../ledger/transaction/rows.js";
 import type { CallContext } from "../../rpc/context.js";
 
-/** How far from now a transaction may take effect, in whole days. */
+/** The distance from now at which a transaction may take effect, in whole days. */
 export interface EffectiveWindow {
   readonly daysBack: number;
   readonly daysAhead: number;
@@ -19,21 +19,21 @@ export function effectiveWindow(config: Config): EffectiveWindow {
 
 const DAY_MICROS = 86_400_000_000n;
 
-/** Whether the command says when it takes effect. */
+/** Reports whether the command names its effective time. */
 export function isDated(command: Command): boolean {
   return getEffectiveTime(command) !== null;
 }
 
 /**
- * Leaves the call when a command is to take effect outside of the window, by this server's clock. The window moves on, so a request
- * that was answered when it was inside of it is let through: it gets that answer again.
- * @param fieldOf the field that holds the time of the command at this place
+ * Refuses commands whose effective time is outside of the window, by this server's clock. Fails: INVALID_REQUEST. The window
+ * moves on, so that a request that was answered before passes: it gets that answer again.
+ * @param nameField returns the field that holds the time of the command at this index
  */
 export async function assertEffective(
   { database, window }: { readonly database: Database; readonly window: EffectiveWindow },
   context: CallContext,
   commands: readonly Command[],
-  fieldOf: (index: number) => string,
+  nameField: (index: number) => string,
 ): Promise<void> {
   const now = toMicros(new Date());
   const outside = commands.filter((command) => !isWithin(window, now, getEffectiveTime(command)));
@@ -42,7 +42,7 @@ export async function assertEffective(
   const rule = `must be no more than ${window.daysBack} days ago, and no more than ${window.daysAhead} days ahead`;
   const violations = outside
     .filter((command) => !answered.has(requestKey(command)))
-    .map((command) => ({ field: fieldOf(commands.indexOf(command)), rule }));
+    .map((command) => ({ field: nameField(commands.indexOf(command)), rule }));
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 
@@ -51,5 +51,5 @@ function isWithin({ daysBack, daysAhead }: EffectiveWindow, now: Micros, time: M
 }
 
 function getEffectiveTime(command: Command): Micros | null {
-  return isMovement(command) || isCompound(command) ? command.effectiveTime : null;
+  return "effectiveTime" in command ? command.effectiveTime : null;
 }

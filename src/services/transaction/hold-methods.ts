@@ -4,26 +4,34 @@ import {
   type ExtendHoldRequest,
   type HoldRequest,
   type HoldResponse,
+  type IncreaseHoldRequest,
 } from "../../../generated/grey/transaction/v1/hold.js";
 import type { TransactionServiceService } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import type { Duration } from "../../../generated/google/protobuf/duration.js";
 import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
-import { newId, parseId } from "../../base/ids.js";
+import { parseId } from "../../base/ids.js";
 import { fromMicros, microsUp } from "../../base/time.js";
 import { readInSession } from "../../db/in-transaction.js";
-import { TRANSACTION_KIND } from "../../base/codes.js";
 import { WalletEntity } from "../../entities/wallet.js";
-import { listHolds, readHolds } from "../../ledger/hold/rows.js";
+import type {
+  CaptureHoldCommand,
+  Expiry,
+  ExtendHoldCommand,
+  HoldCommand,
+  HoldStepCommand,
+  IncreaseHoldCommand,
+  RequestTerms,
+} from "../../ledger/command/command.js";
 import { getRemainingMinor, type Hold } from "../../ledger/decide/hold.js";
-import type { Expiry, HoldCommand, HoldStepCommand, Terms } from "../../ledger/transaction/transaction.js";
+import { listHolds, readHolds } from "../../ledger/hold/rows.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
-import { CASH } from "./movements.js";
-import { openPage, type PageTokens } from "../shared/paging.js";
-import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
-import { postOne, type Posting } from "./post.js";
 import { toMoney } from "../shared/messages.js";
+import { openPage, type PageTokens } from "../shared/paging.js";
+import { CASH } from "./movements.js";
+import { postOne, type Posting } from "./post.js";
+import { amountTerms, parseAmount, parseCommandFields, preconditionTerms } from "./request-terms.js";
 
 type HoldMethods = Pick<
   Methods<typeof TransactionServiceService>,
@@ -46,32 +54,11 @@ export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMet
   };
   return {
     hold: (request, context) => post(request, context, parseHold(request, context)),
-
-    increaseHold: (request, context) => {
-      const amount = assertPresent(request.amount, "amount");
-      const step = parseStepFields(request, context);
-      return post(request, context, {
-        ...step,
-        kind: TRANSACTION_KIND.HOLD_INCREASE,
-        amount: { currencyCode: amount.currencyCode, amountMinor: amount.minorUnits },
-        terms: { ...amountTerms(amount), ...preconditionTerms(step.preconditions) },
-      });
-    },
-
-    extendHold: (request, context) => {
-      const expiry = assertPresent(request.expiry, "expiry");
-      return post(request, context, {
-        ...parseStepFields(request, context),
-        kind: TRANSACTION_KIND.HOLD_EXTENSION,
-        expiry: parseExpiry(expiry),
-        terms: expiryTerms(expiry),
-      });
-    },
-
+    increaseHold: (request, context) => post(request, context, parseIncrease(request, context)),
+    extendHold: (request, context) => post(request, context, parseExtension(request, context)),
     captureHold: (request, context) => post(request, context, parseCapture(request, context)),
-
     releaseHold: (request, context) =>
-      post(request, context, { ...parseStepFields(request, context), kind: TRANSACTION_KIND.HOLD_RELEASE, terms: {} }),
+      post(request, context, { ...parseStep(context, request), kind: "HOLD_RELEASE", requestTerms: {} }),
 
     getHold: async (request, context) => {
       const id = parseId(request.id);
@@ -113,84 +100,93 @@ export function toHoldMessage(hold: Hold): HoldMessage {
   };
 }
 
-type HoldFields = Pick<HoldRequest, "description" | "metadata" | "externalReference"> &
-  Partial<Pick<HoldRequest, "preconditions">>;
-
-/** What every request about holds has in common; the contract's annotations have checked it. */
-function parseCommonFields(
-  { caller, requestId }: CallContext,
-  { description, metadata, externalReference, preconditions = [] }: HoldFields,
-) {
-  return {
-    caller,
-    requestId: parseId(requestId),
-    transactionId: newId(),
-    description,
-    metadata,
-    externalReference,
-    preconditions: parsePreconditions(preconditions),
-  };
+function parseStep(context: CallContext, request: StepRequest) {
+  return { ...parseCommandFields(context, request), holdId: parseId(request.holdId), requestTerms: null };
 }
 
-function parseStepFields(request: HoldFields & { readonly holdId: string }, context: CallContext) {
-  const nothing = { amount: null, isFinal: false, to: null, expiry: null };
-  return { ...parseCommonFields(context, request), ...nothing, holdId: parseId(request.holdId) };
-}
+type StepRequest = Pick<HoldRequest, "description" | "metadata" | "externalReference"> &
+  Partial<Pick<HoldRequest, "preconditions">> & { readonly holdId: string };
 
 function parseHold(request: HoldRequest, context: CallContext): HoldCommand {
   const amount = assertPresent(request.amount, "amount");
   const walletId = parseId(request.walletId);
   const toWalletId = request.toWalletId === "" ? null : parseId(request.toWalletId);
   const expiry = request.expiry ?? { $case: "expiresIn" as const, value: EXPIRES_IN_DEFAULT };
-  const asked = parseCommonFields(context, request);
+  const fields = parseCommandFields(context, request);
   return {
-    ...asked,
-    kind: TRANSACTION_KIND.HOLD,
+    ...fields,
+    kind: "HOLD",
     walletId,
     toWalletId,
-    currencyCode: amount.currencyCode,
-    amountMinor: amount.minorUnits,
+    ...parseAmount(amount),
     expiry: parseExpiry(expiry),
-    terms: {
+    requestTerms: {
       wallet_id: walletId,
       ...(toWalletId !== null && { to_wallet_id: toWalletId }),
       ...amountTerms(amount),
       ...expiryTerms(expiry),
-      ...preconditionTerms(asked.preconditions),
+      ...preconditionTerms(fields.preconditions),
     },
   };
 }
 
-function parseCapture(request: CaptureHoldRequest, context: CallContext): HoldStepCommand {
-  const { amount, final, to } = request;
-  const step = parseStepFields(request, context);
+function parseIncrease(request: IncreaseHoldRequest, context: CallContext): IncreaseHoldCommand {
+  const amount = assertPresent(request.amount, "amount");
+  const step = parseStep(context, request);
   return {
     ...step,
-    kind: TRANSACTION_KIND.HOLD_CAPTURE,
-    amount: amount === undefined ? null : { currencyCode: amount.currencyCode, amountMinor: amount.minorUnits },
+    kind: "HOLD_INCREASE",
+    amount: parseAmount(amount),
+    requestTerms: { ...amountTerms(amount), ...preconditionTerms(step.preconditions) },
+  };
+}
+
+function parseExtension(request: ExtendHoldRequest, context: CallContext): ExtendHoldCommand {
+  const expiry = assertPresent(request.expiry, "expiry");
+  return {
+    ...parseStep(context, request),
+    kind: "HOLD_EXTENSION",
+    expiry: parseExpiry(expiry),
+    requestTerms: expiryTerms(expiry),
+  };
+}
+
+function parseCapture(request: CaptureHoldRequest, context: CallContext): CaptureHoldCommand {
+  const { amount, final, to } = request;
+  const step = parseStep(context, request);
+  return {
+    ...step,
+    kind: "HOLD_CAPTURE",
+    amount: amount === undefined ? null : parseAmount(amount),
     isFinal: final,
-    to:
-      to === undefined
-        ? null
-        : to.$case === "toWalletId"
-          ? { walletId: parseId(to.value) }
-          : { systemAccount: to.value },
-    terms: {
+    to: parseDestination(to),
+    requestTerms: {
       ...(amount !== undefined && amountTerms(amount)),
       ...(final && { final: "true" }),
       ...(to?.$case === "toWalletId" && { to_wallet_id: parseId(to.value) }),
-      // Where it goes when nothing else is said.
+      // The default, so that a request that names it is the same as one that does not.
       ...(to?.$case === "toSystemAccount" && to.value !== CASH && { to_system_account: to.value }),
       ...preconditionTerms(step.preconditions),
     },
   };
 }
 
+function parseDestination(to: CaptureHoldRequest["to"]): CaptureHoldCommand["to"] {
+  switch (to?.$case) {
+    case undefined:
+      return null;
+    case "toWalletId":
+      return { walletId: parseId(to.value) };
+    case "toSystemAccount":
+      return { systemAccount: to.value };
+  }
+}
+
 function parseExpiry(expiry: NonNullable<ExtendHoldRequest["expiry"]>): Expiry {
   return expiry.$case === "expireTime" ? { at: microsUp(expiry.value) } : { inMicros: microsUp(expiry.value) };
 }
 
-function expiryTerms(expiry: NonNullable<ExtendHoldRequest["expiry"]>): Terms {
+function expiryTerms(expiry: NonNullable<ExtendHoldRequest["expiry"]>): RequestTerms {
   const micros = microsUp(expiry.value).toString();
   return expiry.$case === "expireTime" ? { expire_time: micros } : { expires_in: micros };
 }

@@ -4,113 +4,97 @@ import type {
   TransferRequest,
   WithdrawRequest,
 } from "../../../generated/grey/transaction/v1/movement.js";
-import type { Money } from "../../../generated/grey/type/v1/money.js";
 import { assertPresent } from "../../base/assert.js";
-import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
+import { parseId, systemAccountId } from "../../base/ids.js";
 import { microsDown } from "../../base/time.js";
-import { TRANSACTION_KIND } from "../../base/codes.js";
-import {
-  upToTerms,
-  type MovementCommand,
-  type Precondition,
-  type Terms,
-} from "../../ledger/transaction/transaction.js";
+import type { MovementCommand, NamedAccount } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
-import { parsePreconditions, preconditionTerms } from "./terms.js";
+import { parseAmount, parseCommandFields, preconditionTerms, upToTerms } from "./request-terms.js";
 
 /** The system account of a movement that names none. */
 export const CASH = "cash";
 
 type Caller = Pick<CallContext, "caller" | "requestId">;
 
-/** What a request to move money asks for; what is planned for later says less. */
+/** The fields of a request for a movement; one for a schedule has fewer. */
 type MovementFields = Pick<TransferRequest, "amount" | "description" | "metadata"> &
   Partial<Pick<TransferRequest, "effectiveTime" | "preconditions" | "amountMode" | "externalReference">>;
 
-/** Between which accounts a movement of which kind goes. */
+/** The kind of a movement and its accounts. */
 type Sides = Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId" | "system">;
 
-/** The movement that was asked for; the contract's annotations have checked it. */
-function parseMovement({ caller, requestId }: Caller, request: MovementFields, sides: Sides): MovementCommand {
-  const { currencyCode, minorUnits } = requireAmount(request);
-  const preconditions = parsePreconditions(request.preconditions ?? []);
+function parseMovement(context: Caller, request: MovementFields, sides: Sides): MovementCommand {
+  const { currencyCode, amountMinor } = parseAmount(assertPresent(request.amount, "amount"));
+  const fields = parseCommandFields(context, request);
   const isUpTo = request.amountMode === AmountMode.UP_TO;
+  const hasTerms = isUpTo || fields.preconditions.length > 0;
   return {
-    caller,
-    requestId: parseId(requestId),
-    transactionId: newId(),
+    caller: fields.caller,
+    requestId: fields.requestId,
+    transactionId: fields.transactionId,
     kind: sides.kind,
     debitAccountId: sides.debitAccountId,
     creditAccountId: sides.creditAccountId,
     system: sides.system,
     currencyCode,
-    amountMinor: minorUnits,
-    description: request.description,
-    metadata: request.metadata,
-    effectiveTime: request.effectiveTime === undefined ? null : microsDown(request.effectiveTime),
-    externalReference: request.externalReference ?? "",
-    legs: null,
-    detail: null,
+    amountMinor,
     isUpTo,
-    preconditions,
-    terms: isUpTo || preconditions.length > 0 ? movementTerms(minorUnits, isUpTo, preconditions) : null,
+    effectiveTime: request.effectiveTime === undefined ? null : microsDown(request.effectiveTime),
+    description: fields.description,
+    metadata: fields.metadata,
+    externalReference: fields.externalReference,
+    preconditions: fields.preconditions,
+    requestTerms: hasTerms
+      ? { ...(isUpTo && upToTerms(amountMinor)), ...preconditionTerms(fields.preconditions) }
+      : null,
   };
 }
 
-/** What is asked for beside the fields that a transaction keeps. */
-function movementTerms(minorUnits: bigint, isUpTo: boolean, preconditions: readonly Precondition[]): Terms {
-  return {
-    ...(isUpTo && upToTerms(minorUnits)),
-    ...preconditionTerms(preconditions),
-  };
-}
-
-function requireAmount({ amount }: Pick<MovementFields, "amount">): Money {
-  return assertPresent(amount, "amount");
-}
-
-/** Money that comes into a wallet. */
+/** Parses a deposit: it debits a system account and credits a wallet. */
 export function parseDeposit(
   request: MovementFields & Pick<DepositRequest, "walletId" | "systemAccount">,
   context: Caller,
 ): MovementCommand {
-  const system = parseSystemAccount(request.systemAccount, requireAmount(request).currencyCode);
+  const system = parseSystemAccount(request);
   return parseMovement(context, request, {
-    kind: TRANSACTION_KIND.DEPOSIT,
+    kind: "DEPOSIT",
     debitAccountId: system.accountId,
     creditAccountId: parseId(request.walletId),
     system,
   });
 }
 
-/** Money that goes out of a wallet. */
+/** Parses a withdrawal: it debits a wallet and credits a system account. */
 export function parseWithdraw(
   request: MovementFields & Pick<WithdrawRequest, "walletId" | "systemAccount">,
   context: Caller,
 ): MovementCommand {
-  const system = parseSystemAccount(request.systemAccount, requireAmount(request).currencyCode);
+  const system = parseSystemAccount(request);
   return parseMovement(context, request, {
-    kind: TRANSACTION_KIND.WITHDRAWAL,
+    kind: "WITHDRAWAL",
     debitAccountId: parseId(request.walletId),
     creditAccountId: system.accountId,
     system,
   });
 }
 
-/** Money that goes from wallet to wallet. */
+/** Parses a transfer between wallets. */
 export function parseTransfer(
   request: MovementFields & Pick<TransferRequest, "fromWalletId" | "toWalletId">,
   context: Caller,
 ): MovementCommand {
   return parseMovement(context, request, {
-    kind: TRANSACTION_KIND.TRANSFER,
+    kind: "TRANSFER",
     debitAccountId: parseId(request.fromWalletId),
     creditAccountId: parseId(request.toWalletId),
     system: null,
   });
 }
 
-function parseSystemAccount(name: string, currencyCode: string): { name: string; accountId: Uuid } {
-  const system = name === "" ? CASH : name;
-  return { name: system, accountId: systemAccountId(currencyCode, system) };
+function parseSystemAccount({
+  systemAccount,
+  amount,
+}: MovementFields & Pick<DepositRequest, "systemAccount">): NamedAccount {
+  const name = systemAccount === "" ? CASH : systemAccount;
+  return { name, accountId: systemAccountId(assertPresent(amount, "amount").currencyCode, name) };
 }

@@ -2,15 +2,17 @@ import { assertPresent } from "../../base/assert.js";
 import { FailureError, type FailureDetails } from "../../base/failure.js";
 import type { Database } from "../../db/database.js";
 import { readSnapshot } from "../../db/in-transaction.js";
+import type { Command, UnitOfWork } from "../../ledger/command/command.js";
 import type { Engine } from "../../ledger/post/engine.js";
+import type { Outcome } from "../../ledger/post/outcome.js";
 import { tryUnit } from "../../ledger/post/post-units.js";
-import type { Command, LedgerTransaction } from "../../ledger/transaction/transaction.js";
-import type { Outcome, UnitOfWork } from "../../ledger/command/work.js";
+import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
 import type { CallContext } from "../../rpc/context.js";
-import { assertEffective, isDated, type EffectiveWindow } from "./effective-window.js";
 import { toBalancesAfter, toTransactionMessage } from "../shared/messages.js";
+import { assertEffective, isDated, type EffectiveWindow } from "./effective-window.js";
+import { findDifferences } from "./find-differences.js";
 
-/** What a call that moves money is answered from. */
+/** The parts that calls which move money need. */
 export interface Posting {
   readonly engine: Engine;
   readonly database: Database;
@@ -18,18 +20,18 @@ export interface Posting {
 }
 
 /**
- * Posts a piece of work, or only tries it out.
- * @param fieldOf the field that holds the effective time of the command at this place
+ * Posts a unit of work, or only tries it out.
+ * @param nameField returns the field that holds the effective time of the command at this index
  */
 export function postUnit(
   posting: Posting,
   context: CallContext,
   unit: UnitOfWork,
   isDry: boolean,
-  fieldOf: (index: number) => string = () => "effective_time",
+  nameField: (index: number) => string = () => "effective_time",
 ): Promise<Outcome[]> {
   if (!unit.commands.some(isDated)) return post(posting, context, unit, isDry);
-  return assertEffective(posting, context, unit.commands, fieldOf).then(() => post(posting, context, unit, isDry));
+  return assertEffective(posting, context, unit.commands, nameField).then(() => post(posting, context, unit, isDry));
 }
 
 function post(
@@ -39,11 +41,13 @@ function post(
   isDry: boolean,
 ): Promise<Outcome[]> {
   return isDry
-    ? readSnapshot(database, context, async ({ client }) => (await tryUnit(client, unit)).map(withoutPlace))
+    ? readSnapshot(database, context, async ({ client }) =>
+        (await tryUnit(client, unit, findDifferences)).map(withoutPlace),
+      )
     : engine.post(unit, context);
 }
 
-/** Posts one command, or only tries it out. A refusal leaves as its failure and names the transaction that keeps it. */
+/** Posts one command, or only tries it out. Throws a refusal as its failure, which names the rejected transaction. */
 export async function postOne(posting: Posting, context: CallContext, command: Command, isDry: boolean) {
   const outcomes = await postUnit(posting, context, { commands: [command], mode: "INDEPENDENT" }, isDry);
   const outcome = assertPresent(outcomes[0], "an outcome");
@@ -54,14 +58,14 @@ export async function postOne(posting: Posting, context: CallContext, command: C
   return { answer, transaction };
 }
 
-/** What keeps a refusal; nothing does when it was only tried out. */
+/** Returns the details of a refusal: its rejected transaction, unless it was only tried out. */
 export function toFailureDetails({ transaction: { id, journalIndex }, replayed }: RecordedOutcome): FailureDetails {
   return id === "" ? {} : { replayed, transactionId: id, journalIndex };
 }
 
 type RecordedOutcome = Extract<Outcome, { transaction: LedgerTransaction }>;
 
-/** What is only tried out has no id and no place in the journal. */
+/** Removes the id and the place in the journal, which a dry run does not have. */
 function withoutPlace(outcome: Outcome): Outcome {
   if ("failure" in outcome || outcome.replayed) return outcome;
   const { transaction } = outcome;

@@ -8,32 +8,35 @@ import type { Balance } from "../../../generated/grey/wallet/v1/balance.js";
 import type { EntityManager } from "typeorm";
 import { assertPresent } from "../../base/assert.js";
 import { fail, FailureError, type Failure, type FailureDetails, type FieldViolation } from "../../base/failure.js";
-import { newId, parseId, type Uuid } from "../../base/ids.js";
+import { parseId, type Uuid } from "../../base/ids.js";
 import type { CurrencyUnit } from "../../base/money.js";
 import { createRoom, MESSAGE_BYTES_MAX } from "../../base/room.js";
 import { microsUp } from "../../base/time.js";
 import type { Database, Queryable } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
-import { TRANSACTION_KIND, type TransactionKind, type TransactionState as StoredState } from "../../base/codes.js";
+import { kindFromCode, type TransactionState as StoredState } from "../../base/codes.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import { findAnswers, findTransactions } from "../../ledger/transaction/rows.js";
-import { findReversed, REVERSALS_MAX } from "../../ledger/transaction/reversed.js";
+import { findReversed } from "../../ledger/transaction/reversed.js";
+import { REVERSALS_MAX } from "../../ledger/decide/reversal.js";
 import type { MetadataCondition, TransactionFilter } from "../../ledger/transaction/filter.js";
 import { listTransactions } from "../../ledger/transaction/list.js";
 import { withMetadata } from "../../ledger/transaction/metadata.js";
 import type { Engine } from "../../ledger/post/engine.js";
-import type { Outcome } from "../../ledger/command/work.js";
-import type { LedgerTransaction, MovementCommand, ReverseCommand } from "../../ledger/transaction/transaction.js";
+import type { Outcome } from "../../ledger/post/outcome.js";
+import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
+import type { MovementCommand, ReverseCommand } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
 import { currencyCodeOf, type FindCurrency } from "../../rpc/amounts.js";
 import { toStatus, withoutMetadata } from "../../rpc/status.js";
 import type { Methods } from "../../rpc/methods.js";
 import { getPageSize, type PageTokens } from "../shared/paging.js";
 import { createCompoundMethods } from "./compound-methods.js";
+import { createExchangeMethods } from "./exchange-methods.js";
 import { createHoldMethods } from "./hold-methods.js";
 import { createMetadataMethods } from "./metadata-methods.js";
 import type { EffectiveWindow } from "./effective-window.js";
-import { amountTerms, parsePreconditions, preconditionTerms } from "./terms.js";
+import { amountTerms, parseAmount, parseCommandFields, preconditionTerms } from "./request-terms.js";
 import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
 import { toFailureDetails, postOne, postUnit } from "./post.js";
 import { toBalancesAfter, toTransactionMessage } from "../shared/messages.js";
@@ -90,7 +93,8 @@ export function createTransactionService(
     ...createHoldMethods(posting, tokens),
     ...createTransactionWatch(database, watching),
 
-    ...createCompoundMethods(posting, tokens),
+    ...createCompoundMethods(posting),
+    ...createExchangeMethods(posting, tokens),
 
     ...createMetadataMethods(database, tokens),
 
@@ -149,40 +153,34 @@ export function createTransactionService(
   };
 }
 
-function parseReverse(request: ReverseRequest, { caller, requestId }: CallContext): ReverseCommand {
-  const { amount, atEffectiveTimeOfOriginal, description, metadata, externalReference } = request;
-  const preconditions = parsePreconditions(request.preconditions);
+function parseReverse(request: ReverseRequest, context: CallContext): ReverseCommand {
+  const { amount, atEffectiveTimeOfOriginal } = request;
+  const fields = parseCommandFields(context, request);
   return {
-    caller,
-    requestId: parseId(requestId),
-    transactionId: newId(),
-    kind: TRANSACTION_KIND.REVERSAL,
+    ...fields,
+    kind: "REVERSAL",
     originalId: parseId(request.transactionId),
-    amount: amount === undefined ? null : { currencyCode: amount.currencyCode, amountMinor: amount.minorUnits },
+    amount: amount === undefined ? null : parseAmount(amount),
     atEffectiveTimeOfOriginal,
-    description,
-    metadata,
-    externalReference,
-    terms: {
+    requestTerms: {
       ...(amount !== undefined && amountTerms(amount)),
       ...(atEffectiveTimeOfOriginal && { at_effective_time_of_original: "true" }),
-      ...preconditionTerms(preconditions),
+      ...preconditionTerms(fields.preconditions),
     },
-    preconditions,
   };
 }
 
-/** The transaction as it is told now: with what was reversed of it, and what its metadata was changed to. */
+/** Returns the transaction as it is now: with its reversals and its current metadata. */
 async function toCurrentMessage(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
   const reversed = await findReversed(client, [transaction.id], REVERSALS_MAX + 1);
   const [current] = await withMetadata(client, [transaction]);
   return toTransactionMessage(assertPresent(current, "the transaction"), reversed.get(transaction.id));
 }
 
-/** A page tells the latest reversals of each transaction: clients take messages of 4 MiB. */
+/** The reversals of each transaction that a page names, the latest ones: clients accept messages of 4 MiB. */
 const LISTED_REVERSALS_MAX = 20;
 
-/** Two transfers with one request_id cannot both be answered, and none can be tried out by itself. */
+/** Refuses transfers that share a request_id or set their own dry_run. Fails: INVALID_REQUEST. */
 function assertDistinct(transfers: readonly TransferRequest[]): void {
   const seen = new Map<string, number>();
   const violations: FieldViolation[] = [];
@@ -202,10 +200,10 @@ function assertDistinct(transfers: readonly TransferRequest[]): void {
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 
-/** A result and its two balances take no more than this, whatever the result is. */
+/** The most bytes of a result and its two balances. */
 const BATCH_ITEM_BYTES_MAX = 1_024;
 
-/** The answer to a batch, which clients take whatever it is: if need be, the metadata of its errors is left out. */
+/** Returns the response to a batch, without the metadata of its errors where it would exceed what clients accept. */
 async function toBatchResponse(
   outcomes: readonly Outcome[],
   findCurrency: FindCurrency,
@@ -230,7 +228,7 @@ async function toBatchResults(
   const results = outcomes.map((outcome) => {
     const error = (failure: Failure, details: FailureDetails) => {
       const currency = currencies.get(currencyCodeOf(failure));
-      // Nothing in a result passes, so no delay is told; the ids are those of the whole call.
+      // No error in a result is transient, so that it has no retry delay; the ids are those of the whole call.
       return toStatus(new FailureError(failure, { ...details, currency }), undefined, 0);
     };
     if ("failure" in outcome) return { ...NO_TRANSACTION, error: error(outcome.failure, {}) };
@@ -248,7 +246,7 @@ async function toBatchResults(
   return { results, balances: [...balances.values()] };
 }
 
-/** The currencies that the refusals among the outcomes write their amounts in. */
+/** Finds the currencies of the amounts in the refusals among the outcomes. */
 async function findFailureCurrencies(outcomes: readonly Outcome[], findCurrency: FindCurrency) {
   const codes = new Set<string>();
   for (const outcome of outcomes) {
@@ -267,7 +265,7 @@ async function parseFilter(manager: EntityManager, request: ListTransactionsRequ
   const { of, createTimeFrom, createTimeBefore } = request;
   return {
     accountIds: of === undefined ? null : await findAccountIds(manager, of),
-    kinds: request.kinds as number[] as TransactionKind[],
+    kinds: request.kinds.map(kindFromCode),
     states: request.states as number[] as StoredState[],
     from: createTimeFrom === undefined ? null : microsUp(createTimeFrom),
     before: createTimeBefore === undefined ? null : microsUp(createTimeBefore),

@@ -21,14 +21,14 @@ import { NORMAL_SIDE } from "../../base/codes.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { REQUEST_METHOD } from "../../entities/request.js";
-import { TRANSACTION_KIND } from "../../base/codes.js";
 import { WalletEntity, type WalletRow } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
 import { findEffectiveBalance } from "../../ledger/statement/effective-history.js";
 import { findPastAccount, type AsOf } from "../../ledger/account/history.js";
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../../ledger/account/limits.js";
 import { postUnits } from "../../ledger/post/post-units.js";
-import type { LedgerTransaction, MovementCommand } from "../../ledger/transaction/transaction.js";
+import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
+import type { MovementCommand } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce, type OnceMethod } from "../shared/once.js";
@@ -214,7 +214,7 @@ async function postOpening(
   const amountMinor = initialBalance.minorUnits;
   const openingId = systemAccountId(currencyCode, "opening");
   const opening: MovementCommand = {
-    kind: TRANSACTION_KIND.OPENING,
+    kind: "OPENING",
     caller,
     requestId,
     transactionId: newId(),
@@ -225,16 +225,14 @@ async function postOpening(
     description: "",
     metadata: {},
     effectiveTime: null,
-    terms: null,
     externalReference: "",
-    legs: null,
-    detail: null,
     isUpTo: false,
     preconditions: [],
+    requestTerms: null,
     system: { name: "opening", accountId: openingId },
   };
   const [outcomes] = await postUnits(client, [{ commands: [opening], mode: "ATOMIC" }], {
-    claims: false,
+    findDifferences: null,
     leading: [walletCreated(walletId)],
   });
   const posted = assertPresent(outcomes?.[0], "the opening's outcome");

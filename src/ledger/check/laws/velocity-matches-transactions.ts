@@ -1,6 +1,6 @@
 import { TRANSACTION_KIND } from "../../../base/codes.js";
 import { AMOUNT_MAX } from "../../../base/money.js";
-import { COUNTED_KINDS } from "../../account/velocity.js";
+import { COUNTED_KIND_CODES } from "../../command/kinds.js";
 import type { Law } from "../law.js";
 
 const { HOLD, HOLD_INCREASE, HOLD_CAPTURE } = TRANSACTION_KIND;
@@ -48,7 +48,7 @@ export const velocityMatchesTransactions: Law = {
         LEFT JOIN ${lookUp("holds", "h", "h.id = t.hold_id")}
         WHERE (t.leg_account_ids IS NOT NULL
             OR l.account_id = CASE l.direction WHEN 'OUTGOING' THEN t.debit_account_id ELSE t.credit_account_id END)
-          AND t.kind IN (${[...COUNTED_KINDS, HOLD_INCREASE].join(", ")})
+          AND t.kind IN (${[...COUNTED_KIND_CODES, HOLD_INCREASE].join(", ")})
           AND (t.kind <> ${HOLD_CAPTURE} OR (l.direction = 'INCOMING' AND h.to_account_id IS NULL AND t.amount > 0))
           AND (jsonb_array_length(l.kinds) = 0
             OR l.kinds @> to_jsonb((CASE t.kind WHEN ${HOLD_INCREASE} THEN ${HOLD} ELSE t.kind END)::int))

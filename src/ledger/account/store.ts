@@ -1,61 +1,10 @@
+import type { AccountState, NormalSide } from "../../base/codes.js";
 import type { Uuid } from "../../base/ids.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
-import type { Micros } from "../../base/time.js";
-import type { AccountState, NormalSide } from "../../base/codes.js";
-import type { Hold } from "../decide/hold.js";
+import type { ReadAccount } from "./account.js";
 import { decodeVelocity } from "./limits.js";
-import type { LedgerTransaction } from "../transaction/transaction.js";
 import type { Slice, VelocityLimit } from "./velocity.js";
-
-/** An account as posting sees it; a decision replaces it, it is never changed. */
-export interface Account {
-  readonly id: Uuid;
-  readonly isWallet: boolean;
-  readonly currencyCode: string;
-  readonly normalSide: NormalSide;
-  readonly state: AccountState;
-  /** Minor units on the normal side. */
-  readonly balanceMinor: bigint;
-  readonly pendingDebitsMinor: bigint;
-  readonly pendingCreditsMinor: bigint;
-  /** null: without a limit. */
-  readonly minBalanceMinor: bigint | null;
-  readonly maxBalanceMinor: bigint | null;
-  /** null: without one. */
-  readonly velocity: readonly VelocityLimit[] | null;
-  readonly sequence: bigint;
-}
-
-/** A book as it was read. */
-export interface ReadAccount {
-  readonly account: Account;
-  /** Names this very state of the account: no other one ever has the same. */
-  readonly revision: bigint;
-}
-
-/** A transaction that is to be reversed, and how much of it has been. */
-export interface Original {
-  readonly transaction: LedgerTransaction;
-  readonly reversedMinor: bigint;
-  /** In how many parts. */
-  readonly reversalCount: number;
-  /** How much of each leg, in their order; empty for a transaction without. */
-  readonly reversedLegs: readonly bigint[];
-}
-
-/** Where decisions read accounts and holds and leave them changed. */
-export interface LedgerState {
-  getAccount(id: Uuid): Account | undefined;
-  setAccount(id: Uuid, account: Account): void;
-  getHold(id: Uuid): Hold | undefined;
-  setHold(hold: Hold): void;
-  /** A transaction that is to be reversed. */
-  getOriginal(id: Uuid): Original | undefined;
-  setOriginal(original: Original): void;
-  /** The time by the database's clock, as far as it is known; the database itself settles whether a hold has expired. */
-  readonly now: Micros;
-}
 
 const COLUMNS = `
 SELECT id, system_account IS NULL AS is_wallet, currency_code, normal_side, state, balance, pending_debits,
@@ -78,14 +27,14 @@ interface StoredAccount {
   readonly revision: bigint;
 }
 
-/** Reads the accounts that exist of these and locks them, in id order, until the transaction ends. */
+/** Reads and locks the accounts that exist, in the order of their ids, until the database transaction ends. */
 export async function lockAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<ReadAccount[]> {
   const text = `${COLUMNS} ORDER BY id FOR UPDATE`;
   const { rows } = await client.query<StoredAccount>({ name: "accounts-lock", text, values: [uuidArray([...ids])] });
   return toReadAccounts(client, rows);
 }
 
-/** Reads the accounts that exist of these, as they are at the moment. */
+/** Reads the accounts that exist, as they are at the moment. */
 export async function readAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<ReadAccount[]> {
   const { rows } = await client.query<StoredAccount>({
     name: "accounts-read",
@@ -96,8 +45,8 @@ export async function readAccounts(client: Queryable, ids: Iterable<Uuid>): Prom
 }
 
 /**
- * What was used of velocity limits is read after the accounts: it may be that of a later state, which then is more. What is
- * written of it counts only if the account is still in the state that was read.
+ * Adds the usage of velocity limits, which is read after the accounts and may belong to a later state, so that it is higher.
+ * A batch is written only if the accounts are still in the state that was read.
  */
 async function toReadAccounts(client: Queryable, rows: readonly StoredAccount[]): Promise<ReadAccount[]> {
   const limited = rows.filter((row) => row.velocity_limits !== null);
@@ -105,7 +54,7 @@ async function toReadAccounts(client: Queryable, rows: readonly StoredAccount[])
   return rows.map((row) => toReadAccount(row, usage));
 }
 
-/** What was used, by account and limit. */
+/** Usage by account and limit. */
 type Usage = ReadonlyMap<string, readonly Slice[]>;
 
 const NO_USAGE: Usage = new Map();
@@ -129,7 +78,7 @@ async function readUsage(client: Queryable, accounts: readonly { readonly id: Uu
   return usage;
 }
 
-/** The velocity limits of an account, with what was used of them. */
+/** Returns the velocity limits of an account with their usage. */
 function toVelocityLimits(
   { id, velocity_limits: limits }: StoredAccount,
   usage: Usage,
