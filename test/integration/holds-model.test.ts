@@ -225,7 +225,9 @@ describe("holds under two posting engines", function () {
     );
     // A plan that never meets these proves little.
     expect([...seen]).to.include.members([
-      ...[5, 6, 7, 8, 9, 10].map((kind) => `POSTED ${kind}`),
+      ...["HOLD", "HOLD_INCREASE", "HOLD_EXTENSION", "HOLD_CAPTURE", "HOLD_RELEASE", "HOLD_EXPIRY"].map(
+        (kind) => `POSTED ${kind}`,
+      ),
       "REPLAYED",
       "HOLD_NOT_FOUND",
       "HOLD_ENDED",

@@ -560,7 +560,11 @@ export function setLimits(
 const LASTING = ["WALLET_CLOSED", "CURRENCY_MISMATCH", "SAME_WALLET"];
 
 export function createSchedule(books: Books, movement: Movement, failsWithoutFunds: boolean): void {
-  const { reason = "" } = attempt(books, (draft) => void move(draft, movement));
+  const { reason = "" } = attempt(books, (draft) => {
+    // A freeze may end before a run, and hides nothing else.
+    for (const account of draft.accounts.values()) if (account.state === "FROZEN") account.state = "OPEN";
+    move(draft, movement);
+  });
   if (LASTING.includes(reason)) refuse(reason);
   books.schedules.push({ id: "", movement, failsWithoutFunds, state: "ACTIVE", runs: 0 });
 }

@@ -19,18 +19,16 @@ const LAST_ENTRY = "SELECT coalesce(max(sequence), 0) AS last FROM entries WHERE
 
 // Entries without an effective time of their own take effect when they are recorded, the others when theirs is.
 const TURNOVER = `
+WITH period AS MATERIALIZED (
+  SELECT entry_sequence_before_index($1::uuid, journal_index_from_time($2::timestamptz)) AS first,
+    entry_sequence_before_index($1::uuid, journal_index_from_time($3::timestamptz)) AS last
+)
 SELECT coalesce(sum(amount) FILTER (WHERE amount > 0), 0)::text AS debits,
   coalesce(-sum(amount) FILTER (WHERE amount < 0), 0)::text AS credits
 FROM (
-  SELECT e.amount
-  FROM (
-    SELECT entry_sequence_before_index($1::uuid, journal_index_from_time($2::timestamptz)) AS first,
-      entry_sequence_before_index($1::uuid, journal_index_from_time($3::timestamptz)) AS last
-  ) p JOIN entries e ON e.account_id = $1::uuid AND e.sequence > p.first AND e.sequence <= p.last
-  WHERE NOT EXISTS (
-    SELECT FROM dated_entries d
-    WHERE d.account_id = $1::uuid AND d.sequence = e.sequence AND d.sequence > p.first AND d.sequence <= p.last
-  )
+  SELECT e.amount FROM entries e
+  WHERE e.account_id = $1::uuid AND e.sequence > (SELECT first FROM period) AND e.sequence <= (SELECT last FROM period)
+    AND NOT EXISTS (SELECT FROM dated_entries d WHERE d.account_id = $1::uuid AND d.sequence = e.sequence)
   UNION ALL
   SELECT amount FROM dated_entries
   WHERE account_id = $1::uuid AND effective_time >= $2::timestamptz AND effective_time < $3::timestamptz
