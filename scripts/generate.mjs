@@ -41,6 +41,7 @@ for (const name of readdirSync(grey, { recursive: true }).filter((one) => one.en
   writeFileSync(file, text);
 }
 for (const { made } of unseen) throw new Error(`the plugin made nothing that is like ${made}`);
-// The annotations are read from the descriptors; nothing imports their TypeScript.
-rmSync(join(root, "generated/buf"), { recursive: true, force: true });
+// Annotations are read from the descriptors; nothing imports their TypeScript.
+for (const path of ["buf", "grey/type/v1/rules.ts"])
+  rmSync(join(root, "generated", path), { recursive: true, force: true });
 buf("build", "--output", "generated/descriptors.binpb");

@@ -12,8 +12,7 @@ import { createValidator, type Violation } from "@bufbuild/protovalidate";
 import { field as fieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { assertPresent } from "../base/assert.js";
 import type { FieldViolation } from "../base/failure.js";
-import { inWords } from "./patterns.js";
-import { proofOf } from "./proof.js";
+import { createProof } from "./proof.js";
 
 /** What came of the check of a request. */
 export interface Checked {
@@ -39,12 +38,12 @@ const COUNTED_BYTES_MIN = 1_024;
  */
 export function createValidatorFor(
   registry: FileRegistry,
-  prove: typeof proofOf = proofOf,
+  prove: typeof createProof = createProof,
 ): (path: string) => Validate {
   const validator = createValidator({ registry, regexMatch: matches });
   return (path) => {
     const input = inputOf(registry, path);
-    const isProven = prove(input, regexOf);
+    const isProven = prove(input, { registry, regexOf });
     const validate: Validate = (bytes) => {
       if (isProven?.(bytes, 0, bytes.length) === true) return { violations: NONE, bytes };
       let message;
@@ -153,7 +152,7 @@ const timeHolders = new Map<DescMessage, boolean>();
 function fieldViolation({ field, message }: Violation): FieldViolation {
   const named = /^([a-z_.]+): (.*)$/s.exec(message);
   const path = pathToString(field);
-  if (named === null) return { field: path, rule: inWords(message) };
+  if (named === null) return { field: path, rule: message };
   return { field: [path, named[1] ?? ""].filter((part) => part !== "").join("."), rule: named[2] ?? "" };
 }
 

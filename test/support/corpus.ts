@@ -3,6 +3,7 @@ import {
   clone,
   create,
   fromBinary,
+  getExtension,
   getOption,
   hasOption,
   ScalarType,
@@ -192,8 +193,8 @@ function mapPieces(field: DescField & { fieldKind: "map" }): Piece[] {
 function scalarPieces(no: number, type: ScalarType, rules: FieldRules | undefined): Piece[] {
   switch (type) {
     case ScalarType.STRING: {
-      const max = rules?.type.case === "string" ? Number(rules.type.value.maxLen) : 0;
-      const lengths = max === 0 ? [] : [max, max + 1];
+      const max = lengthMaxOf(rules);
+      const lengths = max === undefined ? [] : [max, max + 1];
       return [
         ...STRINGS(),
         ...lengths.flatMap((length) => [
@@ -210,7 +211,8 @@ function scalarPieces(no: number, type: ScalarType, rules: FieldRules | undefine
         greaterThan?: { value?: number | bigint };
         lessThan?: { value?: number | bigint };
       };
-      const bounds = [least?.greaterThan?.value, least?.lessThan?.value].flatMap((bound) =>
+      const range = isSet("page_size", rules) ? PAGE_SIZE : [];
+      const bounds = [least?.greaterThan?.value, least?.lessThan?.value, ...range].flatMap((bound) =>
         bound === undefined ? [] : [BigInt(bound) - 1n, BigInt(bound), BigInt(bound) + 1n],
       );
       return [
@@ -425,6 +427,60 @@ function rulesOf(field: DescField): FieldRules {
   return rules;
 }
 
+/** Returns true if this predefined rule is set; throws for any other, which the corpus does not know. */
+function isSet(name: string, rules: FieldRules | undefined): boolean {
+  const names = predefinedOf(rules).map((one) => one.name);
+  const unknown = names.find((one) => one !== name);
+  if (unknown !== undefined) throw new Error(`teach the corpus the rule ${unknown}`);
+  return names.length > 0;
+}
+
+/** The predefined rules that are set, with their values. */
+function predefinedOf(rules: FieldRules | undefined): { name: string; value: unknown }[] {
+  const standard = rules?.type.value as Message | undefined;
+  return (standard?.$unknown ?? []).map(({ no }) => {
+    const extension = registry.getExtensionFor(registry.getMessage(standard!.$typeName)!, no)!;
+    return { name: extension.name, value: getExtension(standard!, extension) };
+  });
+}
+
+const PAGE_SIZE = [0, 1_000] as const;
+
+/** What the predefined rules of texts take, by their name: at most so many characters, which match. */
+const TEXTS: Readonly<Record<string, (value: unknown) => { lengthMax?: number; matches: (text: string) => boolean }>> =
+  {
+    request_id: () => ({ matches: (text) => ![NIL, MAX].includes(text.toUpperCase()) }),
+    line_max_len: (value) => ({ lengthMax: Number(value), matches: (text) => !/\p{Cc}/u.test(text) }),
+    currency_code: () => ({ lengthMax: 12, matches: (text) => /^[A-Z][A-Z0-9]{2,}$/.test(text) }),
+    system_account: () => ({ lengthMax: 32, matches: (text) => /^[a-z][a-z0-9_]*$/.test(text) }),
+    limit_name: () => ({ lengthMax: 32, matches: (text) => /^[a-z][a-z0-9_-]*$/.test(text) }),
+    metadata_key: () => ({ lengthMax: 64, matches: (text) => /^[A-Za-z0-9][A-Za-z0-9_.:/-]*$/.test(text) }),
+    rate: () => ({ lengthMax: 37, matches: (text) => /^(0|[1-9]\d*)(\.\d+)?$/.test(text) && /[1-9]/.test(text) }),
+    cron: () => ({ lengthMax: 200, matches: (text) => /^([0-9A-Z*,/-]+( |$)){5}$/.test(text) && !text.endsWith(" ") }),
+    time_zone: () => ({ lengthMax: 64, matches: (text) => /^[A-Za-z][A-Za-z0-9_+/-]*$/.test(text) }),
+    id_prefix: () => ({ lengthMax: 36, matches: (text) => /^[0-9a-f][0-9a-f-]*$/i.test(text) }),
+    page_token: () => ({ lengthMax: 512, matches: () => true }),
+  };
+
+/** The predefined rules of a text. */
+function textRulesOf(rules: FieldRules | undefined) {
+  return predefinedOf(rules).map(({ name, value }) => {
+    const rule = TEXTS[name];
+    if (rule === undefined) throw new Error(`teach the corpus the rule ${name}`);
+    return rule(value);
+  });
+}
+
+/** The most characters that a text may have; undefined for any number. */
+function lengthMaxOf(rules: FieldRules | undefined): number | undefined {
+  if (rules?.type.case !== "string") return undefined;
+  const bounds = [
+    ...(rules.type.value.maxLen > 0n ? [Number(rules.type.value.maxLen)] : []),
+    ...textRulesOf(rules).flatMap(({ lengthMax }) => lengthMax ?? []),
+  ];
+  return bounds.length === 0 ? undefined : Math.min(...bounds);
+}
+
 const celCache = new Map<DescMessage, readonly string[]>();
 
 /** The ids of the rules of the message as a whole. */
@@ -463,7 +519,8 @@ export function isUnbounded(field: DescField): boolean {
 }
 
 function isBoundedText(rules: FieldRules | undefined): boolean {
-  return rules?.type.case === "string" && (rules.type.value.maxLen > 0n || rules.type.value.wellKnown.case === "uuid");
+  if (rules?.type.case !== "string") return false;
+  return lengthMaxOf(rules) !== undefined || rules.type.value.wellKnown.case === "uuid";
 }
 
 /** The fields of all requests, nested ones too, by their path; those of Google's own messages are not Grey's to bound. */
@@ -543,17 +600,6 @@ const CEL: Readonly<Record<string, { field: string; holds: (message: ReflectMess
     holds: (request) => !masked(request).includes("email") || read(request, "email") !== "",
   },
 };
-
-/** What cel rules say of a text, by their id. */
-const TEXT_CEL: Readonly<Record<string, (text: string) => boolean>> = {
-  "request_id.own": (text) => ![NIL, MAX].includes(text.toUpperCase()),
-};
-
-function textRule(id: string) {
-  const rule = TEXT_CEL[id];
-  if (rule === undefined) throw new Error(`teach the corpus the rule ${id}`);
-  return rule;
-}
 
 function celRule(id: string) {
   const rule = CEL[id];
@@ -735,6 +781,7 @@ function breaks(field: DescField, rules: FieldRules | undefined, value: unknown)
       return breaksAsText(rules, value as string);
     case "int32":
     case "int64":
+      if (isSet("page_size", rules)) return !((value as number) >= 0 && (value as number) <= 1_000);
       return isOutside(rules.type.value, (bound) => compare(BigInt(value as number), BigInt(bound as number)));
     case "enum": {
       const { definedOnly, notIn, in: only } = rules.type.value;
@@ -759,19 +806,22 @@ const EMAIL =
 
 function breaksAsText(rules: FieldRules | undefined, value: string): boolean {
   if (rules?.type.case !== "string") return false;
-  const { maxLen, pattern, wellKnown } = rules.type.value;
+  const { pattern, wellKnown } = rules.type.value;
+  if (pattern !== "") throw new Error("teach the corpus bare patterns");
   if (rules.required && value === "") return true;
-  if (maxLen > 0n && BigInt(Array.from(value).length) > maxLen) return true;
+  if (Array.from(value).length > (lengthMaxOf(rules) ?? Infinity)) return true;
   if (wellKnown.case === "uuid" && !UUID.test(value)) return true;
   if (wellKnown.case === "email" && !EMAIL.test(value)) return true;
-  if (rules.cel.some(({ id }) => !textRule(id)(value))) return true;
-  return pattern !== "" && !new RegExp(pattern, "u").test(value);
+  if (rules.cel.length > 0) throw new Error("teach the corpus cel rules of texts");
+  return textRulesOf(rules).some(({ matches }) => !matches(value));
 }
 
 function breaksAsMessage(path: string, rules: FieldRules, message: ReflectMessage): string[] {
   if (rules.type.case === "timestamp" || rules.type.case === "duration") {
     const time = { seconds: read(message, "seconds") as bigint, nanos: read(message, "nanos") as number };
-    const isWrong = isOutside(rules.type.value, (bound) => compare(nanosOf(time), nanosOf(bound as Timestamp)));
+    const isWrong = isSet("recordable", rules)
+      ? nanosOf(time) < 0n || nanosOf(time) >= YEAR_10000 * 1_000_000_000n
+      : isOutside(rules.type.value, (bound) => compare(nanosOf(time), nanosOf(bound as Timestamp)));
     // Protobuf's own rule.
     const isNone = time.nanos < 0 || time.nanos > 999_999_999;
     return [...(isWrong ? [path] : []), ...(isNone ? [`${path}.nanos`] : [])];

@@ -1,6 +1,7 @@
-import { create, ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf";
+import { create, getOption, ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
+import { field as fieldRules, type FieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { expect } from "chai";
 import { registry } from "../support/corpus.js";
 
@@ -43,6 +44,19 @@ const texts = [...messages.values()].flatMap(({ fields }) => fields).filter(hold
 const nameOf = ({ parent, name }: DescField): string => `${parent.name}.${name}`;
 
 describe("every text of a request", () => {
+  it("is held to no bare pattern, which would be the message of the violation", () => {
+    const rulesOf = (field: DescField): (FieldRules | undefined)[] => {
+      const rules = getOption(field, fieldRules);
+      const { type } = rules;
+      if (type.case === "map") return [type.value.keys, type.value.values];
+      return [type.case === "repeated" ? type.value.items : rules];
+    };
+    const withPattern = texts.filter((field) =>
+      rulesOf(field).some((rules) => rules?.type.case === "string" && rules.type.value.pattern !== ""),
+    );
+    expect(withPattern.map(nameOf)).to.deep.equal([]);
+  });
+
   for (const field of texts.filter(({ name }) => !OPAQUE.includes(name))) {
     it(`is without control characters, C0 as well as C1: ${nameOf(field)}`, () => {
       for (const control of ["\u0000", "\n", "\u001f", "\u007f", "\u0080", "\u009b", "\u009f"])
