@@ -5,7 +5,7 @@ import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/
 import { expect } from "chai";
 import type pg from "pg";
 import { BatchTransferResponse, BatchTransferResult } from "../../generated/grey/transaction/v1/batch.js";
-import { errorInfoOf } from "../support/client.js";
+import { decodeErrorInfo } from "../support/client.js";
 import { registry } from "../support/corpus.js";
 import { openAdmin } from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";
@@ -381,7 +381,7 @@ describe("the largest answer of every RPC reaches a client that takes 4 MiB, as 
       }
       for (const { results } of answers) {
         expect(results).to.have.lengthOf(10_000);
-        for (const { error } of results) expect(errorInfoOf(error!.details)!.reason).to.equal("VELOCITY_EXCEEDED");
+        for (const { error } of results) expect(decodeErrorInfo(error!.details)!.reason).to.equal("VELOCITY_EXCEEDED");
       }
       expect(answers.map(({ results }) => results.filter((one) => one.replayed).length)).to.deep.equal([0, 0, 10_000]);
     });
@@ -389,7 +389,7 @@ describe("the largest answer of every RPC reaches a client that takes 4 MiB, as 
     it("whose errors are told with all that they have, when it has 4,000", async () => {
       const [bytes] = await batch(world.refusedBatch.slice(0, 4_000));
       const { results } = BatchTransferResponse.decode(bytes!);
-      const infos = results.map(({ error }) => Object.keys(errorInfoOf(error!.details)!.metadata).length);
+      const infos = results.map(({ error }) => Object.keys(decodeErrorInfo(error!.details)!.metadata).length);
       expect(Math.min(...infos)).to.be.above(8);
       // It is within the kilobyte for which 4,000 always fit.
       const sizes = results.map((result) => BatchTransferResult.encode(result).finish().length);

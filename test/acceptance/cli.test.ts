@@ -33,7 +33,7 @@ describe("the command `grey` against a server", function () {
     return greyAt(server.address, ...args);
   }
 
-  /** What the command prints with --json; it must succeed. */
+  /** Runs the command with --json, which must succeed, and returns the reply. */
   // eslint-disable-next-line typescript/no-explicit-any -- a test reads replies of every kind
   async function greyJson(...args: readonly string[]): Promise<any> {
     const { code, out, err } = await grey(...args, "--json");

@@ -4,7 +4,7 @@ import pg from "pg";
 import { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
-import { eventually, wayTo, type Way } from "../support/process.js";
+import { eventually, createRoute, type Route } from "../support/process.js";
 import { connectRaw, frame, postBare, type RawClient } from "../support/raw-call.js";
 import { startServer, type TestServer } from "../support/server.js";
 
@@ -14,7 +14,7 @@ const CALL_TIMEOUT_MS = 1_000;
 
 describe("a deadline", () => {
   let database: TestDatabase;
-  let way: Way;
+  let way: Route;
   let server: TestServer;
   let grey: Clients;
   let raw: RawClient;
@@ -25,7 +25,7 @@ describe("a deadline", () => {
 
   before(async () => {
     database = await createTestDatabase();
-    way = await wayTo(database.url);
+    way = await createRoute(database.url);
     await way.open();
     server = await startServer({
       DATABASE_URL: way.url,

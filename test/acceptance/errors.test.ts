@@ -7,7 +7,7 @@ import { UserServiceClient } from "../../generated/grey/user/v1/user_service.js"
 import { credentials } from "@grpc/grpc-js";
 import { formatAmount } from "../../src/base/money.js";
 import { call, connect, refusal, type CallError, type Clients } from "../support/client.js";
-import { eventually, wayTo } from "../support/process.js";
+import { eventually, createRoute } from "../support/process.js";
 import { depositRequest } from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";
 
@@ -631,7 +631,7 @@ describe("an error", () => {
   });
 
   it("of an unreachable database is UNAVAILABLE with RetryInfo, and says nothing of where the database is", async () => {
-    const way = await wayTo(server.databaseUrl);
+    const way = await createRoute(server.databaseUrl);
     await way.open();
     const other = await startServer({ DATABASE_URL: way.url, GREY_RETRY_AFTER_MS: "1500" });
     const client = connect(other.address);

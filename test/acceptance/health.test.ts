@@ -8,7 +8,7 @@ import {
 } from "../../generated/grpc/health/v1/health.js";
 import { connect, refusal } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
-import { eventually, freePort, wayTo, type Way } from "../support/process.js";
+import { eventually, freePort, createRoute, type Route } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const SERVICES = [
@@ -23,13 +23,13 @@ const SERVICES = [
 
 describe("health", () => {
   let database: TestDatabase;
-  let way: Way;
+  let way: Route;
   let server: TestServer | undefined;
   let health: HealthClient | undefined;
 
   beforeEach(async () => {
     database = await createTestDatabase();
-    way = await wayTo(database.url);
+    way = await createRoute(database.url);
   });
   afterEach(async () => {
     health?.close();

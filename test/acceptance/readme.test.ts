@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
-import { blockOf } from "../support/pages.js";
+import { readBlock } from "../support/pages.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const README = readFileSync(join(PROJECT_DIR, "README.md"), "utf8");
@@ -29,7 +29,7 @@ function type(address: string, page: string, names: readonly string[]): Promise<
   const script = [
     ...(HAS_GRPCURL ? [] : [GRPCURL_BY_BUF]),
     ...names.map(
-      (name) => `printf '\\n@@ %s\\n' "${name}"\n${blockOf(page, name.replace("'", "")).replaceAll(HERE, address)}`,
+      (name) => `printf '\\n@@ %s\\n' "${name}"\n${readBlock(page, name.replace("'", "")).replaceAll(HERE, address)}`,
     ),
   ].join("\n");
   // npx must not use a registry: npm ci has installed everything that the README calls.

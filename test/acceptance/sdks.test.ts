@@ -5,9 +5,9 @@ import { delimiter, join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
-import { blockOf } from "../support/pages.js";
+import { readBlock } from "../support/pages.js";
 import { startServer, type TestServer } from "../support/server.js";
-import { STORY_TOLD } from "../support/story.js";
+import { STORY_OUTPUT } from "../support/story.js";
 
 const PAGE = "docs/sdks.md";
 /** With it, a language whose tools are missing fails; without, its test is pending. */
@@ -60,7 +60,7 @@ describe("the clients of docs/sdks.md", () => {
     (runs ? it : it.skip)(title, async function () {
       // Compilers take their time when they have nothing cached.
       this.timeout(600_000);
-      const script = blockOf(PAGE, name).replaceAll("localhost:50051", server.address);
+      const script = readBlock(PAGE, name).replaceAll("localhost:50051", server.address);
       const { output, failed } = await new Promise<{ output: string; failed: boolean }>((resolve) => {
         const env = { ...process.env, PATH, npm_config_update_notifier: "false", NO_COLOR: "1" };
         execFile("sh", ["-ec", `exec 2>&1\n${script}`], { cwd: folder, env }, (error, stdout) =>
@@ -68,8 +68,8 @@ describe("the clients of docs/sdks.md", () => {
         );
       });
       expect(failed, output).to.equal(false);
-      const told = stripVTControlCharacters(output).trim().split("\n").slice(-STORY_TOLD.length);
-      expect(told.map(inOneSpelling)).to.deep.equal(STORY_TOLD.map(inOneSpelling));
+      const told = stripVTControlCharacters(output).trim().split("\n").slice(-STORY_OUTPUT.length);
+      expect(told.map(inOneSpelling)).to.deep.equal(STORY_OUTPUT.map(inOneSpelling));
     });
   }
 

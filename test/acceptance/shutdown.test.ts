@@ -10,7 +10,7 @@ import { HealthClient } from "../../generated/grpc/health/v1/health.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
 import {
-  descendantsOf,
+  listDescendants,
   endAllGrey,
   eventually,
   freePort,
@@ -19,7 +19,7 @@ import {
   postmasterPid,
   startGreyProcess,
   spawnGrey,
-  wayTo,
+  createRoute,
 } from "../support/process.js";
 import { connectRaw } from "../support/raw-call.js";
 import { follow } from "../support/watch.js";
@@ -51,7 +51,7 @@ describe("a stop of the server", () => {
         const watch = health.watch({ service: "" });
         watch.on("error", () => undefined);
         await new Promise((resolve) => watch.once("data", resolve));
-        const family = [server.pid, await postmasterPid(dataDir), ...(await descendantsOf(server.pid))];
+        const family = [server.pid, await postmasterPid(dataDir), ...(await listDescendants(server.pid))];
         expect(family.length).to.be.greaterThan(3);
 
         const started = Date.now();
@@ -76,7 +76,7 @@ describe("a stop of the server", () => {
       const server = spawnGrey({ GREY_DATA_DIR: dataDir });
       const pidFile = join(dataDir, "postgres", "postmaster.pid");
       await eventually("PostgreSQL", () => existsSync(pidFile), 30_000);
-      const family = [server.pid, ...(await descendantsOf(server.pid))];
+      const family = [server.pid, ...(await listDescendants(server.pid))];
       server.signal("SIGTERM");
       const { code, signal, err } = await server.ended;
       expect({ code, signal, err }).to.deep.equal({ code: 0, signal: null, err: "" });
@@ -166,7 +166,7 @@ describe("a stop of the server", () => {
     });
 
     it("ends quickly though the network to the database has fallen silent", async () => {
-      const way = await wayTo(database.url);
+      const way = await createRoute(database.url);
       await way.open();
       const server = await startGreyProcess({ DATABASE_URL: way.url });
       const grey = connect(server.address);

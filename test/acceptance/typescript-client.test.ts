@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
 import { startServer, type TestServer } from "../support/server.js";
-import { STORY_TOLD } from "../support/story.js";
+import { STORY_OUTPUT } from "../support/story.js";
 
 const run = promisify(execFile);
 
@@ -53,7 +53,7 @@ describe("a TypeScript client", () => {
     );
     const told = await run(process.execPath, ["dist/story.js", server.address], { cwd: project });
     expect(told.stdout.trim().split("\n")).to.deep.equal(
-      STORY_TOLD.map((line) => line.replaceAll("True", "true").replaceAll("False", "false")),
+      STORY_OUTPUT.map((line) => line.replaceAll("True", "true").replaceAll("False", "false")),
     );
   });
 

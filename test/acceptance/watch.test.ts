@@ -21,7 +21,7 @@ import {
   walletRequest,
   withdrawRequest,
 } from "../support/ledger.js";
-import { eventually, wayTo } from "../support/process.js";
+import { eventually, createRoute } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 import { follow, type Watch } from "../support/watch.js";
 
@@ -524,7 +524,7 @@ describe("a watch", function () {
 
   describe("while the database is away", () => {
     it("stays, and goes on without a gap when it is back", async () => {
-      const way = await wayTo(database.url);
+      const way = await createRoute(database.url);
       await way.open();
       const own = await startServer({ DATABASE_URL: way.url, GREY_WATCH_PROGRESS_MS: "100" });
       const client = new TransactionServiceClient(own.address, credentials.createInsecure());

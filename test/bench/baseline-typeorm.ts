@@ -128,8 +128,8 @@ async function transfer(manager: EntityManager, request: TransferRequest): Promi
     createTime: new Date(),
   });
   const entries = await manager.save(EntryEntity, [
-    entryOf(transaction, from, amount.minorUnits),
-    entryOf(transaction, to, -amount.minorUnits),
+    createEntry(transaction, from, amount.minorUnits),
+    createEntry(transaction, to, -amount.minorUnits),
   ]);
   await manager.save(WalletEntity, [from, to]);
   return answer(transaction, entries, false);
@@ -140,7 +140,7 @@ function move(wallet: Wallet, amountMinor: bigint): void {
   wallet.sequence = (BigInt(wallet.sequence) + 1n).toString();
 }
 
-function entryOf(transaction: Transaction, wallet: Wallet, amountMinor: bigint): Entry {
+function createEntry(transaction: Transaction, wallet: Wallet, amountMinor: bigint): Entry {
   return {
     id: newId(),
     transactionId: transaction.id,

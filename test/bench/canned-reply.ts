@@ -2,15 +2,15 @@ import { BatchTransferResponse, StreamTransfersResponse } from "../../generated/
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { TransferResponse } from "../../generated/grey/transaction/v1/movement.js";
 import { benchId, ID_SPACE } from "./bench-ids.js";
-import { CURRENCY, frameOf } from "./frames.js";
+import { CURRENCY, encodeFrame } from "./frames.js";
 
 /** Returns a reply as large as Grey's for this method. @param items transfers in the call */
 export function cannedReply(path: string, items: number): Buffer {
   switch (path) {
     case TransactionServiceService.transfer.path:
-      return frameOf(TransferResponse.encode(transferResponse()).finish());
+      return encodeFrame(TransferResponse.encode(transferResponse()).finish());
     case TransactionServiceService.batchTransfer.path:
-      return frameOf(BatchTransferResponse.encode(batchResponse(items)).finish());
+      return encodeFrame(BatchTransferResponse.encode(batchResponse(items)).finish());
     default:
       throw new Error(`no canned answer for ${path}`);
   }
@@ -19,7 +19,7 @@ export function cannedReply(path: string, items: number): Buffer {
 /** Returns the reply to a message of a stream. */
 export function cannedStreamReply(correlation: bigint): Buffer {
   const outcome = { $case: "posted" as const, value: TRANSFER_RESPONSE };
-  return frameOf(StreamTransfersResponse.encode({ correlation, outcome }).finish());
+  return encodeFrame(StreamTransfersResponse.encode({ correlation, outcome }).finish());
 }
 
 const amount = { currencyCode: CURRENCY, minorUnits: 50n };
@@ -48,7 +48,7 @@ function transferResponse(): TransferResponse {
       creditAccountId: ids[1]!,
       amount,
     },
-    balances: [0, 1].map(balanceOf),
+    balances: [0, 1].map(createBalance),
   });
 }
 
@@ -62,11 +62,11 @@ function batchResponse(items: number): BatchTransferResponse {
       state: 1,
       journalIndex: 1_000_000n,
     })),
-    balances: numbers.map(balanceOf),
+    balances: numbers.map(createBalance),
   });
 }
 
-function balanceOf(n: number) {
+function createBalance(n: number) {
   return {
     walletId: benchId(ID_SPACE.WALLET, n),
     posted: balance,

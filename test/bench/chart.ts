@@ -1,4 +1,4 @@
-import { spreadOf, validRuns, type RowRuns, type Spread } from "./rounds.js";
+import { calculateSpread, validRuns, type RowRuns, type Spread } from "./rounds.js";
 
 // Two panels with a common axis: throughput and latency by the number of calls in flight.
 
@@ -31,7 +31,7 @@ interface Reference {
 export function renderChart(results: readonly RowRuns[], subtitle: string): string | undefined {
   const points = results
     .filter(({ row }) => row.isOnCurve === true)
-    .flatMap((result) => pointOf(result) ?? [])
+    .flatMap((result) => toPoint(result) ?? [])
     .sort((a, b) => a.inFlight - b.inFlight);
   if (points.length < 2) return undefined;
   const rates = references(
@@ -58,11 +58,11 @@ export function renderChart(results: readonly RowRuns[], subtitle: string): stri
   ].join("\n");
 }
 
-function pointOf(result: RowRuns): Point | undefined {
+function toPoint(result: RowRuns): Point | undefined {
   const runs = validRuns(result);
-  const rate = spreadOf(runs.map(({ sample }) => sample.perSecond));
-  const p50 = spreadOf(runs.map(({ sample }) => sample.latencyUs.p50));
-  const p99 = spreadOf(runs.map(({ sample }) => sample.latencyUs.p99));
+  const rate = calculateSpread(runs.map(({ sample }) => sample.perSecond));
+  const p50 = calculateSpread(runs.map(({ sample }) => sample.latencyUs.p50));
+  const p99 = calculateSpread(runs.map(({ sample }) => sample.latencyUs.p99));
   const { inFlight } = result.row;
   if (rate === undefined || p50 === undefined || p99 === undefined || inFlight === undefined) return undefined;
   return { inFlight, rate, p50, p99 };
@@ -74,7 +74,7 @@ function references(
   measure: "rate" | "p50",
 ): Reference[] {
   return wanted.flatMap(([id, label]) => {
-    const point = results.filter(({ row }) => row.id === id).flatMap((result) => pointOf(result) ?? [])[0];
+    const point = results.filter(({ row }) => row.id === id).flatMap((result) => toPoint(result) ?? [])[0];
     return point === undefined ? [] : [{ label, value: point[measure].median }];
   });
 }

@@ -22,7 +22,7 @@ export function startChild(cleanup: Cleanup, program: string, args: readonly str
 }
 
 /** Returns the child's first message; throws if it exits without one. */
-export function messageOf<T>(child: ChildProcess, program: string): Promise<T> {
+export function receiveMessage<T>(child: ChildProcess, program: string): Promise<T> {
   return new Promise((resolve, reject) => {
     child.once("message", (message) => resolve(message as T));
     child.once("exit", (code, signal) => reject(new Error(`${program} ended (${signal ?? code}) without an answer`)));
@@ -33,7 +33,7 @@ export function messageOf<T>(child: ChildProcess, program: string): Promise<T> {
 /** Runs a program that takes a plan and returns a result. */
 export async function runChild<T>(cleanup: Cleanup, program: string, plan: object): Promise<T> {
   const child = startChild(cleanup, program);
-  const answer = messageOf<{ result?: T; error?: string }>(child, program);
+  const answer = receiveMessage<{ result?: T; error?: string }>(child, program);
   child.send(plan);
   const { result, error } = await answer;
   if (result === undefined) throw new Error(`${program}: ${error ?? "no result"}`);
@@ -52,7 +52,7 @@ export async function startServing(
   args: readonly string[] = [],
 ): Promise<{ readonly address: string; readonly pid: number; stop(): Promise<void> }> {
   const child = startChild(cleanup, program, args);
-  const { address } = await messageOf<{ address: string }>(child, program);
+  const { address } = await receiveMessage<{ address: string }>(child, program);
   return {
     address,
     pid: child.pid ?? 0,

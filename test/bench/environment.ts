@@ -4,7 +4,7 @@ import { startServing } from "./children.js";
 import type { Cluster } from "./databases.js";
 import { run } from "./databases.js";
 import { createFunctionBaseline, findPgbench, functionBaselineFaults } from "./function-baseline.js";
-import { greyConservationFaults, integrityFaults, journalSize, pageTokenOf } from "./grey-books.js";
+import { greyConservationFaults, integrityFaults, journalSize, fetchPageToken } from "./grey-books.js";
 import { populate, type Population } from "./populate.js";
 import { startServerProcess, type ServerProcess } from "./server-process.js";
 import { benchId, ID_SPACE } from "./bench-ids.js";
@@ -72,18 +72,18 @@ export interface Environment {
 }
 
 /** Returns the ledger with this name. */
-export function booksOf(environment: Environment, name: BooksName): Books {
+export function findLedger(environment: Environment, name: BooksName): Books {
   const books = environment.books.get(name);
   if (books === undefined) throw new Error(`the books "${name}" were not made`);
   return books;
 }
 
 /** Returns the server on the ledger with this name. */
-export function serverOf(
+export function findServer(
   environment: Environment,
   name: BooksName,
 ): { readonly address: string; readonly pid: number } {
-  const { server } = booksOf(environment, name);
+  const { server } = findLedger(environment, name);
   if (server === undefined) throw new Error(`the books "${name}" have no server`);
   return server;
 }
@@ -137,7 +137,7 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
     );
     if (options.needsDeepPage && server !== undefined && (name === "fresh" || name === "large")) {
       const { wallets } = name === "large" ? scale.large : scale.fresh;
-      tokens.set(name, await pageTokenOf(server.address, wallets, DEEP_PAGE, PAGE_SIZE));
+      tokens.set(name, await fetchPageToken(server.address, wallets, DEEP_PAGE, PAGE_SIZE));
       const [line] = await run<{ micros: string }>(url, STATEMENT_FROM, [benchId(ID_SPACE.WALLET, wallets)]);
       statementsFrom.set(name, line?.micros ?? "0");
     }

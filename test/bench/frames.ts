@@ -9,7 +9,7 @@ export const CURRENCY = "USD";
 const AMOUNT_MAX = 100;
 
 /** Frames a message. */
-export function frameOf(message: Uint8Array): Buffer {
+export function encodeFrame(message: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + message.length);
   writeFrameHeader(frame, message.length);
   frame.set(message, FRAME_HEADER_BYTES);
@@ -30,7 +30,7 @@ export interface Template {
 const PLACEHOLDER_ID = "ffffffff-ffff-7fff-8fff-ffffffffffff";
 
 /** Finds the offset of the request id in an encoded message. */
-export function templateOf(encode: (requestId: string) => Uint8Array): Template {
+export function createTemplate(encode: (requestId: string) => Uint8Array): Template {
   const bytes = Buffer.from(encode(PLACEHOLDER_ID));
   const idOffset = bytes.indexOf(PLACEHOLDER_ID, 0, "latin1");
   if (idOffset < 0) throw new Error("the message has no request id");

@@ -76,7 +76,7 @@ export async function countRequests(url: string, requestIds: readonly string[]):
 const PAGE_SIZE_MAX = 1_000;
 
 /** Returns the token of page `page`, from 1, of a wallet's transactions. */
-export async function pageTokenOf(address: string, wallet: number, page: number, pageSize: number): Promise<string> {
+export async function fetchPageToken(address: string, wallet: number, page: number, pageSize: number): Promise<string> {
   const client = new TransactionServiceClient(address, credentials.createInsecure());
   let pageToken = "";
   let left = (page - 1) * pageSize;

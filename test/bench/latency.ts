@@ -26,7 +26,7 @@ export class LatencyHistogram {
 
   record(us: number): void {
     const value = Math.min(Math.max(Math.round(us), 0), VALUE_MAX_US);
-    const index = bucketOf(value);
+    const index = findBucket(value);
     this.#buckets[index] = (this.#buckets[index] ?? 0) + 1;
     this.#count += 1;
     this.#sumUs += value;
@@ -47,7 +47,7 @@ export class LatencyHistogram {
     let seen = 0;
     for (let index = 0; index < BUCKET_COUNT; index += 1) {
       seen += this.#buckets[index] ?? 0;
-      if (seen >= rank) return Math.min(middleOf(index), this.#maxUs);
+      if (seen >= rank) return Math.min(calculateMiddle(index), this.#maxUs);
     }
     return 0;
   }
@@ -65,14 +65,14 @@ export class LatencyHistogram {
   }
 }
 
-function bucketOf(value: number): number {
+function findBucket(value: number): number {
   if (value < EXACT_MAX) return value;
   const exponent = 31 - Math.clz32(value);
   const sub = (value >>> (exponent - SUB_BITS)) & (SUB_COUNT - 1);
   return EXACT_MAX + (exponent - SUB_BITS - 1) * SUB_COUNT + sub;
 }
 
-function middleOf(index: number): number {
+function calculateMiddle(index: number): number {
   if (index < EXACT_MAX) return index;
   const exponent = Math.floor((index - EXACT_MAX) / SUB_COUNT) + SUB_BITS + 1;
   const width = 2 ** (exponent - SUB_BITS);

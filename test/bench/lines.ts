@@ -50,7 +50,7 @@ function rawLine(first: RawConnection, open: () => Promise<RawConnection>): Line
     begin: (message, onEnd) => {
       const begin = (): (() => void) =>
         connection.begin(message, (end) =>
-          onEnd(statusOf(end), undefined, "broken" in end ? undefined : end.pushbackMs),
+          onEnd(describeEnd(end), undefined, "broken" in end ? undefined : end.pushbackMs),
         );
       if (!connection.isBroken) return begin();
       let cancel: (() => void) | undefined;
@@ -72,7 +72,7 @@ function rawLine(first: RawConnection, open: () => Promise<RawConnection>): Line
   };
 }
 
-function statusOf(end: CallEnd): string {
+function describeEnd(end: CallEnd): string {
   if ("broken" in end) return `${BROKEN} ${end.broken}`;
   return grpcStatus[end.grpcStatus] ?? `STATUS ${end.grpcStatus}`;
 }
@@ -80,10 +80,10 @@ function statusOf(end: CallEnd): string {
 /** Opens lines for calls of any size over node:http2, which keep replies. */
 export async function openLines(address: string, path: string, deadlineMs: number, inFlight: number): Promise<Line[]> {
   const headers = callHeaders(path, deadlineMs);
-  return (await openConnections(address, inFlight)).map((connection) => lineOf(connection, headers));
+  return (await openConnections(address, inFlight)).map((connection) => createLine(connection, headers));
 }
 
-function lineOf(connection: Connection, headers: Record<string, string>): Line {
+function createLine(connection: Connection, headers: Record<string, string>): Line {
   return {
     begin: (message, onEnd) => {
       const stream = connection.session.request(headers);
@@ -98,7 +98,7 @@ function lineOf(connection: Connection, headers: Record<string, string>): Line {
       // A refusal is in the only headers; the status of a reply is in the trailers.
       const onHeaders = (received: IncomingHttpHeaders): void => {
         const code = received["grpc-status"];
-        if (code !== undefined) status = statusOf({ grpcStatus: Number(code), pushbackMs: undefined });
+        if (code !== undefined) status = describeEnd({ grpcStatus: Number(code), pushbackMs: undefined });
       };
       stream.on("response", onHeaders);
       stream.on("trailers", onHeaders);

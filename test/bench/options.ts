@@ -25,7 +25,7 @@ export function readOptions(argv: readonly string[]): Options {
   const program = new Command("npm run bench --")
     .description("Compare Grey with hand-written alternatives on one PostgreSQL, in interleaved rounds.")
     .option("--quick", "run for about a minute: fewer rows, shorter windows, no large ledger, no overload")
-    .option("--rows <ids>", "only these comma-separated rows and their baselines; `batch*` selects a prefix", listOf)
+    .option("--rows <ids>", "only these comma-separated rows and their baselines; `batch*` selects a prefix", readList)
     .option("--rounds <n>", "the number of rounds", wholeNumber)
     .option("--seconds <n>", "the length of a measurement in seconds", positiveNumber)
     .option(
@@ -86,7 +86,7 @@ function selectRows(program: Command, patterns: readonly string[]): Row[] {
   return ROWS.filter(({ id }) => selected.has(id));
 }
 
-function listOf(text: string): string[] {
+function readList(text: string): string[] {
   return text.split(",").map((one) => one.trim());
 }
 

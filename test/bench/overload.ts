@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { runLoad } from "./children.js";
-import { booksOf, serverOf, watchedPids, type Environment } from "./environment.js";
+import { findLedger, findServer, watchedPids, type Environment } from "./environment.js";
 import { countRequests } from "./grey-books.js";
 import type { LoadPlan, LoadResult } from "./load-plan.js";
 
@@ -41,8 +41,8 @@ export async function measureOverload(
   environment: Environment,
   onProgress: (text: string) => void,
 ): Promise<OverloadReport> {
-  const server = serverOf(environment, "overload");
-  const { url } = booksOf(environment, "overload");
+  const server = findServer(environment, "overload");
+  const { url } = findLedger(environment, "overload");
   const pids = watchedPids(environment, server);
   const plan: LoadPlan = {
     ...WINDOW,

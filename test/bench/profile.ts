@@ -30,7 +30,7 @@ export async function summariseProfiles(folder: string): Promise<string> {
 }
 
 function summarise({ nodes, samples, timeDeltas }: CpuProfile): string {
-  const places = new Map(nodes.map((node) => [node.id, placeOf(node.callFrame)]));
+  const places = new Map(nodes.map((node) => [node.id, describeLocation(node.callFrame)]));
   const selfUs = new Map<string, number>();
   samples.forEach((id, index) => {
     const place = places.get(id) ?? "(unknown)";
@@ -50,7 +50,7 @@ function summarise({ nodes, samples, timeDeltas }: CpuProfile): string {
   return [`busy ${seconds(busyUs)}, idle ${seconds(idleUs)}; self time by function:`, ...lines].join("\n");
 }
 
-function placeOf({ functionName, url, lineNumber }: CpuProfile["nodes"][number]["callFrame"]): string {
+function describeLocation({ functionName, url, lineNumber }: CpuProfile["nodes"][number]["callFrame"]): string {
   const name = functionName === "" ? "(anonymous)" : functionName;
   if (url === "") return name;
   const file = url.startsWith("file://") ? relative(PROJECT_DIR, fileURLToPath(url)) : url;

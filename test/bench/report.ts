@@ -2,7 +2,7 @@ import { renderTable } from "../../src/cli/table.js";
 import type { Capacity } from "./calibrate.js";
 import type { OverloadReport } from "./overload.js";
 import type { Sample } from "./rows.js";
-import { spreadOf, validRuns, type RowRuns, type Spread, type Verdict } from "./rounds.js";
+import { calculateSpread, validRuns, type RowRuns, type Spread, type Verdict } from "./rounds.js";
 
 /** The results of a run. */
 export interface Report {
@@ -36,9 +36,9 @@ function renderRows(results: readonly RowRuns[], capacities: readonly Capacity[]
   const rows = results.map((result) => {
     const { row } = result;
     const runs = validRuns(result);
-    const rate = spreadOf(runs.map(({ sample }) => sample.perSecond));
-    const p50 = spreadOf(runs.map(({ sample }) => sample.latencyUs.p50));
-    const p99 = spreadOf(runs.map(({ sample }) => sample.latencyUs.p99));
+    const rate = calculateSpread(runs.map(({ sample }) => sample.perSecond));
+    const p50 = calculateSpread(runs.map(({ sample }) => sample.latencyUs.p50));
+    const p99 = calculateSpread(runs.map(({ sample }) => sample.latencyUs.p99));
     const capacity = capacities.find(({ shape }) => shape === row.shape);
     return [
       row.id,
@@ -72,7 +72,7 @@ function renderRows(results: readonly RowRuns[], capacities: readonly Capacity[]
 
 function cpuText(result: RowRuns): string {
   const median = (name: string): string => {
-    const spread = spreadOf(validRuns(result).flatMap(({ sample }) => sample.cpuUs?.[name] ?? []));
+    const spread = calculateSpread(validRuns(result).flatMap(({ sample }) => sample.cpuUs?.[name] ?? []));
     return spread === undefined ? "–" : spread.median.toFixed(0);
   };
   return result.runs.some(({ sample }) => sample.cpuUs !== undefined)
@@ -142,7 +142,7 @@ export function reportJson(report: Report): string {
   const rows = results.map((result) => {
     const { row, runs } = result;
     const spread = (of: (sample: Sample) => number): Spread | undefined =>
-      spreadOf(validRuns(result).map(({ sample }) => of(sample)));
+      calculateSpread(validRuns(result).map(({ sample }) => of(sample)));
     return {
       id: row.id,
       title: row.title,

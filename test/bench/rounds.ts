@@ -1,5 +1,5 @@
 import type { BooksName, Environment } from "./environment.js";
-import { booksOf } from "./environment.js";
+import { findLedger } from "./environment.js";
 import type { Goal, Row, Sample, Window } from "./rows.js";
 
 /** One run of a row, with the reason if it is void. */
@@ -33,7 +33,7 @@ export async function runRounds(environment: Environment, options: RoundsOptions
   for (let round = 1; round <= rounds; round += 1) {
     await environment.cluster.checkpoint();
     for (const row of rows) {
-      const books = booksOf(environment, row.books);
+      const books = findLedger(environment, row.books);
       const before = await books.recorded();
       const sample = await row.run(environment, window);
       const faults = acknowledgementFaults(sample, (await books.recorded()) - before);
@@ -42,7 +42,7 @@ export async function runRounds(environment: Environment, options: RoundsOptions
       onRun(round, row, sample);
     }
     for (const name of new Set(rows.map((row) => row.books))) {
-      const faults = await booksOf(environment, name).faults();
+      const faults = await findLedger(environment, name).faults();
       for (const fault of faults) onFault(round, name, fault);
       for (const [row, ofRow] of runs) if (row.books === name) ofRow.at(-1)?.faults.push(...faults);
     }
@@ -94,7 +94,7 @@ export interface Spread {
   readonly max: number;
 }
 
-export function spreadOf(values: readonly number[]): Spread | undefined {
+export function calculateSpread(values: readonly number[]): Spread | undefined {
   const sorted = [...values].sort((a, b) => a - b);
   const [min] = sorted;
   const max = sorted.at(-1);
@@ -128,7 +128,7 @@ export function judge(goal: Goal, results: readonly RowRuns[]): Verdict | undefi
     const denominator = base.get(run.round);
     return denominator === undefined || denominator === 0 ? [] : [value(run) / denominator];
   });
-  const ratio = spreadOf(ratios);
+  const ratio = calculateSpread(ratios);
   return { goal, ratio, isMet: ratio === undefined ? undefined : isMet(goal, ratio.median) };
 }
 

@@ -1,6 +1,6 @@
 import { runChild, runLoad } from "./children.js";
 import type { EnginePlan } from "./engine-client.js";
-import { booksOf, serverOf, watchedPids, type BooksName, type Environment } from "./environment.js";
+import { findLedger, findServer, watchedPids, type BooksName, type Environment } from "./environment.js";
 import {
   FUNCTION_CLIENTS,
   measureCommits,
@@ -81,7 +81,7 @@ export const ROWS: readonly Row[] = [
     isQuick: true,
     inFlight: 1,
     run: async (environment, { warmupMs, measureMs }) =>
-      sampleOfFunction(await measureCommits(booksOf(environment, "function").url, warmupMs, measureMs), false),
+      sampleOfFunction(await measureCommits(findLedger(environment, "function").url, warmupMs, measureMs), false),
   },
   functionRow("function", false),
   functionRow("function-hot", true),
@@ -168,7 +168,7 @@ function functionRow(id: string, isHot: boolean): Row {
     run: async (environment, window) => {
       const { cleanup, folder, pgbench, scale } = environment;
       functionRun += 1;
-      const { url } = booksOf(environment, "function");
+      const { url } = findLedger(environment, "function");
       const plan = { url, wallets: scale.wallets, isHot, clients: FUNCTION_CLIENTS, run: functionRun, ...window };
       const result =
         pgbench === undefined
@@ -200,7 +200,7 @@ function loadRow(
     isQuick: false,
     inFlight,
     run: async (environment, window) => {
-      const server = serverOf(environment, books);
+      const server = findServer(environment, books);
       const result = await runLoad(environment.cleanup, {
         ...window,
         address: server.address,
@@ -232,7 +232,7 @@ function sampleOfLoad(result: LoadResult, isTransfer: boolean): Sample {
   };
 }
 
-function walletsOf(environment: Environment, books: BooksName): number {
+function countWallets(environment: Environment, books: BooksName): number {
   return books === "large" ? environment.scale.large.wallets : environment.scale.wallets;
 }
 
@@ -240,7 +240,7 @@ function transferRow(id: string, books: BooksName, inFlight: number, isHot: bool
   const title = isHot ? "unary Transfer, one hot wallet" : "unary Transfer";
   return loadRow(id, title, books, inFlight, "transfers", (environment) => ({
     kind: "transfer",
-    wallets: walletsOf(environment, books),
+    wallets: countWallets(environment, books),
     isHot,
   }));
 }
@@ -250,7 +250,7 @@ function batchRow(id: string, books: BooksName, items: 100 | 1_000, isHot: boole
   const inFlight = Math.min(BATCHES_MAX, TRANSFERS_IN_BATCHES / items);
   const work = (environment: Environment): Work => ({
     kind: "batch",
-    wallets: walletsOf(environment, books),
+    wallets: countWallets(environment, books),
     isHot,
     items,
   });
@@ -262,7 +262,11 @@ function onOther(row: Row): Row {
 }
 
 function streamRow(id: string, books: BooksName, isHot: boolean): Row {
-  const work = (environment: Environment): Work => ({ kind: "stream", wallets: walletsOf(environment, books), isHot });
+  const work = (environment: Environment): Work => ({
+    kind: "stream",
+    wallets: countWallets(environment, books),
+    isHot,
+  });
   return { ...loadRow(id, "StreamTransfers, 4 streams", books, 2_048, "transfers", work), shape: "stream" };
 }
 
@@ -278,7 +282,7 @@ function engineRow(id: string, isHot: boolean, holds = false): Row {
     run: async (environment, window) => {
       const plan: EnginePlan = {
         ...window,
-        url: booksOf(environment, "engine").url,
+        url: findLedger(environment, "engine").url,
         wallets: environment.scale.wallets,
         isHot,
         holds,

@@ -10,7 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { HealthCheckResponse, HealthCheckResponse_ServingStatus } from "../../generated/grpc/health/v1/health.js";
 import { PROJECT_DIR } from "../../src/config/config.js";
 import type { Cleanup } from "./cleanup.js";
-import { FRAME_HEADER_BYTES, frameOf } from "./frames.js";
+import { FRAME_HEADER_BYTES, encodeFrame } from "./frames.js";
 
 const READY_MS_MAX = 60_000;
 const READY_POLL_MS = 50;
@@ -69,7 +69,7 @@ export async function startServerProcess(cleanup: Cleanup, options: ServerOption
   return {
     address,
     pid,
-    rssBytes: () => rssBytesOf(pid),
+    rssBytes: () => readRssBytes(pid),
     stop: async () => {
       await end(child, logFile);
       drop();
@@ -125,7 +125,7 @@ function callOnce(address: string, path: string, message: Uint8Array): Promise<U
       if (body.length < FRAME_HEADER_BYTES) reject(new Error(`${path} has no answer`));
       else resolve(body.subarray(FRAME_HEADER_BYTES));
     });
-    stream.end(frameOf(message));
+    stream.end(encodeFrame(message));
   });
 }
 
@@ -139,7 +139,7 @@ function freePort(): Promise<number> {
   });
 }
 
-function rssBytesOf(pid: number): number {
+function readRssBytes(pid: number): number {
   try {
     const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
     if (kilobytes !== undefined) return Number(kilobytes) * 1_024;

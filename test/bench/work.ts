@@ -11,13 +11,13 @@ import { fromMicros } from "../../src/base/time.js";
 import { benchId, ID_SPACE, RequestIds } from "./bench-ids.js";
 import {
   FRAME_HEADER_BYTES,
-  frameOf,
+  encodeFrame,
   idIn,
   randomBelow,
   randomTransfer,
   stamped,
   templateCount,
-  templateOf,
+  createTemplate,
   writeFrameHeader,
   type Template,
 } from "./frames.js";
@@ -86,7 +86,7 @@ export function makeCalls(work: UnaryWork): CallMaker {
 
 function transferCalls(wallets: number, isHot: boolean): CallMaker {
   const ids = new RequestIds();
-  const templates = makeTemplates(wallets, isHot, (transfer) => frameOf(TransferRequest.encode(transfer).finish()));
+  const templates = makeTemplates(wallets, isHot, (transfer) => encodeFrame(TransferRequest.encode(transfer).finish()));
   let turn = 0;
   return {
     path: TransactionServiceService.transfer.path,
@@ -187,12 +187,12 @@ export function makeStreamMessages(work: Extract<Work, { kind: "stream" }>, slot
 
 function makeTemplates(wallets: number, isHot: boolean, encode: (transfer: TransferRequest) => Uint8Array): Template[] {
   return Array.from({ length: templateCount(wallets) }, () =>
-    templateOf((requestId) => encode(randomTransfer(requestId, wallets, isHot))),
+    createTemplate((requestId) => encode(randomTransfer(requestId, wallets, isHot))),
   );
 }
 
 function readCalls(path: string, encode: () => Uint8Array, count = READ_TEMPLATES): CallMaker {
-  const calls = Array.from({ length: count }, (): Call => ({ frame: frameOf(encode()), requestIds: () => [] }));
+  const calls = Array.from({ length: count }, (): Call => ({ frame: encodeFrame(encode()), requestIds: () => [] }));
   let turn = 0;
   return { path, perCall: 1, next: () => calls[turn++ % calls.length]! };
 }

@@ -6,16 +6,16 @@ import { CallError, connect, type Clients } from "../support/client.js";
 import { everyNth, makesWriteLast, startFaultProxy, type Effect, type FaultProxy } from "../support/fault-proxy.js";
 import { findViolations } from "../support/invariants.js";
 import {
-  ask,
-  askAgain,
-  askUntilAnswered,
+  sendOnce,
+  repeatAll,
+  retryUntilAnswered,
   ClientJournal,
-  depositOf,
+  makeDeposit,
   openWallets,
   planMovements,
   startLoad,
-  transferOf,
-  withdrawalOf,
+  makeTransfer,
+  makeWithdrawal,
   type Movement,
 } from "../support/load.js";
 import { eventually } from "../support/process.js";
@@ -69,30 +69,30 @@ describe("a commit with an unknown outcome", () => {
     });
   }
 
-  async function transactionsOf(requestId: string): Promise<string[]> {
+  async function listTransactionIds(requestId: string): Promise<string[]> {
     const rows = await query<{ id: string }>("SELECT id FROM transactions WHERE request_id = $1", [requestId]);
     return rows.map(({ id }) => id);
   }
 
   const movements: readonly (readonly [what: string, make: () => Movement])[] = [
-    ["a deposit", () => depositOf(walletA, 5n)],
-    ["a withdrawal", () => withdrawalOf(walletA, 5n)],
-    ["a transfer", () => transferOf(walletA, walletB, 5n)],
-    ["a transfer that is refused", () => transferOf(walletA, walletB, 5_000n)],
+    ["a deposit", () => makeDeposit(walletA, 5n)],
+    ["a withdrawal", () => makeWithdrawal(walletA, 5n)],
+    ["a transfer", () => makeTransfer(walletA, walletB, 5n)],
+    ["a transfer that is refused", () => makeTransfer(walletA, walletB, 5_000n)],
   ];
 
   for (const [what, make] of movements) {
     it(`returns the one outcome of ${what} whose commit's reply was lost, at once or on retry`, async () => {
       const movement = make();
       const trap = proxy.trap(makesWriteLast, "LOSE_REPLY");
-      const first = await ask(clients, journal, movement, ATTEMPT_MS);
+      const first = await sendOnce(clients, journal, movement, ATTEMPT_MS);
       await trap.sprung;
-      const stored = await transactionsOf(movement.requestId);
+      const stored = await listTransactionIds(movement.requestId);
       expect(stored).to.have.length(1);
       if (first === undefined) expect(journal.setbacks).to.deep.include({ ...UNKNOWN, requestId: movement.requestId });
       else expect([first.transactionId]).to.deep.equal(stored);
 
-      const again = await askUntilAnswered([clients], journal, movement);
+      const again = await retryUntilAnswered([clients], journal, movement);
       expect(again).to.include({ transactionId: stored[0], replayed: true });
       expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
     });
@@ -100,25 +100,25 @@ describe("a commit with an unknown outcome", () => {
     it(`posts ${what} whose commit never reached PostgreSQL once, at once or on retry`, async () => {
       const movement = make();
       const trap = proxy.trap(makesWriteLast, "RESET_BEFORE");
-      const first = await ask(clients, journal, movement, ATTEMPT_MS);
+      const first = await sendOnce(clients, journal, movement, ATTEMPT_MS);
       await trap.sprung;
-      expect(await transactionsOf(movement.requestId)).to.have.length(first === undefined ? 0 : 1);
+      expect(await listTransactionIds(movement.requestId)).to.have.length(first === undefined ? 0 : 1);
 
-      await askUntilAnswered([clients], journal, movement);
-      expect(await transactionsOf(movement.requestId)).to.have.length(1);
+      await retryUntilAnswered([clients], journal, movement);
+      expect(await listTransactionIds(movement.requestId)).to.have.length(1);
       expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
     });
 
     it(`posts ${what} once if its commit arrives late, during the caller's retry`, async () => {
       const movement = make();
       const trap = proxy.trap(makesWriteLast, "ZOMBIE");
-      const answer = askUntilAnswered([clients], journal, movement);
+      const answer = retryUntilAnswered([clients], journal, movement);
       await trap.sprung;
       await attemptWaits(answer);
       await trap.release();
       const { transactionId } = await answer;
-      expect(await transactionsOf(movement.requestId)).to.deep.equal([transactionId]);
-      await askAgain(clients, journal, [movement]);
+      expect(await listTransactionIds(movement.requestId)).to.deep.equal([transactionId]);
+      await repeatAll(clients, journal, [movement]);
       expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
     });
   }
@@ -127,34 +127,34 @@ describe("a commit with an unknown outcome", () => {
   const NOTHING_WRITTEN = { code: "UNAVAILABLE", reason: "DATABASE_UNAVAILABLE", retryAfterMs: 20 };
 
   it("is never reported as success or refusal while all replies are lost", async () => {
-    const movement = transferOf(walletA, walletB, 5n);
+    const movement = makeTransfer(walletA, walletB, 5n);
     const trap = proxy.trap(makesWriteLast, "LOSE_REPLY", { times: Infinity });
-    const first = await ask(clients, journal, movement, ATTEMPT_MS);
+    const first = await sendOnce(clients, journal, movement, ATTEMPT_MS);
     trap.disarm();
     expect(trap.count).to.be.greaterThan(0);
-    const stored = await transactionsOf(movement.requestId);
+    const stored = await listTransactionIds(movement.requestId);
     expect(stored).to.have.length(1);
     if (first === undefined) expect(journal.setbacks).to.deep.include({ ...UNKNOWN, requestId: movement.requestId });
     else expect([first.transactionId]).to.deep.equal(stored);
 
-    const again = await askUntilAnswered([clients], journal, movement);
+    const again = await retryUntilAnswered([clients], journal, movement);
     expect(again).to.include({ transactionId: stored[0], replayed: true });
     expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
   });
 
   it("leaves no trace and an unused request_id while all commits are lost", async () => {
-    const movement = transferOf(walletA, walletB, 5n);
+    const movement = makeTransfer(walletA, walletB, 5n);
     const trap = proxy.trap(makesWriteLast, "RESET_BEFORE", { times: Infinity });
-    expect(await ask(clients, journal, movement, ATTEMPT_MS)).to.equal(undefined);
+    expect(await sendOnce(clients, journal, movement, ATTEMPT_MS)).to.equal(undefined);
     trap.disarm();
     const { requestId } = movement;
     expect([
       { ...UNKNOWN, requestId },
       { ...NOTHING_WRITTEN, requestId },
     ]).to.deep.include(journal.setbacks.at(-1));
-    expect(await transactionsOf(movement.requestId)).to.deep.equal([]);
+    expect(await listTransactionIds(movement.requestId)).to.deep.equal([]);
 
-    const again = await askUntilAnswered([clients], journal, movement);
+    const again = await retryUntilAnswered([clients], journal, movement);
     expect(again).to.include({ replayed: false, refusal: undefined });
     expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
   });
@@ -221,7 +221,7 @@ describe("a commit with an unknown outcome", () => {
     expect(cut.count).to.be.greaterThan(3);
     expect(journal.setbacks.filter(({ code }) => code !== "UNAVAILABLE")).to.deep.equal([]);
 
-    await askAgain(clients, journal, movements);
+    await repeatAll(clients, journal, movements);
     expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
     const faults = server.logs.filter(({ message }) => message === "fault");
     expect(faults, "errors that Grey does not know").to.deep.equal([]);

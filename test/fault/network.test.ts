@@ -5,15 +5,15 @@ import { connect, refusal, type Clients } from "../support/client.js";
 import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.js";
 import { findViolations } from "../support/invariants.js";
 import {
-  ask,
-  askAgain,
-  askUntilAnswered,
+  sendOnce,
+  repeatAll,
+  retryUntilAnswered,
   ClientJournal,
-  depositOf,
+  makeDeposit,
   openWallets,
   planMovements,
   startLoad,
-  transferOf,
+  makeTransfer,
   type Movement,
 } from "../support/load.js";
 import { startServer, type TestServer } from "../support/server.js";
@@ -66,12 +66,12 @@ describe("the network to the database", () => {
   /** Resolves once a movement is answered. */
   async function servesWithin(ms: number): Promise<void> {
     const started = performance.now();
-    await askUntilAnswered([clients], journal, depositOf(wallets[0] ?? "", 1n), ATTEMPT_MS);
+    await retryUntilAnswered([clients], journal, makeDeposit(wallets[0] ?? "", 1n), ATTEMPT_MS);
     expect(performance.now() - started, "until it serves again").to.be.lessThan(ms);
   }
 
   async function expectWholeBooks(movements: readonly Movement[]): Promise<void> {
-    await askAgain(clients, journal, movements);
+    await repeatAll(clients, journal, movements);
     expect(await findViolations(database.url, journal, clients.ledger)).to.deep.equal([]);
   }
 
@@ -83,7 +83,7 @@ describe("the network to the database", () => {
       await load.answered(40);
       proxy.blackHole();
       const [from = "", to = ""] = wallets;
-      const caught = transferOf(from, to, 1n);
+      const caught = makeTransfer(from, to, 1n);
       const ended = await Promise.all([
         refusal(clients.wallets.getBalance({ walletId: from }, {}, CALL_MS_MAX)),
         refusal(
@@ -93,7 +93,7 @@ describe("the network to the database", () => {
             CALL_MS_MAX,
           ),
         ),
-        ask(clients, journal, caught, CALL_MS_MAX).then(() =>
+        sendOnce(clients, journal, caught, CALL_MS_MAX).then(() =>
           journal.setbacks.findLast(({ requestId }) => requestId === caught.requestId),
         ),
       ]);
@@ -120,13 +120,13 @@ describe("the network to the database", () => {
   it("refuses connections: calls get UNAVAILABLE with RetryInfo, and the server serves once it accepts them again", async () => {
     await proxy.refuse();
     const [from = "", to = ""] = wallets;
-    const movement = transferOf(from, to, 3n);
-    expect(await ask(clients, journal, movement, 5_000)).to.equal(undefined);
+    const movement = makeTransfer(from, to, 3n);
+    expect(await sendOnce(clients, journal, movement, 5_000)).to.equal(undefined);
     const { code, retryAfterMs } = journal.setbacks.at(-1) ?? {};
     expect({ code, retryAfterMs }).to.deep.equal({ code: "UNAVAILABLE", retryAfterMs: RETRY_AFTER_MS });
     await proxy.accept();
     await servesWithin(RECOVERY_MS_MAX);
-    await askUntilAnswered([clients], journal, movement);
+    await retryUntilAnswered([clients], journal, movement);
     await expectWholeBooks([movement]);
   });
 

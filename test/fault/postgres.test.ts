@@ -6,15 +6,15 @@ import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../src/db/embed
 import { connect, refusal, type Clients } from "../support/client.js";
 import { findViolations } from "../support/invariants.js";
 import {
-  ask,
-  askAgain,
-  askUntilAnswered,
+  sendOnce,
+  repeatAll,
+  retryUntilAnswered,
   ClientJournal,
-  depositOf,
+  makeDeposit,
   openWallets,
   planMovements,
   startLoad,
-  transferOf,
+  makeTransfer,
 } from "../support/load.js";
 import { endAllGrey, eventually, makeFolder, startGreyProcess, type GreyProcess } from "../support/process.js";
 import { startServer } from "../support/server.js";
@@ -98,13 +98,13 @@ describe("a PostgreSQL that fails under a server in another process", () => {
     await health.becomes("NOT_SERVING");
     await postgresReturns();
     const returned = performance.now();
-    await askUntilAnswered([clients], journal, depositOf(wallets[0] ?? "", 1n));
+    await retryUntilAnswered([clients], journal, makeDeposit(wallets[0] ?? "", 1n));
     await health.becomes("SERVING");
     expect(performance.now() - returned).to.be.lessThan(RECOVERY_MS_MAX);
     await load.done;
     expectSetbacksSince(setbacks);
 
-    await askAgain(clients, journal, movements);
+    await repeatAll(clients, journal, movements);
     expect(await findViolations(postgres.ownerUrl, journal, clients.ledger)).to.deep.equal([]);
   });
 
@@ -124,7 +124,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
     await load.done;
     expectSetbacksSince(setbacks);
 
-    await askAgain(clients, journal, movements);
+    await repeatAll(clients, journal, movements);
     expect(await findViolations(postgres.ownerUrl, journal, clients.ledger)).to.deep.equal([]);
   });
 
@@ -138,13 +138,13 @@ describe("a PostgreSQL that fails under a server in another process", () => {
       );
     }
     await load.done;
-    await askAgain(clients, journal, movements);
+    await repeatAll(clients, journal, movements);
     expect(await findViolations(postgres.ownerUrl, journal, clients.ledger)).to.deep.equal([]);
   });
 
   it("a commit whose wait for the replica is cancelled is not reported as posted until the replica is back", async () => {
     const [from = "", to = ""] = wallets;
-    const movement = transferOf(from, to, 9n);
+    const movement = makeTransfer(from, to, 9n);
     await query("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
     await query("SELECT pg_reload_conf()");
     try {
@@ -153,7 +153,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
         return row?.names === "missing";
       });
       let hasEnded = false;
-      const first = ask(clients, journal, movement, ATTEMPT_MS).finally(() => (hasEnded = true));
+      const first = sendOnce(clients, journal, movement, ATTEMPT_MS).finally(() => (hasEnded = true));
       let cancelled = 0;
       await eventually("the end of the call", async () => {
         const waits = await query<{ done: boolean }>(
@@ -173,7 +173,7 @@ describe("a PostgreSQL that fails under a server in another process", () => {
 
       // A retry waits for the replica too: it must not report what a failover could still undo.
       let isTold = false;
-      const second = askUntilAnswered([clients], journal, movement, ATTEMPT_MS).finally(() => (isTold = true));
+      const second = retryUntilAnswered([clients], journal, movement, ATTEMPT_MS).finally(() => (isTold = true));
       await eventually("a repetition that waits for the replica", async () => {
         const waits = await query("SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
         return waits.length > 0 || isTold;
@@ -207,15 +207,15 @@ describe("a PostgreSQL that fails under a server in another process", () => {
       await query("ALTER ROLE teller CONNECTION LIMIT 0");
       await query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'teller'");
       const setbacks = journal.setbacks.length;
-      const movement = depositOf(wallets[0] ?? "", 1n);
-      expect(await ask(tellers, journal, movement, ATTEMPT_MS)).to.equal(undefined);
+      const movement = makeDeposit(wallets[0] ?? "", 1n);
+      expect(await sendOnce(tellers, journal, movement, ATTEMPT_MS)).to.equal(undefined);
       expectSetbacksSince(setbacks);
       const read = await refusal(tellers.wallets.getWallet({ id: wallets[0] ?? "" }));
       expect(read).to.include({ code: "UNAVAILABLE", retryAfterMs: RETRY_AFTER_MS });
 
       await query("ALTER ROLE teller CONNECTION LIMIT -1");
       const freed = performance.now();
-      await askUntilAnswered([tellers], journal, movement);
+      await retryUntilAnswered([tellers], journal, movement);
       expect(performance.now() - freed).to.be.lessThan(RECOVERY_MS_MAX);
       expect(crowded.logs.filter(({ message }) => message === "fault")).to.deep.equal([]);
     } finally {

@@ -4,7 +4,7 @@ import pg from "pg";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
 import { connect, type Clients } from "../support/client.js";
 import { findViolations } from "../support/invariants.js";
-import { askAgain, ClientJournal, openWallets, planMovements, startLoad, transferOf } from "../support/load.js";
+import { repeatAll, ClientJournal, openWallets, planMovements, startLoad, makeTransfer } from "../support/load.js";
 import { endAllGrey, startGreyProcess } from "../support/process.js";
 
 const MINUTE_MS = 60_000;
@@ -70,7 +70,9 @@ describe("server processes on one database", () => {
       email: "ada@example.com",
       metadata: {},
     });
-    const movements = Array.from({ length: 40 }, (_, n) => (n % 2 === 0 ? transferOf(a, b, 1n) : transferOf(b, a, 1n)));
+    const movements = Array.from({ length: 40 }, (_, n) =>
+      n % 2 === 0 ? makeTransfer(a, b, 1n) : makeTransfer(b, a, 1n),
+    );
     await startLoad({ servers: [clientsOfFast, clientsOfSlow], journal, movements, callers: 4 }).done;
     const ended = await now();
 
@@ -86,8 +88,8 @@ describe("server processes on one database", () => {
     });
     expect(transactions).to.have.length(movements.length + 1);
     const inOrder = [...transactions].sort((one, other) => Number(one.journalIndex - other.journalIndex));
-    const recorded = inOrder.map(({ createTime }) => millisOf(createTime));
-    const kept = [user?.createTime, user?.updateTime, wallet?.createTime, wallet?.updateTime].map(millisOf);
+    const recorded = inOrder.map(({ createTime }) => toMillis(createTime));
+    const kept = [user?.createTime, user?.updateTime, wallet?.createTime, wallet?.updateTime].map(toMillis);
     for (const time of [...kept, ...recorded]) expect(time).to.be.within(began - 1, ended + 1);
     expect(recorded).to.deep.equal([...recorded].sort((one, other) => one - other));
     expect(await findViolations(database.url, journal, clientsOfFast.ledger)).to.deep.equal([]);
@@ -98,7 +100,7 @@ describe("server processes on one database", () => {
     const setbacks = journal.setbacks.length;
     const movements = Array.from({ length: 120 }, (_, n) =>
       // Two concurrent callers per server and direction.
-      n % 4 < 2 ? transferOf(a, b, 7n) : transferOf(b, a, 7n),
+      n % 4 < 2 ? makeTransfer(a, b, 7n) : makeTransfer(b, a, 7n),
     );
     await startLoad({ servers: [clientsOfFast, clientsOfSlow], journal, movements, callers: 16, timeoutMs: 10_000 })
       .done;
@@ -122,7 +124,7 @@ describe("server processes on one database", () => {
     await load.done;
     expect(journal.setbacks.slice(setbacks).map(({ code }) => code)).to.include("UNAVAILABLE");
 
-    await askAgain(clientsOfSlow, journal, movements);
+    await repeatAll(clientsOfSlow, journal, movements);
     expect(await findViolations(database.url, journal, clientsOfSlow.ledger)).to.deep.equal([]);
   });
 
@@ -143,7 +145,7 @@ describe("server processes on one database", () => {
     clientsOfSlow = clients;
     expect(journal.setbacks.slice(setbacks).map(({ code }) => code)).to.include("UNAVAILABLE");
 
-    await askAgain(clientsOfSlow, journal, movements);
+    await repeatAll(clientsOfSlow, journal, movements);
     expect(await findViolations(database.url, journal, clientsOfSlow.ledger)).to.deep.equal([]);
   });
 });
@@ -162,6 +164,6 @@ function shiftedClock(ms: number): string {
   return `--import=data:text/javascript,${encodeURIComponent(module)}`;
 }
 
-function millisOf(time: { readonly seconds: bigint; readonly nanos: number } | undefined): number {
+function toMillis(time: { readonly seconds: bigint; readonly nanos: number } | undefined): number {
   return time === undefined ? Number.NaN : Number(time.seconds) * 1_000 + time.nanos / 1_000_000;
 }

@@ -49,7 +49,7 @@ describe("a temporary standstill of the database", function () {
     const a = (await makeWallet(grey, { userId, minorUnits: 1_000_000n })).id;
     const b = (await makeWallet(grey, { userId })).id;
     /** Counts the refused calls of a burst. */
-    const refusedOf = async (): Promise<number> => {
+    const countRefused = async (): Promise<number> => {
       const calls = Array.from({ length: BURST }, () =>
         grey.transactions.transfer(transferRequest(a, b, 1n), {}, 60_000),
       );
@@ -59,17 +59,17 @@ describe("a temporary standstill of the database", function () {
       for (const error of errors) expect(error).to.be.instanceOf(CallError).with.property("reason", "OVERLOADED");
       return errors.length;
     };
-    expect(await refusedOf()).to.equal(0);
+    expect(await countRefused()).to.equal(0);
     proxy.blackHole();
     const since = performance.now();
-    const stalled = refusedOf();
+    const stalled = countRefused();
     await eventually("calls that waited for long", () => performance.now() - since > STANDSTILL_MS, 60_000);
     proxy.thaw();
     expect(await stalled).to.equal(0);
     const refused: number[] = [];
     while (refused.length < BURSTS_MAX && refused.at(-1) !== 0) {
       await pause(PAUSE_MS);
-      refused.push(await refusedOf());
+      refused.push(await countRefused());
     }
     expect(refused.at(-1), `refused: ${refused.join(", ")}`).to.equal(0);
   });

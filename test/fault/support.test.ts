@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
 import { connect as connectClients, type Clients } from "../support/client.js";
 import { everyNth, makesWriteLast, startFaultProxy, type FaultProxy, type Statement } from "../support/fault-proxy.js";
 import { findViolations } from "../support/invariants.js";
-import { ask, ClientJournal, depositOf, openWallets, transferOf } from "../support/load.js";
+import { sendOnce, ClientJournal, makeDeposit, openWallets, makeTransfer } from "../support/load.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 describe("the fault proxy", () => {
@@ -191,11 +191,11 @@ describe("the invariants", () => {
     server = await startServer();
     clients = connectClients(server.address);
     [walletA = "", walletB = ""] = await openWallets(clients, journal, 2, 1_000n);
-    expect((await ask(clients, journal, transferOf(walletA, walletB, 10n), 5_000))?.refusal).to.equal(undefined);
-    expect((await ask(clients, journal, transferOf(walletB, walletA, 9_999n), 5_000))?.refusal).to.equal(
+    expect((await sendOnce(clients, journal, makeTransfer(walletA, walletB, 10n), 5_000))?.refusal).to.equal(undefined);
+    expect((await sendOnce(clients, journal, makeTransfer(walletB, walletA, 9_999n), 5_000))?.refusal).to.equal(
       "INSUFFICIENT_FUNDS",
     );
-    expect((await ask(clients, journal, depositOf(walletB, 7n), 5_000))?.refusal).to.equal(undefined);
+    expect((await sendOnce(clients, journal, makeDeposit(walletB, 7n), 5_000))?.refusal).to.equal(undefined);
     admin = new pg.Client({ connectionString: server.databaseUrl });
     await admin.connect();
     for (const table of TABLES) await admin.query(`CREATE TABLE true_${table} AS TABLE ${table}`);

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { createTestDatabase, type TestDatabase } from "../support/cluster.js";
 import { connect, type Clients } from "../support/client.js";
 import { findViolations } from "../support/invariants.js";
-import { askAgain, ClientJournal, openWallets, planMovements, startLoad } from "../support/load.js";
+import { repeatAll, ClientJournal, openWallets, planMovements, startLoad } from "../support/load.js";
 import { endAllGrey, freePort, startGreyProcess } from "../support/process.js";
 
 type Server = Awaited<ReturnType<typeof startGreyProcess>>;
@@ -51,7 +51,7 @@ describe("three servers on one database", function () {
 
     // All servers return the same outcomes.
     for (const [index, client] of clients.entries()) {
-      await askAgain(
+      await repeatAll(
         client,
         journal,
         movements.filter((_, n) => n % SERVERS === index),

@@ -10,7 +10,7 @@ import {
   greyConservationFaults,
   integrityFaults,
   journalSize,
-  pageTokenOf,
+  fetchPageToken,
 } from "../bench/grey-books.js";
 import type { LoadPlan, LoadResult, Work } from "../bench/load-plan.js";
 import { populate, transactionCount } from "../bench/populate.js";
@@ -89,7 +89,7 @@ describe("the benchmark's pieces", () => {
 
   it("reads of every kind are answered, page tokens included", async () => {
     const wallet = POPULATION.wallets;
-    const pageToken = await pageTokenOf(server.address, wallet, 3, 20);
+    const pageToken = await fetchPageToken(server.address, wallet, 3, 20);
     const works: Work[] = [
       { kind: "get-balance", wallets: 100 },
       { kind: "get-transaction", transactions: transactionCount(POPULATION) },

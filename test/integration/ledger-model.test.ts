@@ -34,7 +34,7 @@ import { TransactionServiceClient } from "../../generated/grey/transaction/v1/tr
 import { ErrorReason } from "../../generated/grey/error/v1/error_reason.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { fromMicros, type Micros } from "../../src/base/time.js";
-import { connect, errorInfoOf, type Clients } from "../support/client.js";
+import { connect, decodeErrorInfo, type Clients } from "../support/client.js";
 import { depositRequest, makeWallet, money, openAdmin, transferRequest, withdrawRequest } from "../support/ledger.js";
 import * as model from "../support/ledger-model.js";
 import type { Account, Books, Currency, Transaction } from "../support/ledger-model.js";
@@ -195,7 +195,7 @@ const transfer = operation("transfer", drawnTransfer, (state, given) => {
 });
 
 const reasonIn = (error: Status | undefined): string | undefined =>
-  error === undefined ? undefined : errorInfoOf(error.details)!.reason;
+  error === undefined ? undefined : decodeErrorInfo(error.details)!.reason;
 
 const streamed = operation("transfer by stream", drawnTransfer, (state, given) => {
   const { movement, preconditions, request } = transferOf(state, given);
@@ -209,7 +209,7 @@ const streamed = operation("transfer by stream", drawnTransfer, (state, given) =
       const [message] = await taken;
       const { value } = (message as StreamTransfersResponse).outcome!;
       if ("transaction" in value) return { reason: undefined, ids: [value.transaction!.id], answer: value };
-      const { reason, metadata } = errorInfoOf(value.details)!;
+      const { reason, metadata } = decodeErrorInfo(value.details)!;
       return { reason, ids: [metadata.transaction_id ?? ""], answer: {} };
     },
     canDry: true,

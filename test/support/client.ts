@@ -41,8 +41,8 @@ export class CallError extends Error {
     this.trailers = error.metadata;
     const [packed] = error.metadata.get("grpc-status-details-bin");
     const details = packed === undefined ? [] : Status.decode(packed as Buffer).details;
-    const find = (type: string) => detailOf(details, type);
-    const decoded = errorInfoOf(details);
+    const find = (type: string) => findDetail(details, type);
+    const decoded = decodeErrorInfo(details);
     this.reason = decoded?.reason;
     this.domain = decoded?.domain;
     this.info = decoded?.metadata ?? {};
@@ -62,13 +62,13 @@ export class CallError extends Error {
   }
 }
 
-function detailOf(details: Status["details"], type: string): Uint8Array | undefined {
+function findDetail(details: Status["details"], type: string): Uint8Array | undefined {
   return details.find((detail) => detail.typeUrl === `type.googleapis.com/google.rpc.${type}`)?.value;
 }
 
 /** Returns the reason of an error and its metadata. */
-export function errorInfoOf(details: Status["details"]): ErrorInfo | undefined {
-  const info = detailOf(details, "ErrorInfo");
+export function decodeErrorInfo(details: Status["details"]): ErrorInfo | undefined {
+  const info = findDetail(details, "ErrorInfo");
   return info === undefined ? undefined : ErrorInfo.decode(info);
 }
 

@@ -39,14 +39,14 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   await templateReady;
   const name = `test_${randomUUID().replaceAll("-", "")}`;
   await asAdmin(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`);
-  return { url: await urlOf(name), drop: () => asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+  return { url: await makeUrl(name), drop: () => asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
 /** Creates a database without a schema. */
 export async function createEmptyDatabase(): Promise<TestDatabase> {
   const name = `empty_${randomUUID().replaceAll("-", "")}`;
   await asAdmin(`CREATE DATABASE ${name}`);
-  return { url: await urlOf(name), drop: () => asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+  return { url: await makeUrl(name), drop: () => asAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
 /** Stops PostgreSQL if it was started. */
@@ -58,10 +58,10 @@ export async function stopCluster(): Promise<void> {
 async function createTemplate(): Promise<void> {
   await asAdmin(`DROP DATABASE IF EXISTS ${TEMPLATE} WITH (FORCE)`);
   await asAdmin(`CREATE DATABASE ${TEMPLATE}`);
-  await migrateUp(await urlOf(TEMPLATE));
+  await migrateUp(await makeUrl(TEMPLATE));
 }
 
-async function urlOf(database: string): Promise<string> {
+async function makeUrl(database: string): Promise<string> {
   const url = new URL(await clusterUrl());
   url.pathname = `/${database}`;
   return url.href;

@@ -153,11 +153,11 @@ export function post(
 }
 
 function rejected(books: Books, refusal: string, metadata: Readonly<Record<string, string>> = {}): Books {
-  const transaction = { ...transactionOf(TransactionKind.UNSPECIFIED, 0n, []), refusal, metadata };
+  const transaction = { ...createTransaction(TransactionKind.UNSPECIFIED, 0n, []), refusal, metadata };
   return { ...books, transactions: [...books.transactions, transaction] };
 }
 
-function transactionOf(kind: TransactionKind, amount: bigint, legs: readonly Leg[], time?: Micros): Transaction {
+function createTransaction(kind: TransactionKind, amount: bigint, legs: readonly Leg[], time?: Micros): Transaction {
   return {
     id: "",
     kind,
@@ -199,7 +199,7 @@ export function newAccount(id: Uuid, currency: Currency, isWallet: boolean): Acc
 }
 
 /** Returns the account if it can take part in movements of this currency. */
-function partOf(books: Books, id: Uuid, currency: Currency): Account {
+function findParticipant(books: Books, id: Uuid, currency: Currency): Account {
   const account = accountOf(books, id);
   if (account.currency !== currency) refuse("CURRENCY_MISMATCH");
   if (account.state !== "OPEN") refuse(`WALLET_${account.state}`);
@@ -235,7 +235,7 @@ function use({ limits }: Account, { kind, isIncoming, amount, count = 1n }: Use)
 
 /** Posts legs: checks all accounts, then funds and room for the sum of their legs, then velocity limits. */
 function enter(books: Books, kind: TransactionKind, legs: readonly Leg[]): void {
-  for (const { accountId, currency } of legs) partOf(books, accountId, currency);
+  for (const { accountId, currency } of legs) findParticipant(books, accountId, currency);
   const accounts = [...new Set(legs.map((leg) => accountOf(books, leg.accountId)))];
   const sumOf = ({ id }: Account, isCounted: (amount: bigint) => boolean): bigint =>
     legs.reduce((sum, leg) => (leg.accountId === id && isCounted(leg.amount) ? sum + leg.amount : sum), 0n);
@@ -269,14 +269,14 @@ export function move(books: Books, movement: Movement): Transaction {
     { accountId: toId, currency, amount: -amount },
   ];
   enter(books, kind, legs);
-  return transactionOf(kind, amount, legs, movement.time);
+  return createTransaction(kind, amount, legs, movement.time);
 }
 
 /** Posts legs; the amount is the sum of the debits in the first leg's currency. */
 export function compound(books: Books, legs: readonly Leg[], time: Micros | undefined): Transaction {
   enter(books, TransactionKind.COMPOUND, legs);
   const debits = legs.filter(({ amount, currency }) => amount > 0n && currency === legs[0]!.currency);
-  return transactionOf(
+  return createTransaction(
     TransactionKind.COMPOUND,
     debits.reduce((sum, leg) => sum + leg.amount, 0n),
     legs,
@@ -298,7 +298,7 @@ export function exchange(books: Books, fromId: Uuid, toId: Uuid, amount: bigint)
     { accountId: toId, currency: target, amount: -worth },
   ];
   enter(books, TransactionKind.EXCHANGE, legs);
-  return transactionOf(TransactionKind.EXCHANGE, amount, legs);
+  return createTransaction(TransactionKind.EXCHANGE, amount, legs);
 }
 
 /** Posts a wallet's initial balance. */
@@ -309,7 +309,7 @@ export function open(books: Books, walletId: Uuid, amount: bigint): Transaction 
     { accountId: walletId, currency, amount: -amount },
   ];
   enter(books, TransactionKind.OPENING, legs);
-  return transactionOf(TransactionKind.OPENING, amount, legs);
+  return createTransaction(TransactionKind.OPENING, amount, legs);
 }
 
 const REVERSIBLE = [
@@ -336,7 +336,7 @@ export function reverse(books: Books, index: number, part: bigint | undefined, a
   enter(books, TransactionKind.REVERSAL, entered);
   original.reversed += reversedAmount;
   count(original, parts);
-  const made = transactionOf(TransactionKind.REVERSAL, reversedAmount, entered);
+  const made = createTransaction(TransactionKind.REVERSAL, reversedAmount, entered);
   return { ...made, sameTimeAs: atSameTime ? original : undefined };
 }
 
@@ -382,9 +382,9 @@ export interface HoldRequest {
 
 export function hold(books: Books, { walletId, toId, currency, amount, expires }: HoldRequest): Transaction {
   if (walletId === toId) refuse("SAME_WALLET");
-  partOf(books, walletId, currency);
-  if (toId !== undefined) partOf(books, toId, currency);
-  const by = transactionOf(TransactionKind.HOLD, amount, []);
+  findParticipant(books, walletId, currency);
+  if (toId !== undefined) findParticipant(books, toId, currency);
+  const by = createTransaction(TransactionKind.HOLD, amount, []);
   const held: Hold = { by, walletId, toId, amount, captured: 0n, state: "ACTIVE", expires };
   reserve(books, held, amount, 1n);
   books.holds.push(held);
@@ -424,22 +424,22 @@ function step(books: Books, { walletId, toId }: Pick<Hold, "walletId" | "toId">,
 export function increase(books: Books, index: number, amount: bigint): Transaction {
   const held = activeHold(books, index);
   const { currency } = accountOf(books, held.walletId);
-  partOf(books, held.walletId, currency);
-  if (held.toId !== undefined) partOf(books, held.toId, currency);
+  findParticipant(books, held.walletId, currency);
+  if (held.toId !== undefined) findParticipant(books, held.toId, currency);
   reserve(books, held, amount, 0n);
   held.amount += amount;
-  return transactionOf(TransactionKind.HOLD_INCREASE, amount, []);
+  return createTransaction(TransactionKind.HOLD_INCREASE, amount, []);
 }
 
 export function extend(books: Books, index: number, expires: Micros): Transaction {
   const held = activeHold(books, index);
   const { currency } = accountOf(books, held.walletId);
-  const wallet = partOf(books, held.walletId, currency);
-  if (held.toId !== undefined) partOf(books, held.toId, currency);
+  const wallet = findParticipant(books, held.walletId, currency);
+  if (held.toId !== undefined) findParticipant(books, held.toId, currency);
   if (expires <= held.expires!) refuse("EXPIRY_INVALID");
   held.expires = expires;
   wallet.version += 1n;
-  return transactionOf(TransactionKind.HOLD_EXTENSION, 0n, []);
+  return createTransaction(TransactionKind.HOLD_EXTENSION, 0n, []);
 }
 
 export interface CaptureRequest {
@@ -460,8 +460,8 @@ export function capture(books: Books, index: number, request: CaptureRequest): T
   const toId = request.toId ?? held.toId ?? systemAccountId(currency, "cash");
   const to = accountOf(books, toId);
   if (toId === held.walletId) refuse("SAME_WALLET");
-  const wallet = partOf(books, held.walletId, currency);
-  partOf(books, toId, currency);
+  const wallet = findParticipant(books, held.walletId, currency);
+  findParticipant(books, toId, currency);
   if (amount > left) refuse("HOLD_EXCEEDED");
   const isLast = request.isFinal || amount === left;
   const legs = [
@@ -479,7 +479,7 @@ export function capture(books: Books, index: number, request: CaptureRequest): T
   to.balance += amount;
   held.captured += amount;
   if (isLast) held.state = held.captured > 0n ? "CAPTURED" : "RELEASED";
-  return transactionOf(TransactionKind.HOLD_CAPTURE, amount, amount === 0n ? [] : legs);
+  return createTransaction(TransactionKind.HOLD_CAPTURE, amount, amount === 0n ? [] : legs);
 }
 
 export function release(books: Books, index: number): Transaction {
@@ -496,7 +496,7 @@ function releaseRemainder(books: Books, held: Hold, state: Hold["state"], kind: 
   step(books, held, -left);
   held.state = state;
   if (state === "EXPIRED") held.expires = undefined;
-  return transactionOf(kind, left, []);
+  return createTransaction(kind, left, []);
 }
 
 /** Posts a batch of transfers; its refusals are joined. */

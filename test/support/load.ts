@@ -87,17 +87,17 @@ export async function openWallets(
 }
 
 /** Makes a deposit. */
-export function depositOf(toWalletId: string, amountMinor: bigint): Movement {
+export function makeDeposit(toWalletId: string, amountMinor: bigint): Movement {
   return { kind: "DEPOSIT", requestId: randomUUID(), fromWalletId: undefined, toWalletId, amountMinor };
 }
 
 /** Makes a withdrawal. */
-export function withdrawalOf(fromWalletId: string, amountMinor: bigint): Movement {
+export function makeWithdrawal(fromWalletId: string, amountMinor: bigint): Movement {
   return { kind: "WITHDRAWAL", requestId: randomUUID(), fromWalletId, toWalletId: undefined, amountMinor };
 }
 
 /** Makes a transfer. */
-export function transferOf(fromWalletId: string, toWalletId: string, amountMinor: bigint): Movement {
+export function makeTransfer(fromWalletId: string, toWalletId: string, amountMinor: bigint): Movement {
   return { kind: "TRANSFER", requestId: randomUUID(), fromWalletId, toWalletId, amountMinor };
 }
 
@@ -107,8 +107,8 @@ export function planMovements(wallets: readonly string[], count: number): Moveme
     const from = wallets[n % wallets.length] ?? "";
     // Over all n, each wallet pays every other one.
     const to = wallets[(n + 1 + (Math.floor(n / wallets.length) % (wallets.length - 1))) % wallets.length] ?? "";
-    if (n % 5 === 0) return depositOf(to, BigInt(100 + n));
-    return transferOf(from, to, n % 7 === 3 ? 1_000_000_000n : BigInt(1 + n));
+    if (n % 5 === 0) return makeDeposit(to, BigInt(100 + n));
+    return makeTransfer(from, to, n % 7 === 3 ? 1_000_000_000n : BigInt(1 + n));
   });
 }
 
@@ -117,7 +117,7 @@ export function planMovements(wallets: readonly string[], count: number): Moveme
  * @returns undefined if the outcome is unknown
  * @throws for an error that no movement may get, such as INTERNAL
  */
-export async function ask(
+export async function sendOnce(
   { transactions }: Clients,
   journal: ClientJournal,
   movement: Movement,
@@ -143,7 +143,7 @@ export async function ask(
 const RETRIED = new Set(["UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"]);
 
 /** Sends a request to one server after the other, beginning with `first`, until one answers. */
-export async function askUntilAnswered(
+export async function retryUntilAnswered(
   servers: readonly Clients[],
   journal: ClientJournal,
   movement: Movement,
@@ -153,8 +153,8 @@ export async function askUntilAnswered(
   const deadline = Date.now() + ANSWER_MS_MAX;
   for (let attempt = first; ; attempt += 1) {
     const server = servers[attempt % servers.length];
-    if (server === undefined) throw new Error("there is no server to ask");
-    const answer = await ask(server, journal, movement, timeoutMs);
+    if (server === undefined) throw new Error("there are no servers");
+    const answer = await sendOnce(server, journal, movement, timeoutMs);
     if (answer !== undefined) return answer;
     const last = journal.setbacks.at(-1);
     if (Date.now() > deadline) throw new Error(`no answer in ${ANSWER_MS_MAX} ms: ${last?.code} ${last?.reason}`);
@@ -224,7 +224,7 @@ export function startLoad({ servers, journal, movements, callers, timeoutMs = 2_
     for (let n = next++; n < movements.length; n = next++) {
       const movement = movements[n];
       if (movement === undefined) return;
-      await askUntilAnswered(servers, journal, movement, timeoutMs, n);
+      await retryUntilAnswered(servers, journal, movement, timeoutMs, n);
       answeredCount += 1;
       for (const { count, resolve } of waiting) if (answeredCount >= count) resolve();
     }
@@ -239,6 +239,10 @@ export function startLoad({ servers, journal, movements, callers, timeoutMs = 2_
 }
 
 /** Repeats answered movements: each must get the same outcome. */
-export async function askAgain(server: Clients, journal: ClientJournal, movements: readonly Movement[]): Promise<void> {
+export async function repeatAll(
+  server: Clients,
+  journal: ClientJournal,
+  movements: readonly Movement[],
+): Promise<void> {
   await startLoad({ servers: [server], journal, movements, callers: 16, timeoutMs: ANSWER_MS_MAX }).done;
 }

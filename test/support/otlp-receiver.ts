@@ -30,7 +30,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const bodies: string[] = [];
   const server = createServer((request, response) => {
     const take = async (): Promise<void> => {
-      const body = await bodyOf(request);
+      const body = await readBody(request);
       bodies.push(body);
       if (request.url === "/v1/traces") {
         const { resourceSpans = [] } = JSON.parse(body) as Traces;
@@ -53,7 +53,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   };
 }
 
-async function bodyOf(request: IncomingMessage): Promise<string> {
+async function readBody(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   const bytes = Buffer.concat(chunks);

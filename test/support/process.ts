@@ -100,7 +100,7 @@ export function runGrey(settings: Readonly<Record<string, string>>): Promise<End
 /** Ends processes that a failed test left running, and their descendants. */
 export async function endAllGrey(): Promise<void> {
   for (const child of running) {
-    const family = [child.pid!, ...(await descendantsOf(child.pid!))];
+    const family = [child.pid!, ...(await listDescendants(child.pid!))];
     for (const pid of family) if (isAlive(pid)) process.kill(pid, "SIGKILL");
   }
 }
@@ -118,7 +118,7 @@ export async function makeFolder(): Promise<{ readonly path: string; remove(): P
 }
 
 /** Lists the descendants of a process. */
-export async function descendantsOf(pid: number): Promise<number[]> {
+export async function listDescendants(pid: number): Promise<number[]> {
   const table = await new Promise<string>((resolve, reject) => {
     execFile("ps", ["-A", "-o", "pid=,ppid="], (error, text) => (error === null ? resolve(text) : reject(error)));
   });
@@ -177,7 +177,7 @@ export function freePort(): Promise<number> {
 }
 
 /** A route to a database that can be cut and restored, and that records its traffic. */
-export interface Way {
+export interface Route {
   /** The database's URL by this route. */
   readonly url: string;
   /** Returns true if this text was sent to the database. */
@@ -190,7 +190,7 @@ export interface Way {
 }
 
 /** Creates a route to the database of the URL, which is cut until opened. */
-export async function wayTo(databaseUrl: string): Promise<Way> {
+export async function createRoute(databaseUrl: string): Promise<Route> {
   const target = new URL(databaseUrl);
   const port = await freePort();
   const sockets = new Set<Socket>();

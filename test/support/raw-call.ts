@@ -37,7 +37,13 @@ export function connectRaw(address: string, options: Partial<ClientOptions> = {}
     stream: (path, bytes, { headers, timeoutMs } = {}) =>
       new Promise((resolve) => {
         let reply: Buffer = Buffer.alloc(0);
-        const started = client.makeBidiStreamRequest(path, same, same, metadataOf(headers), optionsOf(timeoutMs));
+        const started = client.makeBidiStreamRequest(
+          path,
+          same,
+          same,
+          createMetadata(headers),
+          createOptions(timeoutMs),
+        );
         started.on("data", (received: Buffer) => (reply = received));
         // The status says it too.
         started.on("error", () => undefined);
@@ -60,8 +66,8 @@ export function connectRaw(address: string, options: Partial<ClientOptions> = {}
           same,
           same,
           Buffer.from(bytes),
-          metadataOf(headers),
-          optionsOf(timeoutMs),
+          createMetadata(headers),
+          createOptions(timeoutMs),
         );
         started.on("data", (reply: Buffer) => {
           resolve({ bytes: reply, error: undefined, trailers: new Metadata() });
@@ -82,8 +88,8 @@ export function connectRaw(address: string, options: Partial<ClientOptions> = {}
           same,
           same,
           Buffer.from(bytes),
-          metadataOf(headers),
-          optionsOf(timeoutMs),
+          createMetadata(headers),
+          createOptions(timeoutMs),
           (error, reply) => {
             answer = error === null ? { bytes: reply ?? Buffer.alloc(0) } : { error };
           },
@@ -102,13 +108,13 @@ export function connectRaw(address: string, options: Partial<ClientOptions> = {}
   };
 }
 
-function metadataOf(headers: Readonly<Record<string, string>> = {}): Metadata {
+function createMetadata(headers: Readonly<Record<string, string>> = {}): Metadata {
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   return metadata;
 }
 
-function optionsOf(timeoutMs: number | undefined): { deadline?: number } {
+function createOptions(timeoutMs: number | undefined): { deadline?: number } {
   return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 

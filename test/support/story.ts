@@ -1,5 +1,5 @@
 /** The output of the programs in examples/, which spell true and false in their own ways. */
-export const STORY_TOLD: readonly string[] = [
+export const STORY_OUTPUT: readonly string[] = [
   "before: Ada 100000, Bob 50000",
   "after: Ada 90000, Bob 60000, replayed False",
   "again: the same transaction True, replayed True",
