@@ -4,14 +4,14 @@ import { int2Array, uuidArray } from "../db/binary-array.js";
 import type { Queryable } from "../db/database.js";
 import type { RecordType } from "../entities/journal.js";
 
-/** What changed: the thing and how. */
+/** A change of state: the id of the object, and the type of the change. */
 export interface JournalRecord {
   readonly id: Uuid;
   readonly type: RecordType;
 }
 
-// The head stays locked until the transaction ends, so indexes follow commits and leave no gap. Whoever appends has
-// locked everything else before: accounts in id order, then requests, then the head.
+// The head stays locked until the transaction ends, so indexes follow commits and leave no gap. The caller has taken all other
+// locks before: accounts in id order, then requests.
 const APPEND_RECORDS = `
 WITH head AS (
   UPDATE journal_head SET size = size + cardinality($1::uuid[]), last_time = greatest(last_time, clock_timestamp())
@@ -26,9 +26,9 @@ WITH head AS (
 SELECT last_index FROM head`;
 
 /**
- * Appends the records, at least one, in the caller's transaction; the last thing that it locks.
- * @param request the request that they come of, which the caller has claimed, if they come of one; it keeps the index
- * @returns the index of the last one
+ * Appends the records, at least one, in the caller's transaction, whose last lock is the journal's head.
+ * @param request the request that caused them, if any, which the caller has claimed; the last index is stored with it
+ * @returns the index of the last record
  */
 export async function appendRecords(
   client: Queryable,

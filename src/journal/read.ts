@@ -2,12 +2,12 @@ import { assert } from "../base/assert.js";
 import type { Queryable } from "../db/database.js";
 import type { JournalRecord } from "./append.js";
 
-/** A record and its place. */
+/** A record and its index. */
 export interface PlacedRecord extends JournalRecord {
   readonly index: bigint;
 }
 
-// A record's batch is the last that begins no later than it.
+// A record is in the last batch that begins at its index or before.
 const RECORDS = `
 SELECT b.first_index + r.position - 1 AS index, r.id, r.type
 FROM journal_batches b CROSS JOIN LATERAL unnest(b.record_ids, b.record_types) WITH ORDINALITY AS r (id, type, position)
@@ -17,12 +17,12 @@ WHERE b.first_index >= (SELECT max(first_index) FROM journal_batches WHERE first
 ORDER BY b.first_index, r.position`;
 
 /**
- * The records from one index up to another, which is not included.
- * @param before no more than the journal's size; more than `from`
+ * Reads the records from one index up to another, which is excluded.
+ * @param before at most the journal's size, and more than `from`
  */
 export async function readRecords(client: Queryable, from: bigint, before: bigint): Promise<PlacedRecord[]> {
   const { rows } = await client.query<PlacedRecord>({ name: "journal-records", text: RECORDS, values: [from, before] });
-  // Indexes follow commits, so who has seen the size sees every record below it.
+  // Indexes follow commits: every record below a size that was read is visible.
   const isWhole = rows.every(({ index }, offset) => index === from + BigInt(offset));
   assert(isWhole && BigInt(rows.length) === before - from, "the journal has a gap");
   return rows;

@@ -34,7 +34,7 @@ describe("balance alerts", () => {
   });
   afterEach(() => books.close());
 
-  /** An alert from here on. */
+  /** Creates an alert that counts from the next record of the journal on. */
   async function watch(
     threshold: bigint,
     direction: AlertDirection = BOTH,
@@ -74,7 +74,7 @@ describe("balance alerts", () => {
     return rows[0]!.count;
   }
 
-  it("note each crossing of one batch, between each two entries of the wallet", async () => {
+  it("record each crossing within one batch", async () => {
     const both = await watch(100n);
     const [up, down] = [await watch(100n, UP), await watch(100n, DOWN)];
     await engine.post([
@@ -97,7 +97,7 @@ describe("balance alerts", () => {
     await assertBooksAddUp(books.database);
   });
 
-  it("of what is available see holds, those of what is posted do not", async () => {
+  it("on the available balance see holds, those on the posted balance do not", async () => {
     await engine.postOne(deposit(wallet, 100n));
     const [available, posted] = [await watch(50n, BOTH, AVAILABLE), await watch(50n, BOTH, POSTED)];
     const [first, second] = [hold(wallet, 60n), hold(wallet, 30n)];
@@ -113,7 +113,7 @@ describe("balance alerts", () => {
     await assertBooksAddUp(books.database);
   });
 
-  it("note what comes after they were made, and nothing after they were deleted", async () => {
+  it("record crossings after they are created, and none after they are deleted", async () => {
     await engine.postOne(deposit(wallet, 100n));
     const id = await watch(50n);
     await engine.postOne(withdrawal(wallet, 60n));
@@ -127,7 +127,7 @@ describe("balance alerts", () => {
     await assertBooksAddUp(books.database);
   });
 
-  it("see the transfer that refunds one side and drains the other", async () => {
+  it("record the crossings of both wallets of a transfer", async () => {
     await engine.postOne(deposit(wallet, 100n));
     const [mine, its] = [await watch(50n), await watch(50n, BOTH, POSTED, other)];
     await engine.postOne(transfer(wallet, other, 70n));
@@ -136,7 +136,7 @@ describe("balance alerts", () => {
     expect(await crossingsOf(its)).to.deep.equal([[UP, 0n, 70n]]);
   });
 
-  it("agree with a model that looks at every entry, read by several processes in pages of any size", async () => {
+  it("agree with a model that looks at every entry, whatever the pages and however many processes read", async () => {
     const second = await connectDatabase(books.url, readConfig({ DATABASE_URL: books.url }));
     const wallets = [wallet, other, ...(await books.openWallets(2))];
     const thresholds = [1n, 25n, 60n];
@@ -158,7 +158,7 @@ describe("balance alerts", () => {
         fc.array(movement, { minLength: 1, maxLength: 30 }),
         fc.integer({ min: 1, max: 9 }),
         async (moves, limit) => {
-          // Each round crosses every threshold twice, whatever is drawn.
+          // Each round crosses every threshold twice, whatever fast-check draws.
           const drains = wallets.map((id) => withdrawal(id, 1_000_000n, { isUpTo: true }));
           await engine.post([...drains, ...wallets.map((id) => deposit(id, 100n))]);
           const posting = moves.map(({ kind, a, b, amount }) => {
@@ -198,7 +198,7 @@ describe("balance alerts", () => {
     await assertBooksAddUp(books.database);
   });
 
-  it("catch up after a time in which nobody read, and after a reader that died while it wrote", async () => {
+  it("catch up after a pause, and after a reader that died while it wrote", async () => {
     const id = await watch(50n);
     for (let round = 0; round < 20; round += 1) {
       await engine.post([deposit(wallet, 60n), withdrawal(wallet, 60n)]);
@@ -240,7 +240,7 @@ describe("balance alerts", () => {
     expect(await eventsOf(id)).to.have.lengthOf(20);
   });
 
-  it("read nothing but the journal's sizes while there are none", async () => {
+  it("read only the sizes of the journal's batches while there are none", async () => {
     await engine.post([deposit(wallet, 60n), withdrawal(wallet, 60n)]);
     await readAll();
     const { rows } = await books.admin.query("SELECT FROM reader_cursors, journal_head WHERE next_index = size");

@@ -22,7 +22,7 @@ type From = StreamIntegrityCheckRequest["from"];
 
 const SINCE_LAST: From = { $case: "sinceLast", value: true };
 
-describe("a check of the books that tells how far it is", function () {
+describe("a streamed integrity check", function () {
   this.timeout(60_000);
 
   let server: TestServer;
@@ -30,7 +30,7 @@ describe("a check of the books that tells how far it is", function () {
   let ledger: LedgerServiceClient;
   let database: TestDatabase;
   let admin: pg.Client;
-  /** Holds what a check waits for. */
+  /** Holds the lock that a check waits for. */
   let locker: pg.Client;
 
   beforeEach(async () => {
@@ -64,8 +64,8 @@ describe("a check of the books that tells how far it is", function () {
     return (await check(from)).at(-1)!;
   }
 
-  /** How many sessions of the service work on a law. */
-  async function checksUnderWay(): Promise<bigint> {
+  /** Counts the sessions of the service in which a check is running. */
+  async function countRunningChecks(): Promise<bigint> {
     const { rows } = await admin.query<{ count: bigint }>(
       `SELECT count(*) FROM pg_stat_activity
        WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%AS entries%'`,
@@ -77,7 +77,7 @@ describe("a check of the books that tells how far it is", function () {
     return (await admin.query<{ size: bigint }>("SELECT size FROM journal_head")).rows[0]!.size;
   }
 
-  it("tells each law once it is done, and ends with the report that CheckIntegrity gives", async () => {
+  it("reports its progress, and ends with the report that CheckIntegrity returns", async () => {
     const [from, to] = [await makeWallet(grey, { minorUnits: 100n }), await makeWallet(grey)];
     await grey.transactions.transfer(transferRequest(from.id, to.id, 1n));
     const messages = await check();
@@ -94,33 +94,33 @@ describe("a check of the books that tells how far it is", function () {
     }
   });
 
-  it("tells that it is still there while a law takes its time, and lets go of the database when its client leaves", async () => {
+  it("reports while a law is running, and cancels its statement when the client leaves", async () => {
     await locker.query("BEGIN");
     await locker.query("LOCK TABLE entries IN ACCESS EXCLUSIVE MODE");
     const watch = await open();
     await watch.until("three messages", (all) => all.length >= 3);
-    await eventually("the check waits for the lock", async () => (await checksUnderWay()) === 1n);
+    await eventually("the check waits for the lock", async () => (await countRunningChecks()) === 1n);
     watch.cancel();
-    await eventually("nobody checks", async () => (await checksUnderWay()) === 0n);
+    await eventually("no check is running", async () => (await countRunningChecks()) === 0n);
     await locker.query("ROLLBACK");
     const { rows } = await admin.query("SELECT FROM integrity_checks");
-    expect(rows, "a check that was given up is not remembered").to.have.lengthOf(0);
+    expect(rows, "a cancelled check is not recorded").to.have.lengthOf(0);
     expect((await last()).report!.ok).to.equal(true);
   });
 
-  it("ends with the server", async () => {
+  it("ends when the server stops", async () => {
     await locker.query("BEGIN");
     await locker.query("LOCK TABLE entries IN ACCESS EXCLUSIVE MODE");
     const watch = await open();
-    await eventually("the check waits for the lock", async () => (await checksUnderWay()) === 1n);
+    await eventually("the check waits for the lock", async () => (await countRunningChecks()) === 1n);
     const stopped = server.stop();
     expect(await watch.ended).to.include({ code: "UNAVAILABLE", reason: "SHUTTING_DOWN" });
-    await eventually("nobody checks", async () => (await checksUnderWay()) === 0n);
+    await eventually("no check is running", async () => (await countRunningChecks()) === 0n);
     await locker.query("ROLLBACK");
     await stopped;
   });
 
-  it("since the last begins where all before have come to, of any kind and by any server", async () => {
+  it("since the last continues where all checks before have left off, of any kind and by any server", async () => {
     const wallet = await makeWallet(grey, { minorUnits: 100n });
     const first = await last(SINCE_LAST);
     expect(first.fromJournalIndex, "nothing was checked yet").to.equal(0n);
@@ -136,7 +136,7 @@ describe("a check of the books that tells how far it is", function () {
     });
     await grey.transactions.deposit(depositRequest(wallet.id, 1n));
     await grey.transactions.deposit(depositRequest(wallet.id, 1n));
-    // It leaves a gap.
+    // This check leaves a gap.
     await last({ $case: "fromJournalIndex", value: (await journalSize()) - 1n });
     expect((await last(SINCE_LAST)).fromJournalIndex).to.equal(second.journalSize);
     await grey.transactions.deposit(depositRequest(wallet.id, 1n));
@@ -145,7 +145,7 @@ describe("a check of the books that tells how far it is", function () {
     expect((await last({ $case: "sinceLast", value: false })).fromJournalIndex).to.equal(0n);
   });
 
-  it("from any place may be the first of all, and leaves what is before it to the next", async () => {
+  it("from any place may be the first of all, and leaves the records before it to the next", async () => {
     await makeWallet(grey, { minorUnits: 100n });
     const { fromJournalIndex, report } = await last({ $case: "fromJournalIndex", value: 1n });
     expect([fromJournalIndex, report!.ok]).to.deep.equal([1n, true]);
@@ -153,7 +153,7 @@ describe("a check of the books that tells how far it is", function () {
     expect((await last(SINCE_LAST)).fromJournalIndex).to.equal(await journalSize());
   });
 
-  it("since the last is one of everything after a fault, until none is left", async () => {
+  it("since the last checks the whole ledger after a fault, until none is left", async () => {
     await makeWallet(grey, { minorUnits: 100n });
     await last();
     const wallet = await makeWallet(grey, { minorUnits: 100n });
@@ -170,7 +170,7 @@ describe("a check of the books that tells how far it is", function () {
   });
 });
 
-describe("a check of what is new in large books", function () {
+describe("a check of what is new in a large ledger", function () {
   this.timeout(180_000);
 
   const BOOKS = { wallets: 20_000, rounds: 12, deepTransfers: 20_000 };
@@ -193,7 +193,7 @@ describe("a check of what is new in large books", function () {
     await database.drop();
   });
 
-  it("reads what is new by keys, and no table as a whole", async () => {
+  it("finds rows by keys, and reads no whole table", async () => {
     const size = BigInt(transactionCount(BOOKS));
     const [from, to] = [await makeWallet(grey, { minorUnits: 100n }), await makeWallet(grey)];
     for (let n = 0; n < 20; n += 1) await grey.transactions.transfer(transferRequest(from.id, to.id, 1n));
@@ -201,16 +201,16 @@ describe("a check of what is new in large books", function () {
     const pages = await admin.query<{ pages: bigint }>(
       "SELECT sum(relpages)::bigint AS pages FROM pg_class WHERE relname IN ('entries', 'transactions', 'requests')",
     );
-    expect(pages.rows[0]!.pages > 5_000n, "the books are large").to.equal(true);
+    expect(pages.rows[0]!.pages > 5_000n, "the ledger is large").to.equal(true);
     let blocks = 0;
     const laws = Object.keys(LAWS) as LawName[];
-    const queries = laws.map((law) => [law, lawQuery(law, scope).replace("$1", "100")] as const);
+    const queries = laws.map((law) => [law, lawQuery(law, scope, 100)] as const);
     for (const [what, query] of [["the counts", countQuery(scope)], ...queries] as const) {
       const plan = await planOf(query);
       expect(scansOf(plan), what).to.deep.equal([]);
       blocks += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
     }
-    // 21 transactions, 42 entries, and 3 accounts, one of which has 20,000 older entries that are searched by halves.
+    // 21 transactions, 42 entries, and 3 accounts, one of which has 20,000 older entries, in which a binary search finds the first new one.
     expect(blocks / queries.length).to.be.lessThan(1_000);
   });
 
@@ -222,16 +222,17 @@ describe("a check of what is new in large books", function () {
     readonly Plans?: readonly Plan[];
   }
 
-  async function planOf(query: string): Promise<Plan> {
-    // As the service has it.
+  async function planOf({ text, values }: pg.QueryConfig): Promise<Plan> {
+    // As in the sessions of the service.
     await admin.query("SET plan_cache_mode = force_generic_plan");
     const { rows } = await admin.query<{ "QUERY PLAN": readonly [{ readonly Plan: Plan }] }>(
-      `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${query}`,
+      `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${text}`,
+      values,
     );
     return rows[0]!["QUERY PLAN"][0].Plan;
   }
 
-  /** The large tables that are read as a whole, by rows or by an index. */
+  /** Returns the large tables that the plan reads as a whole. */
   function scansOf(plan: Plan): string[] {
     const table = plan["Relation Name"] ?? "";
     const isWhole =

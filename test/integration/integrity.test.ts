@@ -47,8 +47,8 @@ const TABLES = [
   "balance_alert_events",
 ];
 
-/** What the books of the suite hold, by the names that the tampering uses. */
-interface Lively {
+/** The rows of the suite's ledger, by the names that the tampering uses. */
+interface Fixture {
   /** Two USD wallets; A paid B. */
   readonly a: Uuid;
   readonly b: Uuid;
@@ -65,20 +65,20 @@ interface Lively {
   /** A USD wallet, and the hold of 5 minor units on its money. */
   readonly holder: Uuid;
   readonly held: Uuid;
-  /** A deposit that was dated back, with metadata that was changed twice. */
+  /** A backdated deposit, with metadata that was changed twice. */
   readonly dated: Uuid;
-  /** From C to D, with a fee; posted, and refused. C has a limit by velocity. */
+  /** From C to D, with a fee; posted, and rejected. C has a velocity limit. */
   readonly c: Uuid;
   readonly d: Uuid;
   readonly compound: Uuid;
   readonly refusedCompound: Uuid;
-  /** A schedule, its one run and what that posted; and one that was refused, with its run. */
+  /** A schedule, its one run and the transaction of that; and a schedule whose run was rejected. */
   readonly schedule: Uuid;
   readonly run: Uuid;
   readonly runTransaction: Uuid;
   readonly refusedSchedule: Uuid;
   readonly refusedRun: Uuid;
-  /** An alert that noted a crossing down and one up. */
+  /** An alert with an event downwards and one upwards. */
   readonly alert: Uuid;
 }
 
@@ -86,30 +86,30 @@ type Named = readonly [law: keyof typeof IntegrityLaw, subject: string | bigint]
 
 interface Tampering {
   readonly title: string;
-  /** What an attacker with all rights runs. */
-  readonly sql: (lively: Lively) => string;
-  /** Every law that this breaks, and where; no other is named. */
-  readonly named: (lively: Lively) => readonly Named[];
-  /** What a check from the journal's second record on does not name of these: no key leads there. */
-  readonly unnamedSince?: (lively: Lively) => readonly Named[];
+  /** The statements of an attacker with all rights. */
+  readonly sql: (fixture: Fixture) => string;
+  /** Every law that this breaks, and its subject; no other is named. */
+  readonly named: (fixture: Fixture) => readonly Named[];
+  /** Those of them that a check from the journal's second record on does not name: no key leads there. */
+  readonly unnamedSince?: (fixture: Fixture) => readonly Named[];
 }
 
-/** What the random ids of this suite stand for. */
+/** An id that names nothing. */
 const NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 const TAMPERINGS: readonly Tampering[] = [
   {
-    title: "what was used of a limit by velocity is made less",
+    title: "the usage of a velocity limit is lowered",
     sql: ({ c }) => `UPDATE velocity_usage SET amount = amount - 1, count = count - 1 WHERE account_id = '${c}'`,
     named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
   },
   {
-    title: "what was used of a limit by velocity is forgotten",
+    title: "the usage of a velocity limit is deleted",
     sql: ({ c }) => `DELETE FROM velocity_usage WHERE account_id = '${c}'`,
     named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
   },
   {
-    title: "a limit by velocity is taken away by hand",
+    title: "a velocity limit is removed from its account",
     sql: ({ c }) => `UPDATE accounts SET velocity_limits = NULL WHERE id = '${c}'`,
     named: ({ c }) => [["VELOCITY_MATCHES_TRANSACTIONS", c]],
   },
@@ -124,7 +124,7 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ compound }) => [["ENTRY_HAS_OWNERS", compound]],
   },
   {
-    title: "a refused leg is hidden from the account that it names",
+    title: "a rejected leg is hidden from its account",
     sql: ({ d, refusedCompound }) =>
       `DELETE FROM rejected_legs WHERE transaction_id = '${refusedCompound}' AND account_id = '${d}'`,
     named: ({ refusedCompound }) => [["ENTRIES_MATCH_STATE", refusedCompound]],
@@ -146,19 +146,19 @@ const TAMPERINGS: readonly Tampering[] = [
     ],
   },
   {
-    title: "held money is set free without ending its hold",
+    title: "pending money is released without ending its hold",
     sql: ({ holder }) => `
       UPDATE accounts SET pending_debits = 0 WHERE id = '${holder}';
       UPDATE entries SET pending_debits_after = NULL WHERE account_id = '${holder}'`,
     named: ({ holder }) => [["PENDING_IS_SUM_OF_HOLDS", holder]],
   },
   {
-    title: "a hold is made to last longer",
+    title: "a hold's expiry is postponed",
     sql: ({ held }) => `UPDATE holds SET expire_time = expire_time + interval '1 day' WHERE id = '${held}'`,
     named: ({ held }) => [["HOLD_MATCHES_STEPS", held]],
   },
   {
-    title: "a hold is deleted together with what it makes pending",
+    title: "a hold is deleted together with its pending amount",
     sql: ({ holder, held }) => `
       DELETE FROM holds WHERE id = '${held}';
       UPDATE accounts SET pending_debits = 0 WHERE id = '${holder}';
@@ -166,18 +166,18 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ held }) => [["HOLD_MATCHES_STEPS", held]],
   },
   {
-    title: "a transaction is found by another value",
+    title: "the search index has another value for a key of a transaction",
     sql: ({ dated }) =>
       `UPDATE transaction_metadata SET value = 'x' WHERE transaction_id = '${dated}' AND key = 'kept'`,
     named: ({ dated }) => [["METADATA_PAIRS_MATCH", dated]],
   },
   {
-    title: "a transaction is no longer found by a pair",
+    title: "the search index lacks the metadata of a transaction",
     sql: ({ dated }) => `DELETE FROM transaction_metadata WHERE transaction_id = '${dated}'`,
     named: ({ dated }) => [["METADATA_PAIRS_MATCH", dated]],
   },
   {
-    title: "a transaction is found by a pair that it does not have",
+    title: "the search index has a key that the transaction never had",
     sql: ({ paid, paidIndex }) =>
       `INSERT INTO transaction_metadata (key, value, journal_index, transaction_id) VALUES ('a', 'b', ${paidIndex}, '${paid}')`,
     named: ({ paid }) => [["METADATA_PAIRS_MATCH", paid]],
@@ -189,7 +189,7 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ dated }) => [["METADATA_CHANGES_FOLLOW", dated]],
   },
   {
-    title: "a change of metadata is edited together with what it is found by",
+    title: "a change of metadata is edited together with the search index",
     sql: ({ dated }) => `
       UPDATE metadata_changes SET metadata = metadata || '{"kept":"edited"}' WHERE transaction_id = '${dated}' AND revision = 2;
       UPDATE transaction_metadata SET value = 'edited' WHERE transaction_id = '${dated}' AND key = 'kept'`,
@@ -208,12 +208,12 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ dated }) => [["DATED_ENTRIES_MATCH", dated]],
   },
   {
-    title: "an entry is put where balances by effective time do not look for it",
+    title: "an entry is put into a span in which balances by effective time do not look for it",
     sql: ({ dated }) => `UPDATE dated_entries SET span = span - 1 WHERE transaction_id = '${dated}'`,
     named: ({ dated }) => [["DATED_ENTRIES_MATCH", dated]],
   },
   {
-    title: "a transaction is dated back afterwards",
+    title: "a transaction is backdated later",
     sql: ({ paid }) => `UPDATE transactions SET effective_time = create_time - interval '1 day' WHERE id = '${paid}'`,
     named: ({ paid }) => [["DATED_ENTRIES_MATCH", paid]],
   },
@@ -305,7 +305,7 @@ const TAMPERINGS: readonly Tampering[] = [
     ],
   },
   {
-    title: "an entry is there twice",
+    title: "an entry is duplicated",
     sql: ({ a, paid }) =>
       `INSERT INTO entries SELECT * FROM entries WHERE transaction_id = '${paid}' AND account_id = '${a}'`,
     named: ({ a, paid }) => [
@@ -341,7 +341,7 @@ const TAMPERINGS: readonly Tampering[] = [
     ],
   },
   {
-    title: "an entry is dated back before the one before it",
+    title: "an entry is backdated to before its predecessor",
     sql: ({ a, paid }) =>
       `UPDATE entries SET create_time = create_time - interval '1 day' WHERE transaction_id = '${paid}' AND account_id = '${a}'`,
     named: ({ a }) => [["RUNNING_BALANCE", a]],
@@ -362,7 +362,7 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ b }) => [["WITHIN_LIMITS", b]],
   },
   {
-    title: "an account is of another currency",
+    title: "an account's currency is changed",
     sql: ({ b }) => `UPDATE accounts SET currency_code = 'CHF' WHERE id = '${b}'`,
     named: ({ paid, paidBefore }) => [
       ["TRANSACTION_BALANCED", paid],
@@ -410,7 +410,7 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ paid }) => [["TRANSACTION_IN_JOURNAL", paid]],
   },
   {
-    title: "a rejected transaction is made a posted one",
+    title: "a rejected transaction is passed off as posted",
     sql: ({ rejected }) => `UPDATE transactions SET state = 1, failure = NULL WHERE id = '${rejected}'`,
     named: ({ rejected }) => [
       ["ENTRIES_MATCH_STATE", rejected],
@@ -418,7 +418,7 @@ const TAMPERINGS: readonly Tampering[] = [
     ],
   },
   {
-    title: "a posted transaction is made a rejected one",
+    title: "a posted transaction is passed off as rejected",
     sql: ({ paid }) => `UPDATE transactions SET state = 2, failure = '{"reason":"SAME_WALLET"}' WHERE id = '${paid}'`,
     named: ({ paid }) => [
       ["ENTRIES_MATCH_STATE", paid],
@@ -496,27 +496,27 @@ const TAMPERINGS: readonly Tampering[] = [
     unnamedSince: () => [["REQUEST_ONCE", NOBODY]],
   },
   {
-    title: "a run tells of a transaction that it did not make",
+    title: "a run names a transaction that it did not make",
     sql: ({ run, paid }) => `UPDATE schedule_runs SET transaction_id = '${paid}' WHERE id = '${run}'`,
     named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
   },
   {
-    title: "a run tells of a transaction that does not exist",
+    title: "a run names a transaction that does not exist",
     sql: ({ run }) => `UPDATE schedule_runs SET transaction_id = '${NOBODY}' WHERE id = '${run}'`,
     named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
   },
   {
-    title: "a run tells of a request that is not its own",
+    title: "a run names a request that is not its own",
     sql: ({ run }) => `UPDATE schedule_runs SET request_id = '${NOBODY}' WHERE id = '${run}'`,
     named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
   },
   {
-    title: "a run is dated back",
+    title: "a run is backdated",
     sql: ({ run }) => `UPDATE schedule_runs SET planned_time = planned_time - interval '1 minute' WHERE id = '${run}'`,
     named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
   },
   {
-    title: "a run that was refused is passed off as posted",
+    title: "a rejected run is passed off as posted",
     sql: ({ refusedRun }) => `UPDATE schedule_runs SET state = 1, failure = NULL WHERE id = '${refusedRun}'`,
     named: ({ refusedRun, refusedSchedule }) => [
       ["RUN_MATCHES_TRANSACTION", refusedRun],
@@ -529,7 +529,7 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ run }) => [["RUN_MATCHES_TRANSACTION", run]],
   },
   {
-    title: "a run is made up from another one",
+    title: "a run is forged from another one",
     sql: ({ run }) => `
       INSERT INTO schedule_runs SELECT '${NOBODY}', schedule_id, planned_time - interval '1 day', state, attempts, request_id,
         transaction_id, failure, create_time, update_time FROM schedule_runs WHERE id = '${run}'`,
@@ -559,22 +559,22 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ refusedSchedule }) => [["SCHEDULE_COUNTS_RUNS", refusedSchedule]],
   },
   {
-    title: "a crossing that an alert noted is deleted",
+    title: "an event of an alert is deleted",
     sql: ({ alert }) => `DELETE FROM balance_alert_events WHERE alert_id = '${alert}' AND direction = 2`,
     named: ({ alert }) => [["ALERT_MATCHES_ENTRIES", alert]],
   },
   {
-    title: "a balance that an alert noted is edited",
+    title: "a balance in an event of an alert is edited",
     sql: ({ alert }) => `UPDATE balance_alert_events SET balance_after = balance_after + 1 WHERE alert_id = '${alert}'`,
     named: ({ alert }) => [["ALERT_MATCHES_ENTRIES", alert]],
   },
   {
-    title: "an alert's threshold is moved away from what it noted",
+    title: "an alert's threshold is moved away from its events",
     sql: ({ alert }) => `UPDATE balance_alerts SET threshold = 1000000 WHERE id = '${alert}'`,
     named: ({ alert }) => [["ALERT_MATCHES_ENTRIES", alert]],
   },
   {
-    title: "a crossing is noted for an alert that does not exist",
+    title: "an event is forged for an alert that does not exist",
     sql: ({ alert }) => `
       INSERT INTO balance_alert_events SELECT gen_random_uuid(), '${NOBODY}', sequence, transaction_id, journal_index, direction,
         balance_before, balance_after, create_time FROM balance_alert_events WHERE alert_id = '${alert}'`,
@@ -588,11 +588,11 @@ describe("the integrity check", () => {
   let clients: Clients;
   let ledger: LedgerServiceClient;
   let admin: pg.Client;
-  let lively: Lively;
+  let fixture: Fixture;
   let last: { readonly id: Uuid; readonly requestId: Uuid };
 
   before(async () => {
-    // While the books are tampered with, nothing is to read or write them by itself.
+    // Nothing in the background may read or write the ledger while it is tampered with.
     const calm = {
       GREY_HOLD_EXPIRY_EVERY_MS: "3600000",
       GREY_SCHEDULE_EVERY_MS: "3600000",
@@ -602,7 +602,7 @@ describe("the integrity check", () => {
     clients = connect(server.address);
     ledger = new LedgerServiceClient(server.address, credentials.createInsecure());
     admin = await openAdmin(server.databaseUrl);
-    lively = await makeLively();
+    fixture = await makeFixture();
     // The attacker is the owner of the tables: no constraint stands in the way.
     await admin.query(`
       ALTER TABLE entries DROP CONSTRAINT entries_pkey;
@@ -621,13 +621,13 @@ describe("the integrity check", () => {
   });
   afterEach(async () => {
     await admin.query(`TRUNCATE ${TABLES.join(", ")}`);
-    // What triggers wrote is among the tables.
+    // The rows that triggers write are among those of the backup.
     await admin.query("SET session_replication_role = replica");
     for (const table of TABLES) await admin.query(`INSERT INTO ${table} TABLE backup.${table}`);
     await admin.query("SET session_replication_role = origin");
   });
 
-  async function makeLively(): Promise<Lively> {
+  async function makeFixture(): Promise<Fixture> {
     const { transactions, ledger } = clients;
     const a = (await makeWallet(clients, { minorUnits: 100_000n })).id;
     const b = (await makeWallet(clients)).id;
@@ -702,7 +702,7 @@ describe("the integrity check", () => {
     };
   }
 
-  /** A deposit that a schedule made, and a withdrawal that it could not make and is retrying. */
+  /** Makes a schedule that deposits, and one whose withdrawal is rejected and retried. */
   async function makeRuns() {
     const walletId = (await makeWallet(clients)).id;
     const when = { $case: "once" as const, value: { seconds: BigInt(Math.floor(Date.now() / 1_000) + 2), nanos: 0 } };
@@ -732,7 +732,7 @@ describe("the integrity check", () => {
     return { schedule, run, runTransaction, refusedSchedule, refusedRun: (await runOf(refusedSchedule))!.id };
   }
 
-  /** An alert whose threshold was crossed down and up again. */
+  /** Makes an alert whose threshold was crossed down and up again. */
   async function makeAlert(): Promise<Uuid> {
     const walletId = (await makeWallet(clients, { minorUnits: 100n })).id;
     const watched = { threshold: money(50n), direction: AlertDirection.BOTH, balance: AlertBalance.AVAILABLE };
@@ -746,7 +746,7 @@ describe("the integrity check", () => {
     return alert!.id;
   }
 
-  it("finds nothing wrong with books that nobody touched, and counts what it read", async () => {
+  it("finds no fault in a sound ledger, and counts the rows that it checked", async () => {
     const report = await clients.ledger.checkIntegrity({ maxFaults: 0 });
     expect(report.faults).to.deep.equal([]);
     expect([report.ok, report.faultCount]).to.deep.equal([true, 0n]);
@@ -759,23 +759,43 @@ describe("the integrity check", () => {
       transactions: report.transactionCount,
       entries: report.entryCount,
     }).to.deep.equal(rows[0]);
-    expect(report.recordCount).to.equal(lively.size);
+    expect(report.recordCount).to.equal(fixture.size);
   });
 
-  it("of what is new finds nothing wrong from any place on, and looks at nothing else", async () => {
-    for (let index = 1n; index <= lively.size + 1n; index += 1n) {
+  it("of what is new finds no fault from any place on, and counts only what is new", async () => {
+    for (let index = 1n; index <= fixture.size + 1n; index += 1n) {
       const report = await checkSince(index);
       expect(report.faults, `from ${index}`).to.deep.equal([]);
-      expect(report.recordCount).to.equal(index > lively.size ? 0n : lively.size - index);
+      expect(report.recordCount).to.equal(index > fixture.size ? 0n : fixture.size - index);
     }
-    const { accountCount, transactionCount, entryCount } = await checkSince(lively.paidIndex);
+    const { accountCount, transactionCount, entryCount } = await checkSince(fixture.paidIndex);
     // The transfer, a deposit of euros, a user and a deposit of points: six accounts with an entry each.
     expect([accountCount, transactionCount, entryCount]).to.deep.equal([6n, 3n, 6n]);
   });
 
-  it("of what is new does not see what was changed before it", async () => {
-    await admin.query(`UPDATE entries SET amount = amount + 5 WHERE transaction_id = '${lively.paidBefore}'`);
-    expect((await checkSince(lively.paidIndex)).faults).to.deep.equal([]);
+  it("of what is new continues the balances before it", async () => {
+    await admin.query("UPDATE accounts SET balance = balance + 1 WHERE id = $1", [fixture.a]);
+    expect(faultsOf(await checkSince(fixture.paidIndex))).to.deep.equal(
+      wordsOf(({ a }) => [
+        ["BALANCE_IS_SUM_OF_ENTRIES", a],
+        ["CURRENCY_SUMS_TO_ZERO", "USD"],
+      ]),
+    );
+  });
+
+  it("of what is new checks an alert from the entries on that its new events report", async () => {
+    const { rows } = await admin.query<{ index: bigint }>(
+      "SELECT min(b.first_index) AS index FROM journal_batches b JOIN balance_alert_events v ON v.id = ANY (b.record_ids)",
+    );
+    const from = rows[0]!.index;
+    expect(faultsOf(await checkSince(from))).to.deep.equal([]);
+    await admin.query("UPDATE balance_alert_events SET balance_after = balance_after + 1");
+    expect(faultsOf(await checkSince(from))).to.deep.equal([`ALERT_MATCHES_ENTRIES ${fixture.alert}`]);
+  });
+
+  it("of what is new takes rows before it as an earlier check found them", async () => {
+    await admin.query(`UPDATE entries SET amount = amount + 5 WHERE transaction_id = '${fixture.paidBefore}'`);
+    expect((await checkSince(fixture.paidIndex)).faults).to.deep.equal([]);
   });
 
   const SCOPES = [
@@ -785,7 +805,7 @@ describe("the integrity check", () => {
   for (const { title, sql, named, unnamedSince } of TAMPERINGS) {
     for (const { scope, check, isWhole } of SCOPES) {
       it(`of ${scope} names what is wrong when ${title}`, async () => {
-        await admin.query(sql(lively));
+        await admin.query(sql(fixture));
         const unnamed = isWhole ? [] : wordsOf(unnamedSince);
         const expected = wordsOf(named).filter((one) => !unnamed.includes(one));
         const report = await check();
@@ -798,14 +818,14 @@ describe("the integrity check", () => {
   }
 
   it("has a way of tampering for every law", () => {
-    const laws = new Set(TAMPERINGS.flatMap(({ named }) => named(lively)).map(([law]) => law));
+    const laws = new Set(TAMPERINGS.flatMap(({ named }) => named(fixture)).map(([law]) => law));
     const all = Object.keys(IntegrityLaw).filter(
       (name) => Number.isNaN(Number(name)) && !/UNSPECIFIED|UNRECOGNIZED/.test(name),
     );
     expect([...laws].sort()).to.deep.equal(all.sort());
   });
 
-  it("counts every fault, and names as many as it is asked for", async () => {
+  it("counts every fault, and names at most max_faults", async () => {
     await admin.query("UPDATE accounts SET sequence = sequence + 1");
     const { rows } = await admin.query<{ count: bigint }>("SELECT count(*) FROM accounts");
     const few = await clients.ledger.checkIntegrity({ maxFaults: 3 });
@@ -816,7 +836,7 @@ describe("the integrity check", () => {
   });
 
   function wordsOf(named: Tampering["named"] = () => []): string[] {
-    return named(lively)
+    return named(fixture)
       .map(([law, subject]) => `${law} ${nameOf(String(subject))}`)
       .sort();
   }
@@ -825,7 +845,7 @@ describe("the integrity check", () => {
     return [...new Set(faults.map(({ law, subject }) => `${IntegrityLaw[law]} ${nameOf(subject)}`))].sort();
   }
 
-  /** Returns the report of a check from the record on. */
+  /** Returns the report of a check from the journal record on. */
   async function checkSince(fromJournalIndex: bigint): Promise<CheckIntegrityResponse> {
     const from = { $case: "fromJournalIndex", value: fromJournalIndex } as const;
     const { messages, ended } = await follow(ledger.streamIntegrityCheck({ maxFaults: 0, from }));

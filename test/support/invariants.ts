@@ -4,17 +4,20 @@ import { CallError, type Clients } from "./client.js";
 import type { ClientJournal, Movement } from "./load.js";
 
 /**
- * What must hold after every fault:
+ * The invariants after every fault:
  *   C  every transaction and all balances sum to zero per currency
- *   D  every answer that a caller was given is what is in the books
- *   U  one transaction per request id, and none that nobody asked for
- *   B  each balance is the sum of its entries, and each wallet's is what its callers know it to be
- *   J  what was refused or aborted left no entry
- *   INTEGRITY  the server's own check finds nothing
+ *   D  every reply that a caller received matches the ledger
+ *   U  a request id has one transaction, and no transaction is without a request
+ *   B  each balance is the sum of its entries, and each wallet's is the one that its callers derive from their replies
+ *   J  a rejected or aborted command left no entry
+ *   INTEGRITY  the server's own check finds no fault
  */
 export type Invariant = "C" | "D" | "U" | "B" | "J" | "INTEGRITY";
 
-/** Finds what is broken, as `<invariant> <what>`, in the database itself and with the callers' journal. All must be answered. */
+/**
+ * Finds violations, as `<invariant> <what>`, in the database itself and against the callers' journal, in which every request must
+ * have its reply.
+ */
 export async function findViolations(
   databaseUrl: string,
   journal: ClientJournal,
@@ -37,7 +40,7 @@ export async function findViolations(
   }
 }
 
-/** The server's own check. A connection that broke after the last call is only noticed, and reported, by the next one. */
+/** Runs the server's own check. A connection that broke after the last call is only noticed, and reported, by the next one. */
 async function checkIntegrity(ledger: Clients["ledger"]): Promise<CheckIntegrityResponse> {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -50,7 +53,7 @@ async function checkIntegrity(ledger: Clients["ledger"]): Promise<CheckIntegrity
 
 const CHECKS_MAX = 5;
 
-// Each finds what breaks it. Written apart from the server's own check: one must not share the other's error.
+// Queries for violations. They share nothing with the server's own check, so that neither hides an error of the other.
 const BOOKS: readonly (readonly [Invariant, string])[] = [
   [
     "C",
@@ -101,7 +104,7 @@ const BROKEN = {
   ),
 };
 
-/** What breaks C, U, B or J in the books alone. */
+/** Finds violations of C, U, B and J in the ledger alone. */
 export async function brokenInBooks(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ broken: string }>(BROKEN);
   return rows.map(({ broken }) => broken);
@@ -129,17 +132,18 @@ async function brokenAnswers(client: pg.Client, { asked, answers }: ClientJourna
   const byId = new Map(rows.map((row) => [row.id, row]));
   const broken: string[] = [];
   for (const { request_id, is_opening } of rows) {
-    if (!is_opening && !asked.has(request_id)) broken.push(`U nobody asked for what request ${request_id} made`);
+    if (!is_opening && !asked.has(request_id))
+      broken.push(`U request ${request_id} has a transaction, and no caller sent it`);
   }
   for (const [requestId, movement] of asked) {
     const answer = answers.get(requestId);
     const stored = byId.get(answer?.transactionId ?? "");
-    if (answer === undefined) broken.push(`D request ${requestId} was never answered`);
+    if (answer === undefined) broken.push(`D request ${requestId} has no reply`);
     else if (stored?.request_id !== requestId) broken.push(`D request ${requestId}: ${answer.transactionId} is lost`);
     else if ((stored.refusal ?? undefined) !== answer.refusal || !isSame(movement, stored)) {
-      broken.push(`D request ${requestId}: answered ${answer.refusal ?? "POSTED"}, stored ${JSON.stringify(stored)}`);
+      broken.push(`D request ${requestId}: replied ${answer.refusal ?? "POSTED"}, stored ${JSON.stringify(stored)}`);
     } else if (answer.refusal !== undefined && stored.entries !== "0") {
-      broken.push(`J request ${requestId} was refused and has entries`);
+      broken.push(`J request ${requestId} was rejected and has entries`);
     } else if (answer.refusal === undefined && stored.entries !== "2") {
       broken.push(`D request ${requestId} was posted and has ${stored.entries} of its entries`);
     }
@@ -160,5 +164,5 @@ async function brokenBalances(client: pg.Client, journal: ClientJournal): Promis
   const balances = new Map(rows.map(({ id, balance }) => [id, BigInt(balance)]));
   return [...journal.openings.keys()]
     .filter((walletId) => balances.get(walletId) !== journal.balanceMinor(walletId))
-    .map((id) => `B wallet ${id} has ${balances.get(id)}, its callers know of ${journal.balanceMinor(id)}`);
+    .map((id) => `B wallet ${id} has ${balances.get(id)}, its callers expect ${journal.balanceMinor(id)}`);
 }

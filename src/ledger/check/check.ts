@@ -1,4 +1,4 @@
-import type { PoolClient } from "pg";
+import type { PoolClient, QueryConfig } from "pg";
 import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { cancelUntil } from "../../db/cancel.js";
@@ -7,7 +7,7 @@ import { READ_WHOLE_TABLES } from "../../db/session.js";
 import type { RowCounts } from "./law.js";
 import { LAWS, type LawName } from "./laws.js";
 import { planLaws, type IntegrityProgress } from "./progress.js";
-import { findScope, type Scope } from "./scope.js";
+import { ENDLESS, findScope, type Scope } from "./scope.js";
 
 /** One thing that breaks a law. */
 export interface Fault {
@@ -83,9 +83,6 @@ export async function checkIntegrity(
 
 const ignore = (): void => undefined;
 
-/** The driver's own limit for a statement, in ms: a day. */
-const ENDLESS = { query_timeout: 86_400_000 };
-
 /** Lets the rows of a scope be joined with each other by hashes; the rows of tables are looked up by their keys all the same. */
 const JOIN_NEW_ROWS = "SET LOCAL enable_hashjoin = on";
 
@@ -101,7 +98,7 @@ async function checkLaws(
   await client.query(from === 0n ? READ_WHOLE_TABLES : JOIN_NEW_ROWS);
   const scope = await findScope(client, from);
   signal?.throwIfAborted();
-  const { rows } = await client.query<RowCounts & { readonly size: bigint }>({ text: countQuery(scope), ...ENDLESS });
+  const { rows } = await client.query<RowCounts & { readonly size: bigint }>({ ...countQuery(scope), ...ENDLESS });
   const { size: journalSize, ...counts } = assertPresent(rows[0], "the counts");
   const faults: Fault[] = [];
   let faultCount = 0n;
@@ -110,8 +107,7 @@ async function checkLaws(
     onProgress(progress);
     const { law } = progress;
     const found = await client.query<{ subject: string; detail: string; total: bigint }>({
-      text: lawQuery(law, scope),
-      values: [faultsMax],
+      ...lawQuery(law, scope, faultsMax),
       ...ENDLESS,
     });
     faultCount += found.rows[0]?.total ?? 0n;
@@ -133,15 +129,22 @@ async function checkLaws(
 }
 
 /** Returns the query that counts the scope's rows, and the journal's size. */
-export function countQuery({ definitions, accounts, transactions, entries, firstIndex }: Scope): string {
-  return `${definitions}
-    SELECT (SELECT count(*) FROM ${accounts} a) AS accounts, (SELECT count(*) FROM ${transactions} t) AS transactions,
-      (SELECT count(*) FROM ${entries} e) AS entries, greatest(size - ${firstIndex}, 0) AS records, size
-    FROM journal_head`;
+export function countQuery(scope: Scope): QueryConfig {
+  const { accounts, transactions, entries, firstIndex } = scope;
+  return {
+    text: `${scope.definitions}
+      SELECT (SELECT count(*) FROM ${accounts} a) AS accounts, (SELECT count(*) FROM ${transactions} t) AS transactions,
+        (SELECT count(*) FROM ${entries} e) AS entries, greatest(size - ${firstIndex}, 0) AS records, size
+      FROM journal_head`,
+    values: [...scope.values],
+  };
 }
 
-/** Returns the query for the faults of a law: their subjects and details, up to $1 of them, each with their number. */
-export function lawQuery(law: LawName, scope: Scope): string {
-  return `${scope.definitions}
-    SELECT subject, detail, count(*) OVER () AS total FROM (${LAWS[law].findBreaches(scope)}) breaches LIMIT $1`;
+/** Returns the query for what breaks a law: subjects and details, up to so many, each with the number of all. */
+export function lawQuery(law: LawName, scope: Scope, faultsMax: number): QueryConfig {
+  return {
+    text: `${scope.definitions}
+      SELECT subject, detail, count(*) OVER () AS total FROM (${LAWS[law].findBreaches(scope)}) breaches LIMIT ${faultsMax}`,
+    values: [...scope.values],
+  };
 }

@@ -6,8 +6,9 @@ import { RECORD_TYPE } from "../../entities/journal.js";
  * before it. Laws are written over these sources; each is what stands after FROM or JOIN, before an alias.
  */
 export interface Scope {
-  /** The WITH clause that the sources need; every query of the scope begins with it. */
+  /** The WITH clause that the sources need; every query of the scope begins with it, and has its values. */
   readonly definitions: string;
+  readonly values: readonly (string | null)[];
   /** The first journal record in the scope. */
   readonly firstIndex: bigint;
   /** The first record of that record's batch. */
@@ -40,6 +41,7 @@ export interface Scope {
 
 export const WHOLE_LEDGER: Scope = {
   definitions: "",
+  values: [],
   firstIndex: 0n,
   firstBatchIndex: 0n,
   accounts: "(SELECT *, 0::bigint AS sequence_before FROM accounts)",
@@ -69,26 +71,43 @@ const lookUpRow = (table: string, alias: string, condition: string): string =>
 const lookUpRows = (table: string, keys: string, condition: string): string =>
   `(SELECT found.* FROM (${keys}) known CROSS JOIN ${lookUpRow(table, "found", condition)})`;
 
-/**
- * Returns the scope of what is new. It is found from the journal's end, by keys: the batches, the transactions that they name,
- * the accounts that these touch, and the accounts' entries from the last old one on.
- */
-export function scopeSince(firstIndex: bigint, firstBatchIndex: bigint): Scope {
+/** A check's statements take as long as there is to read; the driver's own limit, in ms, is a day. */
+export const ENDLESS = { query_timeout: 86_400_000 };
+
+/** Returns the scope of a check from this journal record on; 0 for the whole ledger. */
+export async function findScope(client: Queryable, from: bigint): Promise<Scope> {
+  return from === 0n ? WHOLE_LEDGER : findScopeSince(client, from);
+}
+
+// What is new is found from the journal's end, by keys: the batches, the transactions that they name, the accounts that these
+// touch, and the accounts' entries from the last old one on. Where that is, is searched once for all laws.
+async function findScopeSince(client: Queryable, firstIndex: bigint): Promise<Scope> {
+  const batch = await client.query<{ index: bigint | null }>({
+    text: "SELECT max(first_index) AS index FROM journal_batches WHERE first_index <= $1",
+    values: [firstIndex],
+  });
+  const firstBatchIndex = batch.rows[0]?.index ?? 0n;
   const transactionIds = `SELECT DISTINCT id FROM new_record WHERE type IN (${TRANSACTION_RECORDS})`;
-  const definitions = `
+  const recorded = `
     WITH new_record AS MATERIALIZED (
       SELECT r.id, r.type, b.first_index + r.position - 1 AS index
       FROM journal_batches b CROSS JOIN LATERAL unnest(b.record_ids, b.record_types) WITH ORDINALITY AS r (id, type, position)
       WHERE b.first_index >= ${firstBatchIndex} AND b.first_index + r.position - 1 >= ${firstIndex}
     ), new_transaction AS MATERIALIZED (
       SELECT * FROM ${lookUpRows("transactions", transactionIds, "id = known.id")} t
-    ), touched AS MATERIALIZED (
-      SELECT id, entry_sequence_before_index(id, ${firstIndex}) AS sequence_before FROM (
-        SELECT debit_account_id AS id FROM new_transaction UNION SELECT credit_account_id FROM new_transaction
-        UNION SELECT unnest(leg_account_ids) FROM new_transaction
-        UNION SELECT id FROM new_record WHERE type NOT IN (${TRANSACTION_RECORDS})
-        UNION SELECT h.to_account_id FROM new_transaction t JOIN ${lookUpRow("holds", "h", "h.id = t.hold_id")} ON true
-      ) ids WHERE id IS NOT NULL
+    )`;
+  const touched = await client.query<{ ids: string | null; sequences: string | null }>({
+    text: `${recorded}
+    SELECT array_agg(id)::text AS ids, array_agg(entry_sequence_before_index(id, ${firstIndex}))::text AS sequences FROM (
+      SELECT debit_account_id AS id FROM new_transaction UNION SELECT credit_account_id FROM new_transaction
+      UNION SELECT unnest(leg_account_ids) FROM new_transaction
+      UNION SELECT id FROM new_record WHERE type NOT IN (${TRANSACTION_RECORDS})
+      UNION SELECT h.to_account_id FROM new_transaction t JOIN ${lookUpRow("holds", "h", "h.id = t.hold_id")} ON true
+    ) ids WHERE id IS NOT NULL`,
+    ...ENDLESS,
+  });
+  const definitions = `${recorded}, touched AS MATERIALIZED (
+      SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS t (id, sequence_before)
     ), touched_account AS MATERIALIZED (
       SELECT a.*, sequence_before FROM touched JOIN ${lookUpRow("accounts", "a", "a.id = touched.id")} ON true
     ), touched_entry AS MATERIALIZED (
@@ -97,6 +116,7 @@ export function scopeSince(firstIndex: bigint, firstBatchIndex: bigint): Scope {
     )`;
   return {
     definitions,
+    values: [touched.rows[0]?.ids ?? null, touched.rows[0]?.sequences ?? null],
     firstIndex,
     firstBatchIndex,
     accounts: "touched_account",
@@ -122,14 +142,4 @@ export function scopeSince(firstIndex: bigint, firstBatchIndex: bigint): Scope {
     rowsOf: lookUpRows,
     choose: (_whole, since) => since,
   };
-}
-
-/** Returns the scope of a check from this journal record on; 0 for the whole ledger. */
-export async function findScope(client: Queryable, from: bigint): Promise<Scope> {
-  if (from === 0n) return WHOLE_LEDGER;
-  const { rows } = await client.query<{ index: bigint | null }>({
-    text: "SELECT max(first_index) AS index FROM journal_batches WHERE first_index <= $1",
-    values: [from],
-  });
-  return scopeSince(from, rows[0]?.index ?? 0n);
 }

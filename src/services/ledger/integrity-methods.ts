@@ -59,18 +59,18 @@ export function createIntegrityMethods(
           update.send();
         };
         let report: IntegrityReport | undefined;
-        let fault: { readonly error: unknown } | undefined;
+        let failure: { readonly error: unknown } | undefined;
         check(from, { signal, onProgress })
           .then(
             (found) => (report = found),
-            (error: unknown) => (fault = { error }),
+            (error: unknown) => (failure = { error }),
           )
           .finally(() => update.send());
         yield toProgressMessage(from, progress);
         for (;;) {
           await update.wait(progressMs, signal);
           if (signal.aborted) return;
-          if (fault !== undefined) throw fault.error;
+          if (failure !== undefined) throw failure.error;
           if (report !== undefined) break;
           yield toProgressMessage(from, progress);
         }
