@@ -1,9 +1,9 @@
-/** What a call knows of its caller's patience. */
+/** The part of a call's context that the layers beneath the services use. */
 export interface CallerContext {
-  /** Leaves the call with CALLER_GONE when nobody waits for its answer any more. */
+  /** Fails: CALLER_GONE when the caller no longer waits for the answer; OVERLOADED when the service's own limit of time is reached */
   assertWaiting(): void;
-  /** What is read must be no older than this record of the journal; unset: as it is. */
+  /** Reads must see this journal record; unset: they see the present state. */
   readonly minJournalIndex?: bigint;
-  /** Waits for what is not the service's work: meanwhile the call takes no other's place. */
+  /** Waits without holding the call's admission slot: for waits that are not work of the service. */
   readonly withoutSlot?: <T>(wait: Promise<T>) => Promise<T>;
 }

@@ -4,16 +4,16 @@ import type { CurrencyUnit } from "./money.js";
 export interface FieldViolation {
   /** The field's path as in the contract, such as `amount.minor_units`. */
   readonly field: string;
-  /** What the field must be, for people. */
+  /** The rule, for people: what the field must be. */
   readonly rule: string;
 }
 
-/** Why a database cannot be used: no answer, no writes because it is a standby or its disk is full, or a refusal of its own. */
+/** The reason why the database cannot be used: it does not answer, is a standby, has a full disk, or refuses sessions. */
 export type DatabaseTrouble = "unreachable" | "read_only" | "disk_full" | "refusing";
 
 /**
- * The closed set of what can go wrong. The reasons, their meaning and their metadata are documented in
- * proto/grey/error/v1/error_reason.proto; src/rpc/status.ts gives each its gRPC code.
+ * The closed set of failures. proto/grey/error/v1/error_reason.proto documents the reasons, their meaning and their metadata;
+ * src/rpc/status.ts maps each to a gRPC code and a message.
  */
 export type Failure =
   | { readonly reason: "INVALID_REQUEST"; readonly violations: readonly FieldViolation[] }
@@ -51,7 +51,7 @@ export type Failure =
       readonly currencyCode: string;
       readonly availableMinorUnits: bigint;
       readonly requiredMinorUnits: bigint;
-      /** Where it is not 0. */
+      /** Present unless it is 0. */
       readonly minBalanceMinorUnits?: bigint;
     }
   | {
@@ -117,7 +117,7 @@ export type Failure =
       readonly reason: "PRECONDITION_FAILED";
       readonly walletId: string;
       readonly precondition: string;
-      /** Where `expected` and `actual` are amounts. */
+      /** Present if `expected` and `actual` are amounts. */
       readonly currencyCode?: string;
       readonly expected: string;
       readonly actual: string;
@@ -151,22 +151,22 @@ export type Failure =
 
 export type Reason = Failure["reason"];
 
-/** What goes with a failure. */
+/** The circumstances of a failure. */
 export interface FailureDetails {
-  /** Whether it is the stored answer to an earlier request. */
+  /** True for the stored answer to an earlier request. */
   readonly replayed?: boolean;
-  /** The rejected transaction that keeps it, and its place in the journal. */
+  /** The rejected transaction that records it, and its index in the journal. */
   readonly transactionId?: string;
   readonly journalIndex?: bigint;
-  /** The users, two at the most, whose data the refused request holds. */
+  /** The users whose data the refused request contains, two at the most. */
   readonly userIds?: readonly string[];
-  /** The currency of its amounts, which the message writes them in. */
+  /** The currency in which the message shows its amounts. */
   readonly currency?: CurrencyUnit | undefined;
-  /** The error that it stands for, for the log. */
+  /** The error that caused it, for the log. */
   readonly cause?: unknown;
 }
 
-/** The failure as an error, to leave a call by. */
+/** A failure as an error that can be thrown. */
 export class FailureError extends Error {
   override readonly name = "FailureError";
 
@@ -178,22 +178,22 @@ export class FailureError extends Error {
   }
 }
 
-/** Leaves the call with this failure. */
+/** Throws the failure. */
 export function fail(failure: Failure): never {
   throw new FailureError(failure);
 }
 
-/** Leaves the call because one field breaks a rule that the contract's annotations cannot state. */
+/** Throws INVALID_REQUEST for one field that breaks a rule which the contract's annotations cannot state. */
 export function invalid(field: string, rule: string): never {
   return fail({ reason: "INVALID_REQUEST", violations: [{ field, rule }] });
 }
 
-/** What a request may meet without using up its request_id: the caller sends the same request again. */
-const PASSING = new Set<Reason>([
+/** The failures that do not use up the request_id: the caller may send the same request again. */
+const UNRECORDED = new Set<Reason>([
   "INVALID_REQUEST",
   "REQUEST_ID_REUSED",
   "PAGE_TOKEN_INVALID",
-  // Holds and transactions are named by the service, so what is not found today is never found.
+  // The service makes the ids of holds and transactions, so an unknown one stays unknown.
   "HOLD_NOT_FOUND",
   "TRANSACTION_NOT_FOUND",
   "QUOTE_INVALID",
@@ -207,17 +207,17 @@ const PASSING = new Set<Reason>([
   "INTERNAL",
 ]);
 
-/** Whether a rule of business refused the request: an answer, kept for ever, as against a malformed or passing one. */
+/** Returns true for a refusal by a business rule: an answer that is kept for ever, unlike malformed requests and transient failures. */
 export function isRefusal(failure: Failure): boolean {
-  return !PASSING.has(failure.reason);
+  return !UNRECORDED.has(failure.reason);
 }
 
-/** The failure as JSON text, to be stored beside the request that it answers; amounts are decimal strings. */
+/** Writes the failure as JSON, to be stored with the request that it answers; amounts become decimal strings. */
 export function encodeFailure(failure: Failure): string {
   return JSON.stringify(failure, (_key, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
 }
 
-/** The failure that encodeFailure() wrote. */
+/** Reads a failure that encodeFailure() wrote. */
 export function decodeFailure(json: string): Failure {
   return JSON.parse(json, (key, value: unknown) =>
     key.endsWith("MinorUnits") ? BigInt(value as string) : value,

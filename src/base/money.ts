@@ -1,20 +1,20 @@
-/** The least and the highest amount that an int64 holds, in minor units. */
+/** The least and the greatest amount that an int64 holds, in minor units. */
 export const AMOUNT_MIN = -(2n ** 63n);
 export const AMOUNT_MAX = 2n ** 63n - 1n;
 
-/** Whether the amount fits into int64. */
+/** Returns true if the amount fits into int64. */
 export function isInt64(amountMinor: bigint): boolean {
   return amountMinor >= AMOUNT_MIN && amountMinor <= AMOUNT_MAX;
 }
 
-/** A currency as far as amounts need it. */
+/** The properties of a currency that formatting and parsing amounts need. */
 export interface CurrencyUnit {
   readonly code: string;
   /** Decimal places of a minor unit: 0 to 18. */
   readonly exponent: number;
 }
 
-/** The amount for people, exact: `12.34 USD`. */
+/** Formats the amount for people, exactly: `12.34 USD`. */
 export function formatAmount(amountMinor: bigint, currency: CurrencyUnit): string {
   const sign = amountMinor < 0n ? "-" : "";
   const digits = (amountMinor < 0n ? -amountMinor : amountMinor).toString().padStart(currency.exponent + 1, "0");
@@ -24,8 +24,8 @@ export function formatAmount(amountMinor: bigint, currency: CurrencyUnit): strin
 }
 
 /**
- * The minor units of an amount as people write it: `12.34`, without grouping and without an exponent.
- * @returns the amount, or what is wrong with the text
+ * Reads an amount as people write it: `12.34`, without grouping and without an exponent.
+ * @returns the amount in minor units, or the rule that the text breaks
  */
 export function parseAmount(text: string, currency: CurrencyUnit): bigint | { readonly rule: string } {
   const match = /^(-?)(\d{1,50})(?:\.(\d{1,50}))?$/.exec(text);

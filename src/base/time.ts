@@ -9,16 +9,16 @@ export interface TimestampParts {
 }
 
 /**
- * The point in time in microseconds, finer parts cut off: when something took effect, and up to when something counts (a time
- * that is included). No record lies between both.
+ * Returns the time in microseconds, rounded down: for effective times, and for upper bounds that are inclusive. No record lies
+ * between the time and its rounded value.
  */
 export function microsDown(time: TimestampParts): Micros {
   return time.seconds * 1_000_000n + BigInt(Math.floor(time.nanos / 1_000));
 }
 
 /**
- * The point in time or the duration in microseconds, rounded up: from when on something counts, until when (a time that is not
- * included), not before when, and after how long. No later than the last microsecond that the contract can write.
+ * Returns the time or the duration in microseconds, rounded up: for lower bounds, for upper bounds that are exclusive, for
+ * earliest times and for delays. The result is at most the last microsecond that the contract can write.
  */
 export function microsUp(time: TimestampParts): Micros {
   const micros = time.seconds * 1_000_000n + BigInt(Math.ceil(time.nanos / 1_000));
@@ -28,23 +28,23 @@ export function microsUp(time: TimestampParts): Micros {
 /** The end of the year 9999. */
 const MICROS_MAX = 253_402_300_799_999_999n;
 
-/** The point in time as the contract writes it. */
+/** Returns the time as the contract writes it. */
 export function fromMicros(micros: Micros): { seconds: bigint; nanos: number } {
   const micro = ((micros % 1_000_000n) + 1_000_000n) % 1_000_000n;
   return { seconds: (micros - micro) / 1_000_000n, nanos: Number(micro) * 1_000 };
 }
 
-/** A date in microseconds. */
+/** Returns the date in microseconds. */
 export function toMicros(date: Date): Micros {
   return BigInt(date.getTime()) * 1_000n;
 }
 
-/** A date as the contract writes it. */
+/** Returns the date as the contract writes it. */
 export function fromDate(date: Date): { seconds: bigint; nanos: number } {
   return fromMicros(toMicros(date));
 }
 
-/** The point in time, from the year 1970 on, as PostgreSQL reads it: ISO 8601 in UTC with microseconds. */
+/** Formats a time from 1970 on as PostgreSQL reads it: ISO 8601 in UTC with microseconds. */
 export function toIso(micros: Micros): string {
   const seconds = new Date(Number(micros / 1_000_000n) * 1_000).toISOString().slice(0, 19);
   return `${seconds}.${(micros % 1_000_000n).toString().padStart(6, "0")}Z`;

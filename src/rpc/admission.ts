@@ -1,60 +1,59 @@
-/** How many calls the server works on at once. */
+/** The bounds of admission. */
 export interface AdmissionOptions {
-  /** Never more than this. */
+  /** The most calls that are in flight at once. */
   readonly callsInFlightMax: number;
-  /** Under load no more than are answered within about this. */
+  /** Under load, the server admits only as many calls as it answers within about this time. */
   readonly callWaitMs: number;
-  /** What a refused caller is told to wait at the least. */
+  /** The shortest wait for a refused caller. */
   readonly retryAfterMs: number;
 }
 
-/** What a call has seen: since when it is worked on, and how many answers there had been by then. */
+/** The moment at which work on a call began, and the number of answers before it. */
 export interface CallTiming {
   sinceMs: number;
   answersBefore: number;
 }
 
 const WINDOW_MS = 100;
-/** Fewer calls say nothing about the rate. */
+/** The fewest calls from which a rate is estimated. */
 const CALLS_MIN = 20;
-/** However slow the server is, so many calls are taken on. */
+/** The number of calls that are admitted however slow the server is. */
 const LIMIT_MIN = 64;
-/** The part of a new measurement in the rate when that falls: a moment in which the server stood still is no reason. */
+/** The weight of a new measurement below the rate: low, since a short standstill is no trend. */
 const WEIGHT_DOWN = 0.2;
-/** The part of a new measurement in the rate when that rises: a server has done what was measured. */
+/** The weight of a new measurement above the rate: high, since the server has proven that rate. */
 const WEIGHT_UP = 0.5;
-/** Refusing costs about as much as answering: refused callers are to come back at this part of the rate. */
+/** The share of the rate at which refused callers return: refusing costs about as much as answering. */
 const RETURN_SHARE = 0.1;
-/** Nobody is told to wait longer. */
+/** The longest wait for a refused caller. */
 const RETRY_AFTER_MAX_MS = 20_000;
-/** Answers a ms, until something is known. */
+/** The rate before any measurement, in answers per ms. */
 const RATE_ASSUMED = 5;
-/** By how much the limit grows in a window in which it stood in nobody's way. */
+/** The factor by which the limit grows after a window without refusals. */
 const GROWTH = 1.5;
-/** Answers come in lumps: what a call sees in less time is taken to have come in so much. */
+/** The shortest time over which a call measures the rate: answers come in bursts. */
 const STAY_MS_MIN = 10;
 
 /**
- * Counts the calls that are worked on, and takes on as many as are answered in time.
+ * Counts the calls in flight, and admits as many as can be answered in time.
  *
- * A queue that is longer than callers wait for only makes the server work for those who have gone. So once answers take
- * longer than wanted, or calls were refused, the limit is what is answered within the wanted time at the present rate
- * (Little's law). While nobody is refused it grows again.
+ * A queue longer than callers wait for makes the server work for callers who have left. So once answers take longer than
+ * callWaitMs, or calls were refused, the limit is the number of answers within callWaitMs at the present rate (Little's law).
+ * It grows again while no call is refused.
  *
- * The rate is what calls see: how many answers are given in a window of time while a call is worked on. Time in which nothing
- * is asked is in no call, so that an idle server is not taken for a slow one; time in which the server stood still is in one
- * window; and the median of the calls is not misled by one that takes long.
+ * Calls measure the rate: each counts the answers given in a window while it is in flight. Idle time belongs to no call, so
+ * that an idle server does not look slow; a standstill affects one window; and one slow call does not distort the median.
  */
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #now: () => number;
   readonly #idle: (() => void)[] = [];
-  /** Calls and messages of streams. */
+  /** Unary calls and messages of streams. */
   #count = 0;
-  /** Calls that are no messages of streams. */
+  /** Unary calls. */
   #calls = 0;
   #limit: number;
-  /** Useful answers a ms, while there is too much to do. */
+  /** Useful answers per ms; undefined unless the server is overloaded. */
   #ratePerMs: number | undefined;
   /** Useful answers so far. */
   #answers = 0;
@@ -63,7 +62,7 @@ export class Admission {
   #durations: number[] = [];
   #rates: number[] = [];
   #wasFull = false;
-  /** When the caller that was refused last is to come back. */
+  /** The time at which the caller that was refused last may return. */
   #nextReturn = 0;
 
   /** @param now a clock in ms */
@@ -78,14 +77,14 @@ export class Admission {
     return this.#count;
   }
 
-  /** Whether the call that has just entered is taken on. */
+  /** Decides whether the call that has just entered is admitted. */
   admits(): boolean {
     if (this.#calls <= this.#limit && this.admitsItem()) return true;
     this.#wasFull = true;
     return false;
   }
 
-  /** Whether a message of a stream is taken on: the stream itself is slowed down by what it has under way. */
+  /** Decides whether a message of a stream is admitted. The stream's own messages in flight already slow down its sender. */
   admitsItem(): boolean {
     return this.#count <= this.#options.callsInFlightMax;
   }
@@ -101,19 +100,19 @@ export class Admission {
     this.leaveItem();
   }
 
-  /** A call that waits for what is not the server's work is still under way, and takes no other's place meanwhile. */
+  /** Lets another call take the place of one that waits for something other than the server's work. It stays in flight. */
   releaseSlot(): void {
     this.#calls -= 1;
   }
 
-  /** What came before says nothing of how long the call is worked on. */
+  /** Takes the place back. The time before does not count as work on the call. */
   retakeSlot(stay: CallTiming): void {
     this.#calls += 1;
     stay.sinceMs = this.#now();
     stay.answersBefore = this.#answers;
   }
 
-  /** A message of a stream: it counts, and does not take the place of calls. */
+  /** Counts a message of a stream, which takes no call's place. */
   enterItem(): void {
     this.#count += 1;
   }
@@ -123,7 +122,7 @@ export class Admission {
     if (this.#count === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** How long a caller who is refused is to wait: each a little longer than the one before, so that they return one by one. */
+  /** Returns the wait for a refused caller: each a little longer than the one before, so that callers return one by one. */
   retryAfterMs(): number {
     const now = this.#now();
     const { retryAfterMs } = this.#options;
@@ -134,8 +133,8 @@ export class Admission {
   }
 
   /**
-   * A call that was taken on is over.
-   * @param isUseful false when nobody waited for its answer any more
+   * Records the end of a call that was admitted.
+   * @param isUseful false when its caller no longer waited for the answer
    */
   answered({ sinceMs, answersBefore }: CallTiming, isUseful: boolean): void {
     const now = this.#now();
@@ -165,7 +164,7 @@ export class Admission {
     this.#limit = Math.min(callsInFlightMax, Math.max(LIMIT_MIN, Math.ceil(limit)));
   }
 
-  /** Resolves at the first moment at which no call is worked on. */
+  /** Resolves once no call is in flight. */
   whenIdle(): Promise<void> {
     return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
   }

@@ -1,26 +1,26 @@
 import type { Failure } from "../base/failure.js";
 import { formatAmount, type CurrencyUnit } from "../base/money.js";
 
-/** Finds a currency by its code; undefined when there is none, or the database does not answer. */
+/** A lookup of a currency by its code; undefined when there is none, or the database does not answer. */
 export type FindCurrency = (code: string) => Promise<CurrencyUnit | undefined>;
 
-/** Names the currency of the failure's amounts; undefined when it has none. */
+/** Returns the currency code of the failure's amounts; undefined when it has none. */
 export function currencyCodeOf(failure: Failure): string | undefined {
   return "currencyCode" in failure && amountsIn(failure).length > 0 ? failure.currencyCode : undefined;
 }
 
 /**
- * Writes the failure's amounts for people: `702.66 USD available, 1000.00 USD required`; empty when it has none.
- * @param currency undefined where it could not be found: the amounts are told in minor units
+ * Formats the failure's amounts for people: `702.66 USD available, 1000.00 USD required`; empty when it has none.
+ * @param currency undefined if it was not found: the amounts are shown in minor units
  */
 export function formatAmounts(failure: Failure, currency: CurrencyUnit | undefined): string {
   if (failure.reason === "VELOCITY_EXCEEDED" && failure.measure === "count")
     return `${failure.max} transactions allowed, ${failure.used} used`;
   const code = currencyCodeOf(failure) ?? "";
-  const show = (amount: bigint): string =>
+  const format = (amount: bigint): string =>
     currency === undefined ? `${amount} minor units of ${code}` : formatAmount(amount, currency);
   return amountsIn(failure)
-    .map(([name, amount]) => `${show(amount)} ${name}`)
+    .map(([name, amount]) => `${format(amount)} ${name}`)
     .join(", ");
 }
 
@@ -36,10 +36,10 @@ function amountsIn(failure: Failure): [name: string, amount: bigint][] {
   if (failure.reason === "PRECONDITION_FAILED" && failure.currencyCode !== undefined) {
     return [
       [
-        failure.precondition === "min_balance_after" ? "demanded at least" : "demanded at most",
+        failure.precondition === "min_balance_after" ? "required at least" : "allowed at most",
         BigInt(failure.expected),
       ],
-      ["would be there", BigInt(failure.actual)],
+      ["would remain", BigInt(failure.actual)],
     ];
   }
   return Object.entries(failure).flatMap(([field, value]) =>
@@ -53,9 +53,9 @@ const WORDS: Readonly<Record<string, string>> = {
   minBalance: "minimum",
   maxBalance: "maximum",
   remaining: "left",
-  room: "of room left",
-  pendingOutgoing: "pending out",
-  pendingIncoming: "pending in",
+  room: "more allowed",
+  pendingOutgoing: "pending outgoing",
+  pendingIncoming: "pending incoming",
 };
 
 function wordsOf(field: string): string {

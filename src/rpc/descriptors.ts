@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createFileRegistry, fromBinary, type FileRegistry } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema, type FileDescriptorProto } from "@bufbuild/protobuf/wkt";
 
-/** The contract as buf described it, with options and annotations: what reflection serves and validation obeys. */
+/** The contract as buf describes it, with options and annotations, for reflection and validation. */
 export interface Descriptors {
   readonly files: readonly FileDescriptorProto[];
   readonly registry: FileRegistry;
@@ -11,7 +11,7 @@ export interface Descriptors {
 
 let loaded: Descriptors | undefined;
 
-/** Reads the descriptors that stand beside the generated code, once. */
+/** Returns the descriptors of the generated code, which are read once. */
 export function loadDescriptors(): Descriptors {
   return (loaded ??= read());
 }

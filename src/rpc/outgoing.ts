@@ -7,33 +7,33 @@ import {
   type ServerInterceptingCallInterface,
 } from "@grpc/grpc-js";
 
-/** How much may be on its way to clients. */
+/** The bounds of the bytes that are on their way to clients. */
 export interface OutgoingOptions {
-  /** Of one connection. */
+  /** For one connection. */
   readonly connectionBytesMax: number;
-  /** Of all connections. */
+  /** For all connections. */
   readonly bytesMax: number;
-  /** How long a client may take nothing of an answer. */
+  /** The longest time for which a client may take nothing of an answer. */
   readonly stallMs: number;
 }
 
-/** A longer answer is written piece by piece, so that its bytes count as taken when they are. */
+/** A longer answer is written in pieces, so that its bytes count as taken as they are. */
 const PIECE_BYTES_MAX = 65_536;
-/** So much of a call may be on its way before its next message has to wait. */
+/** A call with more bytes than this on their way has to wait with its next message. */
 const AHEAD_BYTES_MAX = 65_536;
-/** How often within the time of a stall it is looked for. */
-const LOOKS = 4;
+/** The checks for stalled calls within `stallMs`. */
+const CHECKS_PER_STALL = 4;
 
-/** A connection with bytes on their way, and its calls, of which the first has had nothing taken for the longest. */
+/** A connection with bytes on their way, and its calls; the first call has waited the longest for its client to take something. */
 interface Connection {
   bytes: number;
   readonly calls: Set<CountedCall>;
 }
 
 /**
- * Counts the bytes that were given to the transport and that their clients have not taken yet, and bounds them. A client that
- * takes nothing loses its own calls only: they are reset with ENHANCE_YOUR_CALM, which callers see as RESOURCE_EXHAUSTED.
- * What such a call did stays done; the same request sent again gets its answer.
+ * Counts the bytes that the transport was given and that clients have not taken yet, and bounds them. A client that takes
+ * nothing loses only its own calls: they are reset with ENHANCE_YOUR_CALM, which callers see as RESOURCE_EXHAUSTED. What such
+ * a call did stays done, and a retry with the same request_id returns its answer.
  */
 export class Outgoing {
   readonly #options: OutgoingOptions;
@@ -43,7 +43,7 @@ export class Outgoing {
 
   constructor(options: OutgoingOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.#endStalled(), Math.max(10, options.stallMs / LOOKS)).unref();
+    this.#timer = setInterval(() => this.#endStalled(), options.stallMs / CHECKS_PER_STALL).unref();
   }
 
   /** Bytes on their way to all clients. */
@@ -51,12 +51,12 @@ export class Outgoing {
     return this.#bytes;
   }
 
-  /** Counts what every call sends; the first of the interceptors, next to the transport. */
+  /** Counts what every call sends. It is the first interceptor, next to the transport. */
   readonly interceptor: ServerInterceptor = (method, call) => {
     const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
-    // A stream's own handler ends it first, with a reason: this is for clients that do not even take that.
-    const patienceMs = method.responseStream ? 2 * this.#options.stallMs : this.#options.stallMs;
-    return new CountedCall(call, stream, method.responseSerialize, patienceMs, this);
+    // A stream's handler ends it earlier, with a reason: this is for clients that do not even take that.
+    const stallMs = method.responseStream ? 2 * this.#options.stallMs : this.#options.stallMs;
+    return new CountedCall(call, stream, method.responseSerialize, stallMs, this);
   };
 
   connectionOf(session: Http2Session): Connection {
@@ -69,7 +69,7 @@ export class Outgoing {
     return connection;
   }
 
-  /** Counts bytes that the call is about to write. Ends calls where that is too much: those of which nothing was taken for the longest. */
+  /** Counts bytes that the call is about to write. Where they exceed a bound, ends the calls that have waited the longest. */
   hold(call: CountedCall, connection: Connection, bytes: number): void {
     connection.calls.add(call);
     connection.bytes += bytes;
@@ -82,7 +82,7 @@ export class Outgoing {
     }
   }
 
-  /** The client has taken bytes, or never will. */
+  /** Counts bytes no longer: the client has taken them, or never will. */
   release(call: CountedCall, connection: Connection, bytes: number): void {
     connection.bytes -= bytes;
     this.#bytes -= bytes;
@@ -97,11 +97,11 @@ export class Outgoing {
   #endStalled(): void {
     const now = performance.now();
     for (const { calls } of this.#connections.values())
-      for (const call of calls) if (now - call.takenAt >= call.patienceMs) call.reset();
+      for (const call of calls) if (now - call.takenAt >= call.stallMs) call.reset();
   }
 }
 
-/** Ends calls until no more than so many bytes of the connection are on their way. */
+/** Ends the connection's oldest calls until at most `bytesMax` of its bytes are on their way. */
 function endOldest({ bytes, calls }: Connection, bytesMax: number): void {
   let left = bytes;
   for (const call of calls) {
@@ -111,32 +111,32 @@ function endOldest({ bytes, calls }: Connection, bytesMax: number): void {
   }
 }
 
-/** A call of grpc-js that writes its messages itself, so that each byte is counted until the client has taken it. */
+/** A grpc-js call that writes its messages itself, so that each byte is counted until the client has taken it. */
 class CountedCall extends ServerInterceptingCall {
   heldBytes = 0;
-  /** When the client took something last, or began not to. */
+  /** The time at which the client last took something, or at which the wait for it began. */
   takenAt = 0;
-  readonly patienceMs: number;
+  readonly stallMs: number;
   readonly #call: ServerInterceptingCallInterface;
   readonly #stream: ServerHttp2Stream;
   readonly #serialize: (message: unknown) => Buffer;
   readonly #outgoing: Outgoing;
   #connection: Connection | undefined;
-  /** Goes on once less is on its way. */
+  /** Continues once less is on its way. */
   #resume: (() => void) | undefined;
 
   constructor(
     call: ServerInterceptingCallInterface,
     stream: ServerHttp2Stream,
     serialize: (message: unknown) => Buffer,
-    patienceMs: number,
+    stallMs: number,
     outgoing: Outgoing,
   ) {
     super(call);
     this.#call = call;
     this.#stream = stream;
     this.#serialize = serialize;
-    this.patienceMs = patienceMs;
+    this.stallMs = stallMs;
     this.#outgoing = outgoing;
   }
 
@@ -157,7 +157,7 @@ class CountedCall extends ServerInterceptingCall {
     if (this.#stream.closed || this.#stream.destroyed) return;
     let bytes: Buffer;
     try {
-      bytes = framed(this.#serialize(message));
+      bytes = toFrame(this.#serialize(message));
     } catch {
       this.#call.sendStatus({ code: status.INTERNAL, details: "Error serializing response", metadata: null });
       return;
@@ -182,7 +182,7 @@ class CountedCall extends ServerInterceptingCall {
     else this.#resume = callback;
   }
 
-  /** Ends the call without its answer; nothing of it is held any more. */
+  /** Ends the call without its answer, and frees what is held of it. */
   reset(): void {
     this.#release(this.heldBytes);
     this.#resume = undefined;
@@ -204,7 +204,7 @@ class CountedCall extends ServerInterceptingCall {
   }
 
   #release(bytes: number): void {
-    // After a reset nothing is counted, though the transport still tells what became of it.
+    // After a reset nothing is counted any more, though the transport still calls back.
     const released = Math.min(bytes, this.heldBytes);
     if (released === 0 || this.#connection === undefined) return;
     this.heldBytes -= released;
@@ -217,8 +217,8 @@ class CountedCall extends ServerInterceptingCall {
   }
 }
 
-/** A message as one gRPC frame, not compressed. */
-function framed(message: Buffer): Buffer {
+/** Writes a message as one uncompressed gRPC frame. */
+function toFrame(message: Buffer): Buffer {
   const frame = Buffer.allocUnsafe(message.length + 5);
   frame[0] = 0;
   frame.writeUInt32BE(message.length, 1);

@@ -18,15 +18,15 @@ import type { Descriptors } from "./descriptors.js";
 import type { BoundService } from "./methods.js";
 
 /**
- * Server reflection v1 and v1alpha, whose messages are the same, served from buf's descriptors as they are: with every
+ * Creates server reflection v1 and v1alpha, whose messages are the same. It serves buf's descriptors unchanged, with every
  * option and annotation, so that tools can show and check them.
- * @param serviceNames the services that the server offers, for `list`
+ * @param serviceNames the services to list
  */
 export function reflectionServices(descriptors: Descriptors, serviceNames: readonly string[]): BoundService[] {
   const answer = createAnswer(descriptors, serviceNames);
   const implementation = {
     serverReflectionInfo: (call: ServerDuplexStream<ServerReflectionRequest, ServerReflectionResponse>) => {
-      // Who does not take the answers is not read.
+      // A client that does not take its answers is not read.
       call.on("data", (request: ServerReflectionRequest) => {
         call.write(answer(request), () => call.resume());
         if (call.writableLength > 0) call.pause();
@@ -40,14 +40,14 @@ export function reflectionServices(descriptors: Descriptors, serviceNames: reado
   }));
 }
 
-/** An answer repeats its request: more than any name takes would make it too long for the client. */
+/** Far longer than any name. An answer repeats its request, and must not become too long for the client. */
 const REQUEST_BYTES_MAX = 64 * 1024;
 const TOO_LONG: ServerReflectionResponse = {
   validHost: "",
   originalRequest: undefined,
   messageResponse: {
     $case: "errorResponse",
-    value: { errorCode: status.INVALID_ARGUMENT, errorMessage: "no name is as long as that of the request" },
+    value: { errorCode: status.INVALID_ARGUMENT, errorMessage: "the request is too long: no name takes 64 KiB" },
   },
 };
 
@@ -83,35 +83,35 @@ function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): 
       ? TOO_LONG
       : { validHost: request.host, originalRequest: request, messageResponse: respond(request.messageRequest) };
 
-  function respond(asked: ServerReflectionRequest["messageRequest"]): ServerReflectionResponse["messageResponse"] {
-    switch (asked?.$case) {
+  function respond(query: ServerReflectionRequest["messageRequest"]): ServerReflectionResponse["messageResponse"] {
+    switch (query?.$case) {
       case "listServices":
         return { $case: "listServicesResponse", value: { service: listed } };
       case "fileByFilename":
-        return found(byName.get(asked.value));
+        return found(byName.get(query.value));
       case "fileContainingSymbol":
-        return found(bySymbol.get(asked.value));
+        return found(bySymbol.get(query.value));
       case "fileContainingExtension":
-        return found(byExtendee.get(asked.value.containingType)?.get(asked.value.extensionNumber));
+        return found(byExtendee.get(query.value.containingType)?.get(query.value.extensionNumber));
       case "allExtensionNumbersOfType":
-        return messages.has(asked.value)
+        return messages.has(query.value)
           ? {
               $case: "allExtensionNumbersResponse",
-              value: { baseTypeName: asked.value, extensionNumber: [...(byExtendee.get(asked.value)?.keys() ?? [])] },
+              value: { baseTypeName: query.value, extensionNumber: [...(byExtendee.get(query.value)?.keys() ?? [])] },
             }
           : found(undefined);
       case undefined:
         return {
           $case: "errorResponse",
-          value: { errorCode: status.INVALID_ARGUMENT, errorMessage: "the request asks for nothing" },
+          value: { errorCode: status.INVALID_ARGUMENT, errorMessage: "the request is empty" },
         };
     }
   }
 }
 
-/** The full names of all that a file defines, as reflection is asked for them. */
+/** Lists the full names of everything that a file defines. */
 function symbolsOf(file: FileDescriptorProto): string[] {
-  // The values of an enum stand beside it, not in it.
+  // An enum's values belong to the enclosing scope.
   const enums = (scope: string, list: readonly EnumDescriptorProto[]): string[] =>
     list.flatMap((one) => [`${scope}.${one.name}`, ...one.value.map((value) => `${scope}.${value.name}`)]);
   return [
@@ -129,7 +129,7 @@ function symbolsOf(file: FileDescriptorProto): string[] {
   ];
 }
 
-/** The messages of a file with their full names, nested ones too. */
+/** Lists the messages of a file, nested ones included, with their full names. */
 function messagesOf(file: FileDescriptorProto): { readonly name: string; readonly message: DescriptorProto }[] {
   const within = (scope: string, list: readonly DescriptorProto[]): ReturnType<typeof messagesOf> =>
     list.flatMap((message) => {
@@ -139,13 +139,13 @@ function messagesOf(file: FileDescriptorProto): { readonly name: string; readonl
   return within(file.package, file.messageType);
 }
 
-/** The file of each extension, by the full name of the message that it extends and by its number. */
+/** Maps the full name of each extended message, and the number of each extension, to the extension's file. */
 function extensionsOf(files: readonly FileDescriptorProto[]): Map<string, Map<number, FileDescriptorProto>> {
   const byExtendee = new Map<string, Map<number, FileDescriptorProto>>();
   for (const file of files) {
     const nested = messagesOf(file).flatMap(({ message }) => message.extension);
     for (const { extendee, number } of [...file.extension, ...nested]) {
-      // A descriptor names types with a leading dot.
+      // Descriptors write type names with a leading dot.
       const name = extendee.replace(/^\./, "");
       const numbers = byExtendee.get(name) ?? new Map<number, FileDescriptorProto>();
       byExtendee.set(name, numbers.set(number, file));

@@ -14,11 +14,11 @@ const FLUSH_MS = 50;
 
 /** A gRPC server that listens. */
 export interface RpcServer {
-  /** host:port, with the port that was bound. */
+  /** host:port, with the bound port. */
   readonly address: string;
   /** Bytes of answers that clients have not taken yet. */
   readonly outgoingBytes: number;
-  /** What health says of every service, and of the server as a whole. */
+  /** Sets the health of every service and of the server as a whole. */
   setServing(isServing: boolean): void;
   /** Waits until answers that were just given have reached their sockets. */
   flush(): Promise<void>;
@@ -27,7 +27,7 @@ export interface RpcServer {
 }
 
 /**
- * Serves on the address of the settings. Health says NOT_SERVING until setServing(true).
+ * Serves on the configured address. Health is NOT_SERVING until setServing(true).
  * @throws SettingError when the address cannot be bound
  */
 export async function startRpcServer(
@@ -36,7 +36,7 @@ export async function startRpcServer(
   serviceNames: readonly string[],
   admission: Admission,
 ): Promise<RpcServer> {
-  // The library prints headers that it cannot read, with their values, to standard error.
+  // The library would print headers that it cannot read, with their values, to standard error.
   setLogVerbosity(logVerbosity.NONE);
   const outgoing = new Outgoing({
     connectionBytesMax: config.GREY_CONNECTION_OUTGOING_BYTES_MAX,
@@ -49,10 +49,10 @@ export async function startRpcServer(
     "grpc.max_connection_idle_ms": config.GREY_CONNECTION_IDLE_MS,
     "grpc.max_connection_age_ms": config.GREY_CONNECTION_AGE_MS,
     "grpc.max_connection_age_grace_ms": config.GREY_CONNECTION_GRACE_MS,
-    // Finds half-open connections.
+    // Detects half-open connections.
     "grpc.keepalive_time_ms": 60_000,
     "grpc.keepalive_timeout_ms": 20_000,
-    // Megabytes that a connection's HTTP/2 session may use.
+    // In MB, for the HTTP/2 session of one connection.
     "grpc-node.max_session_memory": 50,
   });
   setTransportOptions(server, config);
@@ -76,7 +76,7 @@ export async function startRpcServer(
     flush,
     stop: async (timeoutMs) => {
       const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-      // Streams that only watch (health, reflection) would hold the server up: it ends once no call is worked on.
+      // Open health and reflection streams must not delay the stop: the server stops once no call is in flight.
       let timer: NodeJS.Timeout | undefined;
       const expired = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, timeoutMs);
@@ -101,10 +101,10 @@ function bind(server: Server, config: Config): Promise<number> {
 
 function bindProblem(error: Error): string {
   if (error.message.includes("EADDRINUSE"))
-    return "the port is taken; is another Grey running? Choose another GREY_PORT";
-  if (error.message.includes("EACCES")) return "this user may not use the port";
+    return "the port is in use; stop the other Grey if one is running, or choose another GREY_PORT";
+  if (error.message.includes("EACCES")) return "this user is not permitted to use the port";
   if (error.message.includes("EADDRNOTAVAIL") || error.message.includes("ENOTFOUND"))
-    return "GREY_HOST is no address of this machine";
+    return "GREY_HOST is not an address of this machine";
   return error.message;
 }
 

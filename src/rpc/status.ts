@@ -68,75 +68,76 @@ export const CODE = {
   INTERNAL: status.INTERNAL,
 } as const satisfies Record<Reason, status>;
 
-/** What each reason says to people. Values of the caller's own are in the metadata, not here. */
+/** The message of each reason: what happened, the rule, and what to do. Values from the request are in the metadata, not here. */
 const MESSAGE = {
   INVALID_REQUEST: "the request breaks a rule of the contract",
-  REQUEST_ID_REUSED: "another request was made with this request_id",
-  PAGE_TOKEN_INVALID: "the page token does not belong to this request",
-  ETAG_MISMATCH: "the resource was changed since its etag was read",
+  REQUEST_ID_REUSED: "a different request already used this request_id; use a new one",
+  PAGE_TOKEN_INVALID: "the page token does not belong to this request; start again without one",
+  ETAG_MISMATCH: "the resource has changed since its etag was read; read it again",
   USER_NOT_FOUND: "there is no such user",
-  EMAIL_TAKEN: "another user has this email",
+  EMAIL_TAKEN: "another user has this email address",
   USER_HAS_FUNDS: "the user still has money in a wallet",
   WALLET_NOT_FOUND: "there is no such wallet",
   WALLET_FROZEN: "the wallet is frozen",
   WALLET_CLOSED: "the wallet is closed",
   WALLET_NOT_FROZEN: "the wallet is not frozen",
   WALLET_NOT_CLOSED: "the wallet is not closed",
-  WALLET_NOT_EMPTY: "the wallet has money, or holds that concern it",
+  WALLET_NOT_EMPTY: "the wallet has money or active holds; it can only be closed without either",
   ACCOUNT_NOT_FOUND: "there is no such account",
   CURRENCY_NOT_FOUND: "there is no such currency",
-  CURRENCY_EXISTS: "the currency exists already",
+  CURRENCY_EXISTS: "the currency already exists",
   TRANSACTION_NOT_FOUND: "there is no such transaction",
   INSUFFICIENT_FUNDS: "the available balance is too low",
   CURRENCY_MISMATCH: "the amount is not in the wallet's currency",
-  SAME_WALLET: "a wallet cannot be on both sides of a transfer",
-  BALANCE_OVERFLOW: "the amount is too large: the balance would not fit into 64 bits of minor units",
+  SAME_WALLET: "both sides are the same wallet; a transfer needs two",
+  BALANCE_OVERFLOW: "the balance would exceed 64 bits of minor units",
   HOLD_NOT_FOUND: "there is no such hold",
   HOLD_ENDED: "the hold has ended",
   HOLD_EXPIRED: "the hold has expired",
   HOLD_EXCEEDED: "the amount exceeds what is left of the hold",
-  HOLD_HAS_DESTINATION: "the hold is for another wallet",
-  EXPIRY_INVALID: "a hold expires within 400 days, and is only ever extended",
-  PRECONDITION_FAILED: "a precondition of the request does not hold",
-  NOT_REVERSIBLE: "the transaction moved no money, or is a reversal itself",
-  REVERSAL_EXCEEDED: "the amount exceeds what is left of the transaction to reverse",
-  TOO_MANY_REVERSALS: "the transaction was reversed in too many parts to reverse another one",
+  HOLD_HAS_DESTINATION: "the hold names another destination wallet",
+  EXPIRY_INVALID:
+    "the expiry is invalid: a hold expires within 400 days, and an extension must be later than its present expiry",
+  PRECONDITION_FAILED: "a precondition of the request is not met",
+  NOT_REVERSIBLE: "the transaction cannot be reversed: it moved no money, or is itself a reversal",
+  REVERSAL_EXCEEDED: "the amount exceeds what is left to reverse of the transaction",
+  TOO_MANY_REVERSALS: "the transaction has the most partial reversals that are allowed",
   MAX_BALANCE_EXCEEDED: "the amount would exceed the account's maximum balance",
   VELOCITY_EXCEEDED: "the amount or count would exceed a velocity limit",
-  LIMIT_BREACHED: "the balance is outside of the limit that is to be set",
-  ACCOUNT_EXISTS: "the system account exists already",
+  LIMIT_BREACHED: "the present balance is outside the new limit",
+  ACCOUNT_EXISTS: "the system account already exists",
   RATE_NOT_FOUND: "there is no rate for these currencies at this time",
-  SAME_CURRENCY: "an exchange needs two currencies",
+  SAME_CURRENCY: "both currencies are the same; an exchange needs two",
   QUOTE_INVALID: "the quote does not belong to this exchange",
-  QUOTE_EXPIRED: "the quote's time has passed",
-  EXCHANGE_AMOUNT_INVALID: "the rate brings the amount to 0 or out of its range",
-  METADATA_EXCEEDED: "the transaction would have more than 32 pairs of metadata",
+  QUOTE_EXPIRED: "the quote has expired; get a new one",
+  EXCHANGE_AMOUNT_INVALID: "the exchanged amount would be 0 or out of range at this rate",
+  METADATA_EXCEEDED: "the transaction would have more than 32 metadata pairs",
   BATCH_ABORTED: "another item of the atomic batch was refused",
   SCHEDULE_NOT_FOUND: "there is no such schedule",
-  SCHEDULE_TIME_INVALID: "the schedule would never run, or only too far ahead",
+  SCHEDULE_TIME_INVALID: "the schedule would never run, or would first run too far ahead",
   SCHEDULE_ENDED: "the schedule has ended",
-  SCHEDULE_NOT_ACTIVE: "the schedule is paused already",
+  SCHEDULE_NOT_ACTIVE: "the schedule is already paused",
   SCHEDULE_NOT_PAUSED: "the schedule is not paused",
   ALERT_NOT_FOUND: "there is no such alert",
-  TOO_MANY_ALERTS: "the wallet has as many alerts as one can have",
-  OVERLOADED: "the service is at capacity",
-  DATABASE_UNAVAILABLE: "the database cannot be used; nothing was written",
-  OUTCOME_UNKNOWN: "the outcome is not known; retry with the same request_id to learn it",
+  TOO_MANY_ALERTS: "the wallet has the most alerts that are allowed; delete one first",
+  OVERLOADED: "the service is at capacity; retry after the given delay",
+  DATABASE_UNAVAILABLE: "the database is unavailable; nothing was written",
+  OUTCOME_UNKNOWN: "the outcome is unknown; retry with the same request_id to learn it",
   CALLER_GONE: "the caller did not wait for the answer; nothing was written",
   SHUTTING_DOWN: "the service is shutting down",
-  JOURNAL_BEHIND: "the database does not have that record of the journal yet",
-  WATCHER_TOO_SLOW: "the client of the stream took no message for too long",
+  JOURNAL_BEHIND: "the database does not have this journal record yet",
+  WATCHER_TOO_SLOW: "the client read no message of the stream for too long",
   INTERNAL: "internal error",
 } as const satisfies Record<Reason, string>;
 
 const TROUBLE = {
   unreachable: "cannot be reached",
   read_only: "is read-only",
-  disk_full: "has no room left on its disk",
-  refusing: "refuses to serve now",
+  disk_full: "has a full disk",
+  refusing: "refuses sessions",
 } as const satisfies Record<DatabaseTrouble, string>;
 
-/** Reasons that pass: the caller is told when to send the same request again. */
+/** Transient failures: RetryInfo names when to send the same request again. */
 const RETRIED: readonly Reason[] = [
   "OVERLOADED",
   "DATABASE_UNAVAILABLE",
@@ -145,7 +146,7 @@ const RETRIED: readonly Reason[] = [
   "JOURNAL_BEHIND",
 ];
 
-/** What an answer says of the call that it belongs to. */
+/** The ids of a call, which its answer carries. */
 export interface CallIds {
   readonly requestId: string;
   readonly traceId: string;
@@ -159,21 +160,21 @@ export interface GrpcError {
 }
 
 const BINARY_KEY = "grpc-status-details-bin";
-/** The delay of RetryInfo as gRPC clients read it that retry by themselves. Source: gRPC proposal A6. */
+/** The delay of RetryInfo for gRPC clients that retry automatically. Source: gRPC proposal A6. */
 const PUSHBACK_KEY = "grpc-retry-pushback-ms";
 const DOMAIN = "grey";
 
-// What tells of a failure travels in trailers, of which some clients take less than 8,192 bytes, counted as HTTP/2 does: base64 takes
-// a third more, and the message is there twice. These parts leave room for the ids and all else.
+// Failures travel in trailers, of which some clients accept less than 8,192 bytes as HTTP/2 counts them. Base64 adds a third, and
+// the message is there twice. These bounds leave room for the ids and all else.
 const VIOLATIONS_MAX = 20;
 const VIOLATIONS_BYTES_MAX = 3_200;
 const FIELD_BYTES_MAX = 200;
 const RULE_BYTES_MAX = 300;
 const METADATA_BYTES_MAX = 2_048;
-/** As grpc-message has it. */
+/** As encoded in grpc-message. */
 const MESSAGE_BYTES_MAX = 1_024;
 
-/** The trailers of every answer. */
+/** Creates the trailers of every answer. */
 export function createTrailers({ requestId, traceId }: CallIds): Metadata {
   const trailers = new Metadata();
   trailers.set("grey-request-id", requestId);
@@ -181,7 +182,7 @@ export function createTrailers({ requestId, traceId }: CallIds): Metadata {
   return trailers;
 }
 
-/** The failure as a gRPC error, as AIP-193 wants it. */
+/** Returns the failure as a gRPC error according to AIP-193. */
 export function toGrpcError(error: FailureError, ids: CallIds, retryAfterMs: number): GrpcError {
   const { code, message, details } = toStatus(error, ids, retryAfterMs);
   const metadata = createTrailers(ids);
@@ -190,13 +191,13 @@ export function toGrpcError(error: FailureError, ids: CallIds, retryAfterMs: num
   return { code, details: message, metadata };
 }
 
-/** The failure as a google.rpc.Status with its details: what an item of a batch or a stream is answered with. */
+/** Returns the failure as a google.rpc.Status with its details, as in the answer to an item of a batch or a stream. */
 export function toStatus({ failure, details }: FailureError, ids: CallIds | undefined, retryAfterMs: number): Status {
   const extra: Record<string, string> = {};
   if (details.replayed === true) extra.replayed = "true";
   if (details.transactionId !== undefined) extra.transaction_id = details.transactionId;
   if (details.journalIndex !== undefined) extra.journal_index = details.journalIndex.toString();
-  const info = { reason: failure.reason, domain: DOMAIN, metadata: fitting({ ...metadataOf(failure), ...extra }) };
+  const info = { reason: failure.reason, domain: DOMAIN, metadata: fitMetadata({ ...metadataOf(failure), ...extra }) };
   const packed: Any[] = [pack("ErrorInfo", ErrorInfo.encode(info).finish())];
   if (failure.reason === "INVALID_REQUEST") {
     packed.push(pack("BadRequest", encodeViolations(failure.violations)));
@@ -209,7 +210,7 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
     const requestInfo = RequestInfo.encode({ requestId: ids.requestId, servingData: ids.traceId });
     packed.push(pack("RequestInfo", requestInfo.finish()));
   }
-  // Half of a character cannot be percent-encoded.
+  // A lone surrogate cannot be percent-encoded.
   const message = messageOf(failure, details.currency).replace(/\p{Surrogate}/gu, "\ufffd");
   return {
     code: CODE[failure.reason],
@@ -218,7 +219,7 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
   };
 }
 
-/** The status with a reason alone: at the least of bytes. */
+/** Returns the status without the metadata of its reason, to save bytes. */
 export function withoutMetadata({ code, message, details }: Status): Status {
   const bare = details.map((detail) => {
     if (detail.typeUrl !== ERROR_INFO) return detail;
@@ -240,7 +241,7 @@ function messageOf(failure: Failure, currency: CurrencyUnit | undefined): string
   return `${shown.join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
 }
 
-/** The first violations, as many as there is room for, as a google.rpc.BadRequest. */
+/** Encodes the leading violations that fit as a google.rpc.BadRequest. */
 function encodeViolations(violations: readonly FieldViolation[]): Uint8Array {
   const encoded: Uint8Array[] = [];
   let left = VIOLATIONS_BYTES_MAX;
@@ -256,12 +257,12 @@ function encodeViolations(violations: readonly FieldViolation[]): Uint8Array {
     if (left < 0) break;
     encoded.push(bytes);
   }
-  // Messages of one kind that stand one after the other are one message.
+  // Concatenated encodings of a message merge into one message.
   return Buffer.concat(encoded);
 }
 
-/** The metadata with its longest values cut, where all together take too much. */
-function fitting(metadata: Record<string, string>): Record<string, string> {
+/** Returns the metadata, with its longest values truncated if it is too long. */
+function fitMetadata(metadata: Record<string, string>): Record<string, string> {
   const entries = Object.entries(metadata);
   const sizeOf = (valueBytesMax: number): number =>
     entries.reduce((sum, [name, value]) => sum + name.length + Math.min(valueBytesMax, Buffer.byteLength(value)), 0);
@@ -270,7 +271,7 @@ function fitting(metadata: Record<string, string>): Record<string, string> {
   return Object.fromEntries(entries.map(([name, value]) => [name, truncate(value, valueBytesMax)]));
 }
 
-/** The failure's fields as ErrorInfo's metadata: snake_case names, amounts as decimal strings, lists with commas. */
+/** Returns the failure's fields as ErrorInfo metadata: snake_case names, amounts as decimal strings, lists with commas. */
 function metadataOf(failure: Failure): Record<string, string> {
   const metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(failure)) {

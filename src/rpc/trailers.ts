@@ -3,13 +3,13 @@ import { isTelemetryOn } from "../telemetry/stop.js";
 
 const byHeaders = new WeakMap<Metadata, Metadata>();
 
-/** Gives the answer to the call with these headers its trailers, also when keepTrailers has to see to it. */
+/** Remembers the trailers of the call with these headers for restoreTrailers, and returns them. */
 export function setTrailers(headers: Metadata, trailers: Metadata): Metadata {
   if (isTelemetryOn()) byHeaders.set(headers, trailers);
   return trailers;
 }
 
-/** OpenTelemetry's instrumentation loses the trailers that a unary handler gives: here they are found again. */
+/** Restores the trailers of unary calls, which OpenTelemetry's instrumentation drops. */
 export const restoreTrailers: ServerInterceptor = (_method, call) => {
   let headers: Metadata | undefined;
   return new ServerInterceptingCall(call, {

@@ -3,21 +3,21 @@ import type { Server } from "@grpc/grpc-js";
 import { assertPresent } from "../base/assert.js";
 import type { Config } from "../config/config.js";
 
-// The HTTP/2 beneath grpc-js, where its own options do not reach. Its fields that are read here are private: a test of each
-// behaviour shows that they are still there.
+// The HTTP/2 layer beneath grpc-js, which its own options do not reach. The fields that are read here are private; each
+// behaviour has a test, which fails if they change.
 
-/** Headers of a call beyond which its stream is reset: what GREY_METADATA_BYTES_MAX may say, and as much again. */
+/** A call with longer headers is reset: twice the greatest GREY_METADATA_BYTES_MAX. */
 const HEADER_LIST_BYTES_MAX = 131_072;
-/** As many as fit into the greatest GREY_METADATA_BYTES_MAX, with names of one letter. */
+/** As many headers with names of one letter as fit into the greatest GREY_METADATA_BYTES_MAX. */
 const HEADER_PAIRS_MAX = 2_048;
 
 /**
- * Cancelled calls that a connection may have at once, and a second, before it is closed: the guard against rapid reset. Callers
- * cancel all that they have open when their deadlines pass. Node 20 has its own numbers (1,000 and 33), which cannot be set.
+ * The guard against rapid reset: a connection is closed when it cancels more calls at once, or per second. Callers cancel
+ * everything that they have open when their deadlines pass. Node 20 has fixed numbers of its own (1,000 and 33).
  */
 const RESETS = { burst: 10_000, perSecond: 1_000 } as const;
 
-/** Sets what the HTTP/2 servers of this server are made with; to be called before it is bound. */
+/** Sets the options with which the server creates its HTTP/2 servers. Call it before the server is bound. */
 export function setTransportOptions(server: Server, config: Config): void {
   const options = assertPresent(
     server["commonServerOptions"] as TransportOptions | undefined,
@@ -29,7 +29,7 @@ export function setTransportOptions(server: Server, config: Config): void {
     maxHeaderListPairs: HEADER_PAIRS_MAX,
     streamResetBurst: resetBurst,
     streamResetRate: RESETS.perSecond,
-    // What arrives of a call after its cancellation is an invalid frame, and the place of a cancelled call is not free at once.
+    // Frames that arrive after a call's cancellation are invalid, and its stream is not freed at once.
     maxSessionInvalidFrames: resetBurst,
     maxSessionRejectedStreams: resetBurst,
   } satisfies TransportOptions);
@@ -44,7 +44,7 @@ interface TransportOptions {
   maxSessionRejectedStreams?: number;
 }
 
-/** Has the headers of every call tidied before grpc-js reads them; to be called once the server is bound. */
+/** Normalizes the headers of every call before grpc-js reads them. Call it once the server is bound. */
 export function normalizeCallHeaders(server: Server): void {
   const servers = assertPresent(
     server["http2Servers"] as ReadonlyMap<Http2Server, unknown> | undefined,
@@ -54,7 +54,7 @@ export function normalizeCallHeaders(server: Server): void {
     http2Server.prependListener("stream", (_stream, headers) => normalizeHeaders(headers));
 }
 
-/** What grpc-js takes for gRPC begins with application/grpc; other encodings and gRPC-Web do too. */
+/** grpc-js accepts every content type that begins with this, also those of other encodings and of gRPC-Web. */
 const GRPC = "application/grpc";
 const CONTENT_TYPE = /^application\/grpc(\+proto)?\s*(;|$)/i;
 
@@ -67,16 +67,16 @@ const MS_OF_UNIT: Readonly<Record<string, number>> = {
   u: 0.001,
   n: 0.000_001,
 };
-/** The longest time that a timer of Node counts. */
+/** The longest delay of a Node timer. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** The header that takes the place of a malformed grpc-timeout. */
 export const MALFORMED_TIMEOUT = "grpc-timeout-malformed";
 
 /**
- * Changes what grpc-js would misread. A content type that is not gRPC's with protobuf is taken away, so that HTTP 415 is
- * answered. A grpc-timeout beyond what a timer counts is no deadline: nothing is worked on for so long, and a watch has no
- * end. One that is malformed is handed on for the call to be refused.
+ * Changes headers that grpc-js would misread. A content type other than gRPC with protobuf is removed, so that the answer is
+ * HTTP 415. A grpc-timeout beyond the longest timer is removed: no call takes that long, and a stream may be open without a
+ * deadline. A malformed one is renamed, so that the call is refused.
  */
 export function normalizeHeaders(headers: IncomingHttpHeaders): void {
   const contentType = headers["content-type"] ?? "";

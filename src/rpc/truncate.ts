@@ -1,8 +1,8 @@
 const ELLIPSIS = "…";
 
 /**
- * Cuts a text to at most so many bytes between two characters, and ends it with an ellipsis then.
- * @param sizeOf the bytes that a text takes
+ * Truncates a text between two characters to at most `bytesMax` bytes, with an ellipsis at its end.
+ * @param sizeOf returns the bytes of a text
  */
 export function truncate(text: string, bytesMax: number, sizeOf: (text: string) => number = Buffer.byteLength): string {
   if (sizeOf(text) <= bytesMax) return text;
@@ -16,7 +16,7 @@ export function truncate(text: string, bytesMax: number, sizeOf: (text: string) 
   return `${text.slice(0, end)}${ELLIPSIS}`;
 }
 
-/** The bytes that a well-formed text takes in the header grpc-message. */
+/** Returns the bytes that a well-formed text takes in the header grpc-message. */
 export function percentEncodedBytes(text: string): number {
   return encodeURI(text).length;
 }

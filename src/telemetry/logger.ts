@@ -4,7 +4,7 @@ import type { Config } from "../config/config.js";
 
 export type { Logger };
 
-/** The logger of a server: JSON lines, or readable ones on a terminal. Money amounts and personal data are not logged. */
+/** Creates the logger of a server: JSON lines, or readable lines on a terminal. Amounts and personal data are never logged. */
 export function createServerLogger(config: Pick<Config, "GREY_LOG_LEVEL" | "GREY_LOG_FORMAT">): Logger {
   const isPretty = config.GREY_LOG_FORMAT === "pretty" || (config.GREY_LOG_FORMAT === "auto" && process.stdout.isTTY);
   return createLogger({
@@ -14,7 +14,7 @@ export function createServerLogger(config: Pick<Config, "GREY_LOG_LEVEL" | "GREY
   });
 }
 
-/** An error as a log may hold it: no statement, no parameters, no row values. */
+/** Describes an error for the log, without statements, parameters and row values. */
 export function describeError(error: unknown): Record<string, string> {
   if (!(error instanceof Error)) return { error: typeof error };
   const { code, constraint } = error as { code?: unknown; constraint?: unknown };
@@ -27,7 +27,7 @@ export function describeError(error: unknown): Record<string, string> {
   };
 }
 
-/** Where it happened, on one line, without the message. */
+/** Formats the frames of a stack on one line, without the message. */
 function formatFrames(stack: string): string {
   return stack
     .split("\n")
@@ -37,12 +37,12 @@ function formatFrames(stack: string): string {
     .join(" < ");
 }
 
-/** What a line holds as winston hands it to a transport. */
+/** The property with which winston hands a formatted line to a transport. */
 const MESSAGE = Symbol.for("message");
 
 /**
- * Writes the lines of one turn of the event loop with one system call, where winston's own console makes one for each.
- * Lines that wait when the process ends are written then.
+ * Writes the lines of one turn of the event loop with one system call; winston's console makes one for each line. Lines that
+ * wait at the end of the process are written then.
  */
 class LinesTransport extends Transport {
   #waiting = "";
@@ -67,7 +67,7 @@ class LinesTransport extends Transport {
   }
 }
 
-/** One JSON object a line. Fields are text and numbers, so the platform's own writer does. */
+/** One JSON object a line. Fields are text and numbers, for which JSON.stringify is enough. */
 const JSON_LINES = format.printf(({ level, message, ...rest }) =>
   JSON.stringify({ timestamp: new Date().toISOString(), level, message, ...rest }),
 );
@@ -83,8 +83,8 @@ const PRETTY = format.combine(
   }),
 );
 
-/** One line without control characters: nothing that a caller sends can forge a line or steer the terminal. */
+/** Replaces control characters, so that nothing a caller sends can forge a line or control the terminal. */
 function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
+  // oxlint-disable-next-line no-control-regex -- control characters are the point
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "\u{fffd}");
 }

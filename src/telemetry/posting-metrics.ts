@@ -1,16 +1,16 @@
 import { metrics } from "@opentelemetry/api";
 
-/** What the posting engine says of itself. Without a meter provider it costs nothing. */
+/** The metrics of the posting engine. Without a meter provider they cost nothing. */
 export interface PostingMetrics {
-  /** A batch was written: how many commands, how long its oldest one waited, and how long writing took, in ms. */
+  /** Records a batch that was written: its number of commands, the wait of its oldest command and the time of its writing, in ms. */
   readonly batch: (shape: "optimistic" | "locked", size: number, waitMs: number, commitMs: number) => void;
-  /** A batch met books that had changed, or a request id that was used before. */
+  /** Records a batch that met a changed account or a used request id. */
   readonly conflict: () => void;
-  /** A command was refused. */
+  /** Records a refused command. */
   readonly rejection: (reason: string) => void;
 }
 
-/** @param queueDepth how many commands wait at the moment */
+/** @param queueDepth returns the number of commands that wait */
 export function createPostingMetrics(queueDepth: () => number): PostingMetrics {
   const meter = metrics.getMeter("grey.posting");
   const size = meter.createHistogram("grey.posting.batch.size", {
@@ -18,7 +18,7 @@ export function createPostingMetrics(queueDepth: () => number): PostingMetrics {
     unit: "{command}",
   });
   const wait = meter.createHistogram("grey.posting.wait", {
-    description: "Wait of a batch's oldest command",
+    description: "Time that a batch's oldest command waited",
     unit: "ms",
   });
   const commit = meter.createHistogram("grey.posting.commit", {
@@ -26,11 +26,11 @@ export function createPostingMetrics(queueDepth: () => number): PostingMetrics {
     unit: "ms",
   });
   const conflicts = meter.createCounter("grey.posting.conflicts", {
-    description: "Batches that had to be decided again",
+    description: "Batches that were decided again with locks",
   });
   const rejections = meter.createCounter("grey.posting.rejections", { description: "Refused commands, by reason" });
   meter
-    .createObservableGauge("grey.posting.queue", { description: "Commands that wait", unit: "{command}" })
+    .createObservableGauge("grey.posting.queue", { description: "Commands in the queue", unit: "{command}" })
     .addCallback((result) => result.observe(queueDepth()));
   return {
     batch: (shape, commands, waitMs, commitMs) => {

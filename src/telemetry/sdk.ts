@@ -3,10 +3,10 @@ import { PgInstrumentation } from "@opentelemetry/instrumentation-pg";
 import { NodeSDK } from "@opentelemetry/sdk-node";
 import { onStopTelemetry } from "./stop.js";
 
-/** Starts OpenTelemetry as the standard OTEL_ variables say. Statements are reported without their values. */
+/** Starts OpenTelemetry according to the standard OTEL_ variables. Statements are reported without their values. */
 export function startSdk(): void {
   process.env.OTEL_SERVICE_NAME ??= "grey";
-  // In ms. A receiver that is away holds a stop of the server up for this long; the standard's own default is 10 s.
+  // In ms. An unreachable receiver delays the server's stop by this much; the standard's default is 10 s.
   process.env.OTEL_EXPORTER_OTLP_TIMEOUT ??= "2000";
   const sdk = new NodeSDK({
     instrumentations: [

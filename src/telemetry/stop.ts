@@ -1,16 +1,16 @@
 let stopping: (() => Promise<void>) | undefined;
 
-/** Says how to stop telemetry; the SDK does, when it was started at all. */
+/** Registers the stop of telemetry; only a started SDK does. */
 export function onStopTelemetry(stop: () => Promise<void>): void {
   stopping = stop;
 }
 
-/** Whether the SDK was started. */
+/** Returns true if the SDK was started. */
 export function isTelemetryOn(): boolean {
   return stopping !== undefined;
 }
 
-/** Sends what is still unsent and stops. Telemetry that cannot be sent must not keep the process from ending. */
+/** Sends what is unsent and stops telemetry. Telemetry that cannot be sent must not keep the process from ending. */
 export async function stopTelemetry(): Promise<void> {
   await stopping?.().catch(() => undefined);
 }

@@ -91,7 +91,7 @@ describe("the README and the tour", () => {
     expect(text).to.include('"replayed": true');
     expect(text.match(/"replayed": true/g)).to.have.lengthOf(1);
     expect(text).to.match(/Code: AlreadyExists|"code": "already_exists"/);
-    expect(text).to.include("another request was made with this request_id");
+    expect(text).to.include("a different request already used this request_id");
     // buf leaves the details of an error encoded.
     if (HAS_GRPCURL) expect(text).to.include('"REQUEST_ID_REUSED"').and.to.include('"differs": "amount.minor_units"');
   });

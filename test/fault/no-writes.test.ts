@@ -99,7 +99,7 @@ describe("a database that accepts no writes", () => {
       expect(full).to.include({
         code: "UNAVAILABLE",
         reason: "DATABASE_UNAVAILABLE",
-        message: "the database has no room left on its disk; nothing was written",
+        message: "the database has a full disk; nothing was written",
       });
       expect(full.info).to.deep.equal({ cause: "disk_full" });
       await healthIs(server.address, Status.NOT_SERVING);
