@@ -27,15 +27,15 @@ export const protobufPackage = "grey.alert.v1";
 
 export const protobufFileName = "grey/alert/v1/alert_service.proto";
 
-/** AlertDirection says which way a threshold is crossed. */
+/** AlertDirection is the direction in which a threshold is crossed. */
 export enum AlertDirection {
-  /** UNSPECIFIED - Never sent, never accepted. */
+  /** UNSPECIFIED - Never sent and never accepted. */
   UNSPECIFIED = 0,
   /** UP - From below the threshold to it or above. */
   UP = 1,
   /** DOWN - From the threshold or above to below it. */
   DOWN = 2,
-  /** BOTH - Either way; only an alert says so, not an event. */
+  /** BOTH - Both directions; for alerts only, not for events. */
   BOTH = 3,
   UNRECOGNIZED = -1,
 }
@@ -77,13 +77,13 @@ export function alertDirectionToJSON(object: AlertDirection): string {
   }
 }
 
-/** AlertBalance says which balance is watched. */
+/** AlertBalance is the balance that an alert watches. */
 export enum AlertBalance {
   /** UNSPECIFIED - As ALERT_BALANCE_AVAILABLE. */
   UNSPECIFIED = 0,
-  /** AVAILABLE - What can be spent: posted less what holds reserve. */
+  /** AVAILABLE - The available balance: posted minus what holds reserve. */
   AVAILABLE = 1,
-  /** POSTED - What has been posted. */
+  /** POSTED - The posted balance. */
   POSTED = 2,
   UNRECOGNIZED = -1,
 }
@@ -122,37 +122,37 @@ export function alertBalanceToJSON(object: AlertBalance): string {
 
 /** Alert is a threshold of a wallet's balance. */
 export interface Alert {
-  /** The UUIDv7 that the service gave it. */
+  /** The UUIDv7 that the service assigned. */
   id: string;
   /** The wallet whose balance is watched. */
   walletId: string;
-  /** The balance at which it is crossed, in the wallet's currency. */
+  /** The threshold, in the wallet's currency. */
   threshold:
     | Money
     | undefined;
-  /** Which way. */
+  /** The direction of the crossing. */
   direction: AlertDirection;
-  /** Which balance. */
+  /** The watched balance. */
   balance: AlertBalance;
-  /** The index of its own record in the journal: what was posted after it counts. */
+  /** The index of its own journal record: what was posted after it counts. */
   startIndex: bigint;
-  /** When it was made, by the database's clock. */
+  /** The time of creation, by the database's clock. */
   createTime:
     | Timestamp
     | undefined;
-  /** When it was deleted; unset while it is not. */
+  /** The time of deletion; unset unless it is deleted. */
   deleteTime: Timestamp | undefined;
 }
 
 /** AlertEvent is one crossing of an alert's threshold. */
 export interface AlertEvent {
-  /** The UUIDv7 that the service gave it. */
+  /** The UUIDv7 that the service assigned. */
   id: string;
   /** The alert. */
   alertId: string;
-  /** The transaction that brought it about. */
+  /** The transaction that caused it. */
   transactionId: string;
-  /** Which way it went: UP or DOWN. */
+  /** The direction: UP or DOWN. */
   direction: AlertDirection;
   /** The watched balance right before the wallet's entry. */
   balanceBefore:
@@ -166,46 +166,46 @@ export interface AlertEvent {
   accountSequence: bigint;
   /** The index of the transaction's record in the journal. */
   journalIndex: bigint;
-  /** When the transaction was recorded. */
+  /** The time at which the transaction was recorded. */
   createTime: Timestamp | undefined;
 }
 
-/** CreateAlertRequest says what is to be watched. */
+/** CreateAlertRequest is a request to create an alert. */
 export interface CreateAlertRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The wallet. */
   walletId: string;
-  /** The balance at which it is crossed: any amount of the wallet's currency. */
+  /** The threshold: any amount of the wallet's currency. */
   threshold:
     | Money
     | undefined;
-  /** Which way. */
+  /** The direction of the crossing. */
   direction: AlertDirection;
-  /** Which balance; unspecified means the available one. */
+  /** The watched balance; unspecified means the available one. */
   balance: AlertBalance;
 }
 
-/** CreateAlertResponse holds the alert that was made. */
+/** CreateAlertResponse holds the new alert. */
 export interface CreateAlertResponse {
   /** The alert. */
   alert:
     | Alert
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** GetAlertRequest names one alert. */
+/** GetAlertRequest identifies one alert. */
 export interface GetAlertRequest {
   /** The alert's UUID. */
   id: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -215,15 +215,15 @@ export interface GetAlertResponse {
   alert: Alert | undefined;
 }
 
-/** ListAlertsRequest asks for a page of a wallet's alerts. */
+/** ListAlertsRequest is a request for a page of a wallet's alerts. */
 export interface ListAlertsRequest {
   /** The wallet. */
   walletId: string;
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -231,42 +231,42 @@ export interface ListAlertsRequest {
 export interface ListAlertsResponse {
   /** The alerts, newest first. */
   alerts: Alert[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 
-/** DeleteAlertRequest names the alert that is to end. */
+/** DeleteAlertRequest is a request to delete an alert. */
 export interface DeleteAlertRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The alert. */
   alertId: string;
 }
 
-/** DeleteAlertResponse holds the alert that ended. */
+/** DeleteAlertResponse holds the deleted alert. */
 export interface DeleteAlertResponse {
   /** The alert, with its delete_time. */
   alert:
     | Alert
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** ListAlertEventsRequest asks for a page of what an alert noted. */
+/** ListAlertEventsRequest is a request for a page of an alert's events. */
 export interface ListAlertEventsRequest {
   /** The alert. */
   alertId: string;
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -274,7 +274,7 @@ export interface ListAlertEventsRequest {
 export interface ListAlertEventsResponse {
   /** The crossings, latest first. */
   events: AlertEvent[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 
@@ -1842,8 +1842,8 @@ export const ListAlertEventsResponse: MessageFns<ListAlertEventsResponse, "grey.
 };
 
 /**
- * AlertService notes when balances cross thresholds. Each crossing is recorded once, shortly after the transaction that brought it about,
- * also when the service was down meanwhile; posting does not wait for it.
+ * AlertService records crossings of thresholds by balances. Each crossing is recorded once, shortly after the transaction that caused it,
+ * even if the service was down meanwhile; posting does not wait for it.
  */
 export type AlertServiceDefinition = typeof AlertServiceDefinition;
 export const AlertServiceDefinition = {
@@ -1851,9 +1851,8 @@ export const AlertServiceDefinition = {
   fullName: "grey.alert.v1.AlertService",
   methods: {
     /**
-     * Makes an alert; a wallet has up to 100. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-     * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS,
-     * OUTCOME_UNKNOWN.
+     * Creates an alert, of which a wallet has up to 100. It records crossings from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS, OUTCOME_UNKNOWN.
      */
     createAlert: {
       name: "CreateAlert",
@@ -1863,7 +1862,7 @@ export const AlertServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Returns one alert, also a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
+    /** Returns one alert, even a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
     getAlert: {
       name: "GetAlert",
       requestType: GetAlertRequest as typeof GetAlertRequest,
@@ -1884,7 +1883,7 @@ export const AlertServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Ends an alert; what it noted stays. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
+    /** Deletes an alert; its events stay. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
     deleteAlert: {
       name: "DeleteAlert",
       requestType: DeleteAlertRequest as typeof DeleteAlertRequest,
@@ -1893,7 +1892,7 @@ export const AlertServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Lists the crossings that an alert noted, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
+    /** Lists the crossings that an alert recorded, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
     listAlertEvents: {
       name: "ListAlertEvents",
       requestType: ListAlertEventsRequest as typeof ListAlertEventsRequest,
@@ -1906,15 +1905,14 @@ export const AlertServiceDefinition = {
 } as const;
 
 /**
- * AlertService notes when balances cross thresholds. Each crossing is recorded once, shortly after the transaction that brought it about,
- * also when the service was down meanwhile; posting does not wait for it.
+ * AlertService records crossings of thresholds by balances. Each crossing is recorded once, shortly after the transaction that caused it,
+ * even if the service was down meanwhile; posting does not wait for it.
  */
 export type AlertServiceService = typeof AlertServiceService;
 export const AlertServiceService = {
   /**
-   * Makes an alert; a wallet has up to 100. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS,
-   * OUTCOME_UNKNOWN.
+   * Creates an alert, of which a wallet has up to 100. It records crossings from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS, OUTCOME_UNKNOWN.
    */
   createAlert: {
     path: "/grey.alert.v1.AlertService/CreateAlert" as const,
@@ -1925,7 +1923,7 @@ export const AlertServiceService = {
     responseSerialize: (value: CreateAlertResponse): Buffer => serialize(CreateAlertResponse, value),
     responseDeserialize: (value: Buffer): CreateAlertResponse => CreateAlertResponse.decode(value),
   },
-  /** Returns one alert, also a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
+  /** Returns one alert, even a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
   getAlert: {
     path: "/grey.alert.v1.AlertService/GetAlert" as const,
     requestStream: false as const,
@@ -1948,7 +1946,7 @@ export const AlertServiceService = {
     responseSerialize: (value: ListAlertsResponse): Buffer => serialize(ListAlertsResponse, value),
     responseDeserialize: (value: Buffer): ListAlertsResponse => ListAlertsResponse.decode(value),
   },
-  /** Ends an alert; what it noted stays. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
+  /** Deletes an alert; its events stay. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
   deleteAlert: {
     path: "/grey.alert.v1.AlertService/DeleteAlert" as const,
     requestStream: false as const,
@@ -1958,7 +1956,7 @@ export const AlertServiceService = {
     responseSerialize: (value: DeleteAlertResponse): Buffer => serialize(DeleteAlertResponse, value),
     responseDeserialize: (value: Buffer): DeleteAlertResponse => DeleteAlertResponse.decode(value),
   },
-  /** Lists the crossings that an alert noted, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
+  /** Lists the crossings that an alert recorded, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
   listAlertEvents: {
     path: "/grey.alert.v1.AlertService/ListAlertEvents" as const,
     requestStream: false as const,
@@ -1974,29 +1972,27 @@ export const AlertServiceService = {
 
 export interface AlertServiceServer extends UntypedServiceImplementation {
   /**
-   * Makes an alert; a wallet has up to 100. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS,
-   * OUTCOME_UNKNOWN.
+   * Creates an alert, of which a wallet has up to 100. It records crossings from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS, OUTCOME_UNKNOWN.
    */
   createAlert: handleUnaryCall<CreateAlertRequest, CreateAlertResponse>;
-  /** Returns one alert, also a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
+  /** Returns one alert, even a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
   getAlert: handleUnaryCall<GetAlertRequest, GetAlertResponse>;
   /**
    * Lists the alerts of a wallet that are not deleted, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
    * WALLET_NOT_FOUND.
    */
   listAlerts: handleUnaryCall<ListAlertsRequest, ListAlertsResponse>;
-  /** Ends an alert; what it noted stays. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
+  /** Deletes an alert; its events stay. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
   deleteAlert: handleUnaryCall<DeleteAlertRequest, DeleteAlertResponse>;
-  /** Lists the crossings that an alert noted, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
+  /** Lists the crossings that an alert recorded, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
   listAlertEvents: handleUnaryCall<ListAlertEventsRequest, ListAlertEventsResponse>;
 }
 
 export interface AlertServiceClient extends Client {
   /**
-   * Makes an alert; a wallet has up to 100. It notes crossings from here on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS,
-   * OUTCOME_UNKNOWN.
+   * Creates an alert, of which a wallet has up to 100. It records crossings from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * WALLET_NOT_FOUND, CURRENCY_MISMATCH, TOO_MANY_ALERTS, OUTCOME_UNKNOWN.
    */
   createAlert(
     request: CreateAlertRequest,
@@ -2013,7 +2009,7 @@ export interface AlertServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateAlertResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one alert, also a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
+  /** Returns one alert, even a deleted one. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ALERT_NOT_FOUND. */
   getAlert(
     request: GetAlertRequest,
     callback: (error: ServiceError | null, response: GetAlertResponse) => void,
@@ -2048,7 +2044,7 @@ export interface AlertServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListAlertsResponse) => void,
   ): ClientUnaryCall;
-  /** Ends an alert; what it noted stays. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
+  /** Deletes an alert; its events stay. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, ALERT_NOT_FOUND, OUTCOME_UNKNOWN. */
   deleteAlert(
     request: DeleteAlertRequest,
     callback: (error: ServiceError | null, response: DeleteAlertResponse) => void,
@@ -2064,7 +2060,7 @@ export interface AlertServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteAlertResponse) => void,
   ): ClientUnaryCall;
-  /** Lists the crossings that an alert noted, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
+  /** Lists the crossings that an alert recorded, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, ALERT_NOT_FOUND. */
   listAlertEvents(
     request: ListAlertEventsRequest,
     callback: (error: ServiceError | null, response: ListAlertEventsResponse) => void,

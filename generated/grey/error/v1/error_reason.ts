@@ -11,29 +11,26 @@ export const protobufPackage = "grey.error.v1";
 export const protobufFileName = "grey/error/v1/error_reason.proto";
 
 /**
- * ErrorReason is the closed set of what can go wrong. An error's google.rpc.ErrorInfo carries the name without its prefix as
- * `reason`, `grey` as `domain`, and the metadata named below. Every error's metadata also holds `replayed` = "true" when it is the
- * stored answer to an earlier request with the same request_id.
+ * ErrorReason is the closed set of error reasons. An error's google.rpc.ErrorInfo carries the name without its prefix as `reason`, `grey`
+ * as `domain`, and the metadata named below. The metadata of every error also holds `replayed` = "true" if it is the stored response to an
+ * earlier request with the same request_id.
  */
 export enum ErrorReason {
   /** UNSPECIFIED - No reason: never sent in an error. */
   UNSPECIFIED = 0,
-  /**
-   * INVALID_REQUEST - A field of the request breaks its rule; google.rpc.BadRequest names such fields and their rules, 20 at the most. The request_id is
-   * not used up.
-   */
+  /** INVALID_REQUEST - A field of the request breaks its rule; google.rpc.BadRequest names at most 20 such fields and their rules. The request_id is not used. */
   INVALID_REQUEST = 1,
-  /** REQUEST_ID_REUSED - The request_id was used before by a different request. Metadata: `request_id`, `differs` (the fields that differ, comma-separated). */
+  /** REQUEST_ID_REUSED - A different request used the request_id before. Metadata: `request_id`, `differs` (the fields that differ, comma-separated). */
   REQUEST_ID_REUSED = 2,
-  /** PAGE_TOKEN_INVALID - The page token was not made by this service for this method, caller and these filters. */
+  /** PAGE_TOKEN_INVALID - The page token was not issued by this service for this method, caller and these filters. */
   PAGE_TOKEN_INVALID = 3,
-  /** ETAG_MISMATCH - The etag is not the resource's present one: somebody changed it since it was read. Metadata: `etag` (the present one). */
+  /** ETAG_MISMATCH - The etag is not the resource's current one: the resource was changed since it was read. Metadata: `etag` (the current one). */
   ETAG_MISMATCH = 4,
-  /** USER_NOT_FOUND - There is no such user, or it was deleted. Metadata: `user_id` where it was given. */
+  /** USER_NOT_FOUND - There is no such user, or it was deleted. Metadata: `user_id`, if the request has it. */
   USER_NOT_FOUND = 10,
   /** EMAIL_TAKEN - Another user who is not deleted has this email (regardless of case). */
   EMAIL_TAKEN = 11,
-  /** USER_HAS_FUNDS - The user cannot be deleted while a wallet of theirs has money. Metadata: `user_id`, `wallet_id` (one such wallet). */
+  /** USER_HAS_FUNDS - The user cannot be deleted while one of their wallets has money. Metadata: `user_id`, `wallet_id` (one such wallet). */
   USER_HAS_FUNDS = 12,
   /** WALLET_NOT_FOUND - There is no such wallet. Metadata: `wallet_id`. */
   WALLET_NOT_FOUND = 20,
@@ -46,7 +43,7 @@ export enum ErrorReason {
   /** WALLET_NOT_CLOSED - The wallet is not closed, so it cannot be reopened. Metadata: `wallet_id`. */
   WALLET_NOT_CLOSED = 24,
   /**
-   * WALLET_NOT_EMPTY - The wallet cannot be closed while it has money, or holds take from it or bring to it. Metadata: `wallet_id`, `currency_code`,
+   * WALLET_NOT_EMPTY - The wallet cannot be closed while it has money or pending amounts of holds. Metadata: `wallet_id`, `currency_code`,
    * `posted_minor_units`, `pending_outgoing_minor_units`, `pending_incoming_minor_units`.
    */
   WALLET_NOT_EMPTY = 25,
@@ -54,16 +51,16 @@ export enum ErrorReason {
   ACCOUNT_NOT_FOUND = 30,
   /** CURRENCY_NOT_FOUND - There is no such currency. Metadata: `currency_code`. */
   CURRENCY_NOT_FOUND = 31,
-  /** CURRENCY_EXISTS - The currency exists already. Metadata: `currency_code`. */
+  /** CURRENCY_EXISTS - The currency already exists. Metadata: `currency_code`. */
   CURRENCY_EXISTS = 32,
-  /** ACCOUNT_EXISTS - The currency has a system account of this name already. Metadata: `system_account`, `currency_code`. */
+  /** ACCOUNT_EXISTS - The currency already has a system account of this name. Metadata: `system_account`, `currency_code`. */
   ACCOUNT_EXISTS = 33,
-  /** TRANSACTION_NOT_FOUND - There is no such transaction. The request_id is not used up. Metadata: `transaction_id` or `request_id`. */
+  /** TRANSACTION_NOT_FOUND - There is no such transaction. The request_id is not used. Metadata: `transaction_id` or `request_id`. */
   TRANSACTION_NOT_FOUND = 40,
   /**
-   * INSUFFICIENT_FUNDS - The wallet's available balance is too low: `available_minor_units` can be spent, with what its least balance allows. Metadata:
-   * `wallet_id`, `available_minor_units`, `required_minor_units`, `currency_code`, `transaction_id`, `journal_index`; `min_balance_minor_units`
-   * (where it is not 0).
+   * INSUFFICIENT_FUNDS - The wallet's available balance is too low: `available_minor_units` can be spent, including what its minimum balance allows. Metadata:
+   * `wallet_id`, `available_minor_units`, `required_minor_units`, `currency_code`, `transaction_id`, `journal_index`;
+   * `min_balance_minor_units` (unless it is 0).
    */
   INSUFFICIENT_FUNDS = 41,
   /** CURRENCY_MISMATCH - The amount's currency is not the wallet's. Metadata: `wallet_id`, `wallet_currency_code`, `amount_currency_code`, `transaction_id`, `journal_index`. */
@@ -73,125 +70,132 @@ export enum ErrorReason {
   /** BALANCE_OVERFLOW - A balance would leave the range of int64 minor units. Metadata: `account_id`, `transaction_id`, `journal_index`. */
   BALANCE_OVERFLOW = 44,
   /**
-   * BATCH_ABORTED - The item was not posted because another item of its ATOMIC batch was refused. Metadata: `culprit_index` (its place in the batch,
-   * from 0), `culprit_reason`, `transaction_id`, `journal_index`.
+   * BATCH_ABORTED - The item was not posted because another item of its ATOMIC batch was refused. Metadata: `culprit_index` (its index in the batch, from
+   * 0), `culprit_reason`, `transaction_id`, `journal_index`.
    */
   BATCH_ABORTED = 45,
-  /** HOLD_NOT_FOUND - There is no such hold. The request_id is not used up. Metadata: `hold_id`. */
+  /** HOLD_NOT_FOUND - There is no such hold. The request_id is not used. Metadata: `hold_id`. */
   HOLD_NOT_FOUND = 46,
-  /** HOLD_ENDED - The hold was captured or released; it ends once. Metadata: `hold_id`, `hold_state` (CAPTURED or RELEASED), `transaction_id`, `journal_index`. */
+  /**
+   * HOLD_ENDED - The hold has already ended: it was captured or released. Metadata: `hold_id`, `hold_state` (CAPTURED or RELEASED), `transaction_id`,
+   * `journal_index`.
+   */
   HOLD_ENDED = 47,
-  /** HOLD_EXPIRED - The hold's time has passed, by the database's clock. Metadata: `hold_id`, `transaction_id`, `journal_index`. */
+  /** HOLD_EXPIRED - The hold has expired, by the database's clock. Metadata: `hold_id`, `transaction_id`, `journal_index`. */
   HOLD_EXPIRED = 48,
   /**
-   * HOLD_EXCEEDED - The capture is for more than is left of the hold. Metadata: `hold_id`, `remaining_minor_units`, `required_minor_units`,
-   * `currency_code`, `transaction_id`, `journal_index`.
+   * HOLD_EXCEEDED - The capture exceeds what is left of the hold. Metadata: `hold_id`, `remaining_minor_units`, `required_minor_units`, `currency_code`,
+   * `transaction_id`, `journal_index`.
    */
   HOLD_EXCEEDED = 49,
   /** HOLD_HAS_DESTINATION - The hold is for a wallet, and the capture names another destination. Metadata: `hold_id`, `wallet_id` (the hold's), `transaction_id`, `journal_index`. */
   HOLD_HAS_DESTINATION = 50,
-  /** EXPIRY_INVALID - The hold would expire in the past, more than 400 days ahead, or (ExtendHold) no later than it does. Metadata: `transaction_id`, `journal_index`. */
+  /**
+   * EXPIRY_INVALID - The hold would expire in the past, more than 400 days ahead, or (ExtendHold) no later than it does now. Metadata: `transaction_id`,
+   * `journal_index`.
+   */
   EXPIRY_INVALID = 51,
   /**
-   * NOT_REVERSIBLE - The transaction cannot be reversed: it was rejected, only changed what is pending, or is a reversal itself. Metadata:
-   * `original_id`, `transaction_id`, `journal_index`.
+   * NOT_REVERSIBLE - The transaction cannot be reversed: it was rejected, changed only pending amounts, or is itself a reversal. Metadata: `original_id`,
+   * `transaction_id`, `journal_index`.
    */
   NOT_REVERSIBLE = 52,
   /**
-   * REVERSAL_EXCEEDED - Less is left of the transaction than is to be reversed. Metadata: `original_id`, `remaining_minor_units`,
-   * `required_minor_units`, `currency_code`, `transaction_id`, `journal_index`.
+   * REVERSAL_EXCEEDED - The reversal exceeds what is left of the transaction. Metadata: `original_id`, `remaining_minor_units`, `required_minor_units`,
+   * `currency_code`, `transaction_id`, `journal_index`.
    */
   REVERSAL_EXCEEDED = 53,
   /**
-   * PRECONDITION_FAILED - The rules allow it, and a precondition of the request does not hold. Metadata: `wallet_id`, `precondition` (the field),
-   * `expected`, `actual` (what was or would have been; of amounts, in minor units of `currency_code`), `transaction_id`, `journal_index`.
+   * PRECONDITION_FAILED - The rules allow the request, but one of its preconditions does not hold. Metadata: `wallet_id`, `precondition` (the field), `expected`,
+   * `actual` (the value before or after the request; amounts in minor units of `currency_code`), `transaction_id`, `journal_index`.
    */
   PRECONDITION_FAILED = 54,
   /**
-   * TOO_MANY_REVERSALS - The transaction was reversed in 1,000 parts; only all that is left of it can be reversed now. Metadata: `original_id`, `max`,
+   * TOO_MANY_REVERSALS - The transaction was reversed in 1,000 parts; now only all that is left can be reversed. Metadata: `original_id`, `max`,
    * `transaction_id`, `journal_index`.
    */
   TOO_MANY_REVERSALS = 55,
   /**
-   * MAX_BALANCE_EXCEEDED - The account's highest balance leaves less room, counting what is pending for it. Metadata: `account_id`, `currency_code`,
+   * MAX_BALANCE_EXCEEDED - The amount would exceed the account's maximum balance, including pending incoming amounts. Metadata: `account_id`, `currency_code`,
    * `max_balance_minor_units`, `room_minor_units`, `required_minor_units`, `transaction_id`, `journal_index`.
    */
   MAX_BALANCE_EXCEEDED = 70,
   /**
-   * VELOCITY_EXCEEDED - A velocity limit of the wallet is used up. Metadata: `wallet_id`, `currency_code`, `limit` (its name), `measure` (amount or count), `max`, `used`,
-   * `required`, `window_seconds`, `transaction_id`, `journal_index`; `frees_time` (RFC 3339: when it would pass if nothing else moved; missing for never).
+   * VELOCITY_EXCEEDED - The amount or the count would exceed a velocity limit of the wallet. Metadata: `wallet_id`, `currency_code`, `limit` (its name),
+   * `measure` (amount or count), `max`, `used`, `required`, `window_seconds`, `transaction_id`, `journal_index`; `frees_time` (RFC 3339:
+   * when it would pass if nothing else moved; absent for never).
    */
   VELOCITY_EXCEEDED = 71,
   /**
-   * LIMIT_BREACHED - The limit cannot be set: the account is outside of it now. Metadata: `account_id`, `limit` (min_balance or max_balance),
-   * `currency_code`, `limit_minor_units`, `actual_minor_units` (what is available, or posted and incoming).
+   * LIMIT_BREACHED - The limit cannot be set: the account currently violates it. Metadata: `account_id`, `limit` (min_balance or max_balance),
+   * `currency_code`, `limit_minor_units`, `actual_minor_units` (available, or posted and incoming).
    */
   LIMIT_BREACHED = 72,
-  /** RATE_NOT_FOUND - No rate was set for these currencies that is valid now. Metadata: `source_currency_code`, `target_currency_code`. */
+  /** RATE_NOT_FOUND - No rate between these currencies is valid now. Metadata: `source_currency_code`, `target_currency_code`. */
   RATE_NOT_FOUND = 73,
   /**
-   * QUOTE_INVALID - This service made no such quote for this caller. (One for other currencies than the wallets' is CURRENCY_MISMATCH.) The request_id is
-   * not used up.
+   * QUOTE_INVALID - The quote was not issued by this service for this caller. (A quote for other currencies than the wallets' is CURRENCY_MISMATCH.) The
+   * request_id is not used.
    */
   QUOTE_INVALID = 74,
-  /** QUOTE_EXPIRED - The quote's time has passed, by the database's clock. Metadata: `expire_time` (RFC 3339), `transaction_id`, `journal_index`. */
+  /** QUOTE_EXPIRED - The quote has expired, by the database's clock. Metadata: `expire_time` (RFC 3339), `transaction_id`, `journal_index`. */
   QUOTE_EXPIRED = 75,
   /**
-   * EXCHANGE_AMOUNT_INVALID - The rate brings the other amount to 0 or out of the range of int64. Metadata: `source_currency_code`, `target_currency_code`,
-   * `rate`, `transaction_id`, `journal_index`.
+   * EXCHANGE_AMOUNT_INVALID - The rate makes the other amount 0 or exceed int64. Metadata: `source_currency_code`, `target_currency_code`, `rate`, `transaction_id`,
+   * `journal_index`.
    */
   EXCHANGE_AMOUNT_INVALID = 76,
-  /** SAME_CURRENCY - Both wallets of the exchange have the same currency: a transfer moves between them. Metadata: `currency_code`, `transaction_id`, `journal_index`. */
+  /** SAME_CURRENCY - Both wallets of the exchange have the same currency: use a transfer. Metadata: `currency_code`, `transaction_id`, `journal_index`. */
   SAME_CURRENCY = 77,
   /**
-   * METADATA_EXCEEDED - The transaction would have more than 32 pairs of metadata. Metadata: `transaction_id` (of the transaction that was to be changed), `pairs`
-   * (how many there would be).
+   * METADATA_EXCEEDED - The transaction would have more than 32 pairs of metadata. Metadata: `transaction_id` (of the transaction to be changed), `pairs` (the
+   * resulting number).
    */
   METADATA_EXCEEDED = 80,
-  /** OVERLOADED - The service has as much to do as it takes on; nothing was posted. google.rpc.RetryInfo says when to try again. */
+  /** OVERLOADED - The service is at capacity; nothing was posted. google.rpc.RetryInfo says when to retry. */
   OVERLOADED = 60,
   /**
-   * DATABASE_UNAVAILABLE - The database cannot be used now; nothing was written. google.rpc.RetryInfo says when to try again. Metadata: `cause`, where it is known:
-   * unreachable, read_only (a standby), disk_full (reads go on), or refusing (too many connections, a time limit, a fault of its own).
+   * DATABASE_UNAVAILABLE - The database is unavailable; nothing was written. google.rpc.RetryInfo says when to retry. Metadata: `cause`, if known: unreachable,
+   * read_only (a standby), disk_full (reads still work), or refusing (too many connections, a time limit, a fault of its own).
    */
   DATABASE_UNAVAILABLE = 61,
   /**
-   * OUTCOME_UNKNOWN - The connection was lost while the outcome was being written. The same request with the same request_id gets the truth.
-   * google.rpc.RetryInfo says when to try again.
+   * OUTCOME_UNKNOWN - The connection was lost during the commit. Retry with the same request_id to learn the outcome. google.rpc.RetryInfo says when to
+   * retry.
    */
   OUTCOME_UNKNOWN = 62,
-  /** CALLER_GONE - The caller's deadline passed or the caller left before the database was asked; nothing was written. */
+  /** CALLER_GONE - The caller's deadline passed or the caller left before the request reached the database; nothing was written. */
   CALLER_GONE = 63,
   /**
-   * SHUTTING_DOWN - The service is shutting down. google.rpc.RetryInfo says when to try again, at another server. Metadata: `resume_journal_index`
-   * where a watch is ended (its from_journal_index to go on with).
+   * SHUTTING_DOWN - The service is shutting down. google.rpc.RetryInfo says when to retry, on another server. Metadata: `resume_journal_index`, if it ends
+   * a watch (the from_journal_index to resume with).
    */
   SHUTTING_DOWN = 64,
-  /** INTERNAL - A fault of the service itself. The log holds the cause under the request and trace id of google.rpc.RequestInfo. */
+  /** INTERNAL - An internal error of the service. The log holds the cause under the request and trace id of google.rpc.RequestInfo. */
   INTERNAL = 65,
   /**
-   * JOURNAL_BEHIND - The database that was to be read did not come to have the record min_journal_index in time. google.rpc.RetryInfo says when to
-   * try again. Metadata: `min_journal_index`, `journal_size` (how many records it has).
+   * JOURNAL_BEHIND - The database did not reach min_journal_index in time. google.rpc.RetryInfo says when to retry. Metadata: `min_journal_index`,
+   * `journal_size` (its number of records).
    */
   JOURNAL_BEHIND = 85,
   /**
-   * WATCHER_TOO_SLOW - The client of a stream took no message for longer than the service waits. Metadata: `resume_journal_index` of a watch (the
-   * from_journal_index to go on with, once the messages that were on their way are taken).
+   * WATCHER_TOO_SLOW - The client of a stream read no message for longer than the service waits. Metadata: `resume_journal_index` for a watch (the
+   * from_journal_index to resume with, once the messages in transit are read).
    */
   WATCHER_TOO_SLOW = 86,
   /** SCHEDULE_NOT_FOUND - There is no such schedule. Metadata: `schedule_id`. */
   SCHEDULE_NOT_FOUND = 90,
-  /** SCHEDULE_TIME_INVALID - The schedule would never run: its single time has passed or is more than 10 years ahead, or its rule and its times leave none. */
+  /** SCHEDULE_TIME_INVALID - The schedule would never run: its single time has passed or is more than 10 years ahead, or its recurrence rule matches no time. */
   SCHEDULE_TIME_INVALID = 91,
   /** SCHEDULE_ENDED - The schedule has ended. Metadata: `schedule_id`, `schedule_state` (COMPLETED, CANCELLED or FAILED). */
   SCHEDULE_ENDED = 92,
-  /** SCHEDULE_NOT_ACTIVE - The schedule is paused already. Metadata: `schedule_id`. */
+  /** SCHEDULE_NOT_ACTIVE - The schedule is already paused. Metadata: `schedule_id`. */
   SCHEDULE_NOT_ACTIVE = 93,
   /** SCHEDULE_NOT_PAUSED - The schedule is not paused, so it cannot be resumed. Metadata: `schedule_id`. */
   SCHEDULE_NOT_PAUSED = 94,
   /** ALERT_NOT_FOUND - There is no such alert, or (DeleteAlert) it was deleted. Metadata: `alert_id`. */
   ALERT_NOT_FOUND = 95,
-  /** TOO_MANY_ALERTS - The wallet has as many alerts as one can have; another can be made once one is deleted. Metadata: `wallet_id`, `max`. */
+  /** TOO_MANY_ALERTS - The wallet has the maximum number of alerts; delete one to create another. Metadata: `wallet_id`, `max`. */
   TOO_MANY_ALERTS = 96,
   UNRECOGNIZED = -1,
 }

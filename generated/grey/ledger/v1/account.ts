@@ -16,9 +16,9 @@ export const protobufFileName = "grey/ledger/v1/account.proto";
 export enum NormalSide {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED = 0,
-  /** DEBIT - Debits raise the balance: what the operator has, such as `cash`. */
+  /** DEBIT - Debits increase the balance: assets of the operator, such as `cash`. */
   DEBIT = 1,
-  /** CREDIT - Credits raise the balance: what the operator owes, such as wallets. */
+  /** CREDIT - Credits increase the balance: liabilities of the operator, such as wallets. */
   CREDIT = 2,
   UNRECOGNIZED = -1,
 }
@@ -55,29 +55,29 @@ export function normalSideToJSON(object: NormalSide): string {
   }
 }
 
-/** Account is what double entry is kept on: every wallet is one, and each currency has system accounts of the operator's own. */
+/** Account is a ledger account: every wallet is one, and each currency has system accounts that belong to the operator. */
 export interface Account {
   /** The wallet's id, or the system account's. */
   id: string;
   /** The system account's name (`cash`, `fees`, `fx`, `opening`, or one made with CreateAccount); empty for a wallet. */
   systemAccount: string;
-  /** The currency of everything on it. */
+  /** The currency of the account. */
   currencyCode: string;
   /** The side on which its balance is positive. */
   normalSide: NormalSide;
-  /** What has been posted, on the normal side. */
+  /** The posted balance, on the normal side. */
   balance:
     | Money
     | undefined;
-  /** The least balance it may have; unset for none. */
+  /** The minimum balance; unset for none. */
   minBalance:
     | Money
     | undefined;
-  /** The highest balance it may have; unset for none. */
+  /** The maximum balance; unset for none. */
   maxBalance:
     | Money
     | undefined;
-  /** How many entries it has. */
+  /** The number of its entries. */
   accountSequence: bigint;
 }
 
@@ -89,11 +89,11 @@ export interface SystemAccountName {
   currencyCode: string;
 }
 
-/** CreateAccountRequest asks for a system account. */
+/** CreateAccountRequest is a request to open a system account. */
 export interface CreateAccountRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** Its name and currency; the name must not be in use in the currency, nor `wallets`, which stands for all wallets. */
@@ -102,11 +102,11 @@ export interface CreateAccountRequest {
     | undefined;
   /** The side on which its balance is positive. */
   normalSide: NormalSide;
-  /** The least balance it may have, in minor units of the currency, 0 or less; unset for none. */
+  /** The minimum balance, in minor units of the currency, 0 or less; unset for none. */
   minBalance?:
     | bigint
     | undefined;
-  /** The highest balance it may have, in minor units of the currency, 0 or more; unset for none. */
+  /** The maximum balance, in minor units of the currency, 0 or more; unset for none. */
   maxBalance?: bigint | undefined;
 }
 
@@ -116,15 +116,15 @@ export interface CreateAccountResponse {
   account:
     | Account
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** GetAccountRequest names one account. */
+/** GetAccountRequest identifies one account. */
 export interface GetAccountRequest {
-  /** What names the account. */
+  /** The identifier of the account. */
   by:
     | //
     /** The account's UUID; a wallet's id is one. */
@@ -133,7 +133,7 @@ export interface GetAccountRequest {
     /** The system account of a currency. */
     { $case: "systemAccount"; value: SystemAccountName }
     | undefined;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -143,17 +143,17 @@ export interface GetAccountResponse {
   account: Account | undefined;
 }
 
-/** ListAccountsRequest asks for a page of accounts. */
+/** ListAccountsRequest is a request for a page of accounts. */
 export interface ListAccountsRequest {
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Only accounts of this currency; empty means every currency. */
+  /** The currency of the accounts; empty means every currency. */
   currencyCode: string;
-  /** Only system accounts, no wallets. */
+  /** True to list only system accounts, no wallets. */
   systemOnly: boolean;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -161,7 +161,7 @@ export interface ListAccountsRequest {
 export interface ListAccountsResponse {
   /** The accounts, by id. */
   accounts: Account[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 

@@ -15,21 +15,21 @@ export const protobufFileName = "grey/ledger/v1/currency.proto";
 export interface Currency {
   /** The ISO 4217 code or the custom code. */
   code: string;
-  /** How many decimal places a minor unit has: 2 for USD, 0 for JPY, 18 at the most. */
+  /** The number of decimal places of a minor unit: 2 for USD, 0 for JPY, at most 18. */
   exponent: number;
   /** The English name. */
   name: string;
-  /** True for a currency made with CreateCurrency. */
+  /** True for a currency created with CreateCurrency. */
   custom: boolean;
 }
 
-/** ListCurrenciesRequest asks for a page of currencies. */
+/** ListCurrenciesRequest is a request for a page of currencies. */
 export interface ListCurrenciesRequest {
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. */
+  /** The next_page_token of the previous page; empty for the first. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -37,34 +37,34 @@ export interface ListCurrenciesRequest {
 export interface ListCurrenciesResponse {
   /** The currencies, by code. */
   currencies: Currency[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 
-/** CreateCurrencyRequest asks for a custom currency. */
+/** CreateCurrencyRequest is a request to create a custom currency. */
 export interface CreateCurrencyRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The code: 3 to 12 upper-case letters and digits, a letter first; no ISO 4217 code and none in use. */
   code: string;
-  /** How many decimal places a minor unit has: 0 to 18. */
+  /** The number of decimal places of a minor unit: 0 to 18. */
   exponent: number;
   /** The name for people: 1 to 100 characters without control characters. */
   name: string;
 }
 
-/** CreateCurrencyResponse holds the currency that was made. */
+/** CreateCurrencyResponse holds the new currency. */
 export interface CreateCurrencyResponse {
   /** The currency. */
   currency:
     | Currency
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 

@@ -11,7 +11,7 @@ export const protobufPackage = "grey.ledger.v1";
 
 export const protobufFileName = "grey/ledger/v1/integrity.proto";
 
-/** IntegrityLaw is a law that the books obey. */
+/** IntegrityLaw is an invariant of the ledger. */
 export enum IntegrityLaw {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED = 0,
@@ -21,9 +21,9 @@ export enum IntegrityLaw {
   ENTRIES_MATCH_STATE = 2,
   /** BALANCE_IS_SUM_OF_ENTRIES - The balance of an account is the sum of its entries. */
   BALANCE_IS_SUM_OF_ENTRIES = 3,
-  /** SEQUENCE_DENSE - The entries of an account are numbered 1, 2, 3 without a gap, as far as the account says. */
+  /** SEQUENCE_DENSE - The entries of an account are numbered 1, 2, 3 without a gap, up to the account's own count. */
   SEQUENCE_DENSE = 4,
-  /** RUNNING_BALANCE - Each entry's balance_after is the one before it and its amount. */
+  /** RUNNING_BALANCE - Each entry's balance_after is the previous balance_after plus or minus its amount. */
   RUNNING_BALANCE = 5,
   /** WITHIN_LIMITS - The balance of an account is within its limits. */
   WITHIN_LIMITS = 6,
@@ -33,29 +33,29 @@ export enum IntegrityLaw {
   ENTRY_HAS_OWNERS = 8,
   /** JOURNAL_DENSE - The journal's indexes are dense from 0 to its size. */
   JOURNAL_DENSE = 9,
-  /** TRANSACTION_IN_JOURNAL - Each transaction stands in the journal once, at its index. */
+  /** TRANSACTION_IN_JOURNAL - Each transaction has one journal record, at its index. */
   TRANSACTION_IN_JOURNAL = 10,
   /** REQUEST_ONCE - Each transaction belongs to one request, and each request's transaction exists. */
   REQUEST_ONCE = 11,
-  /** PENDING_IS_SUM_OF_HOLDS - What is pending on an account is the sum of what is left of its active holds. */
+  /** PENDING_IS_SUM_OF_HOLDS - The pending amounts of an account are the sums of what is left of its active holds. */
   PENDING_IS_SUM_OF_HOLDS = 12,
-  /** HOLD_MATCHES_STEPS - A hold is as its latest step left it, and what was captured is the sum of its captures. */
+  /** HOLD_MATCHES_STEPS - A hold matches its latest step, and its captured amount is the sum of its captures. */
   HOLD_MATCHES_STEPS = 13,
-  /** REVERSALS_WITHIN_ORIGINAL - The reversals of a transaction are its mirror, and no more than it in sum. */
+  /** REVERSALS_WITHIN_ORIGINAL - The reversals of a transaction mirror it and do not exceed it in total. */
   REVERSALS_WITHIN_ORIGINAL = 14,
-  /** VELOCITY_MATCHES_TRANSACTIONS - What is counted for a limit by velocity is what the transactions of its window come to. */
+  /** VELOCITY_MATCHES_TRANSACTIONS - The usage of a velocity limit is the sum of the transactions of its window. */
   VELOCITY_MATCHES_TRANSACTIONS = 15,
-  /** METADATA_PAIRS_MATCH - The pairs that transactions are found by are those of their metadata as it is now. */
+  /** METADATA_PAIRS_MATCH - The pairs by which transactions are found are those of their current metadata. */
   METADATA_PAIRS_MATCH = 20,
   /** METADATA_CHANGES_FOLLOW - Each change of a transaction's metadata follows from the one before it, and has its record in the journal. */
   METADATA_CHANGES_FOLLOW = 21,
-  /** DATED_ENTRIES_MATCH - What balances by effective time count is what the entries of the transactions say that were given one. */
+  /** DATED_ENTRIES_MATCH - Balances by effective time match the entries of the transactions that were given an effective time. */
   DATED_ENTRIES_MATCH = 22,
-  /** RUN_MATCHES_TRANSACTION - The attempt that a run of a schedule tells of made a transaction as the schedule says, posted when the run is. */
+  /** RUN_MATCHES_TRANSACTION - The latest attempt of a schedule's run has a transaction that matches the schedule, posted if the run is. */
   RUN_MATCHES_TRANSACTION = 25,
-  /** SCHEDULE_COUNTS_RUNS - As many runs of a schedule have ended as it says. */
+  /** SCHEDULE_COUNTS_RUNS - A schedule's count of runs is the number of its runs that have ended. */
   SCHEDULE_COUNTS_RUNS = 26,
-  /** ALERT_MATCHES_ENTRIES - An alert noted each crossing of its threshold, as the entries of its wallet have it, and no other. */
+  /** ALERT_MATCHES_ENTRIES - An alert's events are exactly the crossings of its threshold by the entries of its wallet. */
   ALERT_MATCHES_ENTRIES = 27,
   UNRECOGNIZED = -1,
 }
@@ -187,95 +187,96 @@ export function integrityLawToJSON(object: IntegrityLaw): string {
   }
 }
 
-/** CheckIntegrityRequest asks for a check of all books. */
+/** CheckIntegrityRequest is a request for a check of the whole ledger. */
 export interface CheckIntegrityRequest {
-  /** How many faults to name at the most: 0 (which means 100) to 10,000. All are counted. */
+  /** The largest number of faults to list: 0 (which means 100) to 10,000. All are counted. */
   maxFaults: number;
 }
 
-/** CheckIntegrityResponse says what was checked and what is wrong. */
+/** CheckIntegrityResponse is the report of an integrity check. */
 export interface CheckIntegrityResponse {
-  /** True when no fault was found. */
+  /** True if no fault was found. */
   ok: boolean;
-  /** How many accounts were checked. */
+  /** The number of accounts checked. */
   accountCount: bigint;
-  /** How many transactions were checked. */
+  /** The number of transactions checked. */
   transactionCount: bigint;
-  /** How many entries were checked. */
+  /** The number of entries checked. */
   entryCount: bigint;
-  /** How many journal records were checked. */
+  /** The number of journal records checked. */
   recordCount: bigint;
-  /** How many faults were found. */
+  /** The number of faults found. */
   faultCount: bigint;
-  /** The faults, at most max_faults of them, and no more than fit into an answer of 3 MiB. */
+  /** The faults: at most max_faults, and no more than fit into a response of 3 MiB. */
   faults: IntegrityFault[];
 }
 
 /**
- * StreamIntegrityCheckRequest asks for a check of all books, or of what is new.
+ * StreamIntegrityCheckRequest is a request for a check of the whole ledger, or of its new part.
  *
- * A check from a place on costs what was appended since, however large the books are. It checks the records from there on, the
- * transactions that they name, their entries and requests, and the accounts, holds, reversals, schedules and alerts that they touch:
- * - balances continue the one right before the place, entry by entry, up to what each account says now;
- * - what was before is taken as it was found then: a row of the past that was changed since is found by a full check only;
- * - what no record names is not looked for: a transaction or an entry that was added beside the journal, on accounts that nothing else
- *   touched; a request, or an event of an alert, that has lost what it tells of; a second run that tells of the same transaction;
- *   what an alert should have noted since of an entry from before;
- * - for CURRENCY_SUMS_TO_ZERO, the changes of the balances of all accounts that were touched since sum to zero;
- * - METADATA_PAIRS_MATCH sees keys that a transaction has or had, no pair of a key that it never had;
- * - for PENDING_IS_SUM_OF_HOLDS, what is pending for coming in is compared with the account's latest entry, not with all holds;
- * - for HOLD_MATCHES_STEPS, each new step follows from the new one before it, and the hold is as the latest left it.
+ * A partial check, from a journal index on, costs what was appended since, however large the ledger is. It checks the records from
+ * there on, the transactions that they name, their entries and requests, and the accounts, holds, reversals, schedules and alerts that
+ * they touch. It differs from a full check as follows:
+ * - balances continue the one right before the index, entry by entry, up to the account's current balance;
+ * - earlier rows count as they were found then: only a full check finds a past row that was changed since;
+ * - it does not find what no record names: a transaction or an entry that was added beside the journal, on accounts that nothing else
+ *   touched; a request, or an event of an alert, that lost its transaction; a second run of the same transaction; an earlier entry for
+ *   which an alert lacks an event;
+ * - CURRENCY_SUMS_TO_ZERO checks that the changes of the balances of all accounts that were touched since sum to zero;
+ * - METADATA_PAIRS_MATCH covers keys that a transaction has or had, not pairs of a key that it never had;
+ * - PENDING_IS_SUM_OF_HOLDS compares pending incoming amounts with the account's latest entry, not with all holds;
+ * - HOLD_MATCHES_STEPS checks that each new step follows from the new one before it, and that the hold matches the latest.
  */
 export interface StreamIntegrityCheckRequest {
-  /** How many faults to name at the most: 0 (which means 100) to 10,000. All are counted. */
+  /** The largest number of faults to list: 0 (which means 100) to 10,000. All are counted. */
   maxFaults: number;
-  /** Where the check begins; unset: with everything. */
+  /** The start of the check; unset: everything is checked. */
   from:
     | //
-    /** This record of the journal: 0 for everything. From a place to come, there is nothing to check. */
+    /** A journal index: 0 for everything. From an index beyond the end there is nothing to check. */
     { $case: "fromJournalIndex"; value: bigint }
     | //
     /**
-     * True: where all checks before have come to without a fault and without a gap. Every check that ends is remembered, by all servers.
-     * After one that found a fault, and before the first, that is 0: everything.
+     * True: the index up to which previous checks have found no fault, without a gap. All servers record every completed check. After a
+     * check that found a fault, and before the first, it is 0: everything is checked.
      */
     { $case: "sinceLast"; value: boolean }
     | undefined;
 }
 
-/** StreamIntegrityCheckResponse tells how far the check is, and at last what it found. */
+/** StreamIntegrityCheckResponse holds the progress of the check and, in the last message, its report. */
 export interface StreamIntegrityCheckResponse {
-  /** The first record of the journal that is checked; 0: everything is. Known from the first message on. */
+  /** The first journal record that is checked; 0: everything is. Set from the first message on. */
   fromJournalIndex: bigint;
   /**
-   * How many records the journal has at the moment that is checked: the from_journal_index of a check that goes on after this one. 0
-   * until the check has begun.
+   * The number of journal records at the moment that is checked: the from_journal_index of a check that continues after this one. 0 until
+   * the check has begun.
    */
   journalSize: bigint;
-  /** How many laws were checked. */
+  /** The number of laws checked so far. */
   lawsDone: number;
-  /** How many laws are checked in all; 0 until the check has begun. */
+  /** The number of laws to check; 0 until the check has begun. */
   lawsTotal: number;
   /** The law that is being checked; unspecified before the first and after the last. */
   law: IntegrityLaw;
-  /** How many accounts, transactions, entries and journal records the laws so far have read, each counted as often as a law read it. */
+  /** The number of accounts, transactions, entries and journal records read so far; a row counts once for each law that reads it. */
   rowsRead: bigint;
-  /** How many that will be in all, by the number of rows at the beginning; 0 until they are counted. */
+  /** The expected total of rows_read, by the number of rows at the beginning; 0 until they are counted. */
   rowsTotal: bigint;
   /**
-   * What was checked and found: in the last message only. Its counts are of what was looked at; those of a check from a place on are of
-   * what is new and of the accounts that it touches.
+   * The report: in the last message only. Its counts cover what was read; for a partial check, the new part and the accounts that it
+   * touches.
    */
   report: CheckIntegrityResponse | undefined;
 }
 
-/** IntegrityFault is one thing that does not add up. */
+/** IntegrityFault is one violation of a law. */
 export interface IntegrityFault {
   /** The law that is broken. */
   law: IntegrityLaw;
-  /** What breaks it: the UUID of the account or transaction, the index of the journal record, or the currency's code. */
+  /** The subject that breaks it: the UUID of the account or transaction, the index of the journal record, or the currency's code. */
   subject: string;
-  /** What was found and what was expected, for people. */
+  /** The found and the expected state, for people. */
   detail: string;
 }
 

@@ -67,7 +67,7 @@ export const protobufPackage = "grey.ledger.v1";
 
 export const protobufFileName = "grey/ledger/v1/ledger_service.proto";
 
-/** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
+/** LedgerService manages currencies, accounts, limits and rates, and checks the ledger: the trial balance and its integrity. */
 export type LedgerServiceDefinition = typeof LedgerServiceDefinition;
 export const LedgerServiceDefinition = {
   name: "LedgerService",
@@ -92,7 +92,7 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Opens a system account of the operator's own in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * Opens an operator-defined system account in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
      * CURRENCY_NOT_FOUND, ACCOUNT_EXISTS.
      */
     createAccount: {
@@ -104,8 +104,8 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Sets all limits of a wallet or a system account; what is posted from then on obeys them. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-     * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
+     * Sets all limits of a wallet or a system account, which apply to what is posted from then on. Errors: INVALID_REQUEST,
+     * REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
      */
     setLimits: {
       name: "SetLimits",
@@ -116,8 +116,8 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-     * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+     * Returns the limits of a wallet or a system account and their current usage. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND,
+     * ACCOUNT_NOT_FOUND.
      */
     getLimits: {
       name: "GetLimits",
@@ -128,8 +128,8 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Sets the limits that wallets of a currency get that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-     * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
+     * Sets the limits of wallets of a currency that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND,
+     * CURRENCY_MISMATCH.
      */
     setDefaultLimits: {
       name: "SetDefaultLimits",
@@ -139,7 +139,7 @@ export const LedgerServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
+    /** Returns the limits of new wallets of a currency. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
     getDefaultLimits: {
       name: "GetDefaultLimits",
       requestType: GetDefaultLimitsRequest as typeof GetDefaultLimitsRequest,
@@ -149,8 +149,8 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-     * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+     * Lists the changes of an account's limits, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
+     * ACCOUNT_NOT_FOUND.
      */
     listLimitChanges: {
       name: "ListLimitChanges",
@@ -161,8 +161,8 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Sets the rate between two currencies, from now or a later time on. Rates are never changed: the history stays. Errors:
-     * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
+     * Sets the rate between two currencies, valid from now or a later time. Rates are immutable and kept as history. Errors: INVALID_REQUEST,
+     * REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
      */
     setRate: {
       name: "SetRate",
@@ -181,10 +181,7 @@ export const LedgerServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /**
-     * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-     * PAGE_TOKEN_INVALID.
-     */
+    /** Lists the rates between two currencies, latest start of validity first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
     listRates: {
       name: "ListRates",
       requestType: ListRatesRequest as typeof ListRatesRequest,
@@ -212,8 +209,8 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Tells for people what accounts are: whose a wallet is and its label, and a system account's name. Ids that no account has are left out.
-     * Errors: INVALID_REQUEST, JOURNAL_BEHIND.
+     * Returns names of accounts for people: the owner and label of a wallet, the name of a system account. Unknown ids are omitted. Errors:
+     * INVALID_REQUEST, JOURNAL_BEHIND.
      */
     nameAccounts: {
       name: "NameAccounts",
@@ -223,7 +220,7 @@ export const LedgerServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Finds the ids that begin in a way, so that people need not type a whole one. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+    /** Finds the ids with a prefix, so that people need not type whole ids. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
     findIds: {
       name: "FindIds",
       requestType: FindIdsRequest as typeof FindIdsRequest,
@@ -233,8 +230,8 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-     * PAGE_TOKEN_INVALID.
+     * Returns the sums of all balances per currency, each page as of one moment. Debits equal credits. Errors: INVALID_REQUEST,
+     * JOURNAL_BEHIND, PAGE_TOKEN_INVALID.
      */
     getTrialBalance: {
       name: "GetTrialBalance",
@@ -245,7 +242,7 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
+     * Checks the whole ledger as of one moment and lists all faults; for ledgers that can be read within the call's deadline.
      * StreamIntegrityCheck serves any size. Errors: INVALID_REQUEST.
      */
     checkIntegrity: {
@@ -257,10 +254,10 @@ export const LedgerServiceDefinition = {
       options: {},
     },
     /**
-     * Checks all books, or what was appended to the journal from a place on, at one moment, and tells how far it is: at once, after each
-     * law, and at least every few seconds. The last message is the only one with a report. The check is given up as soon as its client
-     * leaves. Of each kind, full and not, a server does one at a time; the others wait for their turn. Errors: INVALID_REQUEST,
-     * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+     * Checks the whole ledger, or what was appended to the journal from an index on, as of one moment, and streams its progress: at once,
+     * after each law, and at least every few seconds. Only the last message holds the report. The check ends as soon as its client leaves. A
+     * server runs one full and one partial check at a time; others wait. Errors: INVALID_REQUEST, WATCHER_TOO_SLOW, OVERLOADED,
+     * SHUTTING_DOWN.
      */
     streamIntegrityCheck: {
       name: "StreamIntegrityCheck",
@@ -273,7 +270,7 @@ export const LedgerServiceDefinition = {
   },
 } as const;
 
-/** LedgerService shows the books: currencies, accounts, the trial balance and whether everything adds up. */
+/** LedgerService manages currencies, accounts, limits and rates, and checks the ledger: the trial balance and its integrity. */
 export type LedgerServiceService = typeof LedgerServiceService;
 export const LedgerServiceService = {
   /** Lists the currencies by code. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
@@ -301,7 +298,7 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): CreateCurrencyResponse => CreateCurrencyResponse.decode(value),
   },
   /**
-   * Opens a system account of the operator's own in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Opens an operator-defined system account in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * CURRENCY_NOT_FOUND, ACCOUNT_EXISTS.
    */
   createAccount: {
@@ -315,8 +312,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): CreateAccountResponse => CreateAccountResponse.decode(value),
   },
   /**
-   * Sets all limits of a wallet or a system account; what is posted from then on obeys them. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
+   * Sets all limits of a wallet or a system account, which apply to what is posted from then on. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
    */
   setLimits: {
     path: "/grey.ledger.v1.LedgerService/SetLimits" as const,
@@ -328,8 +325,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): SetLimitsResponse => SetLimitsResponse.decode(value),
   },
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account and their current usage. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
    */
   getLimits: {
     path: "/grey.ledger.v1.LedgerService/GetLimits" as const,
@@ -341,8 +338,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): GetLimitsResponse => GetLimitsResponse.decode(value),
   },
   /**
-   * Sets the limits that wallets of a currency get that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
+   * Sets the limits of wallets of a currency that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND,
+   * CURRENCY_MISMATCH.
    */
   setDefaultLimits: {
     path: "/grey.ledger.v1.LedgerService/SetDefaultLimits" as const,
@@ -355,7 +352,7 @@ export const LedgerServiceService = {
       serialize(SetDefaultLimitsResponse, value),
     responseDeserialize: (value: Buffer): SetDefaultLimitsResponse => SetDefaultLimitsResponse.decode(value),
   },
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
+  /** Returns the limits of new wallets of a currency. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits: {
     path: "/grey.ledger.v1.LedgerService/GetDefaultLimits" as const,
     requestStream: false as const,
@@ -368,8 +365,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): GetDefaultLimitsResponse => GetDefaultLimitsResponse.decode(value),
   },
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+   * Lists the changes of an account's limits, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
    */
   listLimitChanges: {
     path: "/grey.ledger.v1.LedgerService/ListLimitChanges" as const,
@@ -383,8 +380,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): ListLimitChangesResponse => ListLimitChangesResponse.decode(value),
   },
   /**
-   * Sets the rate between two currencies, from now or a later time on. Rates are never changed: the history stays. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
+   * Sets the rate between two currencies, valid from now or a later time. Rates are immutable and kept as history. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
    */
   setRate: {
     path: "/grey.ledger.v1.LedgerService/SetRate" as const,
@@ -405,10 +402,7 @@ export const LedgerServiceService = {
     responseSerialize: (value: GetRateResponse): Buffer => serialize(GetRateResponse, value),
     responseDeserialize: (value: Buffer): GetRateResponse => GetRateResponse.decode(value),
   },
-  /**
-   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID.
-   */
+  /** Lists the rates between two currencies, latest start of validity first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listRates: {
     path: "/grey.ledger.v1.LedgerService/ListRates" as const,
     requestStream: false as const,
@@ -440,8 +434,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): ListAccountsResponse => ListAccountsResponse.decode(value),
   },
   /**
-   * Tells for people what accounts are: whose a wallet is and its label, and a system account's name. Ids that no account has are left out.
-   * Errors: INVALID_REQUEST, JOURNAL_BEHIND.
+   * Returns names of accounts for people: the owner and label of a wallet, the name of a system account. Unknown ids are omitted. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND.
    */
   nameAccounts: {
     path: "/grey.ledger.v1.LedgerService/NameAccounts" as const,
@@ -453,7 +447,7 @@ export const LedgerServiceService = {
       serialize(NameAccountsResponse, value),
     responseDeserialize: (value: Buffer): NameAccountsResponse => NameAccountsResponse.decode(value),
   },
-  /** Finds the ids that begin in a way, so that people need not type a whole one. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  /** Finds the ids with a prefix, so that people need not type whole ids. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   findIds: {
     path: "/grey.ledger.v1.LedgerService/FindIds" as const,
     requestStream: false as const,
@@ -464,8 +458,8 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): FindIdsResponse => FindIdsResponse.decode(value),
   },
   /**
-   * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID.
+   * Returns the sums of all balances per currency, each page as of one moment. Debits equal credits. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, PAGE_TOKEN_INVALID.
    */
   getTrialBalance: {
     path: "/grey.ledger.v1.LedgerService/GetTrialBalance" as const,
@@ -479,7 +473,7 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): GetTrialBalanceResponse => GetTrialBalanceResponse.decode(value),
   },
   /**
-   * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
+   * Checks the whole ledger as of one moment and lists all faults; for ledgers that can be read within the call's deadline.
    * StreamIntegrityCheck serves any size. Errors: INVALID_REQUEST.
    */
   checkIntegrity: {
@@ -494,10 +488,10 @@ export const LedgerServiceService = {
     responseDeserialize: (value: Buffer): CheckIntegrityResponse => CheckIntegrityResponse.decode(value),
   },
   /**
-   * Checks all books, or what was appended to the journal from a place on, at one moment, and tells how far it is: at once, after each
-   * law, and at least every few seconds. The last message is the only one with a report. The check is given up as soon as its client
-   * leaves. Of each kind, full and not, a server does one at a time; the others wait for their turn. Errors: INVALID_REQUEST,
-   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Checks the whole ledger, or what was appended to the journal from an index on, as of one moment, and streams its progress: at once,
+   * after each law, and at least every few seconds. Only the last message holds the report. The check ends as soon as its client leaves. A
+   * server runs one full and one partial check at a time; others wait. Errors: INVALID_REQUEST, WATCHER_TOO_SLOW, OVERLOADED,
+   * SHUTTING_DOWN.
    */
   streamIntegrityCheck: {
     path: "/grey.ledger.v1.LedgerService/StreamIntegrityCheck" as const,
@@ -518,70 +512,67 @@ export interface LedgerServiceServer extends UntypedServiceImplementation {
   /** Registers a custom currency and opens its system accounts. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_EXISTS. */
   createCurrency: handleUnaryCall<CreateCurrencyRequest, CreateCurrencyResponse>;
   /**
-   * Opens a system account of the operator's own in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Opens an operator-defined system account in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * CURRENCY_NOT_FOUND, ACCOUNT_EXISTS.
    */
   createAccount: handleUnaryCall<CreateAccountRequest, CreateAccountResponse>;
   /**
-   * Sets all limits of a wallet or a system account; what is posted from then on obeys them. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
+   * Sets all limits of a wallet or a system account, which apply to what is posted from then on. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
    */
   setLimits: handleUnaryCall<SetLimitsRequest, SetLimitsResponse>;
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account and their current usage. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
    */
   getLimits: handleUnaryCall<GetLimitsRequest, GetLimitsResponse>;
   /**
-   * Sets the limits that wallets of a currency get that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
+   * Sets the limits of wallets of a currency that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND,
+   * CURRENCY_MISMATCH.
    */
   setDefaultLimits: handleUnaryCall<SetDefaultLimitsRequest, SetDefaultLimitsResponse>;
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
+  /** Returns the limits of new wallets of a currency. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits: handleUnaryCall<GetDefaultLimitsRequest, GetDefaultLimitsResponse>;
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+   * Lists the changes of an account's limits, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
    */
   listLimitChanges: handleUnaryCall<ListLimitChangesRequest, ListLimitChangesResponse>;
   /**
-   * Sets the rate between two currencies, from now or a later time on. Rates are never changed: the history stays. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
+   * Sets the rate between two currencies, valid from now or a later time. Rates are immutable and kept as history. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
    */
   setRate: handleUnaryCall<SetRateRequest, SetRateResponse>;
   /** Returns the rate that is or was valid at a time. Errors: INVALID_REQUEST, JOURNAL_BEHIND, RATE_NOT_FOUND. */
   getRate: handleUnaryCall<GetRateRequest, GetRateResponse>;
-  /**
-   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID.
-   */
+  /** Lists the rates between two currencies, latest start of validity first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listRates: handleUnaryCall<ListRatesRequest, ListRatesResponse>;
   /** Returns one account: a wallet's or a system account. Errors: INVALID_REQUEST, JOURNAL_BEHIND, ACCOUNT_NOT_FOUND. */
   getAccount: handleUnaryCall<GetAccountRequest, GetAccountResponse>;
   /** Lists accounts by id. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listAccounts: handleUnaryCall<ListAccountsRequest, ListAccountsResponse>;
   /**
-   * Tells for people what accounts are: whose a wallet is and its label, and a system account's name. Ids that no account has are left out.
-   * Errors: INVALID_REQUEST, JOURNAL_BEHIND.
+   * Returns names of accounts for people: the owner and label of a wallet, the name of a system account. Unknown ids are omitted. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND.
    */
   nameAccounts: handleUnaryCall<NameAccountsRequest, NameAccountsResponse>;
-  /** Finds the ids that begin in a way, so that people need not type a whole one. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  /** Finds the ids with a prefix, so that people need not type whole ids. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   findIds: handleUnaryCall<FindIdsRequest, FindIdsResponse>;
   /**
-   * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID.
+   * Returns the sums of all balances per currency, each page as of one moment. Debits equal credits. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, PAGE_TOKEN_INVALID.
    */
   getTrialBalance: handleUnaryCall<GetTrialBalanceRequest, GetTrialBalanceResponse>;
   /**
-   * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
+   * Checks the whole ledger as of one moment and lists all faults; for ledgers that can be read within the call's deadline.
    * StreamIntegrityCheck serves any size. Errors: INVALID_REQUEST.
    */
   checkIntegrity: handleUnaryCall<CheckIntegrityRequest, CheckIntegrityResponse>;
   /**
-   * Checks all books, or what was appended to the journal from a place on, at one moment, and tells how far it is: at once, after each
-   * law, and at least every few seconds. The last message is the only one with a report. The check is given up as soon as its client
-   * leaves. Of each kind, full and not, a server does one at a time; the others wait for their turn. Errors: INVALID_REQUEST,
-   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Checks the whole ledger, or what was appended to the journal from an index on, as of one moment, and streams its progress: at once,
+   * after each law, and at least every few seconds. Only the last message holds the report. The check ends as soon as its client leaves. A
+   * server runs one full and one partial check at a time; others wait. Errors: INVALID_REQUEST, WATCHER_TOO_SLOW, OVERLOADED,
+   * SHUTTING_DOWN.
    */
   streamIntegrityCheck: handleServerStreamingCall<StreamIntegrityCheckRequest, StreamIntegrityCheckResponse>;
 }
@@ -620,7 +611,7 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: CreateCurrencyResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Opens a system account of the operator's own in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Opens an operator-defined system account in a currency, such as `commission`. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * CURRENCY_NOT_FOUND, ACCOUNT_EXISTS.
    */
   createAccount(
@@ -639,8 +630,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: CreateAccountResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sets all limits of a wallet or a system account; what is posted from then on obeys them. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
+   * Sets all limits of a wallet or a system account, which apply to what is posted from then on. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, LIMIT_BREACHED.
    */
   setLimits(
     request: SetLimitsRequest,
@@ -658,8 +649,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: SetLimitsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns the limits of a wallet or a system account, and what is used of them now. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+   * Returns the limits of a wallet or a system account and their current usage. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
    */
   getLimits(
     request: GetLimitsRequest,
@@ -677,8 +668,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetLimitsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sets the limits that wallets of a currency get that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * CURRENCY_NOT_FOUND, CURRENCY_MISMATCH.
+   * Sets the limits of wallets of a currency that are opened from then on. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND,
+   * CURRENCY_MISMATCH.
    */
   setDefaultLimits(
     request: SetDefaultLimitsRequest,
@@ -695,7 +686,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetDefaultLimitsResponse) => void,
   ): ClientUnaryCall;
-  /** Returns the limits that new wallets of a currency get. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
+  /** Returns the limits of new wallets of a currency. Errors: INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND. */
   getDefaultLimits(
     request: GetDefaultLimitsRequest,
     callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
@@ -712,8 +703,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetDefaultLimitsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists who set which limits of an account, when and why, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+   * Lists the changes of an account's limits, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND,
+   * ACCOUNT_NOT_FOUND.
    */
   listLimitChanges(
     request: ListLimitChangesRequest,
@@ -731,8 +722,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListLimitChangesResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sets the rate between two currencies, from now or a later time on. Rates are never changed: the history stays. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
+   * Sets the rate between two currencies, valid from now or a later time. Rates are immutable and kept as history. Errors: INVALID_REQUEST,
+   * REQUEST_ID_REUSED, CURRENCY_NOT_FOUND.
    */
   setRate(
     request: SetRateRequest,
@@ -765,10 +756,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetRateResponse) => void,
   ): ClientUnaryCall;
-  /**
-   * Lists the rates between two currencies, the one that becomes valid last first. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID.
-   */
+  /** Lists the rates between two currencies, latest start of validity first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listRates(
     request: ListRatesRequest,
     callback: (error: ServiceError | null, response: ListRatesResponse) => void,
@@ -817,8 +805,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListAccountsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Tells for people what accounts are: whose a wallet is and its label, and a system account's name. Ids that no account has are left out.
-   * Errors: INVALID_REQUEST, JOURNAL_BEHIND.
+   * Returns names of accounts for people: the owner and label of a wallet, the name of a system account. Unknown ids are omitted. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND.
    */
   nameAccounts(
     request: NameAccountsRequest,
@@ -835,7 +823,7 @@ export interface LedgerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: NameAccountsResponse) => void,
   ): ClientUnaryCall;
-  /** Finds the ids that begin in a way, so that people need not type a whole one. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
+  /** Finds the ids with a prefix, so that people need not type whole ids. Errors: INVALID_REQUEST, JOURNAL_BEHIND. */
   findIds(
     request: FindIdsRequest,
     callback: (error: ServiceError | null, response: FindIdsResponse) => void,
@@ -852,8 +840,8 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: FindIdsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sums the balances of all accounts per currency, each page at one moment. Debits equal credits. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
-   * PAGE_TOKEN_INVALID.
+   * Returns the sums of all balances per currency, each page as of one moment. Debits equal credits. Errors: INVALID_REQUEST,
+   * JOURNAL_BEHIND, PAGE_TOKEN_INVALID.
    */
   getTrialBalance(
     request: GetTrialBalanceRequest,
@@ -871,7 +859,7 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetTrialBalanceResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Reads all books at one moment and names whatever does not add up; for books that are read within the call's deadline.
+   * Checks the whole ledger as of one moment and lists all faults; for ledgers that can be read within the call's deadline.
    * StreamIntegrityCheck serves any size. Errors: INVALID_REQUEST.
    */
   checkIntegrity(
@@ -890,10 +878,10 @@ export interface LedgerServiceClient extends Client {
     callback: (error: ServiceError | null, response: CheckIntegrityResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Checks all books, or what was appended to the journal from a place on, at one moment, and tells how far it is: at once, after each
-   * law, and at least every few seconds. The last message is the only one with a report. The check is given up as soon as its client
-   * leaves. Of each kind, full and not, a server does one at a time; the others wait for their turn. Errors: INVALID_REQUEST,
-   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Checks the whole ledger, or what was appended to the journal from an index on, as of one moment, and streams its progress: at once,
+   * after each law, and at least every few seconds. Only the last message holds the report. The check ends as soon as its client leaves. A
+   * server runs one full and one partial check at a time; others wait. Errors: INVALID_REQUEST, WATCHER_TOO_SLOW, OVERLOADED,
+   * SHUTTING_DOWN.
    */
   streamIntegrityCheck(
     request: StreamIntegrityCheckRequest,

@@ -15,13 +15,13 @@ export const protobufPackage = "grey.ledger.v1";
 
 export const protobufFileName = "grey/ledger/v1/limits.proto";
 
-/** VelocityDirection says whether money leaves a wallet or comes to it. */
+/** VelocityDirection is the direction in which money moves. */
 export enum VelocityDirection {
-  /** UNSPECIFIED - Never sent, never accepted. */
+  /** UNSPECIFIED - Never sent and never accepted. */
   UNSPECIFIED = 0,
-  /** OUTGOING - What leaves the wallet, and what is held of it. */
+  /** OUTGOING - Outgoing: money that leaves the wallet or is held of it. */
   OUTGOING = 1,
-  /** INCOMING - What comes to the wallet, and what is held for it. */
+  /** INCOMING - Incoming: money that the wallet receives or that is held for it. */
   INCOMING = 2,
   UNRECOGNIZED = -1,
 }
@@ -59,52 +59,52 @@ export function velocityDirectionToJSON(object: VelocityDirection): string {
 }
 
 /**
- * VelocityLimit is how much may move within a rolling window of time. What was used leaves the window in hundredths of it, never early.
- * What is held counts when it is held, whatever becomes of it, so that its capture cannot be refused for it; reversals, openings, and
- * what gives holds free do not count.
+ * VelocityLimit limits the movements within a rolling window of time. Usage leaves the window in steps of a hundredth of it, never early. A
+ * hold counts when it is made, whatever becomes of it, so its capture cannot be refused by the limit; reversals, openings, releases and
+ * expiries do not count.
  */
 export interface VelocityLimit {
   /**
-   * Names it among the limits of its account, in which it is unique: 1 to 32 lower-case letters, digits, `_` and `-`, a letter first.
-   * When only its maxima are changed, what was used stays with it; any other change makes it count anew.
+   * The name, unique within the account: 1 to 32 lower-case letters, digits, `_` and `-`, a letter first. A change of only its maxima keeps
+   * its usage; any other change restarts the count.
    */
   name: string;
-  /** Which way the money goes. */
+  /** The direction that counts. */
   direction: VelocityDirection;
   /**
-   * The kinds of transactions that count: DEPOSIT, WITHDRAWAL, TRANSFER, HOLD (with increases), HOLD_CAPTURE (of a hold that was for nobody
-   * in particular), COMPOUND, EXCHANGE. Empty: all of these.
+   * The kinds of transactions that count: DEPOSIT, WITHDRAWAL, TRANSFER, HOLD (with increases), HOLD_CAPTURE (of a hold without a
+   * destination), COMPOUND, EXCHANGE. Empty: all of these.
    */
   kinds: TransactionKind[];
   /** The length of the window, in seconds: 60 to 31,622,400 (366 days). */
   windowSeconds: bigint;
-  /** The most that may move within the window, in minor units of the account's currency; unset for any amount. */
+  /** The maximum amount within the window, in minor units of the account's currency; unset for any amount. */
   maxAmount?:
     | bigint
     | undefined;
-  /** How many transactions may move within the window; unset for any number. */
+  /** The maximum number of transactions within the window; unset for any number. */
   maxCount?: bigint | undefined;
 }
 
 /** Limits are all limits of an account. Amounts are in minor units of its currency. */
 export interface Limits {
-  /** The least that may be available: less than 0 grants an overdraft. Unset: 0 for a wallet, none for a system account. */
+  /** The minimum available balance: less than 0 grants an overdraft. Unset: 0 for a wallet, none for a system account. */
   minBalance?:
     | bigint
     | undefined;
-  /** The most that may be posted and incoming. Unset for none. */
+  /** The maximum sum of posted and incoming. Unset for none. */
   maxBalance?:
     | bigint
     | undefined;
-  /** The limits by velocity: at most 8, each with a name of its own. Only wallets have them. */
+  /** The velocity limits: at most 8, each with its own name. Only wallets have them. */
   velocity: VelocityLimit[];
 }
 
-/** SetLimitsRequest asks to set all limits of an account. */
+/** SetLimitsRequest is a request to set all limits of an account. */
 export interface SetLimitsRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The account. */
@@ -116,11 +116,11 @@ export interface SetLimitsRequest {
     /** A system account of a currency. */
     { $case: "systemAccount"; value: SystemAccountName }
     | undefined;
-  /** All limits from then on: what it leaves out is no longer limited. */
+  /** All limits from then on: what is unset is no longer limited. */
   limits:
     | Limits
     | undefined;
-  /** Why, for people: at most 500 characters without control characters. */
+  /** The reason, for people: at most 500 characters without control characters. */
   reason: string;
 }
 
@@ -130,13 +130,13 @@ export interface SetLimitsResponse {
   limits:
     | Limits
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** GetLimitsRequest names an account. */
+/** GetLimitsRequest identifies an account. */
 export interface GetLimitsRequest {
   /** The account. */
   account:
@@ -147,7 +147,7 @@ export interface GetLimitsRequest {
     /** A system account of a currency. */
     { $case: "systemAccount"; value: SystemAccountName }
     | undefined;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -157,34 +157,34 @@ export interface GetLimitsResponse {
   limits:
     | Limits
     | undefined;
-  /** What is used of the limits by velocity now, in their order. */
+  /** The current usage of the velocity limits, in their order. */
   usage: VelocityUsage[];
 }
 
-/** VelocityUsage is what is used of a limit by velocity. */
+/** VelocityUsage is the usage of a velocity limit. */
 export interface VelocityUsage {
   /** The limit's name. */
   name: string;
-  /** What counts in the window that ends now, in minor units. Where nothing limits it, 9223372036854775807 stands for as much or more. */
+  /** The amount in the window that ends now, in minor units. Where no maximum limits it, 9223372036854775807 means this much or more. */
   amount: bigint;
-  /** How many transactions count in it. */
+  /** The number of transactions in the window that ends now. */
   count: bigint;
 }
 
-/** SetDefaultLimitsRequest asks to set the limits of new wallets. */
+/** SetDefaultLimitsRequest is a request to set the limits of new wallets. */
 export interface SetDefaultLimitsRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The currency. */
   currencyCode: string;
-  /** The limits that wallets get that are opened from then on. */
+  /** The limits of wallets that are opened from then on. */
   limits:
     | Limits
     | undefined;
-  /** Why, for people: at most 500 characters without control characters. */
+  /** The reason, for people: at most 500 characters without control characters. */
   reason: string;
 }
 
@@ -194,17 +194,17 @@ export interface SetDefaultLimitsResponse {
   limits:
     | Limits
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** GetDefaultLimitsRequest names a currency. */
+/** GetDefaultLimitsRequest identifies a currency. */
 export interface GetDefaultLimitsRequest {
   /** The currency. */
   currencyCode: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -214,9 +214,9 @@ export interface GetDefaultLimitsResponse {
   limits: Limits | undefined;
 }
 
-/** ListLimitChangesRequest asks for a page of changes. */
+/** ListLimitChangesRequest is a request for a page of changes. */
 export interface ListLimitChangesRequest {
-  /** What they are the limits of. */
+  /** The subject of the limits. */
   of:
     | //
     /** A wallet. */
@@ -228,11 +228,11 @@ export interface ListLimitChangesRequest {
     /** The new wallets of a currency. */
     { $case: "defaultsOfCurrencyCode"; value: string }
     | undefined;
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -240,23 +240,23 @@ export interface ListLimitChangesRequest {
 export interface ListLimitChangesResponse {
   /** The changes, newest first. */
   changes: LimitChange[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 
-/** LimitChange is one change of limits. It is never changed itself. */
+/** LimitChange is one change of limits. It is immutable. */
 export interface LimitChange {
   /** The UUIDv7 of the change. */
   id: string;
-  /** The caller who made it. */
+  /** The caller that made the change. */
   caller: string;
-  /** Why, as it was given. */
+  /** The reason, as given. */
   reason: string;
-  /** The limits since. */
+  /** The limits after the change. */
   limits:
     | Limits
     | undefined;
-  /** When it was made, by the database's clock. */
+  /** The time of creation, by the database's clock. */
   createTime: Timestamp | undefined;
 }
 

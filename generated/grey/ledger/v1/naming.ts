@@ -11,9 +11,9 @@ export const protobufPackage = "grey.ledger.v1";
 
 export const protobufFileName = "grey/ledger/v1/naming.proto";
 
-/** IdKind says what an id belongs to. */
+/** IdKind is the kind of resource that an id identifies. */
 export enum IdKind {
-  /** UNSPECIFIED - Not said; never valid. */
+  /** UNSPECIFIED - Never valid. */
   UNSPECIFIED = 0,
   /** USER - A user. */
   USER = 1,
@@ -82,21 +82,21 @@ export function idKindToJSON(object: IdKind): string {
   }
 }
 
-/** NameAccountsRequest asks what accounts are. */
+/** NameAccountsRequest is a request for the names of accounts. */
 export interface NameAccountsRequest {
   /** The accounts' UUIDs, of wallets and of system accounts: 1 to 1,000. */
   accountIds: string[];
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
-/** NameAccountsResponse holds what the accounts are. */
+/** NameAccountsResponse holds the names of accounts. */
 export interface NameAccountsResponse {
-  /** Each account that there is, once, in any order. */
+  /** The names, one for each existing account, in any order. */
   names: AccountName[];
 }
 
-/** AccountName says for people what an account is. */
+/** AccountName is the name of an account for people. */
 export interface AccountName {
   /** The account's UUID. */
   accountId: string;
@@ -114,19 +114,19 @@ export interface AccountName {
   email: string;
 }
 
-/** FindIdsRequest asks for the ids that begin in a way. */
+/** FindIdsRequest is a request for the ids with a prefix. */
 export interface FindIdsRequest {
-  /** The first hexadecimal digits, with hyphens or without. */
+  /** The first hexadecimal digits, with or without hyphens. */
   prefix: string;
-  /** Of what. */
+  /** The kind of resource. */
   kind: IdKind;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
 /** FindIdsResponse holds the ids. */
 export interface FindIdsResponse {
-  /** The first 10 in the order of ids, which is that of their time. */
+  /** The first 10 ids in ascending order, which is the order of creation. */
   ids: string[];
 }
 

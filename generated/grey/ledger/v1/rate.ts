@@ -13,54 +13,54 @@ export const protobufPackage = "grey.ledger.v1";
 
 export const protobufFileName = "grey/ledger/v1/rate.proto";
 
-/** Rate is how much one currency is worth in another. It is never changed. */
+/** Rate is the exchange rate from one currency to another. It is immutable. */
 export interface Rate {
-  /** The UUIDv7 that the service gave it. */
+  /** The UUIDv7 that the service assigned. */
   id: string;
   /** The currency that is paid. */
   sourceCurrencyCode: string;
   /** The currency that is received. */
   targetCurrencyCode: string;
-  /** How many whole units of the target's currency one whole unit of the source's is, as a decimal number. */
+  /** The number of whole units of the target currency for one whole unit of the source currency, as a decimal number. */
   rate: string;
-  /** From when on it is valid. */
+  /** The start of its validity. */
   validFrom:
     | Timestamp
     | undefined;
-  /** When it ends; unset when only the next one ends it. */
+  /** The end of its validity; unset if it ends when the next rate begins. */
   validUntil:
     | Timestamp
     | undefined;
-  /** When it was set. */
+  /** The time of creation. */
   createTime: Timestamp | undefined;
 }
 
-/** SetRateRequest asks to set a rate. */
+/** SetRateRequest is a request to set a rate. */
 export interface SetRateRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The currency that is paid. */
   sourceCurrencyCode: string;
-  /** The currency that is received; another one. */
+  /** The currency that is received; not the one that is paid. */
   targetCurrencyCode: string;
   /**
-   * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, at most 37
-   * characters, without sign, exponent and leading zeros. It is kept as given.
+   * The number of whole units of the target currency for one whole unit of the source currency: a decimal number of more than 0, at most 37
+   * characters, without sign, exponent and leading zeros. It is stored as given.
    */
   rate: string;
   /**
-   * From when on it is valid: not in the past. Unset: from now on; an exchange under way may still be made at the rate before, and names it. The
-   * rate that became valid last is the one that counts. Rounded up to the microsecond.
+   * The start of its validity: not in the past. Unset: now; an exchange in progress may still use the previous rate, which it then names.
+   * The rate with the latest start applies. Rounded up to the microsecond.
    */
   validFrom:
     | Timestamp
     | undefined;
   /**
-   * When it ends, later than it begins: from then on there is no rate until another becomes valid. Unset: when the next one begins.
-   * Rounded up to the microsecond.
+   * The end of its validity, later than its start: from then on there is no rate until another begins. Unset: it ends when the next one
+   * begins. Rounded up to the microsecond.
    */
   validUntil: Timestamp | undefined;
 }
@@ -71,23 +71,23 @@ export interface SetRateResponse {
   rate:
     | Rate
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** GetRateRequest asks for a rate. */
+/** GetRateRequest is a request for a rate. */
 export interface GetRateRequest {
   /** The currency that is paid. */
   sourceCurrencyCode: string;
   /** The currency that is received. */
   targetCurrencyCode: string;
-  /** The time, in the years 1970 to 9999; unset means now, by the database's clock. Cut to the microsecond. */
+  /** The time, in the years 1970 to 9999; unset means now, by the database's clock. Truncated to the microsecond. */
   atTime:
     | Timestamp
     | undefined;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -97,25 +97,25 @@ export interface GetRateResponse {
   rate: Rate | undefined;
 }
 
-/** ListRatesRequest asks for a page of rates. */
+/** ListRatesRequest is a request for a page of rates. */
 export interface ListRatesRequest {
   /** The currency that is paid. */
   sourceCurrencyCode: string;
   /** The currency that is received. */
   targetCurrencyCode: string;
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
 /** ListRatesResponse holds a page of rates. */
 export interface ListRatesResponse {
-  /** The rates, the one that becomes valid last first. */
+  /** The rates, latest start of validity first. */
   rates: Rate[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 

@@ -11,21 +11,21 @@ export const protobufPackage = "grey.ledger.v1";
 
 export const protobufFileName = "grey/ledger/v1/trial_balance.proto";
 
-/** GetTrialBalanceRequest asks for the trial balance. */
+/** GetTrialBalanceRequest is a request for the trial balance. */
 export interface GetTrialBalanceRequest {
-  /** Only this currency; empty means every currency that has an entry. */
+  /** The currency; empty means every currency that has an entry. */
   currencyCode: string;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
 /** GetTrialBalanceResponse holds the trial balance. */
 export interface GetTrialBalanceResponse {
-  /** One row for each currency, by code: as many as fit into an answer of 3 MiB. */
+  /** One row for each currency, by code: as many as fit into a response of 3 MiB. */
   currencies: TrialBalance[];
-  /** Names the page with the currencies that did not fit, thousands of them; empty on the last. */
+  /** The token of the page with the currencies that did not fit; empty on the last. Only thousands of currencies need one. */
   nextPageToken: string;
 }
 
@@ -37,13 +37,13 @@ export interface TrialBalance {
   debitMinorUnits: string;
   /** The sum of all balances that are credit balances, in minor units, as a decimal integer. */
   creditMinorUnits: string;
-  /** Debits less credits, in minor units, as a decimal integer: "0" unless something is wrong. */
+  /** Debits minus credits, in minor units, as a decimal integer: "0" unless there is a fault. */
   differenceMinorUnits: string;
-  /** How many accounts have an entry. */
+  /** The number of accounts that have an entry. */
   accountCount: bigint;
   /**
-   * The system accounts, and the sum of all wallets, that make up the sums. Of more than 10,000 system accounts the first by name are told;
-   * ListAccounts has all.
+   * The lines that add up to the sums: the system accounts, and all wallets together. Of more than 10,000 system accounts only the first by
+   * name are listed; ListAccounts returns all.
    */
   lines: TrialBalanceLine[];
 }

@@ -14,15 +14,15 @@ export const protobufPackage = "grey.schedule.v1";
 
 export const protobufFileName = "grey/schedule/v1/run.proto";
 
-/** RunState says what became of a run. */
+/** RunState is the state of a run. */
 export enum RunState {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED = 0,
   /** POSTED - Its transaction is posted. */
   POSTED = 1,
-  /** RETRYING - It was refused, and is tried again later. */
+  /** RETRYING - It was refused and will be retried. */
   RETRYING = 2,
-  /** SKIPPED - It was refused and is not tried again; the schedule goes on. */
+  /** SKIPPED - It was refused and will not be retried; the schedule continues. */
   SKIPPED = 3,
   /** FAILED - It was refused, and that ended the schedule. */
   FAILED = 4,
@@ -71,39 +71,39 @@ export function runStateToJSON(object: RunState): string {
   }
 }
 
-/** Run is what a schedule came to at one of its times. */
+/** Run is the execution of a schedule at one of its times. */
 export interface Run {
-  /** The UUIDv7 that the service gave it. */
+  /** The UUIDv7 that the service assigned. */
   id: string;
-  /** The time for which it was planned. */
+  /** The planned time. */
   plannedTime:
     | Timestamp
     | undefined;
-  /** What became of it. */
+  /** The state. */
   state: RunState;
-  /** How often it was tried so far. */
+  /** The number of attempts so far. */
   attempts: number;
-  /** The transaction of its latest attempt: posted, or kept as rejected. */
+  /** The transaction of its latest attempt: posted or rejected. */
   transactionId: string;
-  /** Why its latest attempt was refused; unspecified when it was posted. */
+  /** The reason why its latest attempt was refused; unspecified if it was posted. */
   reason: ErrorReason;
-  /** When its first attempt was recorded. */
+  /** The time at which its first attempt was recorded. */
   createTime:
     | Timestamp
     | undefined;
-  /** When its latest attempt was recorded, or it was skipped. */
+  /** The time at which its latest attempt was recorded or it was skipped. */
   updateTime: Timestamp | undefined;
 }
 
-/** ListRunsRequest asks for a page of a schedule's runs. */
+/** ListRunsRequest is a request for a page of a schedule's runs. */
 export interface ListRunsRequest {
   /** The schedule. */
   scheduleId: string;
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -111,7 +111,7 @@ export interface ListRunsRequest {
 export interface ListRunsResponse {
   /** The runs, latest first. */
   runs: Run[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 

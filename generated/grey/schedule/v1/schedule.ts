@@ -17,19 +17,19 @@ export const protobufPackage = "grey.schedule.v1";
 
 export const protobufFileName = "grey/schedule/v1/schedule.proto";
 
-/** ScheduleState says what a schedule does. */
+/** ScheduleState is the state of a schedule. */
 export enum ScheduleState {
-  /** UNSPECIFIED - Never sent, never accepted. */
+  /** UNSPECIFIED - Never sent and never accepted. */
   UNSPECIFIED = 0,
-  /** ACTIVE - It runs when its time comes. */
+  /** ACTIVE - It runs at its planned times. */
   ACTIVE = 1,
   /** PAUSED - It does not run until it is resumed. */
   PAUSED = 2,
-  /** COMPLETED - It has ended: all its runs are made. */
+  /** COMPLETED - It has ended: all its runs were made. */
   COMPLETED = 3,
   /** CANCELLED - It has ended: it was cancelled. */
   CANCELLED = 4,
-  /** FAILED - It has ended: a run was refused for good; `reason` says why. */
+  /** FAILED - It has ended: a run was refused permanently; `reason` says why. */
   FAILED = 5,
   UNRECOGNIZED = -1,
 }
@@ -82,16 +82,16 @@ export function scheduleStateToJSON(object: ScheduleState): string {
 }
 
 /**
- * InsufficientFundsPolicy says what becomes of a run that is refused and might succeed later: INSUFFICIENT_FUNDS, WALLET_FROZEN, and every
- * other refusal but those that are for good. These (WALLET_CLOSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, SAME_WALLET)
- * always end the schedule as FAILED.
+ * InsufficientFundsPolicy is the treatment of a run that is refused and might succeed later: INSUFFICIENT_FUNDS, WALLET_FROZEN, and every
+ * other refusal that is not permanent. Permanent refusals (WALLET_CLOSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH,
+ * SAME_WALLET) always end the schedule as FAILED.
  */
 export enum InsufficientFundsPolicy {
   /** UNSPECIFIED - As INSUFFICIENT_FUNDS_POLICY_SKIP. */
   UNSPECIFIED = 0,
   /** SKIP - The run is skipped; the next is made at its time. */
   SKIP = 1,
-  /** RETRY - The run is tried again every retry_interval, retry_max times at the most, then skipped. The run after it waits until then. */
+  /** RETRY - The run is retried every retry_interval, at most retry_max times, then skipped. The next run waits until then. */
   RETRY = 2,
   /** FAIL - The run fails, and the schedule ends as FAILED. */
   FAIL = 3,
@@ -135,18 +135,18 @@ export function insufficientFundsPolicyToJSON(object: InsufficientFundsPolicy): 
   }
 }
 
-/** ScheduledDeposit is money that will come into a wallet. */
+/** ScheduledDeposit is a deposit that each run posts. */
 export interface ScheduledDeposit {
   /** The wallet that receives the money. */
   walletId: string;
-  /** How much each run moves: more than 0 minor units. */
+  /** The amount that each run moves: more than 0 minor units. */
   amount:
     | Money
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
-   * The client's own data, which each transaction gets: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or
+   * The client's own data, copied to each transaction: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or
    * digit first; values are at most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
@@ -159,24 +159,24 @@ export interface ScheduledDeposit_MetadataEntry {
   value: string;
 }
 
-/** ScheduledWithdrawal is money that will go out of a wallet. */
+/** ScheduledWithdrawal is a withdrawal that each run posts. */
 export interface ScheduledWithdrawal {
   /** The wallet that pays. */
   walletId: string;
-  /** How much each run moves: more than 0 minor units. */
+  /** The amount that each run moves: more than 0 minor units. */
   amount:
     | Money
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
-   * The client's own data, which each transaction gets: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or
+   * The client's own data, copied to each transaction: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or
    * digit first; values are at most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
   /** The system account that the money goes to: 1 to 32 lower-case letters, digits and `_`, a letter first. Empty means `cash`. */
   systemAccount: string;
-  /** How the amount is meant; unspecified means exact. */
+  /** The mode of the amount; unspecified means exact. */
   amountMode: AmountMode;
 }
 
@@ -185,24 +185,24 @@ export interface ScheduledWithdrawal_MetadataEntry {
   value: string;
 }
 
-/** ScheduledTransfer is money that will go from wallet to wallet. */
+/** ScheduledTransfer is a transfer that each run posts. */
 export interface ScheduledTransfer {
   /** The wallet that pays. */
   fromWalletId: string;
   /** The wallet that receives the money, of the same currency. */
   toWalletId: string;
-  /** How much each run moves: more than 0 minor units. */
+  /** The amount that each run moves: more than 0 minor units. */
   amount:
     | Money
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
-   * The client's own data, which each transaction gets: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or
+   * The client's own data, copied to each transaction: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or
    * digit first; values are at most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** How the amount is meant; unspecified means exact. */
+  /** The mode of the amount; unspecified means exact. */
   amountMode: AmountMode;
 }
 
@@ -211,135 +211,138 @@ export interface ScheduledTransfer_MetadataEntry {
   value: string;
 }
 
-/** Recurring is a rule for times: the minutes at which the clocks of a time zone show what `cron` says. */
+/** Recurring is a recurrence rule: the minutes that match `cron` in the local time of a time zone. */
 export interface Recurring {
   /**
    * Minute (0-59), hour (0-23), day of the month (1-31), month (1-12 or JAN-DEC), day of the week (0-7 or SUN-SAT; 0 and 7 are Sunday),
-   * with one blank between them: each a `*`, numbers, lists (`1,15`), ranges (`1-5`) or steps (`* /10`, `8-18/2`). When both days are
-   * restricted, either will do. When clocks are put forward, a time that they leave out comes right after the gap; when they are put back,
-   * a time that they show twice comes once. Where minute or hour has a `*` or a step, it does not come in the gap, and comes twice.
+   * separated by single blanks: each a `*`, numbers, lists (`1,15`), ranges (`1-5`) or steps (`* /10`, `8-18/2`). If both days are
+   * restricted, either may match. When clocks are put forward, a skipped time runs right after the gap; when they are put back, a repeated
+   * time runs once. If minute or hour has a `*` or a step, skipped times do not run and repeated times run twice.
    */
   cron: string;
-  /** The IANA time zone whose clocks are meant, such as `Europe/Berlin` or `UTC`. */
+  /** The IANA time zone, such as `Europe/Berlin` or `UTC`. */
   timeZone: string;
-  /** No run is planned before it; unset means none before the schedule is made, which holds anyway. Rounded up to the microsecond. */
+  /**
+   * The time before which no run is planned; unset means the time of creation, before which none is planned in any case. Rounded up to the
+   * microsecond.
+   */
   startTime:
     | Timestamp
     | undefined;
-  /** No run is planned at or after it; unset means that it does not end by time. Rounded up to the microsecond. */
+  /** The time from which no run is planned; unset means that it does not end by time. Rounded up to the microsecond. */
   endTime:
     | Timestamp
     | undefined;
-  /** How many runs are made, posted or not; 0 means any number. */
+  /** The number of runs, posted or not; 0 means any number. */
   maxRuns: number;
 }
 
-/** Schedule is a movement and the times at which it is made. */
+/** Schedule is a movement and the times at which it is posted. */
 export interface Schedule {
-  /** The UUIDv7 that the service gave it. */
+  /** The UUIDv7 that the service assigned. */
   id: string;
-  /** What each run moves. Each transaction's effective_time is the time for which its run was planned. */
+  /** The movement of each run. Each transaction's effective_time is the planned time of its run. */
   movement:
     | //
-    /** Money that comes into a wallet. */
+    /** A deposit into a wallet. */
     { $case: "deposit"; value: ScheduledDeposit }
     | //
-    /** Money that goes out of a wallet. */
+    /** A withdrawal from a wallet. */
     { $case: "withdrawal"; value: ScheduledWithdrawal }
     | //
-    /** Money that goes from wallet to wallet. */
+    /** A transfer from wallet to wallet. */
     { $case: "transfer"; value: ScheduledTransfer }
     | undefined;
-  /** When it runs. */
+  /** The planned times. */
   when:
     | //
-    /** Once. */
+    /** A single time. */
     { $case: "once"; value: Timestamp }
     | //
-    /** Again and again. */
+    /** A recurrence rule. */
     { $case: "recurring"; value: Recurring }
     | undefined;
-  /** What becomes of a run that is refused and might succeed later. */
+  /** The treatment of a run that is refused and might succeed later. */
   onInsufficientFunds: InsufficientFundsPolicy;
-  /** How long after a refusal it is tried again; told with RETRY only. */
+  /** The time from a refusal to the retry; set with RETRY only. */
   retryInterval:
     | Duration
     | undefined;
-  /** How often a run is tried again at the most; told with RETRY only. */
+  /** The largest number of retries of a run; set with RETRY only. */
   retryMax: number;
-  /** What it does. */
+  /** The state of the schedule. */
   state: ScheduleState;
-  /** The time for which its next run is planned, or the one that is being retried; unset unless it is active. */
+  /** The planned time of the next run, or of the one that is being retried; unset unless the schedule is active. */
   nextRunTime:
     | Timestamp
     | undefined;
-  /** How many runs have come to an end, posted or not. */
+  /** The number of runs that have ended, posted or not. */
   runCount: number;
-  /** Why it failed; unspecified unless it did. */
+  /** The reason of its failure; unspecified unless it failed. */
   reason: ErrorReason;
-  /** When it was made, by the database's clock. */
+  /** The time of creation, by the database's clock. */
   createTime:
     | Timestamp
     | undefined;
-  /** When it last changed: it ran, was paused, resumed or cancelled. */
+  /** The time of its latest change: a run, pause, resumption or cancellation. */
   updateTime: Timestamp | undefined;
 }
 
-/** CreateScheduleRequest says what is to be moved, and when. */
+/** CreateScheduleRequest is a request to create a schedule. */
 export interface CreateScheduleRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
-  /** What each run moves. */
+  /** The movement of each run. */
   movement:
     | //
-    /** Money that comes into a wallet. */
+    /** A deposit into a wallet. */
     { $case: "deposit"; value: ScheduledDeposit }
     | //
-    /** Money that goes out of a wallet. */
+    /** A withdrawal from a wallet. */
     { $case: "withdrawal"; value: ScheduledWithdrawal }
     | //
-    /** Money that goes from wallet to wallet. */
+    /** A transfer from wallet to wallet. */
     { $case: "transfer"; value: ScheduledTransfer }
     | undefined;
-  /** When it runs. Error: SCHEDULE_TIME_INVALID. */
+  /** The planned times. Error: SCHEDULE_TIME_INVALID. */
   when:
     | //
-    /** Once: in the future, at most 10 years ahead. Rounded up to the microsecond. */
+    /** A single time: in the future, at most 10 years ahead. Rounded up to the microsecond. */
     { $case: "once"; value: Timestamp }
     | //
-    /** Again and again. */
+    /** A recurrence rule. */
     { $case: "recurring"; value: Recurring }
     | undefined;
-  /** What becomes of a run that is refused and might succeed later; unspecified means that it is skipped. */
+  /** The treatment of a run that is refused and might succeed later; unspecified means that it is skipped. */
   onInsufficientFunds: InsufficientFundsPolicy;
-  /** With RETRY: how long after a refusal it is tried again, 1 second to 30 days; unset means 1 hour. Rounded up to the microsecond. */
+  /** The time from a refusal to the retry, with RETRY: 1 second to 30 days; unset means 1 hour. Rounded up to the microsecond. */
   retryInterval:
     | Duration
     | undefined;
-  /** With RETRY: how often a run is tried again, up to 100 times; 0 means 3. */
+  /** The largest number of retries of a run, with RETRY: up to 100; 0 means 3. */
   retryMax: number;
 }
 
-/** CreateScheduleResponse holds the schedule that was made. */
+/** CreateScheduleResponse holds the new schedule. */
 export interface CreateScheduleResponse {
-  /** The schedule as it was made. */
+  /** The schedule as created. */
   schedule:
     | Schedule
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** GetScheduleRequest names one schedule. */
+/** GetScheduleRequest identifies one schedule. */
 export interface GetScheduleRequest {
   /** The schedule's UUID. */
   id: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -349,17 +352,17 @@ export interface GetScheduleResponse {
   schedule: Schedule | undefined;
 }
 
-/** ListSchedulesRequest asks for a page of schedules. */
+/** ListSchedulesRequest is a request for a page of schedules. */
 export interface ListSchedulesRequest {
-  /** Only those that move money of or to this wallet; empty for all. */
+  /** The wallet that they move money from or to; empty for all. */
   walletId: string;
-  /** Only those in these states; empty for all. */
+  /** The states to return; empty for all. */
   states: ScheduleState[];
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -367,76 +370,76 @@ export interface ListSchedulesRequest {
 export interface ListSchedulesResponse {
   /** The schedules, newest first. */
   schedules: Schedule[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 
-/** PauseScheduleRequest names the schedule that is not to run for now. */
+/** PauseScheduleRequest is a request to pause a schedule. */
 export interface PauseScheduleRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The schedule. */
   scheduleId: string;
 }
 
-/** PauseScheduleResponse holds the schedule as it was paused. */
+/** PauseScheduleResponse holds the paused schedule. */
 export interface PauseScheduleResponse {
-  /** The schedule as this call left it. */
+  /** The schedule after this call. */
   schedule:
     | Schedule
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** ResumeScheduleRequest names the schedule that is to run again. */
+/** ResumeScheduleRequest is a request to resume a schedule. */
 export interface ResumeScheduleRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The schedule. */
   scheduleId: string;
 }
 
-/** ResumeScheduleResponse holds the schedule as it was resumed. */
+/** ResumeScheduleResponse holds the resumed schedule. */
 export interface ResumeScheduleResponse {
-  /** The schedule as this call left it. */
+  /** The schedule after this call. */
   schedule:
     | Schedule
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** CancelScheduleRequest names the schedule that is to end. */
+/** CancelScheduleRequest is a request to cancel a schedule. */
 export interface CancelScheduleRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The schedule. */
   scheduleId: string;
 }
 
-/** CancelScheduleResponse holds the schedule as it was cancelled. */
+/** CancelScheduleResponse holds the cancelled schedule. */
 export interface CancelScheduleResponse {
-  /** The schedule as this call left it. */
+  /** The schedule after this call. */
   schedule:
     | Schedule
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 

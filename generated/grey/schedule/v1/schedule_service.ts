@@ -39,9 +39,9 @@ export const protobufPackage = "grey.schedule.v1";
 export const protobufFileName = "grey/schedule/v1/schedule_service.proto";
 
 /**
- * ScheduleService moves money at times that are set before: once, or again and again. Each run is posted once, by whichever server comes
- * to it first, and never before its time by the database's clock. Runs that were missed while no server ran are made afterwards, each
- * once and in their order. Once PauseSchedule or CancelSchedule has answered, nothing more is moved.
+ * ScheduleService moves money at planned times: once, or recurrently. Each run is posted exactly once, by any server, and never before its
+ * time by the database's clock. Runs that were missed while no server ran are made up, each once and in order. After PauseSchedule or
+ * CancelSchedule has returned, the schedule moves no more money.
  */
 export type ScheduleServiceDefinition = typeof ScheduleServiceDefinition;
 export const ScheduleServiceDefinition = {
@@ -49,8 +49,8 @@ export const ScheduleServiceDefinition = {
   fullName: "grey.schedule.v1.ScheduleService",
   methods: {
     /**
-     * Makes a schedule. Whether the movement could ever be made is asked at once; whether there is enough money only at its time. Errors:
-     * INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
+     * Creates a schedule. It checks at once that the movement is possible in principle; sufficient funds are checked only at its time.
+     * Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
      * WALLET_CLOSED, OUTCOME_UNKNOWN.
      */
     createSchedule: {
@@ -80,7 +80,7 @@ export const ScheduleServiceDefinition = {
       options: {},
     },
     /**
-     * Keeps a schedule from its runs until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
+     * Pauses a schedule: it does not run until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
      * SCHEDULE_NOT_ACTIVE, OUTCOME_UNKNOWN.
      */
     pauseSchedule: {
@@ -92,9 +92,8 @@ export const ScheduleServiceDefinition = {
       options: {},
     },
     /**
-     * Lets a paused schedule run again. Recurring runs whose time passed meanwhile are not made; a single one is, at once, and so is one
-     * that was being retried. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED,
-     * OUTCOME_UNKNOWN.
+     * Resumes a paused schedule. Recurring runs whose time passed meanwhile are omitted; a single run, and one that was being retried, is
+     * made at once. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED, OUTCOME_UNKNOWN.
      */
     resumeSchedule: {
       name: "ResumeSchedule",
@@ -105,7 +104,7 @@ export const ScheduleServiceDefinition = {
       options: {},
     },
     /**
-     * Ends a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
+     * Cancels a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
      * SCHEDULE_ENDED, OUTCOME_UNKNOWN.
      */
     cancelSchedule: {
@@ -116,10 +115,7 @@ export const ScheduleServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /**
-     * Lists the runs that a schedule made so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-     * SCHEDULE_NOT_FOUND.
-     */
+    /** Lists the runs of a schedule so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, SCHEDULE_NOT_FOUND. */
     listRuns: {
       name: "ListRuns",
       requestType: ListRunsRequest as typeof ListRunsRequest,
@@ -132,15 +128,15 @@ export const ScheduleServiceDefinition = {
 } as const;
 
 /**
- * ScheduleService moves money at times that are set before: once, or again and again. Each run is posted once, by whichever server comes
- * to it first, and never before its time by the database's clock. Runs that were missed while no server ran are made afterwards, each
- * once and in their order. Once PauseSchedule or CancelSchedule has answered, nothing more is moved.
+ * ScheduleService moves money at planned times: once, or recurrently. Each run is posted exactly once, by any server, and never before its
+ * time by the database's clock. Runs that were missed while no server ran are made up, each once and in order. After PauseSchedule or
+ * CancelSchedule has returned, the schedule moves no more money.
  */
 export type ScheduleServiceService = typeof ScheduleServiceService;
 export const ScheduleServiceService = {
   /**
-   * Makes a schedule. Whether the movement could ever be made is asked at once; whether there is enough money only at its time. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
+   * Creates a schedule. It checks at once that the movement is possible in principle; sufficient funds are checked only at its time.
+   * Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
    * WALLET_CLOSED, OUTCOME_UNKNOWN.
    */
   createSchedule: {
@@ -176,7 +172,7 @@ export const ScheduleServiceService = {
     responseDeserialize: (value: Buffer): ListSchedulesResponse => ListSchedulesResponse.decode(value),
   },
   /**
-   * Keeps a schedule from its runs until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
+   * Pauses a schedule: it does not run until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
    * SCHEDULE_NOT_ACTIVE, OUTCOME_UNKNOWN.
    */
   pauseSchedule: {
@@ -190,9 +186,8 @@ export const ScheduleServiceService = {
     responseDeserialize: (value: Buffer): PauseScheduleResponse => PauseScheduleResponse.decode(value),
   },
   /**
-   * Lets a paused schedule run again. Recurring runs whose time passed meanwhile are not made; a single one is, at once, and so is one
-   * that was being retried. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED,
-   * OUTCOME_UNKNOWN.
+   * Resumes a paused schedule. Recurring runs whose time passed meanwhile are omitted; a single run, and one that was being retried, is
+   * made at once. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED, OUTCOME_UNKNOWN.
    */
   resumeSchedule: {
     path: "/grey.schedule.v1.ScheduleService/ResumeSchedule" as const,
@@ -206,7 +201,7 @@ export const ScheduleServiceService = {
     responseDeserialize: (value: Buffer): ResumeScheduleResponse => ResumeScheduleResponse.decode(value),
   },
   /**
-   * Ends a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
+   * Cancels a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
    * SCHEDULE_ENDED, OUTCOME_UNKNOWN.
    */
   cancelSchedule: {
@@ -220,10 +215,7 @@ export const ScheduleServiceService = {
       serialize(CancelScheduleResponse, value),
     responseDeserialize: (value: Buffer): CancelScheduleResponse => CancelScheduleResponse.decode(value),
   },
-  /**
-   * Lists the runs that a schedule made so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * SCHEDULE_NOT_FOUND.
-   */
+  /** Lists the runs of a schedule so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, SCHEDULE_NOT_FOUND. */
   listRuns: {
     path: "/grey.schedule.v1.ScheduleService/ListRuns" as const,
     requestStream: false as const,
@@ -237,8 +229,8 @@ export const ScheduleServiceService = {
 
 export interface ScheduleServiceServer extends UntypedServiceImplementation {
   /**
-   * Makes a schedule. Whether the movement could ever be made is asked at once; whether there is enough money only at its time. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
+   * Creates a schedule. It checks at once that the movement is possible in principle; sufficient funds are checked only at its time.
+   * Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
    * WALLET_CLOSED, OUTCOME_UNKNOWN.
    */
   createSchedule: handleUnaryCall<CreateScheduleRequest, CreateScheduleResponse>;
@@ -247,32 +239,28 @@ export interface ScheduleServiceServer extends UntypedServiceImplementation {
   /** Lists schedules, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
   listSchedules: handleUnaryCall<ListSchedulesRequest, ListSchedulesResponse>;
   /**
-   * Keeps a schedule from its runs until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
+   * Pauses a schedule: it does not run until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
    * SCHEDULE_NOT_ACTIVE, OUTCOME_UNKNOWN.
    */
   pauseSchedule: handleUnaryCall<PauseScheduleRequest, PauseScheduleResponse>;
   /**
-   * Lets a paused schedule run again. Recurring runs whose time passed meanwhile are not made; a single one is, at once, and so is one
-   * that was being retried. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED,
-   * OUTCOME_UNKNOWN.
+   * Resumes a paused schedule. Recurring runs whose time passed meanwhile are omitted; a single run, and one that was being retried, is
+   * made at once. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED, OUTCOME_UNKNOWN.
    */
   resumeSchedule: handleUnaryCall<ResumeScheduleRequest, ResumeScheduleResponse>;
   /**
-   * Ends a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
+   * Cancels a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
    * SCHEDULE_ENDED, OUTCOME_UNKNOWN.
    */
   cancelSchedule: handleUnaryCall<CancelScheduleRequest, CancelScheduleResponse>;
-  /**
-   * Lists the runs that a schedule made so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * SCHEDULE_NOT_FOUND.
-   */
+  /** Lists the runs of a schedule so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, SCHEDULE_NOT_FOUND. */
   listRuns: handleUnaryCall<ListRunsRequest, ListRunsResponse>;
 }
 
 export interface ScheduleServiceClient extends Client {
   /**
-   * Makes a schedule. Whether the movement could ever be made is asked at once; whether there is enough money only at its time. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
+   * Creates a schedule. It checks at once that the movement is possible in principle; sufficient funds are checked only at its time.
+   * Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_TIME_INVALID, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH,
    * WALLET_CLOSED, OUTCOME_UNKNOWN.
    */
   createSchedule(
@@ -323,7 +311,7 @@ export interface ScheduleServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListSchedulesResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Keeps a schedule from its runs until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
+   * Pauses a schedule: it does not run until it is resumed. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED,
    * SCHEDULE_NOT_ACTIVE, OUTCOME_UNKNOWN.
    */
   pauseSchedule(
@@ -342,9 +330,8 @@ export interface ScheduleServiceClient extends Client {
     callback: (error: ServiceError | null, response: PauseScheduleResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lets a paused schedule run again. Recurring runs whose time passed meanwhile are not made; a single one is, at once, and so is one
-   * that was being retried. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED,
-   * OUTCOME_UNKNOWN.
+   * Resumes a paused schedule. Recurring runs whose time passed meanwhile are omitted; a single run, and one that was being retried, is
+   * made at once. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND, SCHEDULE_ENDED, SCHEDULE_NOT_PAUSED, OUTCOME_UNKNOWN.
    */
   resumeSchedule(
     request: ResumeScheduleRequest,
@@ -362,7 +349,7 @@ export interface ScheduleServiceClient extends Client {
     callback: (error: ServiceError | null, response: ResumeScheduleResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Ends a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
+   * Cancels a schedule. A run that is being retried is skipped. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, SCHEDULE_NOT_FOUND,
    * SCHEDULE_ENDED, OUTCOME_UNKNOWN.
    */
   cancelSchedule(
@@ -380,10 +367,7 @@ export interface ScheduleServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelScheduleResponse) => void,
   ): ClientUnaryCall;
-  /**
-   * Lists the runs that a schedule made so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * SCHEDULE_NOT_FOUND.
-   */
+  /** Lists the runs of a schedule so far, latest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, SCHEDULE_NOT_FOUND. */
   listRuns(
     request: ListRunsRequest,
     callback: (error: ServiceError | null, response: ListRunsResponse) => void,

@@ -15,13 +15,13 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/batch.proto";
 
-/** BatchMode says how the transfers of a batch hang together. */
+/** BatchMode is the atomicity of a batch. */
 export enum BatchMode {
   /** UNSPECIFIED - Never accepted. */
   UNSPECIFIED = 0,
-  /** ATOMIC - All are posted or none: when one is refused, the others are refused with BATCH_ABORTED, which names it. */
+  /** ATOMIC - All are posted or none: if one is refused, the others are refused with BATCH_ABORTED, which names it. */
   ATOMIC = 1,
-  /** INDEPENDENT - Each is posted or refused by itself. */
+  /** INDEPENDENT - Each is posted or refused on its own. */
   INDEPENDENT = 2,
   UNRECOGNIZED = -1,
 }
@@ -58,68 +58,68 @@ export function batchModeToJSON(object: BatchMode): string {
   }
 }
 
-/** BatchTransferRequest asks for many transfers. */
+/** BatchTransferRequest is a request for many transfers. */
 export interface BatchTransferRequest {
-  /** How they hang together. */
+  /** The atomicity of the batch. */
   mode: BatchMode;
   /**
-   * The transfers: 1 to 10,000, each with a request_id of its own. With the same id twice, in any case, the whole batch is refused
-   * (INVALID_REQUEST names the later one), and nothing of it is carried out: which of both is meant, a batch cannot know.
+   * The transfers: 1 to 10,000, each with its own request_id. If an id occurs twice, in upper or lower case, the whole batch is refused and
+   * nothing is posted; INVALID_REQUEST names the later transfer.
    */
   transfers: TransferRequest[];
-  /** Whether all of it is only tried out; its transfers cannot be so by themselves. Ids and journal indexes are then empty. */
+  /** True for a dry run of the whole batch; single transfers of it cannot be dry runs. Ids and journal indexes are then empty. */
   dryRun: boolean;
 }
 
-/** BatchTransferResponse holds what came of a batch. */
+/** BatchTransferResponse holds the results of a batch. */
 export interface BatchTransferResponse {
-  /** One for each transfer, in the order of the request. */
+  /** The results, one for each transfer, in the order of the request. */
   results: BatchTransferResult[];
   /**
-   * The balances after the batch, of every wallet that its posted transfers touched. A replayed transfer counts with the balances
-   * right after it.
+   * The balances after the batch, of every wallet that its posted transfers touched. For a replayed transfer, they are the balances right
+   * after it.
    */
   balances: Balance[];
 }
 
-/** BatchTransferResult is what came of one transfer of a batch. */
+/** BatchTransferResult is the result of one transfer of a batch. */
 export interface BatchTransferResult {
-  /** The transaction that keeps it; empty when the request_id belongs to another request. */
+  /** The transaction that records it; empty if the request_id belongs to another request. */
   transactionId: string;
-  /** What became of it; unspecified when the request_id belongs to another request. */
+  /** The state of the transaction; unspecified if the request_id belongs to another request. */
   state: TransactionState;
-  /** The index of its record in the journal. */
+  /** The index of its journal record. */
   journalIndex: bigint;
   /**
-   * Why it was refused, as the call Transfer would have said; unset when it was posted. Where the answer would take more than 4 MiB, as it may
-   * with more than 4,000 transfers, no error of it has metadata: their ErrorInfo gives the reason alone.
+   * The error with which Transfer would have failed; unset if it was posted. If the response would take more than 4 MiB, as it may with
+   * more than 4,000 transfers, the ErrorInfo of every error holds the reason without metadata.
    */
   error:
     | Status
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** StreamTransfersRequest asks for one transfer of a stream. */
+/** StreamTransfersRequest is a request for one transfer of a stream. */
 export interface StreamTransfersRequest {
-  /** The client's own number for it, given back with the result. */
+  /** The client's own number for it, returned with the result. */
   correlation: bigint;
   /** The transfer. */
   transfer: TransferRequest | undefined;
 }
 
-/** StreamTransfersResponse is what came of one transfer of a stream. */
+/** StreamTransfersResponse is the result of one transfer of a stream. */
 export interface StreamTransfersResponse {
   /** The correlation of the request. */
   correlation: bigint;
-  /** What came of it. */
+  /** The outcome of the transfer. */
   outcome:
     | //
-    /** It was posted: what the call Transfer would have answered. */
+    /** The response of Transfer: it was posted. */
     { $case: "posted"; value: TransferResponse }
     | //
-    /** It was refused, or cannot be answered now: what the call Transfer would have failed with. */
+    /** The error of Transfer: it was refused, or its outcome is not available now. */
     { $case: "error"; value: Status }
     | undefined;
 }

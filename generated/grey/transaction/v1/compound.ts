@@ -16,7 +16,7 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/compound.proto";
 
-/** Leg is one debit or credit that a transaction is to have. */
+/** Leg is one debit or credit of a requested transaction. */
 export interface Leg {
   /** The account. */
   account:
@@ -27,25 +27,25 @@ export interface Leg {
     /** A system account of the amount's currency: 1 to 32 lower-case letters, digits and `_`, a letter first. */
     { $case: "systemAccount"; value: string }
     | undefined;
-  /** The side that it stands on. */
+  /** The side: debit or credit. */
   side: EntrySide;
-  /** How much: more than 0 minor units. */
+  /** The amount: more than 0 minor units. */
   amount: Money | undefined;
 }
 
-/** PostTransactionRequest asks for a transaction with many debits and credits. */
+/** PostTransactionRequest is a request for a transaction with many debits and credits. */
 export interface PostTransactionRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /**
-   * The debits and credits: 2 to 1,000. In each currency the debits equal the credits, and sum to no more than int64 holds. An account may
-   * have several; each becomes an entry.
+   * The debits and credits: 2 to 1,000. In each currency the debits equal the credits and their sum fits into int64. An account may have
+   * several legs; each becomes an entry.
    */
   legs: Leg[];
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
@@ -53,20 +53,20 @@ export interface PostTransactionRequest {
    */
   metadata: { [key: string]: string };
   /**
-   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
+   * The time at which the movement took effect for the client, in the years 1970 to 9999; unset means when it is recorded. The service is
+   * configured how many days it may lie back or ahead, 366 and 31 by default (INVALID_REQUEST). Truncated to the microsecond.
    */
   effectiveTime:
     | Timestamp
     | undefined;
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
 }
 
@@ -75,15 +75,15 @@ export interface PostTransactionRequest_MetadataEntry {
   value: string;
 }
 
-/** PostTransactionResponse holds what was posted. */
+/** PostTransactionResponse holds the posted transaction. */
 export interface PostTransactionResponse {
   /** The transaction, with its entries. */
   transaction:
     | Transaction
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 

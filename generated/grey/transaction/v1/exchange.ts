@@ -18,42 +18,42 @@ export const protobufPackage = "grey.transaction.v1";
 export const protobufFileName = "grey/transaction/v1/exchange.proto";
 
 /**
- * ExchangeRequest asks to change money of one currency into another. The amount is given in either currency, and the other follows from
- * the rate: that of the request, or else the one of the table that is valid now. Or both amounts are given; or a quote, which has them.
+ * ExchangeRequest is a request to exchange money of one currency for another. It gives one amount, from which the other follows by the
+ * rate: that of the request, or else the stored rate that is valid now. Or it gives both amounts; or a quote, which holds them.
  */
 export interface ExchangeRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
-  /** The wallet that the money leaves. */
+  /** The wallet that pays. */
   fromWalletId: string;
-  /** The wallet that receives its worth; of another currency. */
+  /** The wallet that receives the equivalent, in another currency. */
   toWalletId: string;
-  /** How much leaves, in the paying wallet's currency: more than 0 minor units. */
+  /** The amount paid, in the paying wallet's currency: more than 0 minor units. */
   sourceAmount:
     | Money
     | undefined;
-  /** How much is received, in the other wallet's currency: more than 0 minor units. */
+  /** The amount received, in the receiving wallet's currency: more than 0 minor units. */
   targetAmount:
     | Money
     | undefined;
-  /** What the amount that is not given follows from. Unset: the rate of the table that is valid now. */
+  /** The source of the other amount. Unset: the stored rate that is valid now. */
   by:
     | //
     /**
-     * How many whole units of the target's currency one whole unit of the source's is: a decimal number of more than 0, at most 37
-     * characters, without sign, exponent and leading zeros. It is kept as given.
+     * The number of whole units of the target currency for one whole unit of the source currency: a decimal number of more than 0, at most
+     * 37 characters, without sign, exponent and leading zeros. It is stored as given.
      */
     { $case: "rate"; value: string }
     | //
-    /** What GetQuote returned to this caller. */
+    /** A quote that GetQuote returned to this caller. */
     { $case: "quote"; value: string }
     | undefined;
-  /** How the amount that is not given is rounded. Has no effect with both amounts or a quote. */
+  /** The rounding of the other amount. It has no effect with both amounts or a quote. */
   rounding: Rounding;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
@@ -61,20 +61,20 @@ export interface ExchangeRequest {
    */
   metadata: { [key: string]: string };
   /**
-   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
+   * The time at which the movement took effect for the client, in the years 1970 to 9999; unset means when it is recorded. The service is
+   * configured how many days it may lie back or ahead, 366 and 31 by default (INVALID_REQUEST). Truncated to the microsecond.
    */
   effectiveTime:
     | Timestamp
     | undefined;
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
 }
 
@@ -83,52 +83,52 @@ export interface ExchangeRequest_MetadataEntry {
   value: string;
 }
 
-/** ExchangeResponse holds what was posted. */
+/** ExchangeResponse holds the posted transaction. */
 export interface ExchangeResponse {
   /** The transaction, with its entries. */
   transaction:
     | Transaction
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** GetQuoteRequest asks for a promise of a rate. */
+/** GetQuoteRequest is a request for a quote. */
 export interface GetQuoteRequest {
   /** The currency that is paid. */
   sourceCurrencyCode: string;
-  /** The currency that is received; another one. */
+  /** The currency that is received; not the one that is paid. */
   targetCurrencyCode: string;
-  /** How much, in either currency: more than 0 minor units. */
+  /** The amount, in either currency: more than 0 minor units. */
   amount:
     | //
-    /** So many minor units of the source's currency are paid. */
+    /** The amount paid, in minor units of the source currency. */
     { $case: "sourceMinorUnits"; value: bigint }
     | //
-    /** So many minor units of the target's currency are received. */
+    /** The amount received, in minor units of the target currency. */
     { $case: "targetMinorUnits"; value: bigint }
     | undefined;
-  /** How long the quote can be used: 1 s to 1 day. Unset: 60 s. Rounded up to the microsecond. */
+  /** The lifetime of the quote: 1 s to 1 day. Unset: 60 s. Rounded up to the microsecond. */
   expiresIn:
     | Duration
     | undefined;
-  /** How the other amount is rounded. */
+  /** The rounding of the other amount. */
   rounding: Rounding;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
-/** GetQuoteResponse holds the promise. */
+/** GetQuoteResponse holds the quote. */
 export interface GetQuoteResponse {
-  /** What to give to Exchange: signed by the service, for this caller. */
+  /** The quote to pass to Exchange, signed by the service for this caller. */
   quote: string;
-  /** What it promises. */
+  /** The guaranteed terms. */
   terms:
     | ExchangeTerms
     | undefined;
-  /** Until when it can be used, by the database's clock. */
+  /** The time until which it can be used, by the database's clock. */
   expireTime: Timestamp | undefined;
 }
 

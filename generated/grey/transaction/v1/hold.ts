@@ -17,17 +17,17 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/hold.proto";
 
-/** HoldState says what became of a hold. */
+/** HoldState is the state of a hold. */
 export enum HoldState {
-  /** UNSPECIFIED - Never sent, never accepted. */
+  /** UNSPECIFIED - Never sent and never accepted. */
   UNSPECIFIED = 0,
   /** ACTIVE - The money is held. */
   ACTIVE = 1,
-  /** CAPTURED - It has ended: money was captured, and the rest, if any, released by the last capture. */
+  /** CAPTURED - The hold has ended: money was captured, and the last capture released the rest, if any. */
   CAPTURED = 2,
-  /** RELEASED - It has ended: what was left was released. */
+  /** RELEASED - The hold has ended: what was left was released. */
   RELEASED = 3,
-  /** EXPIRED - It has ended: its time had passed, and what was left was released. */
+  /** EXPIRED - The hold has ended: it expired, and what was left was released. */
   EXPIRED = 4,
   UNRECOGNIZED = -1,
 }
@@ -74,78 +74,78 @@ export function holdStateToJSON(object: HoldState): string {
   }
 }
 
-/** Hold is money of a wallet that is reserved, to be captured or released later. It ends once. */
+/** Hold is an amount of a wallet that is reserved, to be captured or released later. It ends once. */
 export interface Hold {
-  /** The UUIDv7 of the transaction that made it. */
+  /** The UUIDv7 of the transaction that created it. */
   id: string;
-  /** The wallet whose money is held. It lowers the wallet's `available`. */
+  /** The wallet whose money is held. The hold lowers its `available`. */
   walletId: string;
-  /** The wallet that it is held for, which sees it as `pending_incoming`; empty when a capture says where the money goes. */
+  /** The wallet that it is held for, which shows it as `pending_incoming`; empty if each capture names the destination. */
   toWalletId: string;
-  /** What became of it. An active hold whose expire_time has passed can only expire, which is about to happen. */
+  /** The state of the hold. An active hold whose expire_time has passed can only expire, which happens soon. */
   state: HoldState;
-  /** All that is or was held, with increases. */
+  /** The amount held, including increases. */
   amount:
     | Money
     | undefined;
-  /** What was captured of it. */
+  /** The amount captured. */
   captured:
     | Money
     | undefined;
-  /** What can still be captured or released; 0 once it has ended. */
+  /** The amount that can still be captured or released; 0 once the hold has ended. */
   remaining:
     | Money
     | undefined;
-  /** When it expires, by the database's clock: never earlier. */
+  /** The time of expiry, by the database's clock; it never expires earlier. */
   expireTime:
     | Timestamp
     | undefined;
-  /** When it was made. */
+  /** The time of creation. */
   createTime:
     | Timestamp
     | undefined;
-  /** When its latest step was recorded. */
+  /** The time at which its latest step was recorded. */
   updateTime: Timestamp | undefined;
 }
 
-/** HoldRequest asks to reserve money of a wallet. */
+/** HoldRequest is a request to hold money of a wallet. */
 export interface HoldRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The wallet whose money is held. */
   walletId: string;
-  /** How much: more than 0 minor units. */
+  /** The amount: more than 0 minor units. */
   amount:
     | Money
     | undefined;
-  /** The wallet that it is held for, of the same currency; it sees the money as pending. Empty: a capture says where it goes. */
+  /** The wallet that it is held for, of the same currency, which shows the money as pending. Empty: each capture names the destination. */
   toWalletId: string;
-  /** When it expires. Unset: 7 days after it is recorded. */
+  /** The expiry. Unset: 7 days after it is recorded. */
   expiry:
     | //
-    /** So long after it is recorded: 1 s to 400 days. Rounded up to the microsecond. */
+    /** The time from its record to its expiry: 1 s to 400 days. Rounded up to the microsecond. */
     { $case: "expiresIn"; value: Duration }
     | //
-    /** At this time, by the database's clock: later than now, at most 400 days ahead. Rounded up to the microsecond. */
+    /** The time of expiry, by the database's clock: later than now, at most 400 days ahead. Rounded up to the microsecond. */
     { $case: "expireTime"; value: Timestamp }
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -155,9 +155,9 @@ export interface HoldRequest_MetadataEntry {
   value: string;
 }
 
-/** HoldResponse holds what is held. */
+/** HoldResponse holds the hold. */
 export interface HoldResponse {
-  /** The transaction: this step of the hold. */
+  /** The transaction that records this step of the hold. */
   transaction:
     | Transaction
     | undefined;
@@ -165,39 +165,39 @@ export interface HoldResponse {
   hold:
     | Hold
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** IncreaseHoldRequest asks to hold more. */
+/** IncreaseHoldRequest is a request to increase a hold. */
 export interface IncreaseHoldRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The hold. */
   holdId: string;
-  /** By how much: more than 0 minor units of the hold's currency. */
+  /** The amount to add: more than 0 minor units of the hold's currency. */
   amount:
     | Money
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -207,9 +207,9 @@ export interface IncreaseHoldRequest_MetadataEntry {
   value: string;
 }
 
-/** IncreaseHoldResponse holds what is held. */
+/** IncreaseHoldResponse holds the hold. */
 export interface IncreaseHoldResponse {
-  /** The transaction: this step of the hold. */
+  /** The transaction that records this step of the hold. */
   transaction:
     | Transaction
     | undefined;
@@ -217,42 +217,42 @@ export interface IncreaseHoldResponse {
   hold:
     | Hold
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** ExtendHoldRequest asks to put off the expiry of a hold. */
+/** ExtendHoldRequest is a request to postpone the expiry of a hold. */
 export interface ExtendHoldRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The hold. */
   holdId: string;
-  /** When it expires: later than it does. */
+  /** The new expiry: later than the current one. */
   expiry:
     | //
-    /** So long after it is recorded: 1 s to 400 days. Rounded up to the microsecond. */
+    /** The time from its record to its expiry: 1 s to 400 days. Rounded up to the microsecond. */
     { $case: "expiresIn"; value: Duration }
     | //
-    /** At this time, by the database's clock: later than now, at most 400 days ahead. Rounded up to the microsecond. */
+    /** The time of expiry, by the database's clock: later than now, at most 400 days ahead. Rounded up to the microsecond. */
     { $case: "expireTime"; value: Timestamp }
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -262,9 +262,9 @@ export interface ExtendHoldRequest_MetadataEntry {
   value: string;
 }
 
-/** ExtendHoldResponse holds the hold. */
+/** ExtendHoldResponse holds the extended hold. */
 export interface ExtendHoldResponse {
-  /** The transaction: this step of the hold. */
+  /** The transaction that records this step of the hold. */
   transaction:
     | Transaction
     | undefined;
@@ -272,53 +272,53 @@ export interface ExtendHoldResponse {
   hold:
     | Hold
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** CaptureHoldRequest asks to move held money. */
+/** CaptureHoldRequest is a request to capture held money. */
 export interface CaptureHoldRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The hold. */
   holdId: string;
-  /** How much, of the hold's currency, and no more than is left; 0 minor units only with `final`. Unset: all that is left. */
+  /** The amount, in the hold's currency and no more than is left; 0 minor units only with `final`. Unset: all that is left. */
   amount:
     | Money
     | undefined;
-  /** Whether this is the last capture: what is left is released. A capture of all that is left ends the hold in any case. */
+  /** True for the last capture, which releases what is left. A capture of all that is left always ends the hold. */
   final: boolean;
   /**
-   * Where the money goes. Unset: to the wallet that the hold is for, or else to the system account `cash`. A hold that is for a wallet
-   * can only be captured to it.
+   * The destination of the money. Unset: the wallet that the hold is for, or else the system account `cash`. A hold for a wallet can only
+   * be captured to it.
    */
   to:
     | //
-    /** To this wallet. */
+    /** A wallet. */
     { $case: "toWalletId"; value: string }
     | //
-    /** To this system account of the currency: 1 to 32 lower-case letters, digits and `_`, a letter first. */
+    /** A system account of the currency: 1 to 32 lower-case letters, digits and `_`, a letter first. */
     { $case: "toSystemAccount"; value: string }
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -328,9 +328,9 @@ export interface CaptureHoldRequest_MetadataEntry {
   value: string;
 }
 
-/** CaptureHoldResponse holds what was captured. */
+/** CaptureHoldResponse holds the capture. */
 export interface CaptureHoldResponse {
-  /** The transaction: this step of the hold. */
+  /** The transaction that records this step of the hold. */
   transaction:
     | Transaction
     | undefined;
@@ -338,33 +338,33 @@ export interface CaptureHoldResponse {
   hold:
     | Hold
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** ReleaseHoldRequest asks to give free what is left of a hold. */
+/** ReleaseHoldRequest is a request to release what is left of a hold. */
 export interface ReleaseHoldRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The hold. */
   holdId: string;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -374,9 +374,9 @@ export interface ReleaseHoldRequest_MetadataEntry {
   value: string;
 }
 
-/** ReleaseHoldResponse holds what was released. */
+/** ReleaseHoldResponse holds the released hold. */
 export interface ReleaseHoldResponse {
-  /** The transaction: this step of the hold. */
+  /** The transaction that records this step of the hold. */
   transaction:
     | Transaction
     | undefined;
@@ -384,37 +384,37 @@ export interface ReleaseHoldResponse {
   hold:
     | Hold
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** GetHoldRequest names one hold. */
+/** GetHoldRequest identifies one hold. */
 export interface GetHoldRequest {
   /** The hold's UUID. */
   id: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
 /** GetHoldResponse holds the hold. */
 export interface GetHoldResponse {
-  /** The hold as it is. */
+  /** The hold as it is now. */
   hold: Hold | undefined;
 }
 
-/** ListHoldsRequest asks for a page of holds. */
+/** ListHoldsRequest is a request for a page of holds. */
 export interface ListHoldsRequest {
   /** The wallet whose money is held. */
   walletId: string;
-  /** Only those that have not ended. */
+  /** True to list only holds that have not ended. */
   activeOnly: boolean;
-  /** How many holds at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of holds on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -422,7 +422,7 @@ export interface ListHoldsRequest {
 export interface ListHoldsResponse {
   /** The holds, newest first. */
   holds: Hold[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 

@@ -14,22 +14,22 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/metadata.proto";
 
-/** SetTransactionMetadataRequest asks to change the metadata of a transaction. */
+/** SetTransactionMetadataRequest is a request to change the metadata of a transaction. */
 export interface SetTransactionMetadataRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The transaction. */
   transactionId: string;
   /**
-   * The pairs that are added, or take the place of those of the same keys: at most 32; keys are 1 to 64 letters, digits and `_ . : / -`, a
-   * letter or digit first; values are at most 512 characters without control characters. After the change there are at most 32 in all
+   * The pairs to add, which replace those with the same keys: at most 32; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or
+   * digit first; values are at most 512 characters without control characters. After the change there must be at most 32 pairs in total
    * (METADATA_EXCEEDED).
    */
   set: { [key: string]: string };
-  /** The keys of pairs that are removed, if they are there: at most 32, none of them in `set`. */
+  /** The keys of pairs to remove, if they exist: at most 32, none of them in `set`. */
   remove: string[];
 }
 
@@ -44,21 +44,21 @@ export interface SetTransactionMetadataResponse {
   transaction:
     | Transaction
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** ListMetadataChangesRequest asks for a page of changes. */
+/** ListMetadataChangesRequest is a request for a page of changes. */
 export interface ListMetadataChangesRequest {
   /** The transaction. */
   transactionId: string;
-  /** How many at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of items on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -66,23 +66,23 @@ export interface ListMetadataChangesRequest {
 export interface ListMetadataChangesResponse {
   /** The changes, newest first. */
   changes: MetadataChange[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 
-/** MetadataChange is one change of a transaction's metadata. It is never changed itself. */
+/** MetadataChange is one change of a transaction's metadata. It is immutable. */
 export interface MetadataChange {
-  /** The number of the change among those of its transaction: 1, 2, 3 and so on. */
+  /** The number of the change within its transaction: 1, 2, 3 and so on. */
   revision: number;
-  /** The caller who made it. */
+  /** The caller that made the change. */
   caller: string;
   /** The pairs that were set. */
   set: { [key: string]: string };
   /** The keys that were removed. */
   removed: string[];
-  /** All metadata since. */
+  /** All metadata after the change. */
   metadata: { [key: string]: string };
-  /** When it was made, by the database's clock. */
+  /** The time of creation, by the database's clock. */
   createTime: Timestamp | undefined;
 }
 

@@ -16,20 +16,20 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/movement.proto";
 
-/** DepositRequest asks to bring money into a wallet. */
+/** DepositRequest is a request for a deposit into a wallet. */
 export interface DepositRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The wallet that receives the money. */
   walletId: string;
-  /** How much: more than 0 minor units. */
+  /** The amount: more than 0 minor units. */
   amount:
     | Money
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
@@ -39,19 +39,19 @@ export interface DepositRequest {
   /** The system account that the money comes from: 1 to 32 lower-case letters, digits and `_`, a letter first. Empty means `cash`. */
   systemAccount: string;
   /**
-   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
+   * The time at which the movement took effect for the client, in the years 1970 to 9999; unset means when it is recorded. The service is
+   * configured how many days it may lie back or ahead, 366 and 31 by default (INVALID_REQUEST). Truncated to the microsecond.
    */
   effectiveTime:
     | Timestamp
     | undefined;
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -61,32 +61,32 @@ export interface DepositRequest_MetadataEntry {
   value: string;
 }
 
-/** DepositResponse holds what was posted. */
+/** DepositResponse holds the posted transaction. */
 export interface DepositResponse {
   /** The transaction, with its entries. */
   transaction:
     | Transaction
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** WithdrawRequest asks to take money out of a wallet. */
+/** WithdrawRequest is a request for a withdrawal from a wallet. */
 export interface WithdrawRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
-  /** The wallet that the money leaves. */
+  /** The wallet that pays. */
   walletId: string;
-  /** How much: more than 0 minor units. */
+  /** The amount: more than 0 minor units. */
   amount:
     | Money
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
@@ -96,21 +96,21 @@ export interface WithdrawRequest {
   /** The system account that the money goes to: 1 to 32 lower-case letters, digits and `_`, a letter first. Empty means `cash`. */
   systemAccount: string;
   /**
-   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
+   * The time at which the movement took effect for the client, in the years 1970 to 9999; unset means when it is recorded. The service is
+   * configured how many days it may lie back or ahead, 366 and 31 by default (INVALID_REQUEST). Truncated to the microsecond.
    */
   effectiveTime:
     | Timestamp
     | undefined;
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
-  /** How the amount is meant. */
+  /** The mode of the amount. */
   amountMode: AmountMode;
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -120,34 +120,34 @@ export interface WithdrawRequest_MetadataEntry {
   value: string;
 }
 
-/** WithdrawResponse holds what was posted. */
+/** WithdrawResponse holds the posted transaction. */
 export interface WithdrawResponse {
   /** The transaction, with its entries. */
   transaction:
     | Transaction
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 
-/** TransferRequest asks to move money between two wallets. */
+/** TransferRequest is a request for a transfer between two wallets. */
 export interface TransferRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
-  /** The wallet that the money leaves. */
+  /** The wallet that pays. */
   fromWalletId: string;
-  /** The wallet that receives it; another one, of the same currency. */
+  /** The wallet that receives it: a different one, of the same currency. */
   toWalletId: string;
-  /** How much: more than 0 minor units. */
+  /** The amount: more than 0 minor units. */
   amount:
     | Money
     | undefined;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
@@ -155,21 +155,21 @@ export interface TransferRequest {
    */
   metadata: { [key: string]: string };
   /**
-   * When the movement took effect in the client's world, in the years 1970 to 9999; unset means when it is recorded. It may be so many days ago,
-   * or ahead, as the service is set to take, 366 and 31 unless told otherwise (INVALID_REQUEST). Cut to the microsecond.
+   * The time at which the movement took effect for the client, in the years 1970 to 9999; unset means when it is recorded. The service is
+   * configured how many days it may lie back or ahead, 366 and 31 by default (INVALID_REQUEST). Truncated to the microsecond.
    */
   effectiveTime:
     | Timestamp
     | undefined;
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
-  /** How the amount is meant. */
+  /** The mode of the amount. */
   amountMode: AmountMode;
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -179,15 +179,15 @@ export interface TransferRequest_MetadataEntry {
   value: string;
 }
 
-/** TransferResponse holds what was posted. */
+/** TransferResponse holds the posted transaction. */
 export interface TransferResponse {
   /** The transaction, with its entries. */
   transaction:
     | Transaction
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 

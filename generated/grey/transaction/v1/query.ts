@@ -22,18 +22,18 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/query.proto";
 
-/** GetTransactionRequest names one transaction. */
+/** GetTransactionRequest identifies one transaction. */
 export interface GetTransactionRequest {
-  /** What names the transaction. */
+  /** The identifier of the transaction. */
   by:
     | //
     /** The transaction's UUID. */
     { $case: "id"; value: string }
     | //
-    /** The request_id of the caller's own request that made it. */
+    /** The request_id of the caller's own request that created it. */
     { $case: "requestId"; value: string }
     | undefined;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -43,99 +43,99 @@ export interface GetTransactionResponse {
   transaction: Transaction | undefined;
 }
 
-/** ListTransactionsRequest asks for a page of transactions. */
+/** ListTransactionsRequest is a request for a page of transactions. */
 export interface ListTransactionsRequest {
-  /** Whose transactions. Unset: everybody's. */
+  /** The owner of the transactions. Unset: all transactions. */
   of:
     | //
-    /** Those that touch any wallet of this user. */
+    /** The transactions that touch any wallet of this user. */
     { $case: "userId"; value: string }
     | //
-    /** Those that touch this wallet. */
+    /** The transactions that touch this wallet. */
     { $case: "walletId"; value: string }
     | undefined;
-  /** How many transactions at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of transactions on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** Only these kinds; empty means every kind. */
+  /** The kinds to return; empty means every kind. */
   kinds: TransactionKind[];
-  /** Only these states; empty means every state. */
+  /** The states to return; empty means every state. */
   states: TransactionState[];
-  /** Only those recorded at this time or later. Rounded up to the microsecond. */
+  /** The earliest time of record, included. Rounded up to the microsecond. */
   createTimeFrom:
     | Timestamp
     | undefined;
-  /** Only those recorded before this time. Rounded up to the microsecond. */
+  /** The latest time of record, excluded. Rounded up to the microsecond. */
   createTimeBefore:
     | Timestamp
     | undefined;
-  /** Only those whose `amount` is at least so many minor units. */
+  /** The least `amount`, in minor units. */
   minAmount?:
     | bigint
     | undefined;
-  /** Only those whose `amount` is at most so many minor units. */
+  /** The greatest `amount`, in minor units. */
   maxAmount?:
     | bigint
     | undefined;
   /**
-   * Only those whose `amount` is in this currency: a code of 3 to 12 upper-case letters and digits; empty means every currency. Of a
-   * transaction with many entries or of two currencies, `amount` tells only what the comment of that field says.
+   * The currency of `amount`: a code of 3 to 12 upper-case letters and digits; empty means every currency. The comment of `amount` says
+   * what it holds for a transaction of many entries or of two currencies.
    */
   currencyCode: string;
-  /** Only those whose description begins with this, letter by letter; empty means every description. */
+  /** The exact beginning of the description; empty means every description. */
   descriptionPrefix: string;
-  /** Only those with exactly this external reference; empty means every reference and none. */
+  /** The exact external reference; empty means every reference and none. */
   externalReference: string;
-  /** Only those whose metadata, as it is now, passes all of these; at most 8. */
+  /** The filters on current metadata, which must all pass; at most 8. */
   metadataFilters: MetadataFilter[];
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
 /** ListTransactionsResponse holds a page of transactions. */
 export interface ListTransactionsResponse {
   /**
-   * The transactions with their entries, newest first. A page of filtered transactions may hold fewer than page_size, even none, and
-   * still have a next one; so does one that would take more than 3 MiB.
+   * The transactions with their entries, newest first. A page of filtered transactions, or one that would take more than 3 MiB, may hold
+   * fewer than page_size, even none, and still have a next page.
    */
   transactions: Transaction[];
-  /** Names the next page; empty on the last. */
+  /** The token of the next page; empty on the last. */
   nextPageToken: string;
 }
 
-/** MetadataFilter says what a pair of a transaction's metadata must be. */
+/** MetadataFilter is a condition on one pair of a transaction's metadata. */
 export interface MetadataFilter {
   /** The pair's key: 1 to 64 letters, digits and `_ . : / -`, a letter or digit first. */
   key: string;
-  /** What its value must be. Unset: anything, as long as the key is there. */
+  /** The condition on the value. Unset: any value, if the key exists. */
   condition:
     | //
-    /** Exactly this. */
+    /** The exact value. */
     { $case: "equals"; value: string }
     | //
-    /** One of these. */
+    /** A set of values. */
     { $case: "anyOf"; value: MetadataValues }
     | //
-    /** Within this range. */
+    /** A range of values. */
     { $case: "range"; value: MetadataRange }
     | undefined;
 }
 
-/** MetadataValues are values of metadata. */
+/** MetadataValues is a set of metadata values. */
 export interface MetadataValues {
   /** The values: 1 to 32, each at most 512 characters without control characters. */
   values: string[];
 }
 
 /**
- * MetadataRange is a range of values of metadata, in the order of their bytes in UTF-8. Dates as 2026-11-22 are in the order of time in it,
- * and whole numbers in that of their size when they are written with equally many digits.
+ * MetadataRange is a range of metadata values, ordered by their UTF-8 bytes. This is chronological for dates such as 2026-11-22, and
+ * numerical for whole numbers of equal length.
  */
 export interface MetadataRange {
-  /** Where it begins, included; empty: with the least value. */
+  /** The beginning of the range, included; empty: the least value. */
   from: string;
-  /** Where it ends, not included; empty: nowhere. */
+  /** The end of the range, excluded; empty: no end. */
   before: string;
 }
 

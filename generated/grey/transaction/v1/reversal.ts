@@ -14,38 +14,39 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/reversal.proto";
 
-/** ReverseRequest asks to undo a transaction. */
+/** ReverseRequest is a request to reverse a transaction. */
 export interface ReverseRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
-  /** The transaction to undo: one that was posted and moved money, and is no reversal itself. */
+  /** The transaction to reverse: one that was posted, moved money and is not itself a reversal. */
   transactionId: string;
   /**
-   * How much of it: more than 0 minor units of its `amount`, no more than is not reversed yet. Unset: all of that. Of a transaction with
-   * many entries every one is reversed in proportion, rounded up in each currency, so that each sums to zero and the whole comes out exact.
+   * The amount to reverse: more than 0 minor units of its `amount`, and no more than is not reversed yet. Unset: all that is not reversed
+   * yet. Every entry of a transaction with many is reversed in proportion, rounded up in each currency, so that each currency sums to zero
+   * and all reversals together equal the original.
    */
   amount:
     | Money
     | undefined;
-  /** Whether it takes effect when the original did; else when it is recorded. */
+  /** True if it takes effect at the effective time of the original; else it does when it is recorded. */
   atEffectiveTimeOfOriginal: boolean;
-  /** What it is for, for people: at most 500 characters without control characters. */
+  /** A description for people: at most 500 characters without control characters. */
   description: string;
   /**
    * The client's own data: at most 32 pairs; keys are 1 to 64 letters, digits and `_ . : / -`, a letter or digit first; values are at
    * most 512 characters without control characters.
    */
   metadata: { [key: string]: string };
-  /** What must hold of wallets for it to be posted; at most 4. */
+  /** The preconditions on wallets under which it is posted; at most 4. */
   preconditions: Precondition[];
-  /** Whether it is only tried out: the answer is what it would be now, and nothing is written; the request_id is not used up. */
+  /** True for a dry run: the response is what it would be now, nothing is written, and the request_id is not used. */
   dryRun: boolean;
   /**
-   * The client's own name for it, such as an invoice's number: at most 128 characters without control characters. Several transactions
-   * may have the same; ListTransactions finds them by it.
+   * The client's own reference, such as an invoice number: at most 128 characters without control characters. Several transactions may
+   * share it; ListTransactions filters by it.
    */
   externalReference: string;
 }
@@ -55,15 +56,15 @@ export interface ReverseRequest_MetadataEntry {
   value: string;
 }
 
-/** ReverseResponse holds what was posted. */
+/** ReverseResponse holds the posted transaction. */
 export interface ReverseResponse {
-  /** The transaction, with its entries: the original's sides changed. */
+  /** The transaction, whose entries have the opposite sides of the original's. */
   transaction:
     | Transaction
     | undefined;
-  /** The balances right after it, of every wallet it touched. */
+  /** The balances of every wallet that it touched, right after it. */
   balances: Balance[];
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
 }
 

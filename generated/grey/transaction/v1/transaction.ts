@@ -15,35 +15,35 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/transaction.proto";
 
-/** TransactionKind says what moved the money. */
+/** TransactionKind is the kind of a transaction. */
 export enum TransactionKind {
-  /** UNSPECIFIED - Never sent, never accepted. */
+  /** UNSPECIFIED - Never sent and never accepted. */
   UNSPECIFIED = 0,
   /** OPENING - The initial balance of a wallet, from the system account `opening`. */
   OPENING = 1,
-  /** DEPOSIT - Money that came in from a system account. */
+  /** DEPOSIT - A deposit from a system account. */
   DEPOSIT = 2,
-  /** WITHDRAWAL - Money that went out to a system account. */
+  /** WITHDRAWAL - A withdrawal to a system account. */
   WITHDRAWAL = 3,
-  /** TRANSFER - Money that went from wallet to wallet. */
+  /** TRANSFER - A transfer from wallet to wallet. */
   TRANSFER = 4,
-  /** HOLD - Money that was held: nothing moved yet. */
+  /** HOLD - A hold: nothing has moved yet. */
   HOLD = 5,
-  /** HOLD_INCREASE - A hold that was increased. */
+  /** HOLD_INCREASE - An increase of a hold. */
   HOLD_INCREASE = 6,
-  /** HOLD_EXTENSION - A hold whose expiry was put off. */
+  /** HOLD_EXTENSION - An extension of a hold's expiry. */
   HOLD_EXTENSION = 7,
-  /** HOLD_CAPTURE - Held money that moved. */
+  /** HOLD_CAPTURE - A capture of held money. */
   HOLD_CAPTURE = 8,
-  /** HOLD_RELEASE - Held money that was given free. */
+  /** HOLD_RELEASE - A release of held money. */
   HOLD_RELEASE = 9,
-  /** HOLD_EXPIRY - Held money that was given free because the hold's time had passed. */
+  /** HOLD_EXPIRY - A release of held money because the hold expired. */
   HOLD_EXPIRY = 10,
-  /** REVERSAL - A transaction that was undone, in full or in part. */
+  /** REVERSAL - A reversal of a transaction, in full or in part. */
   REVERSAL = 11,
-  /** COMPOUND - Money that moved between many accounts at once. */
+  /** COMPOUND - A transaction with many debits and credits. */
   COMPOUND = 12,
-  /** EXCHANGE - Money of one currency that became money of another. */
+  /** EXCHANGE - An exchange of one currency for another. */
   EXCHANGE = 13,
   UNRECOGNIZED = -1,
 }
@@ -135,13 +135,13 @@ export function transactionKindToJSON(object: TransactionKind): string {
   }
 }
 
-/** TransactionState says what became of a transaction. */
+/** TransactionState is the state of a transaction. */
 export enum TransactionState {
-  /** UNSPECIFIED - Never sent, never accepted. */
+  /** UNSPECIFIED - Never sent and never accepted. */
   UNSPECIFIED = 0,
-  /** POSTED - Posted: its entries are in the books for ever. */
+  /** POSTED - Posted: its entries are in the ledger permanently. */
   POSTED = 1,
-  /** REJECTED - Refused by a rule of business: it has a reason and no entries. */
+  /** REJECTED - Refused by a business rule: it has a reason and no entries. */
   REJECTED = 2,
   UNRECOGNIZED = -1,
 }
@@ -178,13 +178,13 @@ export function transactionStateToJSON(object: TransactionState): string {
   }
 }
 
-/** EntrySide is the side of the account that an entry stands on. */
+/** EntrySide is the side of an entry. */
 export enum EntrySide {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED = 0,
-  /** DEBIT - Debit: lowers a wallet, raises `cash`. */
+  /** DEBIT - Debit: decreases a wallet, increases `cash`. */
   DEBIT = 1,
-  /** CREDIT - Credit: raises a wallet, lowers `cash`. */
+  /** CREDIT - Credit: increases a wallet, decreases `cash`. */
   CREDIT = 2,
   UNRECOGNIZED = -1,
 }
@@ -221,13 +221,13 @@ export function entrySideToJSON(object: EntrySide): string {
   }
 }
 
-/** Rounding says how an amount that falls between two minor units is rounded. */
+/** Rounding is the rounding of an amount that falls between two minor units. */
 export enum Rounding {
   /** UNSPECIFIED - As ROUNDING_HALF_EVEN. */
   UNSPECIFIED = 0,
-  /** HALF_EVEN - To the nearest; from the middle to the even one. */
+  /** HALF_EVEN - To the nearest minor unit; ties to even. */
   HALF_EVEN = 1,
-  /** HALF_UP - To the nearest; from the middle up. */
+  /** HALF_UP - To the nearest minor unit; ties up. */
   HALF_UP = 2,
   /** DOWN - Down. */
   DOWN = 3,
@@ -278,15 +278,15 @@ export function roundingToJSON(object: Rounding): string {
   }
 }
 
-/** AmountMode says how the amount of a movement is meant. */
+/** AmountMode is the meaning of the amount of a movement. */
 export enum AmountMode {
   /** UNSPECIFIED - As AMOUNT_MODE_EXACT. */
   UNSPECIFIED = 0,
-  /** EXACT - Exactly this much, or nothing. */
+  /** EXACT - Exactly this amount, or nothing. */
   EXACT = 1,
   /**
-   * UP_TO - What the wallet that pays can spend, up to this much; the transaction's amount tells how much it was. Refused with
-   * INSUFFICIENT_FUNDS when that is nothing.
+   * UP_TO - As much as the paying wallet can spend, up to this amount; the transaction's amount is the amount moved. Refused with
+   * INSUFFICIENT_FUNDS if that is nothing.
    */
   UP_TO = 2,
   UNRECOGNIZED = -1,
@@ -324,13 +324,13 @@ export function amountModeToJSON(object: AmountMode): string {
   }
 }
 
-/** Entry is one debit or credit of one account. It is never changed. */
+/** Entry is one debit or credit of one account. It is immutable. */
 export interface Entry {
   /** The account: a wallet's id or a system account's. */
   accountId: string;
-  /** The side it stands on. */
+  /** The side: debit or credit. */
   side: EntrySide;
-  /** How much: more than 0 minor units. */
+  /** The amount: more than 0 minor units. */
   amount:
     | Money
     | undefined;
@@ -344,59 +344,59 @@ export interface Entry {
 
 /** Transaction is one atomic movement of money, or the record of one that was refused. */
 export interface Transaction {
-  /** The UUIDv7 that the service gave it. */
+  /** The UUIDv7 that the service assigned. */
   id: string;
-  /** The request_id of the request that made it. */
+  /** The request_id of the request that created it. */
   requestId: string;
-  /** What moved the money. */
+  /** The kind of the transaction. */
   kind: TransactionKind;
-  /** What became of it. */
+  /** The state. */
   state: TransactionState;
-  /** Its entries; debits equal credits. Empty when it was rejected, and when it only changed what is pending. */
+  /** The entries, whose debits equal their credits. Empty if it was rejected or changed only pending amounts. */
   entries: Entry[];
-  /** What it is for, as it was given. */
+  /** The description, as given. */
   description: string;
-  /** The client's own data: as SetTransactionMetadata left it, where a transaction is read; as it was given, where a request is answered. */
+  /** The client's own data: current where a transaction is read; as given where a request is answered. */
   metadata: { [key: string]: string };
-  /** When it was recorded, by the database's clock. */
+  /** The time of record, by the database's clock. */
   createTime:
     | Timestamp
     | undefined;
-  /** When it took effect: as given, else its create_time. */
+  /** The time at which it took effect: as given, else its create_time. */
   effectiveTime:
     | Timestamp
     | undefined;
-  /** The index of its record in the journal: dense, from 0, in the order of commits. */
+  /** The index of its journal record: dense, from 0, in commit order. */
   journalIndex: bigint;
-  /** Why it was rejected; unspecified when it was posted. */
+  /** The reason of the rejection; unspecified if it was posted. */
   reason: ErrorReason;
-  /** The account that is debited, or would have been; of one with many entries, that of the first debit. */
+  /** The account that is debited, or would have been; with many entries, that of the first debit. */
   debitAccountId: string;
   /**
-   * The account that is credited, or would have been; of one with many entries, that of the first credit, and of an exchange that of the
-   * wallet that receives. Of a step of a hold: the account that it is for; empty for none.
+   * The account that is credited, or would have been; with many entries, that of the first credit; for an exchange, the receiving wallet;
+   * for a step of a hold, the account that the hold is for, empty for none.
    */
   creditAccountId: string;
   /**
-   * The amount that was asked for. Of a release or an expiry: what was given free; of an extension: 0; of one with many entries: all
-   * debits of its first currency; of an exchange: what leaves the paying wallet.
+   * The requested amount. For a release or an expiry, the amount released; for an extension, 0; with many entries, all debits of the first
+   * currency; for an exchange, the amount paid.
    */
   amount:
     | Money
     | undefined;
-  /** The hold that it is a step of, with the same id as the transaction that made it; empty for none. */
+  /** The hold that it is a step of, which has the id of the transaction that created it; empty for none. */
   holdId: string;
-  /** The transaction that it reverses, or was to; empty for none. */
+  /** The transaction that it reverses, or was to reverse; empty for none. */
   reversesId: string;
-  /** What was reversed of it by now. Only GetTransaction and ListTransactions tell; unset elsewhere, and when nothing was. */
+  /** The amount reversed so far. Set only by GetTransaction and ListTransactions, and only if something was reversed. */
   reversed:
     | Money
     | undefined;
-  /** The transactions that reversed it by now, the first first; told where `reversed` is. ListTransactions tells the latest 20. */
+  /** The transactions that have reversed it, oldest first; set where `reversed` is. ListTransactions returns the latest 20. */
   reversalIds: string[];
-  /** The client's own name for it, as it was given; empty for none. */
+  /** The client's own reference, as given; empty for none. */
   externalReference: string;
-  /** What an exchange was made by; unset for anything else. */
+  /** The terms of an exchange; unset for other kinds. */
   exchange: ExchangeTerms | undefined;
 }
 
@@ -405,43 +405,43 @@ export interface Transaction_MetadataEntry {
   value: string;
 }
 
-/** ExchangeTerms say what an exchange was made by. */
+/** ExchangeTerms are the terms of an exchange. */
 export interface ExchangeTerms {
-  /** What left the paying wallet. */
+  /** The amount paid. */
   sourceAmount:
     | Money
     | undefined;
-  /** What the other wallet received. */
+  /** The amount received. */
   targetAmount:
     | Money
     | undefined;
   /**
-   * The rate: how many whole units of the target's currency one whole unit of the source's is, as a decimal number; empty when both
-   * amounts were given.
+   * The number of whole units of the target currency for one whole unit of the source currency, as a decimal number; empty if both amounts
+   * were given.
    */
   rate: string;
-  /** How the amount that was not given was rounded; unspecified when both were. */
+  /** The rounding of the other amount; unspecified if both amounts were given. */
   rounding: Rounding;
-  /** The rate of the table that it was; empty when it was given with the request. */
+  /** The id of the stored rate; empty if the request gave the rate. */
   rateId: string;
 }
 
 /**
- * Precondition is what must hold of a wallet for a request to be posted, beside the rules. It is asked after them, in the same
- * database transaction. What is unset may be anything. Error: PRECONDITION_FAILED.
+ * Precondition is a condition on a wallet under which a request is posted. It is checked after the rules, in the same database transaction.
+ * An unset field is not checked. Error: PRECONDITION_FAILED.
  */
 export interface Precondition {
-  /** The wallet: one that the request moves money of, or any other. */
+  /** The wallet: one that the request touches, or any other. */
   walletId: string;
-  /** Its balance's `version` right before: nothing was entered since it was read. */
+  /** The `version` of its balance right before: nothing was posted since it was read. */
   expectedVersion?:
     | bigint
     | undefined;
-  /** The least that is available right after, in minor units of its currency. */
+  /** The least available balance right after, in minor units of its currency. */
   minBalanceAfter?:
     | bigint
     | undefined;
-  /** The most that is posted and incoming right after, in minor units of its currency. */
+  /** The greatest sum of posted and incoming right after, in minor units of its currency. */
   maxBalanceAfter?: bigint | undefined;
 }
 

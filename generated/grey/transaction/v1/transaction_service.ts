@@ -74,8 +74,8 @@ export const protobufPackage = "grey.transaction.v1";
 export const protobufFileName = "grey/transaction/v1/transaction_service.proto";
 
 /**
- * TransactionService moves money, as double-entry transactions, and finds what was moved. A refusal by a rule of business is an error
- * and is kept as a REJECTED transaction without entries, named by `transaction_id` in the error's metadata.
+ * TransactionService moves money as double-entry transactions and reads them. A refusal by a business rule is returned as an error and
+ * recorded as a REJECTED transaction without entries, whose id is `transaction_id` in the error's metadata.
  */
 export type TransactionServiceDefinition = typeof TransactionServiceDefinition;
 export const TransactionServiceDefinition = {
@@ -83,7 +83,7 @@ export const TransactionServiceDefinition = {
   fullName: "grey.transaction.v1.TransactionService",
   methods: {
     /**
-     * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * Posts a deposit into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
      * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED,
      * BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
      */
@@ -96,7 +96,7 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Takes money out of a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
+     * Posts a withdrawal from a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
      * INSUFFICIENT_FUNDS.
      */
     withdraw: {
@@ -107,7 +107,7 @@ export const TransactionServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Moves money from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
+    /** Posts a transfer from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
     transfer: {
       name: "Transfer",
       requestType: TransferRequest as typeof TransferRequest,
@@ -117,10 +117,9 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
-     * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
-     * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The answer takes no more than the 4 MiB that clients take unless
-     * told otherwise.
+     * Posts up to 10,000 transfers in one database transaction, in order, each seeing the effects of those before it. Every transfer has its
+     * own request_id and its own result; a retry of the batch replays the results. The call itself fails only as a whole. Errors:
+     * INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The response takes at most 4 MiB, the default limit of clients.
      */
     batchTransfer: {
       name: "BatchTransfer",
@@ -131,9 +130,9 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Makes the transfers that the client sends, in the order in which they are sent, and answers each with one result; results may
-     * come in another order. The service reads no faster than the client takes results: at most 1,024 transfers of a stream are
-     * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
+     * Posts the transfers that the client sends, in the order in which they are sent, and returns one result for each, in any order. The
+     * service reads no faster than the client takes results: at most 1,024 transfers of a stream are in progress. A refused transfer does not
+     * end the stream. Errors: INVALID_REQUEST if a message cannot be decoded.
      */
     streamTransfers: {
       name: "StreamTransfers",
@@ -144,7 +143,7 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
+     * Holds money of a wallet: it stays in `posted` but leaves `available` until it is captured, released or expires. Errors:
      * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
      * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
      */
@@ -156,10 +155,7 @@ export const TransactionServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /**
-     * Holds more money under the same hold, by the same rules. Errors: those of Hold but SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED,
-     * HOLD_EXPIRED.
-     */
+    /** Increases a hold, by the same rules. Errors: those of Hold except SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED. */
     increaseHold: {
       name: "IncreaseHold",
       requestType: IncreaseHoldRequest as typeof IncreaseHoldRequest,
@@ -169,7 +165,7 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Puts off the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
+     * Postpones the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
      * WALLET_FROZEN, WALLET_CLOSED, OVERLOADED, OUTCOME_UNKNOWN.
      */
     extendHold: {
@@ -181,9 +177,10 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
+     * Captures held money, in full or in part, once or several times. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
      * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-     * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+     * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+     * OUTCOME_UNKNOWN.
      */
     captureHold: {
       name: "CaptureHold",
@@ -194,8 +191,8 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Gives free what is left of a hold, and ends it; also when a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-     * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
+     * Releases what is left of a hold and ends it, even if a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND,
+     * HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
      */
     releaseHold: {
       name: "ReleaseHold",
@@ -224,11 +221,11 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
-     * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
-     * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
-     * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
-     * OUTCOME_UNKNOWN.
+     * Reverses a transaction, in full or in part, once or several times up to its amount: it credits what was debited and debits what was
+     * credited. The limits of any movement apply, so money that was spent cannot be taken back. Concurrent reversals never exceed the
+     * original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
+     * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW,
+     * PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
      */
     reverse: {
       name: "Reverse",
@@ -239,8 +236,8 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Posts a transaction of 2 to 1,000 debits and credits at once, in one or several currencies, each of which sums to zero: a payment with
-     * its fee, a payout to many, a correction. All of it or nothing. Limits are asked of what all legs of an account come to. Errors:
+     * Posts a transaction of 2 to 1,000 debits and credits in one or several currencies, each of which sums to zero: a payment with its fee,
+     * a payout to many, a correction. It is posted in full or not at all. Limits apply to the net effect on each account. Errors:
      * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED,
      * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
      */
@@ -253,8 +250,8 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Takes money out of a wallet in one currency and brings its worth into a wallet in another, through the system account `fx` of both.
-     * Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
+     * Posts an exchange: it debits a wallet in one currency and credits the equivalent to a wallet in another, through the system accounts
+     * `fx` of both. Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
      * EXCHANGE_AMOUNT_INVALID.
      */
     exchange: {
@@ -266,8 +263,8 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
-     * JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+     * Returns a quote that guarantees the current rate for a limited time to an Exchange with it. Nothing is written. Errors:
+     * INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
      */
     getQuote: {
       name: "GetQuote",
@@ -277,7 +274,7 @@ export const TransactionServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
+    /** Returns one transaction by its id or by the request that created it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
     getTransaction: {
       name: "GetTransaction",
       requestType: GetTransactionRequest as typeof GetTransactionRequest,
@@ -287,9 +284,9 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
-     * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-     * USER_NOT_FOUND, WALLET_NOT_FOUND.
+     * Lists the transactions of a wallet, of all wallets of a user, or all transactions, newest first, that pass every filter. The cost does
+     * not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND,
+     * WALLET_NOT_FOUND.
      */
     listTransactions: {
       name: "ListTransactions",
@@ -300,9 +297,9 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Sets and removes pairs of a transaction's metadata, posted or rejected. From then on GetTransaction and ListTransactions tell and find
-     * the new ones; the request that made the transaction goes on being answered with the metadata that it gave. Errors: INVALID_REQUEST,
-     * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
+     * Sets and removes pairs of the metadata of a transaction, posted or rejected. GetTransaction and ListTransactions use the new metadata;
+     * a retry of the request that created the transaction returns the original metadata. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
      */
     setTransactionMetadata: {
       name: "SetTransactionMetadata",
@@ -325,10 +322,9 @@ export const TransactionServiceDefinition = {
       options: {},
     },
     /**
-     * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
-     * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
-     * a gap, at this server or another, however long ago that was. Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND,
-     * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+     * Streams each transaction as it is committed, in journal order, exactly once, with the balances right after it, until the client
+     * cancels. A watch with from_journal_index = journal_index + 1 of the last message resumes without a gap, on any server, after any time.
+     * Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
      */
     watchTransactions: {
       name: "WatchTransactions",
@@ -342,13 +338,13 @@ export const TransactionServiceDefinition = {
 } as const;
 
 /**
- * TransactionService moves money, as double-entry transactions, and finds what was moved. A refusal by a rule of business is an error
- * and is kept as a REJECTED transaction without entries, named by `transaction_id` in the error's metadata.
+ * TransactionService moves money as double-entry transactions and reads them. A refusal by a business rule is returned as an error and
+ * recorded as a REJECTED transaction without entries, whose id is `transaction_id` in the error's metadata.
  */
 export type TransactionServiceService = typeof TransactionServiceService;
 export const TransactionServiceService = {
   /**
-   * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Posts a deposit into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED,
    * BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
@@ -362,7 +358,7 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): DepositResponse => DepositResponse.decode(value),
   },
   /**
-   * Takes money out of a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
+   * Posts a withdrawal from a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
    * INSUFFICIENT_FUNDS.
    */
   withdraw: {
@@ -374,7 +370,7 @@ export const TransactionServiceService = {
     responseSerialize: (value: WithdrawResponse): Buffer => serialize(WithdrawResponse, value),
     responseDeserialize: (value: Buffer): WithdrawResponse => WithdrawResponse.decode(value),
   },
-  /** Moves money from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
+  /** Posts a transfer from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
   transfer: {
     path: "/grey.transaction.v1.TransactionService/Transfer" as const,
     requestStream: false as const,
@@ -385,10 +381,9 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): TransferResponse => TransferResponse.decode(value),
   },
   /**
-   * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
-   * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
-   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The answer takes no more than the 4 MiB that clients take unless
-   * told otherwise.
+   * Posts up to 10,000 transfers in one database transaction, in order, each seeing the effects of those before it. Every transfer has its
+   * own request_id and its own result; a retry of the batch replays the results. The call itself fails only as a whole. Errors:
+   * INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The response takes at most 4 MiB, the default limit of clients.
    */
   batchTransfer: {
     path: "/grey.transaction.v1.TransactionService/BatchTransfer" as const,
@@ -401,9 +396,9 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): BatchTransferResponse => BatchTransferResponse.decode(value),
   },
   /**
-   * Makes the transfers that the client sends, in the order in which they are sent, and answers each with one result; results may
-   * come in another order. The service reads no faster than the client takes results: at most 1,024 transfers of a stream are
-   * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
+   * Posts the transfers that the client sends, in the order in which they are sent, and returns one result for each, in any order. The
+   * service reads no faster than the client takes results: at most 1,024 transfers of a stream are in progress. A refused transfer does not
+   * end the stream. Errors: INVALID_REQUEST if a message cannot be decoded.
    */
   streamTransfers: {
     path: "/grey.transaction.v1.TransactionService/StreamTransfers" as const,
@@ -417,7 +412,7 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): StreamTransfersResponse => StreamTransfersResponse.decode(value),
   },
   /**
-   * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
+   * Holds money of a wallet: it stays in `posted` but leaves `available` until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
    * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
@@ -430,10 +425,7 @@ export const TransactionServiceService = {
     responseSerialize: (value: HoldResponse): Buffer => serialize(HoldResponse, value),
     responseDeserialize: (value: Buffer): HoldResponse => HoldResponse.decode(value),
   },
-  /**
-   * Holds more money under the same hold, by the same rules. Errors: those of Hold but SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED,
-   * HOLD_EXPIRED.
-   */
+  /** Increases a hold, by the same rules. Errors: those of Hold except SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED. */
   increaseHold: {
     path: "/grey.transaction.v1.TransactionService/IncreaseHold" as const,
     requestStream: false as const,
@@ -445,7 +437,7 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): IncreaseHoldResponse => IncreaseHoldResponse.decode(value),
   },
   /**
-   * Puts off the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
+   * Postpones the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
    * WALLET_FROZEN, WALLET_CLOSED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   extendHold: {
@@ -458,9 +450,10 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): ExtendHoldResponse => ExtendHoldResponse.decode(value),
   },
   /**
-   * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
+   * Captures held money, in full or in part, once or several times. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * OUTCOME_UNKNOWN.
    */
   captureHold: {
     path: "/grey.transaction.v1.TransactionService/CaptureHold" as const,
@@ -472,8 +465,8 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): CaptureHoldResponse => CaptureHoldResponse.decode(value),
   },
   /**
-   * Gives free what is left of a hold, and ends it; also when a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
+   * Releases what is left of a hold and ends it, even if a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND,
+   * HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   releaseHold: {
     path: "/grey.transaction.v1.TransactionService/ReleaseHold" as const,
@@ -505,11 +498,11 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): ListHoldsResponse => ListHoldsResponse.decode(value),
   },
   /**
-   * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
-   * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
-   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
-   * OUTCOME_UNKNOWN.
+   * Reverses a transaction, in full or in part, once or several times up to its amount: it credits what was debited and debits what was
+   * credited. The limits of any movement apply, so money that was spent cannot be taken back. Concurrent reversals never exceed the
+   * original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW,
+   * PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   reverse: {
     path: "/grey.transaction.v1.TransactionService/Reverse" as const,
@@ -521,8 +514,8 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): ReverseResponse => ReverseResponse.decode(value),
   },
   /**
-   * Posts a transaction of 2 to 1,000 debits and credits at once, in one or several currencies, each of which sums to zero: a payment with
-   * its fee, a payout to many, a correction. All of it or nothing. Limits are asked of what all legs of an account come to. Errors:
+   * Posts a transaction of 2 to 1,000 debits and credits in one or several currencies, each of which sums to zero: a payment with its fee,
+   * a payout to many, a correction. It is posted in full or not at all. Limits apply to the net effect on each account. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED,
    * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
@@ -538,8 +531,8 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): PostTransactionResponse => PostTransactionResponse.decode(value),
   },
   /**
-   * Takes money out of a wallet in one currency and brings its worth into a wallet in another, through the system account `fx` of both.
-   * Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
+   * Posts an exchange: it debits a wallet in one currency and credits the equivalent to a wallet in another, through the system accounts
+   * `fx` of both. Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
    * EXCHANGE_AMOUNT_INVALID.
    */
   exchange: {
@@ -552,8 +545,8 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): ExchangeResponse => ExchangeResponse.decode(value),
   },
   /**
-   * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   * Returns a quote that guarantees the current rate for a limited time to an Exchange with it. Nothing is written. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
    */
   getQuote: {
     path: "/grey.transaction.v1.TransactionService/GetQuote" as const,
@@ -564,7 +557,7 @@ export const TransactionServiceService = {
     responseSerialize: (value: GetQuoteResponse): Buffer => serialize(GetQuoteResponse, value),
     responseDeserialize: (value: Buffer): GetQuoteResponse => GetQuoteResponse.decode(value),
   },
-  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
+  /** Returns one transaction by its id or by the request that created it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
   getTransaction: {
     path: "/grey.transaction.v1.TransactionService/GetTransaction" as const,
     requestStream: false as const,
@@ -577,9 +570,9 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): GetTransactionResponse => GetTransactionResponse.decode(value),
   },
   /**
-   * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
-   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * Lists the transactions of a wallet, of all wallets of a user, or all transactions, newest first, that pass every filter. The cost does
+   * not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND,
+   * WALLET_NOT_FOUND.
    */
   listTransactions: {
     path: "/grey.transaction.v1.TransactionService/ListTransactions" as const,
@@ -593,9 +586,9 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): ListTransactionsResponse => ListTransactionsResponse.decode(value),
   },
   /**
-   * Sets and removes pairs of a transaction's metadata, posted or rejected. From then on GetTransaction and ListTransactions tell and find
-   * the new ones; the request that made the transaction goes on being answered with the metadata that it gave. Errors: INVALID_REQUEST,
-   * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
+   * Sets and removes pairs of the metadata of a transaction, posted or rejected. GetTransaction and ListTransactions use the new metadata;
+   * a retry of the request that created the transaction returns the original metadata. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
    */
   setTransactionMetadata: {
     path: "/grey.transaction.v1.TransactionService/SetTransactionMetadata" as const,
@@ -625,10 +618,9 @@ export const TransactionServiceService = {
     responseDeserialize: (value: Buffer): ListMetadataChangesResponse => ListMetadataChangesResponse.decode(value),
   },
   /**
-   * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
-   * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
-   * a gap, at this server or another, however long ago that was. Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND,
-   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams each transaction as it is committed, in journal order, exactly once, with the balances right after it, until the client
+   * cancels. A watch with from_journal_index = journal_index + 1 of the last message resumes without a gap, on any server, after any time.
+   * Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
    */
   watchTransactions: {
     path: "/grey.transaction.v1.TransactionService/WatchTransactions" as const,
@@ -645,56 +637,53 @@ export const TransactionServiceService = {
 
 export interface TransactionServiceServer extends UntypedServiceImplementation {
   /**
-   * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Posts a deposit into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED,
    * BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   deposit: handleUnaryCall<DepositRequest, DepositResponse>;
   /**
-   * Takes money out of a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
+   * Posts a withdrawal from a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
    * INSUFFICIENT_FUNDS.
    */
   withdraw: handleUnaryCall<WithdrawRequest, WithdrawResponse>;
-  /** Moves money from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
+  /** Posts a transfer from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
   transfer: handleUnaryCall<TransferRequest, TransferResponse>;
   /**
-   * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
-   * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
-   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The answer takes no more than the 4 MiB that clients take unless
-   * told otherwise.
+   * Posts up to 10,000 transfers in one database transaction, in order, each seeing the effects of those before it. Every transfer has its
+   * own request_id and its own result; a retry of the batch replays the results. The call itself fails only as a whole. Errors:
+   * INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The response takes at most 4 MiB, the default limit of clients.
    */
   batchTransfer: handleUnaryCall<BatchTransferRequest, BatchTransferResponse>;
   /**
-   * Makes the transfers that the client sends, in the order in which they are sent, and answers each with one result; results may
-   * come in another order. The service reads no faster than the client takes results: at most 1,024 transfers of a stream are
-   * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
+   * Posts the transfers that the client sends, in the order in which they are sent, and returns one result for each, in any order. The
+   * service reads no faster than the client takes results: at most 1,024 transfers of a stream are in progress. A refused transfer does not
+   * end the stream. Errors: INVALID_REQUEST if a message cannot be decoded.
    */
   streamTransfers: handleBidiStreamingCall<StreamTransfersRequest, StreamTransfersResponse>;
   /**
-   * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
+   * Holds money of a wallet: it stays in `posted` but leaves `available` until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
    * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   hold: handleUnaryCall<HoldRequest, HoldResponse>;
-  /**
-   * Holds more money under the same hold, by the same rules. Errors: those of Hold but SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED,
-   * HOLD_EXPIRED.
-   */
+  /** Increases a hold, by the same rules. Errors: those of Hold except SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED. */
   increaseHold: handleUnaryCall<IncreaseHoldRequest, IncreaseHoldResponse>;
   /**
-   * Puts off the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
+   * Postpones the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
    * WALLET_FROZEN, WALLET_CLOSED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   extendHold: handleUnaryCall<ExtendHoldRequest, ExtendHoldResponse>;
   /**
-   * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
+   * Captures held money, in full or in part, once or several times. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * OUTCOME_UNKNOWN.
    */
   captureHold: handleUnaryCall<CaptureHoldRequest, CaptureHoldResponse>;
   /**
-   * Gives free what is left of a hold, and ends it; also when a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
+   * Releases what is left of a hold and ends it, even if a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND,
+   * HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   releaseHold: handleUnaryCall<ReleaseHoldRequest, ReleaseHoldResponse>;
   /** Returns one hold. Errors: INVALID_REQUEST, JOURNAL_BEHIND, HOLD_NOT_FOUND. */
@@ -702,43 +691,43 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
   /** Lists the holds on a wallet's money, newest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND. */
   listHolds: handleUnaryCall<ListHoldsRequest, ListHoldsResponse>;
   /**
-   * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
-   * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
-   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
-   * OUTCOME_UNKNOWN.
+   * Reverses a transaction, in full or in part, once or several times up to its amount: it credits what was debited and debits what was
+   * credited. The limits of any movement apply, so money that was spent cannot be taken back. Concurrent reversals never exceed the
+   * original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW,
+   * PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   reverse: handleUnaryCall<ReverseRequest, ReverseResponse>;
   /**
-   * Posts a transaction of 2 to 1,000 debits and credits at once, in one or several currencies, each of which sums to zero: a payment with
-   * its fee, a payout to many, a correction. All of it or nothing. Limits are asked of what all legs of an account come to. Errors:
+   * Posts a transaction of 2 to 1,000 debits and credits in one or several currencies, each of which sums to zero: a payment with its fee,
+   * a payout to many, a correction. It is posted in full or not at all. Limits apply to the net effect on each account. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED,
    * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   postTransaction: handleUnaryCall<PostTransactionRequest, PostTransactionResponse>;
   /**
-   * Takes money out of a wallet in one currency and brings its worth into a wallet in another, through the system account `fx` of both.
-   * Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
+   * Posts an exchange: it debits a wallet in one currency and credits the equivalent to a wallet in another, through the system accounts
+   * `fx` of both. Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
    * EXCHANGE_AMOUNT_INVALID.
    */
   exchange: handleUnaryCall<ExchangeRequest, ExchangeResponse>;
   /**
-   * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   * Returns a quote that guarantees the current rate for a limited time to an Exchange with it. Nothing is written. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
    */
   getQuote: handleUnaryCall<GetQuoteRequest, GetQuoteResponse>;
-  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
+  /** Returns one transaction by its id or by the request that created it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
   getTransaction: handleUnaryCall<GetTransactionRequest, GetTransactionResponse>;
   /**
-   * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
-   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * Lists the transactions of a wallet, of all wallets of a user, or all transactions, newest first, that pass every filter. The cost does
+   * not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND,
+   * WALLET_NOT_FOUND.
    */
   listTransactions: handleUnaryCall<ListTransactionsRequest, ListTransactionsResponse>;
   /**
-   * Sets and removes pairs of a transaction's metadata, posted or rejected. From then on GetTransaction and ListTransactions tell and find
-   * the new ones; the request that made the transaction goes on being answered with the metadata that it gave. Errors: INVALID_REQUEST,
-   * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
+   * Sets and removes pairs of the metadata of a transaction, posted or rejected. GetTransaction and ListTransactions use the new metadata;
+   * a retry of the request that created the transaction returns the original metadata. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
    */
   setTransactionMetadata: handleUnaryCall<SetTransactionMetadataRequest, SetTransactionMetadataResponse>;
   /**
@@ -747,17 +736,16 @@ export interface TransactionServiceServer extends UntypedServiceImplementation {
    */
   listMetadataChanges: handleUnaryCall<ListMetadataChangesRequest, ListMetadataChangesResponse>;
   /**
-   * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
-   * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
-   * a gap, at this server or another, however long ago that was. Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND,
-   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams each transaction as it is committed, in journal order, exactly once, with the balances right after it, until the client
+   * cancels. A watch with from_journal_index = journal_index + 1 of the last message resumes without a gap, on any server, after any time.
+   * Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
    */
   watchTransactions: handleServerStreamingCall<WatchTransactionsRequest, WatchTransactionsResponse>;
 }
 
 export interface TransactionServiceClient extends Client {
   /**
-   * Brings money into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Posts a deposit into a wallet, from the system account `cash` unless another is named. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED,
    * BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
@@ -777,7 +765,7 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: DepositResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Takes money out of a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
+   * Posts a withdrawal from a wallet, to the system account `cash` unless another is named. Errors: those of Deposit and
    * INSUFFICIENT_FUNDS.
    */
   withdraw(
@@ -795,7 +783,7 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: WithdrawResponse) => void,
   ): ClientUnaryCall;
-  /** Moves money from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
+  /** Posts a transfer from one wallet to another of the same currency. Errors: those of Withdraw and SAME_WALLET. */
   transfer(
     request: TransferRequest,
     callback: (error: ServiceError | null, response: TransferResponse) => void,
@@ -812,10 +800,9 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: TransferResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Makes up to 10,000 transfers in one database transaction, in their order, each seeing the effects of those before it. Every
-   * transfer has a request_id of its own and its own result; sending the batch again replays the results. The call itself fails
-   * only as a whole. Errors: INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The answer takes no more than the 4 MiB that clients take unless
-   * told otherwise.
+   * Posts up to 10,000 transfers in one database transaction, in order, each seeing the effects of those before it. Every transfer has its
+   * own request_id and its own result; a retry of the batch replays the results. The call itself fails only as a whole. Errors:
+   * INVALID_REQUEST, OVERLOADED, OUTCOME_UNKNOWN. The response takes at most 4 MiB, the default limit of clients.
    */
   batchTransfer(
     request: BatchTransferRequest,
@@ -833,9 +820,9 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: BatchTransferResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Makes the transfers that the client sends, in the order in which they are sent, and answers each with one result; results may
-   * come in another order. The service reads no faster than the client takes results: at most 1,024 transfers of a stream are
-   * under way. A transfer that is refused does not end the stream. Errors: INVALID_REQUEST when a message cannot be decoded.
+   * Posts the transfers that the client sends, in the order in which they are sent, and returns one result for each, in any order. The
+   * service reads no faster than the client takes results: at most 1,024 transfers of a stream are in progress. A refused transfer does not
+   * end the stream. Errors: INVALID_REQUEST if a message cannot be decoded.
    */
   streamTransfers(): ClientDuplexStream<StreamTransfersRequest, StreamTransfersResponse>;
   streamTransfers(options: Partial<CallOptions>): ClientDuplexStream<StreamTransfersRequest, StreamTransfersResponse>;
@@ -844,7 +831,7 @@ export interface TransactionServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientDuplexStream<StreamTransfersRequest, StreamTransfersResponse>;
   /**
-   * Reserves money of a wallet: it stays in `posted` and leaves `available`, until it is captured, released or expires. Errors:
+   * Holds money of a wallet: it stays in `posted` but leaves `available` until it is captured, released or expires. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, EXPIRY_INVALID,
    * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
@@ -860,10 +847,7 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: HoldResponse) => void,
   ): ClientUnaryCall;
-  /**
-   * Holds more money under the same hold, by the same rules. Errors: those of Hold but SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED,
-   * HOLD_EXPIRED.
-   */
+  /** Increases a hold, by the same rules. Errors: those of Hold except SAME_WALLET, and HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED. */
   increaseHold(
     request: IncreaseHoldRequest,
     callback: (error: ServiceError | null, response: IncreaseHoldResponse) => void,
@@ -880,7 +864,7 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: IncreaseHoldResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Puts off the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
+   * Postpones the expiry of a hold. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, EXPIRY_INVALID,
    * WALLET_FROZEN, WALLET_CLOSED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   extendHold(
@@ -899,9 +883,10 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: ExtendHoldResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Moves held money, all of it or a part, once or repeatedly. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
+   * Captures held money, in full or in part, once or several times. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND, HOLD_ENDED,
    * HOLD_EXPIRED, HOLD_EXCEEDED, HOLD_HAS_DESTINATION, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, SAME_WALLET, CURRENCY_MISMATCH, WALLET_FROZEN,
-   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
+   * WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
+   * OUTCOME_UNKNOWN.
    */
   captureHold(
     request: CaptureHoldRequest,
@@ -919,8 +904,8 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: CaptureHoldResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Gives free what is left of a hold, and ends it; also when a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
-   * HOLD_NOT_FOUND, HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
+   * Releases what is left of a hold and ends it, even if a wallet is frozen. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, HOLD_NOT_FOUND,
+   * HOLD_ENDED, HOLD_EXPIRED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   releaseHold(
     request: ReleaseHoldRequest,
@@ -970,11 +955,11 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Undoes a transaction, in full or in part, once or repeatedly up to its amount: what was debited is credited, and the other way
-   * round, under the limits of any movement, so that money that was spent cannot be taken back. Concurrent reversals never exceed
-   * the original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
-   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED,
-   * OUTCOME_UNKNOWN.
+   * Reverses a transaction, in full or in part, once or several times up to its amount: it credits what was debited and debits what was
+   * credited. The limits of any movement apply, so money that was spent cannot be taken back. Concurrent reversals never exceed the
+   * original. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, NOT_REVERSIBLE, REVERSAL_EXCEEDED, TOO_MANY_REVERSALS,
+   * CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED, INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW,
+   * PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
   reverse(
     request: ReverseRequest,
@@ -992,8 +977,8 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: ReverseResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Posts a transaction of 2 to 1,000 debits and credits at once, in one or several currencies, each of which sums to zero: a payment with
-   * its fee, a payout to many, a correction. All of it or nothing. Limits are asked of what all legs of an account come to. Errors:
+   * Posts a transaction of 2 to 1,000 debits and credits in one or several currencies, each of which sums to zero: a payment with its fee,
+   * a payout to many, a correction. It is posted in full or not at all. Limits apply to the net effect on each account. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, WALLET_FROZEN, WALLET_CLOSED,
    * INSUFFICIENT_FUNDS, MAX_BALANCE_EXCEEDED, VELOCITY_EXCEEDED, BALANCE_OVERFLOW, PRECONDITION_FAILED, OVERLOADED, OUTCOME_UNKNOWN.
    */
@@ -1013,8 +998,8 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: PostTransactionResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Takes money out of a wallet in one currency and brings its worth into a wallet in another, through the system account `fx` of both.
-   * Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
+   * Posts an exchange: it debits a wallet in one currency and credits the equivalent to a wallet in another, through the system accounts
+   * `fx` of both. Errors: those of PostTransaction, and SAME_WALLET, SAME_CURRENCY, RATE_NOT_FOUND, QUOTE_INVALID, QUOTE_EXPIRED,
    * EXCHANGE_AMOUNT_INVALID.
    */
   exchange(
@@ -1033,8 +1018,8 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: ExchangeResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Promises the rate that is valid now for a while: Exchange with the quote gets it. Nothing is written. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
+   * Returns a quote that guarantees the current rate for a limited time to an Exchange with it. Nothing is written. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND, CURRENCY_NOT_FOUND, RATE_NOT_FOUND, EXCHANGE_AMOUNT_INVALID.
    */
   getQuote(
     request: GetQuoteRequest,
@@ -1051,7 +1036,7 @@ export interface TransactionServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetQuoteResponse) => void,
   ): ClientUnaryCall;
-  /** Returns one transaction by its id or by the request that made it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
+  /** Returns one transaction by its id or by the request that created it. Errors: INVALID_REQUEST, JOURNAL_BEHIND, TRANSACTION_NOT_FOUND. */
   getTransaction(
     request: GetTransactionRequest,
     callback: (error: ServiceError | null, response: GetTransactionResponse) => void,
@@ -1068,9 +1053,9 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetTransactionResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists the transactions of a wallet, of all wallets of a user, or of everybody, newest first, of which every filter holds. The cost
-   * does not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID,
-   * USER_NOT_FOUND, WALLET_NOT_FOUND.
+   * Lists the transactions of a wallet, of all wallets of a user, or all transactions, newest first, that pass every filter. The cost does
+   * not grow with the number of transactions. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND,
+   * WALLET_NOT_FOUND.
    */
   listTransactions(
     request: ListTransactionsRequest,
@@ -1088,9 +1073,9 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListTransactionsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sets and removes pairs of a transaction's metadata, posted or rejected. From then on GetTransaction and ListTransactions tell and find
-   * the new ones; the request that made the transaction goes on being answered with the metadata that it gave. Errors: INVALID_REQUEST,
-   * REQUEST_ID_REUSED, TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
+   * Sets and removes pairs of the metadata of a transaction, posted or rejected. GetTransaction and ListTransactions use the new metadata;
+   * a retry of the request that created the transaction returns the original metadata. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * TRANSACTION_NOT_FOUND, METADATA_EXCEEDED.
    */
   setTransactionMetadata(
     request: SetTransactionMetadataRequest,
@@ -1127,10 +1112,9 @@ export interface TransactionServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListMetadataChangesResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Tells each transaction as it is committed, in the journal's order, each once and none left out, with the balances right after it.
-   * Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as from_journal_index goes on without
-   * a gap, at this server or another, however long ago that was. Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND,
-   * WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams each transaction as it is committed, in journal order, exactly once, with the balances right after it, until the client
+   * cancels. A watch with from_journal_index = journal_index + 1 of the last message resumes without a gap, on any server, after any time.
+   * Errors: INVALID_REQUEST, USER_NOT_FOUND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
    */
   watchTransactions(
     request: WatchTransactionsRequest,

@@ -21,40 +21,40 @@ export const protobufPackage = "grey.transaction.v1";
 
 export const protobufFileName = "grey/transaction/v1/watch.proto";
 
-/** WatchTransactionsRequest asks for transactions as they are committed. Each filter that is given narrows further. */
+/** WatchTransactionsRequest is a request for transactions as they are committed. All filters must pass. */
 export interface WatchTransactionsRequest {
   /**
-   * The first place in the journal that is read: 0 for everything, journal_index + 1 of the last message to go on after it; a place to
-   * come is waited for. Unset: what is committed from now on.
+   * The first journal index to read: 0 for everything, journal_index + 1 of the last message to resume after it; an index beyond the end is
+   * waited for. Unset: what is committed from now on.
    */
   fromJournalIndex?:
     | bigint
     | undefined;
-  /** Only those that touch, or were to touch, one of these wallets: at most 100, each once. Empty means every wallet. */
+  /** The wallets, one of which a transaction touches or was to touch: at most 100, without duplicates. Empty means every wallet. */
   walletIds: string[];
-  /** Only those that touch, or were to touch, a wallet of this user, also one that is opened later. Empty means every user. */
+  /** The user, one of whose wallets a transaction touches or was to touch, including wallets opened later. Empty means every user. */
   userId: string;
-  /** Only these kinds; empty means every kind. */
+  /** The kinds to return; empty means every kind. */
   kinds: TransactionKind[];
-  /** Only these states; empty means POSTED alone. */
+  /** The states to return; empty means POSTED alone. */
   states: TransactionState[];
 }
 
 /**
- * WatchTransactionsResponse tells one transaction, or only how far the journal has been read: at once when the watch begins, and then at
+ * WatchTransactionsResponse holds one transaction, or only the progress in the journal. Progress is sent when the watch begins, and then at
  * least every few seconds and every 10,000 records without a transaction that passes the filters.
  */
 export interface WatchTransactionsResponse {
   /**
-   * Everything in the journal up to here, this record included, has been read for this watch, and what passed the filters told: go on
-   * with from_journal_index = journal_index + 1. It never falls; that of a transaction is its own. -1 while the journal is empty.
+   * The journal index up to which, inclusively, everything that passed the filters has been sent: resume with from_journal_index =
+   * journal_index + 1. It never decreases; with a transaction, it is the transaction's own. -1 while the journal is empty.
    */
   journalIndex: bigint;
-  /** The transaction, as it was committed (`reversed` and `reversal_ids` are not told); unset in a message that only tells how far it is. */
+  /** The transaction, as it was committed (without `reversed` and `reversal_ids`); unset in a progress message. */
   transaction:
     | Transaction
     | undefined;
-  /** The balances right after it of every wallet that it touched; none when it was rejected. */
+  /** The balances of every wallet that it touched, right after it; none if it was rejected. */
   balances: Balance[];
 }
 

@@ -11,16 +11,16 @@ export const protobufPackage = "grey.type.v1";
 
 export const protobufFileName = "grey/type/v1/money.proto";
 
-/** Money is an exact amount of one currency. It is never a fraction of a minor unit and never a floating-point number. */
+/** Money is an exact amount of one currency. It is never a fraction of a minor unit nor a floating-point number. */
 export interface Money {
   /**
-   * The ISO 4217 code ("USD") or the code of a currency made with LedgerService.CreateCurrency: 3 to 12 upper-case letters and
-   * digits, a letter first.
+   * The ISO 4217 code ("USD") or the code of a currency created with LedgerService.CreateCurrency: 3 to 12 upper-case letters and digits, a
+   * letter first.
    */
   currencyCode: string;
   /**
-   * The amount in the currency's minor units: 10000 is 100.00 USD, 10000 JPY and 10.000 KWD. The currency's exponent says how many
-   * decimal places a minor unit has. The whole range of int64 is legal here; each field that holds a Money states its own bounds.
+   * The amount in the currency's minor units: 10000 is 100.00 USD, 10000 JPY and 10.000 KWD. The currency's exponent is the number of
+   * decimal places of a minor unit. The whole range of int64 is valid here; each field of type Money states its own bounds.
    */
   minorUnits: bigint;
 }

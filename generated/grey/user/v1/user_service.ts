@@ -29,25 +29,25 @@ export const protobufFileName = "grey/user/v1/user_service.proto";
 
 /** User is a person or a company that owns wallets. */
 export interface User {
-  /** The UUIDv7 that the service gave the user. */
+  /** The UUIDv7 that the service assigned to the user. */
   id: string;
-  /** The name to show; empty once the user is deleted. */
+  /** The display name; empty once the user is deleted. */
   name: string;
-  /** The email as it was given; empty once the user is deleted. No two users have emails that differ only in case. */
+  /** The email, as given; empty once the user is deleted. No two users have emails that differ only in case. */
   email: string;
   /** The client's own data, never read by the service; empty once the user is deleted. */
   metadata: { [key: string]: string };
-  /** Changes with every change of the user; give it back in an update to be sure that nothing is overwritten. */
+  /** The version of the user; pass it to an update so that it overwrites no other change. */
   etag: string;
-  /** When the user was made, by the database's clock. */
+  /** The time of creation, by the database's clock. */
   createTime:
     | Timestamp
     | undefined;
-  /** When the user was last changed, by the database's clock. */
+  /** The time of the latest change, by the database's clock. */
   updateTime:
     | Timestamp
     | undefined;
-  /** When the user was deleted; unset while it is not. */
+  /** The time of deletion; unset unless the user is deleted. */
   deleteTime: Timestamp | undefined;
 }
 
@@ -56,14 +56,14 @@ export interface User_MetadataEntry {
   value: string;
 }
 
-/** CreateUserRequest asks for a new user. */
+/** CreateUserRequest is a request to create a user. */
 export interface CreateUserRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
-  /** The name to show: 1 to 200 characters without control characters. */
+  /** The display name: 1 to 200 characters without control characters. */
   name: string;
   /** The email: an ASCII address of at most 254 characters, unique regardless of case. */
   email: string;
@@ -79,30 +79,30 @@ export interface CreateUserRequest_MetadataEntry {
   value: string;
 }
 
-/** CreateUserResponse holds the user that was made. */
+/** CreateUserResponse holds the new user. */
 export interface CreateUserResponse {
-  /** The user as it was made (erased, when it was deleted since). */
+  /** The user as created (erased, if it was deleted since). */
   user:
     | User
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** GetUserRequest names one user. */
+/** GetUserRequest identifies one user. */
 export interface GetUserRequest {
-  /** What names the user. */
+  /** The identifier of the user. */
   by:
     | //
-    /** The user's UUID. A deleted user is found by id, erased. */
+    /** The user's UUID. It also finds a deleted user, erased. */
     { $case: "id"; value: string }
     | //
-    /** The user's email, in any case. */
+    /** The user's email, regardless of case. */
     { $case: "email"; value: string }
     | undefined;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -112,13 +112,13 @@ export interface GetUserResponse {
   user: User | undefined;
 }
 
-/** ListUsersRequest asks for a page of users. */
+/** ListUsersRequest is a request for a page of users. */
 export interface ListUsersRequest {
-  /** How many users at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of users on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. */
+  /** The next_page_token of the previous page; empty for the first. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -126,30 +126,30 @@ export interface ListUsersRequest {
 export interface ListUsersResponse {
   /** The users, oldest first. */
   users: User[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 
-/** UpdateUserRequest asks for a change of a user. */
+/** UpdateUserRequest is a request to update a user. */
 export interface UpdateUserRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The user's UUID. */
   userId: string;
-  /** The new name, when the mask names `name`: 1 to 200 characters without control characters. */
+  /** The new name, if the mask names `name`: 1 to 200 characters without control characters. */
   name: string;
-  /** The new email, when the mask names `email`: an ASCII address of at most 254 characters. */
+  /** The new email, if the mask names `email`: an ASCII address of at most 254 characters. */
   email: string;
-  /** The new metadata as a whole, when the mask names `metadata`; the bounds are those of CreateUserRequest. */
+  /** The complete new metadata, if the mask names `metadata`; the bounds are those of CreateUserRequest. */
   metadata: { [key: string]: string };
   /** The fields to change: `name`, `email`, `metadata`; at least one. */
   updateMask:
     | string[]
     | undefined;
-  /** The etag of the user that was read; empty to change it whatever it is now. */
+  /** The etag of the user that was read; empty to update it unconditionally. */
   etag: string;
 }
 
@@ -158,40 +158,40 @@ export interface UpdateUserRequest_MetadataEntry {
   value: string;
 }
 
-/** UpdateUserResponse holds the changed user. */
+/** UpdateUserResponse holds the updated user. */
 export interface UpdateUserResponse {
-  /** The user after the change (erased, when it was deleted since). */
+  /** The user after the change (erased, if it was deleted since). */
   user:
     | User
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** DeleteUserRequest asks to erase a user. */
+/** DeleteUserRequest is a request to delete a user. */
 export interface DeleteUserRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The user's UUID. */
   userId: string;
-  /** The etag of the user that was read; empty to delete it whatever it is now. */
+  /** The etag of the user that was read; empty to delete it unconditionally. */
   etag: string;
 }
 
-/** DeleteUserResponse says that the user is erased. */
+/** DeleteUserResponse holds the deleted user. */
 export interface DeleteUserResponse {
   /** The erased user: its id and times. */
   user:
     | User
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
@@ -1923,13 +1923,13 @@ export const DeleteUserResponse: MessageFns<DeleteUserResponse, "grey.user.v1.De
   },
 };
 
-/** UserService keeps the people and companies that wallets belong to. */
+/** UserService manages the people and companies that own wallets. */
 export type UserServiceDefinition = typeof UserServiceDefinition;
 export const UserServiceDefinition = {
   name: "UserService",
   fullName: "grey.user.v1.UserService",
   methods: {
-    /** Makes a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
+    /** Creates a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
     createUser: {
       name: "CreateUser",
       requestType: CreateUserRequest as typeof CreateUserRequest,
@@ -1957,7 +1957,7 @@ export const UserServiceDefinition = {
       options: {},
     },
     /**
-     * Changes the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
+     * Updates the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
      * ETAG_MISMATCH.
      */
     updateUser: {
@@ -1969,8 +1969,8 @@ export const UserServiceDefinition = {
       options: {},
     },
     /**
-     * Erases a user's name, email and metadata for good and closes their wallets, which must be empty. The books stay. Errors:
-     * INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
+     * Deletes a user: erases name, email and metadata permanently and closes the user's wallets, which must be empty. The ledger keeps its
+     * entries. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
      */
     deleteUser: {
       name: "DeleteUser",
@@ -1983,10 +1983,10 @@ export const UserServiceDefinition = {
   },
 } as const;
 
-/** UserService keeps the people and companies that wallets belong to. */
+/** UserService manages the people and companies that own wallets. */
 export type UserServiceService = typeof UserServiceService;
 export const UserServiceService = {
-  /** Makes a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
+  /** Creates a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
   createUser: {
     path: "/grey.user.v1.UserService/CreateUser" as const,
     requestStream: false as const,
@@ -2017,7 +2017,7 @@ export const UserServiceService = {
     responseDeserialize: (value: Buffer): ListUsersResponse => ListUsersResponse.decode(value),
   },
   /**
-   * Changes the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
+   * Updates the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
    * ETAG_MISMATCH.
    */
   updateUser: {
@@ -2030,8 +2030,8 @@ export const UserServiceService = {
     responseDeserialize: (value: Buffer): UpdateUserResponse => UpdateUserResponse.decode(value),
   },
   /**
-   * Erases a user's name, email and metadata for good and closes their wallets, which must be empty. The books stay. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
+   * Deletes a user: erases name, email and metadata permanently and closes the user's wallets, which must be empty. The ledger keeps its
+   * entries. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
    */
   deleteUser: {
     path: "/grey.user.v1.UserService/DeleteUser" as const,
@@ -2045,26 +2045,26 @@ export const UserServiceService = {
 } as const;
 
 export interface UserServiceServer extends UntypedServiceImplementation {
-  /** Makes a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
+  /** Creates a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
   createUser: handleUnaryCall<CreateUserRequest, CreateUserResponse>;
   /** Returns one user by id or by email. Errors: INVALID_REQUEST, JOURNAL_BEHIND, USER_NOT_FOUND (also for a deleted user's former email). */
   getUser: handleUnaryCall<GetUserRequest, GetUserResponse>;
   /** Lists the users that are not deleted, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID. */
   listUsers: handleUnaryCall<ListUsersRequest, ListUsersResponse>;
   /**
-   * Changes the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
+   * Updates the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
    * ETAG_MISMATCH.
    */
   updateUser: handleUnaryCall<UpdateUserRequest, UpdateUserResponse>;
   /**
-   * Erases a user's name, email and metadata for good and closes their wallets, which must be empty. The books stay. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
+   * Deletes a user: erases name, email and metadata permanently and closes the user's wallets, which must be empty. The ledger keeps its
+   * entries. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
    */
   deleteUser: handleUnaryCall<DeleteUserRequest, DeleteUserResponse>;
 }
 
 export interface UserServiceClient extends Client {
-  /** Makes a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
+  /** Creates a user. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, EMAIL_TAKEN. */
   createUser(
     request: CreateUserRequest,
     callback: (error: ServiceError | null, response: CreateUserResponse) => void,
@@ -2113,7 +2113,7 @@ export interface UserServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListUsersResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Changes the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
+   * Updates the fields of a user that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, EMAIL_TAKEN,
    * ETAG_MISMATCH.
    */
   updateUser(
@@ -2132,8 +2132,8 @@ export interface UserServiceClient extends Client {
     callback: (error: ServiceError | null, response: UpdateUserResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Erases a user's name, email and metadata for good and closes their wallets, which must be empty. The books stay. Errors:
-   * INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
+   * Deletes a user: erases name, email and metadata permanently and closes the user's wallets, which must be empty. The ledger keeps its
+   * entries. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, USER_HAS_FUNDS, ETAG_MISMATCH.
    */
   deleteUser(
     request: DeleteUserRequest,

@@ -14,67 +14,67 @@ export const protobufPackage = "grey.wallet.v1";
 
 export const protobufFileName = "grey/wallet/v1/balance.proto";
 
-/** Balance is what a wallet holds, after `version` entries. */
+/** Balance is the balance of a wallet after `version` entries. */
 export interface Balance {
   /** The wallet. */
   walletId: string;
-  /** What has been posted: credits less debits. */
+  /** The posted balance: credits minus debits. */
   posted:
     | Money
     | undefined;
-  /** What can be spent: posted less pending_outgoing. */
+  /** The balance that can be spent: posted minus pending_outgoing. */
   available:
     | Money
     | undefined;
-  /** What holds reserve. */
+  /** The amount reserved by holds. */
   pendingOutgoing:
     | Money
     | undefined;
-  /** What holds of others will bring; not spendable. */
+  /** The amount that holds of other wallets reserve for this one; not spendable. */
   pendingIncoming:
     | Money
     | undefined;
-  /** How many entries the wallet has: the account_sequence of its latest entry. */
+  /** The number of entries of the wallet: the account_sequence of its latest entry. */
   version: bigint;
 }
 
-/** GetBalanceRequest names one wallet. */
+/** GetBalanceRequest is a request for the balance of one wallet. */
 export interface GetBalanceRequest {
   /** The wallet's UUID. */
   walletId: string;
-  /** The moment in the past that is asked for. Unset: now. */
+  /** The moment of the balance. Unset: now. */
   asOf:
     | //
     /**
-     * Right after everything that was recorded at this time or before, by the database's clock. A time to come is now.
-     * Cut to the microsecond.
+     * A time of record, by the database's clock: includes everything recorded at this time or before. A future time means now. Truncated to
+     * the microsecond.
      */
     { $case: "recordTime"; value: Timestamp }
     | //
-    /** Right after this record of the journal. An index to come is now. */
+    /** A journal index: right after this record. An index beyond the end means now. */
     { $case: "journalIndex"; value: bigint }
     | //
     /**
-     * With every transaction that took effect at this time or before, by its effective_time, whenever it was recorded: what is recorded
-     * later with an earlier effective_time still changes the answer. A time to come takes in what takes effect until then. Only `posted`
-     * is told: what is held and the version belong to the record. Cut to the microsecond.
+     * An effective time: includes every transaction with this effective_time or an earlier one, whenever it was recorded. A transaction
+     * recorded later with an earlier effective_time still changes the balance. A future time includes what takes effect until then. Only
+     * `posted` is set: holds and the version have no effective time. Truncated to the microsecond.
      */
     { $case: "effectiveTime"; value: Timestamp }
     | undefined;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
 /** GetBalanceResponse holds the balance. */
 export interface GetBalanceResponse {
   /**
-   * The wallet's balance at the moment that was asked for. By effective_time, `posted` is unset where it exceeds int64: what had taken effect
-   * by then need never have been a balance of the record.
+   * The balance at the requested moment. By effective_time, `posted` is unset if it exceeds int64, as such a balance may never have existed
+   * in the record.
    */
   balance:
     | Balance
     | undefined;
-  /** By effective_time, what is posted then, in minor units, as a decimal integer, which may exceed int64; else empty. */
+  /** The posted balance by effective_time, in minor units, as a decimal integer that may exceed int64; else empty. */
   postedMinorUnits: string;
 }
 

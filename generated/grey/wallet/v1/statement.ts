@@ -14,15 +14,15 @@ export const protobufPackage = "grey.wallet.v1";
 
 export const protobufFileName = "grey/wallet/v1/statement.proto";
 
-/** StatementOrder says by which time a statement is made. */
+/** StatementOrder is the time by which a statement is made. */
 export enum StatementOrder {
   /** UNSPECIFIED - As STATEMENT_ORDER_RECORD_TIME. */
   UNSPECIFIED = 0,
-  /** RECORD_TIME - By when transactions were recorded. A period that has passed stays as it is. */
+  /** RECORD_TIME - By the time of record. A past period does not change. */
   RECORD_TIME = 1,
   /**
-   * EFFECTIVE_TIME - By when transactions took effect, whenever they were recorded. What is recorded later with an earlier effective_time still changes it, but
-   * not between its pages. Balances are those of GetBalance by effective time.
+   * EFFECTIVE_TIME - By effective time, whenever transactions were recorded. A transaction recorded later with an earlier effective_time still changes the
+   * statement, but not between its pages. Balances are those of GetBalance by effective time.
    */
   EFFECTIVE_TIME = 2,
   UNRECOGNIZED = -1,
@@ -60,79 +60,78 @@ export function statementOrderToJSON(object: StatementOrder): string {
   }
 }
 
-/** GetStatementRequest asks for a page of a wallet's statement. */
+/** GetStatementRequest is a request for a page of a wallet's statement. */
 export interface GetStatementRequest {
   /** The wallet's UUID. */
   walletId: string;
-  /** The period's start, by the time that `order` says: included. Rounded up to the microsecond. */
+  /** The start of the period, included, by the time that `order` names. Rounded up to the microsecond. */
   from:
     | Timestamp
     | undefined;
-  /** The period's end, by the time that `order` says: not included. Rounded up to the microsecond. */
+  /** The end of the period, excluded, by the time that `order` names. Rounded up to the microsecond. */
   before:
     | Timestamp
     | undefined;
-  /** How many lines at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of lines on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. The other fields must stay as they were. */
+  /** The next_page_token of the previous page; empty for the first. The other fields must be the same as in the previous request. */
   pageToken: string;
-  /** By which time the period is meant, and the lines are in order. */
+  /** The time by which the period is selected and the lines are ordered. */
   order: StatementOrder;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
 /**
- * GetStatementResponse holds a page of a statement. All its pages tell the same balances and totals, and nothing that was recorded after the
- * first of them was read; only that one sums up the period, the others cost what their own lines do. Sums may exceed int64; then they are
- * told as decimal integers only.
+ * GetStatementResponse holds a page of a statement. All pages have the same balances and totals, as of the first page; only the first page
+ * costs the sums of the period, the others just their own lines. Sums that exceed int64 are given as decimal integers only.
  */
 export interface GetStatementResponse {
-  /** The posted balance right before the period; unset where it exceeds int64, as it may by effective time. */
+  /** The posted balance right before the period; unset if it exceeds int64, as it may by effective time. */
   opening:
     | Money
     | undefined;
-  /** What was posted, oldest first. */
+  /** The lines, oldest first. */
   lines: StatementLine[];
-  /** The sum of the period's credits, of all pages; unset where it exceeds int64. */
+  /** The sum of the period's credits, of all pages; unset if it exceeds int64. */
   credits:
     | Money
     | undefined;
-  /** The sum of the period's debits, of all pages; unset where it exceeds int64. */
+  /** The sum of the period's debits, of all pages; unset if it exceeds int64. */
   debits:
     | Money
     | undefined;
-  /** The posted balance at the end of the period, opening + credits - debits; unset where it exceeds int64, as it may by effective time. */
+  /** The posted balance at the end of the period, opening + credits - debits; unset if it exceeds int64, as it may by effective time. */
   closing:
     | Money
     | undefined;
-  /** Names the next page; empty on the last. */
+  /** The token of the next page; empty on the last. */
   nextPageToken: string;
-  /** As opening, in minor units, as a decimal integer of any size. */
+  /** The same as opening, in minor units, as a decimal integer of any size. */
   openingMinorUnits: string;
-  /** As credits, in minor units, as a decimal integer of any size. */
+  /** The same as credits, in minor units, as a decimal integer of any size. */
   creditMinorUnits: string;
-  /** As debits, in minor units, as a decimal integer of any size. */
+  /** The same as debits, in minor units, as a decimal integer of any size. */
   debitMinorUnits: string;
-  /** As closing, in minor units, as a decimal integer of any size. */
+  /** The same as closing, in minor units, as a decimal integer of any size. */
   closingMinorUnits: string;
 }
 
-/** StreamStatementRequest asks for a wallet's statement. */
+/** StreamStatementRequest is a request for a wallet's statement. */
 export interface StreamStatementRequest {
   /** The wallet's UUID. */
   walletId: string;
-  /** The period's start, by the time of record: included. Rounded up to the microsecond. */
+  /** The start of the period, included, by the time of record. Rounded up to the microsecond. */
   from:
     | Timestamp
     | undefined;
-  /** The period's end, by the time of record: not included. Rounded up to the microsecond. */
+  /** The end of the period, excluded, by the time of record. Rounded up to the microsecond. */
   before:
     | Timestamp
     | undefined;
-  /** Leaves out the lines up to this account_sequence, as if the period began right after it: 0 for none. */
+  /** The account_sequence up to which lines are omitted, as if the period began right after it: 0 for none. */
   afterAccountSequence: bigint;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -144,7 +143,7 @@ export interface StreamStatementResponse {
     /** The first message. */
     { $case: "opening"; value: StatementOpening }
     | //
-    /** Every message between the first and the last; none for a period without lines. */
+    /** The messages between the first and the last; none for a period without lines. */
     { $case: "lines"; value: StatementLines }
     | //
     /** The last message. */
@@ -152,15 +151,15 @@ export interface StreamStatementResponse {
     | undefined;
 }
 
-/** StatementOpening is how a statement begins. */
+/** StatementOpening is the beginning of a statement. */
 export interface StatementOpening {
   /** The wallet. */
   walletId: string;
-  /** The period's start, as it was asked for. */
+  /** The start of the period, as requested. */
   from:
     | Timestamp
     | undefined;
-  /** The period's end, as it was asked for. */
+  /** The end of the period, as requested. */
   before:
     | Timestamp
     | undefined;
@@ -168,23 +167,23 @@ export interface StatementOpening {
   opening:
     | Money
     | undefined;
-  /** How many records the journal had when the statement was begun: it holds nothing that stands at this index or later. */
+  /** The number of journal records when the statement began: it holds nothing at this index or later. */
   journalSize: bigint;
 }
 
-/** StatementLines is some lines of a statement. */
+/** StatementLines are some lines of a statement. */
 export interface StatementLines {
-  /** The lines, oldest first; 500 at the most. */
+  /** The lines, oldest first; at most 500. */
   lines: StatementLine[];
 }
 
-/** StatementClosing is how a statement ends. */
+/** StatementClosing is the end of a statement. */
 export interface StatementClosing {
-  /** The sum of the credits of all its lines; unset where it exceeds int64. */
+  /** The sum of the credits of all lines; unset if it exceeds int64. */
   credits:
     | Money
     | undefined;
-  /** The sum of the debits of all its lines; unset where it exceeds int64. */
+  /** The sum of the debits of all lines; unset if it exceeds int64. */
   debits:
     | Money
     | undefined;
@@ -192,40 +191,40 @@ export interface StatementClosing {
   closing:
     | Money
     | undefined;
-  /** How many lines there were. */
+  /** The number of lines. */
   lineCount: bigint;
-  /** As credits, in minor units, as a decimal integer of any size. */
+  /** The same as credits, in minor units, as a decimal integer of any size. */
   creditMinorUnits: string;
-  /** As debits, in minor units, as a decimal integer of any size. */
+  /** The same as debits, in minor units, as a decimal integer of any size. */
   debitMinorUnits: string;
 }
 
 /** StatementLine is one entry of a wallet. */
 export interface StatementLine {
-  /** The transaction that it belongs to. */
+  /** The transaction of the entry. */
   transactionId: string;
-  /** What was credited (more than 0) or debited (less than 0), in minor units of the wallet's currency. */
+  /** The amount credited (more than 0) or debited (less than 0), in minor units of the wallet's currency. */
   amount:
     | Money
     | undefined;
   /**
-   * The posted balance right after it, in the order of the statement; unset where it exceeds int64, as it may by effective time: it is that of
-   * the line before, or the opening, and the amount.
+   * The posted balance right after it, in the order of the statement; unset if it exceeds int64, as it may by effective time. It is the
+   * previous line's, or the opening, plus the amount.
    */
   balanceAfter:
     | Money
     | undefined;
   /** The entry's number in the wallet. */
   accountSequence: bigint;
-  /** When it was recorded, by the database's clock. */
+  /** The time of record, by the database's clock. */
   createTime:
     | Timestamp
     | undefined;
-  /** The index of its transaction in the journal. */
+  /** The journal index of its transaction. */
   journalIndex: bigint;
-  /** What the transaction is for, as it was given. */
+  /** The description of the transaction, as given. */
   description: string;
-  /** When it took effect: as given, else its create_time. */
+  /** The time at which it took effect: as given, else its create_time. */
   effectiveTime: Timestamp | undefined;
 }
 

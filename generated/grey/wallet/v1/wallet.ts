@@ -16,7 +16,7 @@ export const protobufPackage = "grey.wallet.v1";
 
 export const protobufFileName = "grey/wallet/v1/wallet.proto";
 
-/** WalletState says whether a wallet takes part in movements. */
+/** WalletState is the state of a wallet. */
 export enum WalletState {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED = 0,
@@ -66,31 +66,34 @@ export function walletStateToJSON(object: WalletState): string {
   }
 }
 
-/** Wallet is money of one currency that the operator owes a user. It is also the ledger's account with the same id. */
+/** Wallet is a liability of the operator to a user in one currency. It is also the ledger account with the same id. */
 export interface Wallet {
-  /** The UUIDv7 that the service gave the wallet. */
+  /** The UUIDv7 that the service assigned to the wallet. */
   id: string;
-  /** The user it belongs to. */
+  /** The user who owns it. */
   userId: string;
-  /** The currency of everything in it. */
+  /** The currency of the wallet. */
   currencyCode: string;
-  /** A name for people. */
+  /** The name for people. */
   label: string;
-  /** Whether it takes part in movements. */
+  /** The state of the wallet. */
   state: WalletState;
   /** The client's own data, never read by the service. */
   metadata: { [key: string]: string };
-  /** Changes with every change of label, metadata or state (not with the balance). */
+  /** The version of label, metadata and state; balance changes do not affect it. */
   etag: string;
-  /** When the wallet was opened, by the database's clock. */
+  /** The time of opening, by the database's clock. */
   createTime:
     | Timestamp
     | undefined;
-  /** When label, metadata or state last changed, by the database's clock. */
+  /** The time of the latest change of label, metadata or state, by the database's clock. */
   updateTime:
     | Timestamp
     | undefined;
-  /** Why it was frozen, unfrozen, closed or reopened last; empty when it never was, and when it was closed because its user was deleted. */
+  /**
+   * The reason of the latest freezing, unfreezing, closing or reopening; empty if there was none, or if it was closed because its user was
+   * deleted.
+   */
   stateReason: string;
 }
 
@@ -99,20 +102,20 @@ export interface Wallet_MetadataEntry {
   value: string;
 }
 
-/** CreateWalletRequest asks for a new wallet. */
+/** CreateWalletRequest is a request to open a wallet. */
 export interface CreateWalletRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
-  /** The user it will belong to. */
+  /** The user who will own it. */
   userId: string;
   /** The wallet's currency: an ISO 4217 code or a custom currency's. */
   currencyCode: string;
-  /** A name for people: at most 200 characters without control characters. */
+  /** The name for people: at most 200 characters without control characters. */
   label: string;
-  /** What it holds from the start, at least 0 and in the wallet's currency; unset or 0 posts nothing. */
+  /** The initial balance, at least 0 and in the wallet's currency; unset or 0 posts nothing. */
   initialBalance:
     | Money
     | undefined;
@@ -138,17 +141,17 @@ export interface CreateWalletResponse {
   balance:
     | Balance
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** GetWalletRequest names one wallet. */
+/** GetWalletRequest identifies one wallet. */
 export interface GetWalletRequest {
   /** The wallet's UUID. */
   id: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -162,34 +165,34 @@ export interface GetWalletResponse {
   balance: Balance | undefined;
 }
 
-/** BatchGetWalletsRequest names many wallets. */
+/** BatchGetWalletsRequest identifies many wallets. */
 export interface BatchGetWalletsRequest {
-  /** The wallets' UUIDs: 1 to 1,000, each once. */
+  /** The wallets' UUIDs: 1 to 1,000, without duplicates. */
   ids: string[];
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
 /** BatchGetWalletsResponse holds the wallets. */
 export interface BatchGetWalletsResponse {
-  /** One for each id that was read, in the order of the request. */
+  /** The wallets that were read, in the order of the request. */
   wallets: GetWalletResponse[];
   /**
-   * The ids whose wallets did not fit into the answer, which takes some 3 MiB at the most: ask for these in another call. There are none unless
-   * wallets have much metadata; 40 always fit.
+   * The ids whose wallets did not fit into the response of about 3 MiB: request them in another call. It is empty unless wallets have much
+   * metadata; 40 wallets always fit.
    */
   unreadIds: string[];
 }
 
-/** ListWalletsRequest asks for a page of a user's wallets. */
+/** ListWalletsRequest is a request for a page of a user's wallets. */
 export interface ListWalletsRequest {
   /** The user's UUID. */
   userId: string;
-  /** How many wallets at the most: 0 (which means 50) to 1,000. */
+  /** The largest number of wallets on the page: 0 (which means 50) to 1,000. */
   pageSize: number;
-  /** The next_page_token of the page before, or empty for the first. */
+  /** The next_page_token of the previous page; empty for the first. */
   pageToken: string;
-  /** Reads what is no older than this record of the journal, as an earlier reply told it, and waits for it if need be. Unset: at once. */
+  /** The journal index of an earlier reply: the read waits until it sees this record. Unset: it does not wait. */
   minJournalIndex?: bigint | undefined;
 }
 
@@ -197,28 +200,28 @@ export interface ListWalletsRequest {
 export interface ListWalletsResponse {
   /** The wallets with their balances, oldest first. */
   wallets: GetWalletResponse[];
-  /** Names the next page; empty on the last. A page ends early, with fewer than page_size, before it takes more than 3 MiB. */
+  /** The token of the next page; empty on the last. A page may hold fewer items than page_size, because it takes at most 3 MiB. */
   nextPageToken: string;
 }
 
-/** UpdateWalletRequest asks for a change of a wallet. */
+/** UpdateWalletRequest is a request to update a wallet. */
 export interface UpdateWalletRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
-  /** The new label, when the mask names `label`: at most 200 characters without control characters. */
+  /** The new label, if the mask names `label`: at most 200 characters without control characters. */
   label: string;
-  /** The new metadata as a whole, when the mask names `metadata`; the bounds are those of CreateWalletRequest. */
+  /** The complete new metadata, if the mask names `metadata`; the bounds are those of CreateWalletRequest. */
   metadata: { [key: string]: string };
   /** The fields to change: `label`, `metadata`; at least one. */
   updateMask:
     | string[]
     | undefined;
-  /** The etag of the wallet that was read; empty to change it whatever it is now. */
+  /** The etag of the wallet that was read; empty to update it unconditionally. */
   etag: string;
 }
 
@@ -227,15 +230,15 @@ export interface UpdateWalletRequest_MetadataEntry {
   value: string;
 }
 
-/** UpdateWalletResponse holds the changed wallet. */
+/** UpdateWalletResponse holds the updated wallet. */
 export interface UpdateWalletResponse {
   /** The wallet after the change. */
   wallet:
     | Wallet
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 

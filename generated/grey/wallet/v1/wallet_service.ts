@@ -55,16 +55,16 @@ export const protobufPackage = "grey.wallet.v1";
 
 export const protobufFileName = "grey/wallet/v1/wallet_service.proto";
 
-/** WalletService keeps the wallets of users. A wallet holds one currency; its balance only changes by transactions. */
+/** WalletService manages the wallets of users. A wallet holds one currency; only transactions change its balance. */
 export type WalletServiceDefinition = typeof WalletServiceDefinition;
 export const WalletServiceDefinition = {
   name: "WalletService",
   fullName: "grey.wallet.v1.WalletService",
   methods: {
     /**
-     * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database
-     * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW,
-     * MAX_BALANCE_EXCEEDED (of the limits that the currency's new wallets get).
+     * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database transaction.
+     * Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW, MAX_BALANCE_EXCEEDED (by the default
+     * limits of the currency).
      */
     createWallet: {
       name: "CreateWallet",
@@ -84,8 +84,8 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Returns many wallets with their balances, in the order asked for: as many as fit into an answer of 3 MiB. Errors: INVALID_REQUEST,
-     * JOURNAL_BEHIND, WALLET_NOT_FOUND (names the first that is missing).
+     * Returns many wallets with their balances, in the order of the request: as many as fit into a response of 3 MiB. Errors:
+     * INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (which names the first missing wallet).
      */
     batchGetWallets: {
       name: "BatchGetWallets",
@@ -104,7 +104,7 @@ export const WalletServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Changes the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
+    /** Updates the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
     updateWallet: {
       name: "UpdateWallet",
       requestType: UpdateWalletRequest as typeof UpdateWalletRequest,
@@ -114,7 +114,7 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Keeps a wallet from every movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
+     * Freezes a wallet: it takes part in no movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
      * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED.
      */
     freezeWallet: {
@@ -126,7 +126,7 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Lets a frozen wallet take part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
+     * Unfreezes a wallet: it takes part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
      * WALLET_CLOSED.
      */
     unfreezeWallet: {
@@ -138,8 +138,8 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Ends the use of an empty wallet. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_FROZEN,
-     * WALLET_CLOSED.
+     * Closes an empty wallet: it takes part in no movement. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY,
+     * WALLET_FROZEN, WALLET_CLOSED.
      */
     closeWallet: {
       name: "CloseWallet",
@@ -150,7 +150,7 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Lets a closed wallet take part in movements again, unless its user was deleted. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+     * Reopens a closed wallet, unless its user was deleted: it takes part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
      * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
      */
     reopenWallet: {
@@ -162,8 +162,8 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
-     * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+     * Returns the balance of a wallet: the current one, the one as of a time of record or a journal index, or the one by effective time. It
+     * is 0 before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
      * WALLET_NOT_FOUND.
      */
     getBalance: {
@@ -175,7 +175,7 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
+     * Returns the entries of a wallet in a period, oldest first, with the balance after each, and the opening and closing balances of the
      * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
      * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
      */
@@ -188,12 +188,12 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Sends the statement of a period however long it is: first the balance right before it, then its lines, oldest first, in messages of
-     * many lines, and at last its sums and the balance at its end. It is as GetStatement would tell it at the moment of the first message:
-     * what is posted meanwhile is not in it. It goes no faster than its client takes it. The server checks that each line's balance follows
-     * from the one before, and that opening + credits - debits = closing; a statement without its last message is not whole. Whoever was
-     * cut off gives the account_sequence of the last line that was taken as after_account_sequence. Errors: INVALID_REQUEST,
-     * JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+     * Streams the statement of a period of any length: first the opening balance, then its lines, oldest first, in messages of many lines,
+     * and last its sums and the closing balance. It is as of the moment of the first message: later entries are not in it. The server sends
+     * no faster than the client reads, and checks that each line's balance follows from the one before and that opening + credits - debits =
+     * closing; a statement without its last message is incomplete. A client that was cut off resumes with the account_sequence of the last
+     * line it received as after_account_sequence. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED,
+     * SHUTTING_DOWN.
      */
     streamStatement: {
       name: "StreamStatement",
@@ -204,9 +204,9 @@ export const WalletServiceDefinition = {
       options: {},
     },
     /**
-     * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
-     * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
-     * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+     * Streams a wallet's balance at once, and then each change of its balance and of its state as it is committed, in journal order, exactly
+     * once, until the client cancels. A watch with from_journal_index = journal_index + 1 of the last message resumes without a gap. Errors:
+     * INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
      */
     watchWallet: {
       name: "WatchWallet",
@@ -219,13 +219,13 @@ export const WalletServiceDefinition = {
   },
 } as const;
 
-/** WalletService keeps the wallets of users. A wallet holds one currency; its balance only changes by transactions. */
+/** WalletService manages the wallets of users. A wallet holds one currency; only transactions change its balance. */
 export type WalletServiceService = typeof WalletServiceService;
 export const WalletServiceService = {
   /**
-   * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database
-   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW,
-   * MAX_BALANCE_EXCEEDED (of the limits that the currency's new wallets get).
+   * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database transaction.
+   * Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW, MAX_BALANCE_EXCEEDED (by the default
+   * limits of the currency).
    */
   createWallet: {
     path: "/grey.wallet.v1.WalletService/CreateWallet" as const,
@@ -248,8 +248,8 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): GetWalletResponse => GetWalletResponse.decode(value),
   },
   /**
-   * Returns many wallets with their balances, in the order asked for: as many as fit into an answer of 3 MiB. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, WALLET_NOT_FOUND (names the first that is missing).
+   * Returns many wallets with their balances, in the order of the request: as many as fit into a response of 3 MiB. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (which names the first missing wallet).
    */
   batchGetWallets: {
     path: "/grey.wallet.v1.WalletService/BatchGetWallets" as const,
@@ -272,7 +272,7 @@ export const WalletServiceService = {
     responseSerialize: (value: ListWalletsResponse): Buffer => serialize(ListWalletsResponse, value),
     responseDeserialize: (value: Buffer): ListWalletsResponse => ListWalletsResponse.decode(value),
   },
-  /** Changes the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
+  /** Updates the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
   updateWallet: {
     path: "/grey.wallet.v1.WalletService/UpdateWallet" as const,
     requestStream: false as const,
@@ -284,7 +284,7 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): UpdateWalletResponse => UpdateWalletResponse.decode(value),
   },
   /**
-   * Keeps a wallet from every movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
+   * Freezes a wallet: it takes part in no movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED.
    */
   freezeWallet: {
@@ -298,7 +298,7 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): FreezeWalletResponse => FreezeWalletResponse.decode(value),
   },
   /**
-   * Lets a frozen wallet take part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
+   * Unfreezes a wallet: it takes part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
    * WALLET_CLOSED.
    */
   unfreezeWallet: {
@@ -313,8 +313,8 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): UnfreezeWalletResponse => UnfreezeWalletResponse.decode(value),
   },
   /**
-   * Ends the use of an empty wallet. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_FROZEN,
-   * WALLET_CLOSED.
+   * Closes an empty wallet: it takes part in no movement. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY,
+   * WALLET_FROZEN, WALLET_CLOSED.
    */
   closeWallet: {
     path: "/grey.wallet.v1.WalletService/CloseWallet" as const,
@@ -326,7 +326,7 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): CloseWalletResponse => CloseWalletResponse.decode(value),
   },
   /**
-   * Lets a closed wallet take part in movements again, unless its user was deleted. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Reopens a closed wallet, unless its user was deleted: it takes part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
    */
   reopenWallet: {
@@ -340,8 +340,8 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): ReopenWalletResponse => ReopenWalletResponse.decode(value),
   },
   /**
-   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
-   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * Returns the balance of a wallet: the current one, the one as of a time of record or a journal index, or the one by effective time. It
+   * is 0 before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
    * WALLET_NOT_FOUND.
    */
   getBalance: {
@@ -354,7 +354,7 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): GetBalanceResponse => GetBalanceResponse.decode(value),
   },
   /**
-   * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
+   * Returns the entries of a wallet in a period, oldest first, with the balance after each, and the opening and closing balances of the
    * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
    * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
    */
@@ -369,12 +369,12 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): GetStatementResponse => GetStatementResponse.decode(value),
   },
   /**
-   * Sends the statement of a period however long it is: first the balance right before it, then its lines, oldest first, in messages of
-   * many lines, and at last its sums and the balance at its end. It is as GetStatement would tell it at the moment of the first message:
-   * what is posted meanwhile is not in it. It goes no faster than its client takes it. The server checks that each line's balance follows
-   * from the one before, and that opening + credits - debits = closing; a statement without its last message is not whole. Whoever was
-   * cut off gives the account_sequence of the last line that was taken as after_account_sequence. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams the statement of a period of any length: first the opening balance, then its lines, oldest first, in messages of many lines,
+   * and last its sums and the closing balance. It is as of the moment of the first message: later entries are not in it. The server sends
+   * no faster than the client reads, and checks that each line's balance follows from the one before and that opening + credits - debits =
+   * closing; a statement without its last message is incomplete. A client that was cut off resumes with the account_sequence of the last
+   * line it received as after_account_sequence. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED,
+   * SHUTTING_DOWN.
    */
   streamStatement: {
     path: "/grey.wallet.v1.WalletService/StreamStatement" as const,
@@ -388,9 +388,9 @@ export const WalletServiceService = {
     responseDeserialize: (value: Buffer): StreamStatementResponse => StreamStatementResponse.decode(value),
   },
   /**
-   * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
-   * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
-   * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams a wallet's balance at once, and then each change of its balance and of its state as it is committed, in journal order, exactly
+   * once, until the client cancels. A watch with from_journal_index = journal_index + 1 of the last message resumes without a gap. Errors:
+   * INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
    */
   watchWallet: {
     path: "/grey.wallet.v1.WalletService/WatchWallet" as const,
@@ -405,76 +405,76 @@ export const WalletServiceService = {
 
 export interface WalletServiceServer extends UntypedServiceImplementation {
   /**
-   * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database
-   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW,
-   * MAX_BALANCE_EXCEEDED (of the limits that the currency's new wallets get).
+   * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database transaction.
+   * Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW, MAX_BALANCE_EXCEEDED (by the default
+   * limits of the currency).
    */
   createWallet: handleUnaryCall<CreateWalletRequest, CreateWalletResponse>;
   /** Returns one wallet with its balance. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND. */
   getWallet: handleUnaryCall<GetWalletRequest, GetWalletResponse>;
   /**
-   * Returns many wallets with their balances, in the order asked for: as many as fit into an answer of 3 MiB. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, WALLET_NOT_FOUND (names the first that is missing).
+   * Returns many wallets with their balances, in the order of the request: as many as fit into a response of 3 MiB. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (which names the first missing wallet).
    */
   batchGetWallets: handleUnaryCall<BatchGetWalletsRequest, BatchGetWalletsResponse>;
   /** Lists the wallets of a user, oldest first. Errors: INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, USER_NOT_FOUND. */
   listWallets: handleUnaryCall<ListWalletsRequest, ListWalletsResponse>;
-  /** Changes the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
+  /** Updates the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
   updateWallet: handleUnaryCall<UpdateWalletRequest, UpdateWalletResponse>;
   /**
-   * Keeps a wallet from every movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
+   * Freezes a wallet: it takes part in no movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED.
    */
   freezeWallet: handleUnaryCall<FreezeWalletRequest, FreezeWalletResponse>;
   /**
-   * Lets a frozen wallet take part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
+   * Unfreezes a wallet: it takes part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
    * WALLET_CLOSED.
    */
   unfreezeWallet: handleUnaryCall<UnfreezeWalletRequest, UnfreezeWalletResponse>;
   /**
-   * Ends the use of an empty wallet. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_FROZEN,
-   * WALLET_CLOSED.
+   * Closes an empty wallet: it takes part in no movement. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY,
+   * WALLET_FROZEN, WALLET_CLOSED.
    */
   closeWallet: handleUnaryCall<CloseWalletRequest, CloseWalletResponse>;
   /**
-   * Lets a closed wallet take part in movements again, unless its user was deleted. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Reopens a closed wallet, unless its user was deleted: it takes part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
    */
   reopenWallet: handleUnaryCall<ReopenWalletRequest, ReopenWalletResponse>;
   /**
-   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
-   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * Returns the balance of a wallet: the current one, the one as of a time of record or a journal index, or the one by effective time. It
+   * is 0 before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
    * WALLET_NOT_FOUND.
    */
   getBalance: handleUnaryCall<GetBalanceRequest, GetBalanceResponse>;
   /**
-   * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
+   * Returns the entries of a wallet in a period, oldest first, with the balance after each, and the opening and closing balances of the
    * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
    * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
    */
   getStatement: handleUnaryCall<GetStatementRequest, GetStatementResponse>;
   /**
-   * Sends the statement of a period however long it is: first the balance right before it, then its lines, oldest first, in messages of
-   * many lines, and at last its sums and the balance at its end. It is as GetStatement would tell it at the moment of the first message:
-   * what is posted meanwhile is not in it. It goes no faster than its client takes it. The server checks that each line's balance follows
-   * from the one before, and that opening + credits - debits = closing; a statement without its last message is not whole. Whoever was
-   * cut off gives the account_sequence of the last line that was taken as after_account_sequence. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams the statement of a period of any length: first the opening balance, then its lines, oldest first, in messages of many lines,
+   * and last its sums and the closing balance. It is as of the moment of the first message: later entries are not in it. The server sends
+   * no faster than the client reads, and checks that each line's balance follows from the one before and that opening + credits - debits =
+   * closing; a statement without its last message is incomplete. A client that was cut off resumes with the account_sequence of the last
+   * line it received as after_account_sequence. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED,
+   * SHUTTING_DOWN.
    */
   streamStatement: handleServerStreamingCall<StreamStatementRequest, StreamStatementResponse>;
   /**
-   * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
-   * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
-   * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams a wallet's balance at once, and then each change of its balance and of its state as it is committed, in journal order, exactly
+   * once, until the client cancels. A watch with from_journal_index = journal_index + 1 of the last message resumes without a gap. Errors:
+   * INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
    */
   watchWallet: handleServerStreamingCall<WatchWalletRequest, WatchWalletResponse>;
 }
 
 export interface WalletServiceClient extends Client {
   /**
-   * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database
-   * transaction. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW,
-   * MAX_BALANCE_EXCEEDED (of the limits that the currency's new wallets get).
+   * Opens a wallet. An initial balance is posted as a transaction from the system account `opening` in the same database transaction.
+   * Errors: INVALID_REQUEST, REQUEST_ID_REUSED, USER_NOT_FOUND, CURRENCY_NOT_FOUND, BALANCE_OVERFLOW, MAX_BALANCE_EXCEEDED (by the default
+   * limits of the currency).
    */
   createWallet(
     request: CreateWalletRequest,
@@ -508,8 +508,8 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns many wallets with their balances, in the order asked for: as many as fit into an answer of 3 MiB. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, WALLET_NOT_FOUND (names the first that is missing).
+   * Returns many wallets with their balances, in the order of the request: as many as fit into a response of 3 MiB. Errors:
+   * INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND (which names the first missing wallet).
    */
   batchGetWallets(
     request: BatchGetWalletsRequest,
@@ -542,7 +542,7 @@ export interface WalletServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListWalletsResponse) => void,
   ): ClientUnaryCall;
-  /** Changes the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
+  /** Updates the fields of a wallet that the mask names. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, ETAG_MISMATCH. */
   updateWallet(
     request: UpdateWalletRequest,
     callback: (error: ServiceError | null, response: UpdateWalletResponse) => void,
@@ -559,7 +559,7 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: UpdateWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Keeps a wallet from every movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
+   * Freezes a wallet: it takes part in no movement until it is unfrozen. Holds on its money stay, can be released, and expire. Errors:
    * INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_FROZEN, WALLET_CLOSED.
    */
   freezeWallet(
@@ -578,7 +578,7 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: FreezeWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lets a frozen wallet take part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
+   * Unfreezes a wallet: it takes part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_FROZEN,
    * WALLET_CLOSED.
    */
   unfreezeWallet(
@@ -597,8 +597,8 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: UnfreezeWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Ends the use of an empty wallet. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY, WALLET_FROZEN,
-   * WALLET_CLOSED.
+   * Closes an empty wallet: it takes part in no movement. Errors: INVALID_REQUEST, REQUEST_ID_REUSED, WALLET_NOT_FOUND, WALLET_NOT_EMPTY,
+   * WALLET_FROZEN, WALLET_CLOSED.
    */
   closeWallet(
     request: CloseWalletRequest,
@@ -616,7 +616,7 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: CloseWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lets a closed wallet take part in movements again, unless its user was deleted. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
+   * Reopens a closed wallet, unless its user was deleted: it takes part in movements again. Errors: INVALID_REQUEST, REQUEST_ID_REUSED,
    * WALLET_NOT_FOUND, WALLET_NOT_CLOSED, USER_NOT_FOUND.
    */
   reopenWallet(
@@ -635,8 +635,8 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: ReopenWalletResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns the balance of a wallet as it is now, as it was at any time or place in the journal, or by when transactions took effect:
-   * nothing before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
+   * Returns the balance of a wallet: the current one, the one as of a time of record or a journal index, or the one by effective time. It
+   * is 0 before the wallet was opened. The cost does not grow with the wallet's history. Errors: INVALID_REQUEST, JOURNAL_BEHIND,
    * WALLET_NOT_FOUND.
    */
   getBalance(
@@ -655,7 +655,7 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetBalanceResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Returns what was posted to a wallet in a period, oldest first, with the balance after each, and the balances before and after the
+   * Returns the entries of a wallet in a period, oldest first, with the balance after each, and the opening and closing balances of the
    * period; opening + credits - debits = closing. The cost of finding the period does not grow with the wallet's history. Errors:
    * INVALID_REQUEST, JOURNAL_BEHIND, PAGE_TOKEN_INVALID, WALLET_NOT_FOUND.
    */
@@ -675,12 +675,12 @@ export interface WalletServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetStatementResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sends the statement of a period however long it is: first the balance right before it, then its lines, oldest first, in messages of
-   * many lines, and at last its sums and the balance at its end. It is as GetStatement would tell it at the moment of the first message:
-   * what is posted meanwhile is not in it. It goes no faster than its client takes it. The server checks that each line's balance follows
-   * from the one before, and that opening + credits - debits = closing; a statement without its last message is not whole. Whoever was
-   * cut off gives the account_sequence of the last line that was taken as after_account_sequence. Errors: INVALID_REQUEST,
-   * JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams the statement of a period of any length: first the opening balance, then its lines, oldest first, in messages of many lines,
+   * and last its sums and the closing balance. It is as of the moment of the first message: later entries are not in it. The server sends
+   * no faster than the client reads, and checks that each line's balance follows from the one before and that opening + credits - debits =
+   * closing; a statement without its last message is incomplete. A client that was cut off resumes with the account_sequence of the last
+   * line it received as after_account_sequence. Errors: INVALID_REQUEST, JOURNAL_BEHIND, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED,
+   * SHUTTING_DOWN.
    */
   streamStatement(
     request: StreamStatementRequest,
@@ -692,9 +692,9 @@ export interface WalletServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<StreamStatementResponse>;
   /**
-   * Tells a wallet's balance at once, and then each change of its balance and of its state as it is committed, in the journal's order,
-   * each once and none left out. Goes on until the client ends it. Whoever gives the journal_index of the last message + 1 as
-   * from_journal_index goes on without a gap. Errors: INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
+   * Streams a wallet's balance at once, and then each change of its balance and of its state as it is committed, in journal order, exactly
+   * once, until the client cancels. A watch with from_journal_index = journal_index + 1 of the last message resumes without a gap. Errors:
+   * INVALID_REQUEST, WALLET_NOT_FOUND, WATCHER_TOO_SLOW, OVERLOADED, SHUTTING_DOWN.
    */
   watchWallet(request: WatchWalletRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchWalletResponse>;
   watchWallet(

@@ -12,16 +12,19 @@ export const protobufPackage = "grey.wallet.v1";
 
 export const protobufFileName = "grey/wallet/v1/wallet_state.proto";
 
-/** FreezeWalletRequest asks to freeze a wallet. */
+/** FreezeWalletRequest is a request to freeze a wallet. */
 export interface FreezeWalletRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
-  /** Why, for operators: 1 to 500 characters without control characters. It is kept when the user is deleted, so it should name nobody. */
+  /**
+   * The reason, for operators: 1 to 500 characters without control characters. It outlives the user's deletion, so it should not name
+   * anybody.
+   */
   reason: string;
 }
 
@@ -31,22 +34,25 @@ export interface FreezeWalletResponse {
   wallet:
     | Wallet
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** UnfreezeWalletRequest asks to unfreeze a wallet. */
+/** UnfreezeWalletRequest is a request to unfreeze a wallet. */
 export interface UnfreezeWalletRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
-  /** Why, for operators: 1 to 500 characters without control characters. It is kept when the user is deleted, so it should name nobody. */
+  /**
+   * The reason, for operators: 1 to 500 characters without control characters. It outlives the user's deletion, so it should not name
+   * anybody.
+   */
   reason: string;
 }
 
@@ -56,22 +62,25 @@ export interface UnfreezeWalletResponse {
   wallet:
     | Wallet
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** CloseWalletRequest asks to close a wallet. */
+/** CloseWalletRequest is a request to close a wallet. */
 export interface CloseWalletRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
-  /** Why, for operators: 1 to 500 characters without control characters. It is kept when the user is deleted, so it should name nobody. */
+  /**
+   * The reason, for operators: 1 to 500 characters without control characters. It outlives the user's deletion, so it should not name
+   * anybody.
+   */
   reason: string;
 }
 
@@ -81,22 +90,25 @@ export interface CloseWalletResponse {
   wallet:
     | Wallet
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 
-/** ReopenWalletRequest asks to reopen a wallet. */
+/** ReopenWalletRequest is a request to reopen a wallet. */
 export interface ReopenWalletRequest {
   /**
-   * The client's UUID for this request: the same id gets the same answer for ever. Neither the nil nor the max UUID. UUIDv7 is the
-   * fastest.
+   * The client's UUID for this request, neither the nil nor the max UUID: a retry with the same id returns the stored response. UUIDv7 is
+   * the fastest.
    */
   requestId: string;
   /** The wallet's UUID. */
   walletId: string;
-  /** Why, for operators: 1 to 500 characters without control characters. It is kept when the user is deleted, so it should name nobody. */
+  /**
+   * The reason, for operators: 1 to 500 characters without control characters. It outlives the user's deletion, so it should not name
+   * anybody.
+   */
   reason: string;
 }
 
@@ -106,9 +118,9 @@ export interface ReopenWalletResponse {
   wallet:
     | Wallet
     | undefined;
-  /** True when this is the stored answer to an earlier request with the same request_id. */
+  /** True if this is the stored response to an earlier request with the same request_id. */
   replayed: boolean;
-  /** The index of its latest record in the journal: a read with it as min_journal_index sees the change. */
+  /** The index of the latest journal record of the change: a read with it as min_journal_index sees the change. */
   journalIndex: bigint;
 }
 

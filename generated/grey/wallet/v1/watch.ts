@@ -13,37 +13,37 @@ export const protobufPackage = "grey.wallet.v1";
 
 export const protobufFileName = "grey/wallet/v1/watch.proto";
 
-/** WatchWalletRequest names the wallet to watch. */
+/** WatchWalletRequest is a request to watch a wallet. */
 export interface WatchWalletRequest {
   /** The wallet's UUID. */
   walletId: string;
   /**
-   * The first place in the journal that is read: 0 for everything, journal_index + 1 of the last message to go on after it; a place to
-   * come is waited for. Unset: what is committed from now on.
+   * The first journal index to read: 0 for everything, journal_index + 1 of the last message to resume after it; an index beyond the end is
+   * waited for. Unset: what is committed from now on.
    */
   fromJournalIndex?: bigint | undefined;
 }
 
 /**
- * WatchWalletResponse tells one change of the wallet, or only how far the journal has been read: at least every few seconds and every
- * 10,000 records without a change.
+ * WatchWalletResponse holds one change of the wallet, or only the progress in the journal, which is sent at least every few seconds and
+ * every 10,000 records without a change.
  */
 export interface WatchWalletResponse {
   /**
-   * Everything in the journal up to here, this record included, has been read for this watch: go on with from_journal_index =
-   * journal_index + 1. It never falls; that of a change is its own. -1 while the journal is empty.
+   * The journal index up to which, inclusively, all changes have been sent: resume with from_journal_index = journal_index + 1. It never
+   * decreases; with a change, it is the change's own. -1 while the journal is empty.
    */
   journalIndex: bigint;
   /**
-   * The wallet's balance right after that record: in the first message, and whenever a transaction changed what is posted or pending. While
-   * a place to come is waited for, messages only tell that the watch is there; the first after them has the balance.
+   * The wallet's balance right after that record: in the first message, and whenever a transaction changed a posted or pending amount.
+   * While the watch waits for an index beyond the end, messages hold only progress; the first one after them has the balance.
    */
   balance:
     | Balance
     | undefined;
-  /** The wallet's state from that record on: whenever it changed, and in the first message of a watch that begins now. Else unspecified. */
+  /** The wallet's state from that record on: whenever it changed, and in the first message of a watch that begins now; else unspecified. */
   state: WalletState;
-  /** The transaction that changed the balance; empty in the first message and where none did. */
+  /** The transaction that changed the balance; empty in the first message and if none did. */
   transactionId: string;
 }
 
