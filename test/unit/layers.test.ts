@@ -124,6 +124,16 @@ describe("the layers", () => {
     expect(impure).to.deep.equal([]);
   });
 
+  it("keep SQL out of the services: only what answers a request once has statements, in a file of its own", () => {
+    const isService = (file: string) => file.startsWith("src/services/") && file !== "src/services/shared/requests.ts";
+    const services = files.filter(isService);
+    expect(services).not.to.have.lengthOf(0);
+    const withSql = services.filter((file) =>
+      /\.query[<(]|createQueryBuilder/.test(readFileSync(join(PROJECT_DIR, file), "utf8")),
+    );
+    expect(withSql).to.deep.equal([]);
+  });
+
   it("have no cycle of imports", () => expect(findCycle(imports)?.join(" → ")).to.equal(undefined));
 
   it("import files that exist", () => {

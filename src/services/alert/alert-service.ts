@@ -1,10 +1,6 @@
 import { IsNull, LessThan } from "typeorm";
 import {
   AlertBalance,
-  CreateAlertRequest,
-  CreateAlertResponse,
-  DeleteAlertRequest,
-  DeleteAlertResponse,
   Alert,
   AlertEvent,
   type AlertServiceService,
@@ -26,11 +22,10 @@ import {
   type BalanceAlertEventRow,
 } from "../../entities/alert.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
-import { REQUEST_METHOD } from "../../entities/request.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import { appendRecords } from "../../journal/append.js";
 import type { Methods } from "../../rpc/methods.js";
-import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { answerOnce } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
 import { toMoney } from "../shared/messages.js";
 
@@ -42,7 +37,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
   return {
     createAlert: (asked, context) => {
       const request = { ...asked, balance: asked.balance || AlertBalance.AVAILABLE };
-      return answerOnce(database, context, CREATE_ALERT, request, async (session) => {
+      return answerOnce(database, context, "CREATE_ALERT", request, async (session) => {
         const { manager } = session;
         const threshold = assertPresent(request.threshold, "threshold");
         const walletId = parseId(request.walletId);
@@ -114,7 +109,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
     },
 
     deleteAlert: (request, context) =>
-      answerOnce(database, context, DELETE_ALERT, request, async (session) => {
+      answerOnce(database, context, "DELETE_ALERT", request, async (session) => {
         const { manager } = session;
         const id = parseId(request.alertId);
         const alert = await manager.findOne(BalanceAlertEntity, {
@@ -152,17 +147,6 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
     },
   };
 }
-
-const CREATE_ALERT: OnceMethod<CreateAlertRequest, CreateAlertResponse> = {
-  method: REQUEST_METHOD.CREATE_ALERT,
-  request: CreateAlertRequest,
-  response: CreateAlertResponse,
-};
-const DELETE_ALERT: OnceMethod<DeleteAlertRequest, DeleteAlertResponse> = {
-  method: REQUEST_METHOD.DELETE_ALERT,
-  request: DeleteAlertRequest,
-  response: DeleteAlertResponse,
-};
 
 function toAlertMessage(alert: BalanceAlertRow): Alert {
   return {

@@ -1,14 +1,6 @@
 import { IsNull, MoreThan, Not } from "typeorm";
-import {
-  CreateAccountRequest,
-  CreateAccountResponse,
-  Account as AccountMessage,
-} from "../../../generated/grey/ledger/v1/account.js";
-import {
-  CreateCurrencyRequest,
-  CreateCurrencyResponse,
-  Currency as CurrencyMessage,
-} from "../../../generated/grey/ledger/v1/currency.js";
+import { Account as AccountMessage, type CreateAccountRequest } from "../../../generated/grey/ledger/v1/account.js";
+import { Currency as CurrencyMessage } from "../../../generated/grey/ledger/v1/currency.js";
 import type { LedgerServiceService } from "../../../generated/grey/ledger/v1/ledger_service.js";
 import { TrialBalance as TrialBalanceMessage } from "../../../generated/grey/ledger/v1/trial_balance.js";
 import { assertPresent } from "../../base/assert.js";
@@ -18,17 +10,18 @@ import { createRoom } from "../../base/room.js";
 import type { Database } from "../../db/database.js";
 import { readInSession, readSnapshot, type Session } from "../../db/in-transaction.js";
 import { AccountEntity, type AccountRow } from "../../entities/account.js";
-import { NORMAL_SIDE } from "../../base/codes.js";
+import type { NormalSide } from "../../base/codes.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
-import { REQUEST_METHOD } from "../../entities/request.js";
+import { insertSystemAccount } from "../../ledger/account/system-account.js";
 import { ALL_WALLETS, readTrialBalance, type TrialBalance } from "../../ledger/account/trial-balance.js";
+import { createCurrency } from "../../ledger/currency/create-currency.js";
 import type { Methods } from "../../rpc/methods.js";
 import { createIntegrityMethods } from "./integrity-methods.js";
 import { createNamingMethods } from "./naming-methods.js";
 import { createLimitMethods } from "./limit-methods.js";
 import { createRateMethods } from "./rate-methods.js";
-import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { answerOnce } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
 import { toMoney } from "../shared/messages.js";
 
@@ -59,22 +52,11 @@ export function createLedgerService(
     },
 
     createCurrency: (request, context) =>
-      answerOnce(database, context, CREATE_CURRENCY, request, async (session) => {
+      answerOnce(database, context, "CREATE_CURRENCY", request, async (session) => {
         const { code, exponent, name } = request;
-        // Waits for a concurrent transaction that makes the same currency.
-        const { rowCount } = await session.client.query(
-          "INSERT INTO currencies (code, exponent, name, custom) VALUES ($1, $2, $3, true) ON CONFLICT DO NOTHING",
-          [code, exponent, name],
-        );
-        if (rowCount === 0) fail({ reason: "CURRENCY_EXISTS", currencyCode: code });
+        if (!(await createCurrency(session, { code, exponent, name })))
+          fail({ reason: "CURRENCY_EXISTS", currencyCode: code });
         const currency = { code, exponent, name, custom: true };
-        const accounts = SYSTEM_ACCOUNTS.map(({ systemAccount, normalSide }) => ({
-          id: systemAccountId(code, systemAccount),
-          systemAccount,
-          normalSide,
-          currencyCode: code,
-        }));
-        await session.manager.insert(AccountEntity, accounts);
         const cash = systemAccountId(code, "cash");
         return {
           response: { currency, replayed: false },
@@ -84,7 +66,7 @@ export function createLedgerService(
       }),
 
     createAccount: (request, context) =>
-      answerOnce(database, context, CREATE_ACCOUNT, request, (session) => createAccount(session, request)),
+      answerOnce(database, context, "CREATE_ACCOUNT", request, (session) => createAccount(session, request)),
 
     ...createLimitMethods(database, tokens),
     ...createNamingMethods(database),
@@ -141,18 +123,6 @@ export function createLedgerService(
   };
 }
 
-const CREATE_CURRENCY: OnceMethod<CreateCurrencyRequest, CreateCurrencyResponse> = {
-  method: REQUEST_METHOD.CREATE_CURRENCY,
-  request: CreateCurrencyRequest,
-  response: CreateCurrencyResponse,
-};
-
-const CREATE_ACCOUNT: OnceMethod<CreateAccountRequest, CreateAccountResponse> = {
-  method: REQUEST_METHOD.CREATE_ACCOUNT,
-  request: CreateAccountRequest,
-  response: CreateAccountResponse,
-};
-
 async function createAccount({ manager, client }: Session, request: CreateAccountRequest) {
   const { name, currencyCode } = assertPresent(request.systemAccount, "system_account");
   if (name === ALL_WALLETS)
@@ -160,13 +130,15 @@ async function createAccount({ manager, client }: Session, request: CreateAccoun
   if (!(await manager.existsBy(CurrencyEntity, { code: currencyCode })))
     fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
   const id = systemAccountId(currencyCode, name);
-  // Waits for a concurrent transaction that opens the same account.
-  const { rowCount } = await client.query(
-    `INSERT INTO accounts (id, system_account, currency_code, normal_side, min_balance, max_balance)
-     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-    [id, name, currencyCode, request.normalSide, request.minBalance ?? null, request.maxBalance ?? null],
-  );
-  if (rowCount === 0) fail({ reason: "ACCOUNT_EXISTS", systemAccount: name, currencyCode });
+  const isNew = await insertSystemAccount(client, {
+    id,
+    name,
+    currencyCode,
+    normalSide: request.normalSide as number as NormalSide,
+    minBalanceMinor: request.minBalance ?? null,
+    maxBalanceMinor: request.maxBalance ?? null,
+  });
+  if (!isNew) fail({ reason: "ACCOUNT_EXISTS", systemAccount: name, currencyCode });
   const account = await manager.findOneByOrFail(AccountEntity, { id });
   return {
     response: { account: toAccountMessage(account), replayed: false },
@@ -176,14 +148,6 @@ async function createAccount({ manager, client }: Session, request: CreateAccoun
 
 /** So many lines of a currency, and that of all wallets, fit into an answer. */
 const TRIAL_BALANCE_LINES_MAX = 10_000;
-
-/** The accounts that each currency has from the start; those of ISO 4217's are made by the first migration. */
-const SYSTEM_ACCOUNTS = [
-  { systemAccount: "cash", normalSide: NORMAL_SIDE.DEBIT },
-  { systemAccount: "fees", normalSide: NORMAL_SIDE.CREDIT },
-  { systemAccount: "fx", normalSide: NORMAL_SIDE.CREDIT },
-  { systemAccount: "opening", normalSide: NORMAL_SIDE.DEBIT },
-] as const;
 
 function toAccountMessage(account: AccountRow): AccountMessage {
   const { currencyCode, minBalance, maxBalance } = account;

@@ -1,9 +1,7 @@
 import { IsNull, LessThan, Not, type EntityManager } from "typeorm";
 import {
-  SetDefaultLimitsRequest,
-  SetDefaultLimitsResponse,
-  SetLimitsRequest,
-  SetLimitsResponse,
+  type SetDefaultLimitsRequest,
+  type SetLimitsRequest,
   VelocityDirection,
   type GetLimitsRequest,
   LimitChange as LimitChangeMessage,
@@ -23,24 +21,17 @@ import { AccountEntity } from "../../entities/account.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { LimitChangeEntity, type LimitChangeRow } from "../../entities/limits.js";
-import { REQUEST_METHOD } from "../../entities/request.js";
 import { kindFromCode, TRANSACTION_KIND } from "../../base/codes.js";
 import { lockAccounts, readAccounts } from "../../ledger/account/store.js";
 import { COUNTED_KIND_CODES } from "../../ledger/command/kinds.js";
 import type { Account } from "../../ledger/account/account.js";
-import {
-  decodeLimits,
-  encodeLimits,
-  encodeVelocity,
-  replaceVelocity,
-  WALLET_LIMITS,
-  type Limits,
-} from "../../ledger/account/limits.js";
+import { decodeLimits, encodeLimits, WALLET_LIMITS, type Limits } from "../../ledger/account/limits.js";
 import { availableMinor, incomingMinor } from "../../ledger/account/account.js";
+import { writeLimits } from "../../ledger/account/write-limits.js";
 import { getUsage, type VelocityTerms } from "../../ledger/account/velocity.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
-import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { answerOnce } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
 
 type LimitMethods = Pick<
@@ -57,7 +48,7 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
       const limits = parseLimits(request.limits);
       if (!isWallet && limits.velocity.length > 0)
         invalid("limits.velocity", "must be empty: only wallets have such limits");
-      return answerOnce(database, context, SET_LIMITS, request, (session) =>
+      return answerOnce(database, context, "SET_LIMITS", request, (session) =>
         setLimits(session, request, limits, context),
       );
     },
@@ -83,7 +74,7 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
       // A new wallet is empty.
       if ((limits.minBalanceMinor ?? 0n) > 0n) invalid("limits.min_balance", "must be 0 or less");
       if ((limits.maxBalanceMinor ?? 0n) < 0n) invalid("limits.max_balance", "must be 0 or more");
-      return answerOnce(database, context, SET_DEFAULT_LIMITS, request, (session) =>
+      return answerOnce(database, context, "SET_DEFAULT_LIMITS", request, (session) =>
         setDefaultLimits(session, request, limits, context),
       );
     },
@@ -120,43 +111,14 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
   };
 }
 
-const SET_LIMITS: OnceMethod<SetLimitsRequest, SetLimitsResponse> = {
-  method: REQUEST_METHOD.SET_LIMITS,
-  request: SetLimitsRequest,
-  response: SetLimitsResponse,
-};
-const SET_DEFAULT_LIMITS: OnceMethod<SetDefaultLimitsRequest, SetDefaultLimitsResponse> = {
-  method: REQUEST_METHOD.SET_DEFAULT_LIMITS,
-  request: SetDefaultLimitsRequest,
-  response: SetDefaultLimitsResponse,
-};
-
 /** Sets the limits with the account locked: what is being posted comes before them or sees them. */
 async function setLimits(session: Session, request: SetLimitsRequest, asked: Limits, { caller }: CallContext) {
-  const { manager, client } = session;
   const id = parseAccountId(request.account);
-  const [read] = await lockAccounts(client, [id]);
+  const [read] = await lockAccounts(session.client, [id]);
   const account = assertNamed(request.account, read?.account);
   const failure = checkLimits(account, asked);
   if (failure !== undefined) fail(failure);
-  const before = account.velocity ?? [];
-  const velocity = replaceVelocity(before, asked.velocity, await readClock(client));
-  const limits = { ...asked, velocity };
-  const kept = velocity.filter(({ name, since }) => before.some((one) => one.name === name && one.since === since));
-  await client.query("DELETE FROM velocity_usage WHERE account_id = $1 AND name <> ALL ($2::text[])", [
-    id,
-    kept.map(({ name }) => name),
-  ]);
-  await manager.update(
-    AccountEntity,
-    { id },
-    {
-      minBalance: limits.minBalanceMinor,
-      maxBalance: limits.maxBalanceMinor,
-      velocityLimits: encodeVelocity(velocity),
-      revision: () => "revision + 1",
-    },
-  );
+  const limits = await writeLimits(session, account, asked);
   await recordChange(session, id, limits, { caller, reason: request.reason });
   return {
     response: { limits: toLimitsMessage(limits), replayed: false },

@@ -1,15 +1,19 @@
-import { In } from "typeorm";
+import { Between, In, type EntityTarget } from "typeorm";
 import { IdKind, type AccountName, type FindIdsRequest } from "../../../generated/grey/ledger/v1/naming.js";
 import type { LedgerServiceService } from "../../../generated/grey/ledger/v1/ledger_service.js";
 import { parseId, type Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";
 import { AccountEntity } from "../../entities/account.js";
+import { BalanceAlertEntity } from "../../entities/alert.js";
+import { HoldEntity } from "../../entities/hold.js";
+import { ScheduleEntity } from "../../entities/schedule.js";
+import { TransactionEntity } from "../../entities/transaction.js";
 import { UserEntity } from "../../entities/user.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import type { Methods } from "../../rpc/methods.js";
 
-/** The methods of grey.ledger.v1.LedgerService by which people read and type ids. */
+/** Creates the methods of grey.ledger.v1.LedgerService that help people read and type ids: NameAccounts and FindIds. */
 export function createNamingMethods(
   database: Database,
 ): Pick<Methods<typeof LedgerServiceService>, "nameAccounts" | "findIds"> {
@@ -20,12 +24,14 @@ export function createNamingMethods(
       })),
 
     findIds: (request, context) =>
-      readInSession(database, context, async ({ client }) => {
-        const { rows } = await client.query<{ id: Uuid }>(
-          // A primary key is read in order from the first id that begins so.
-          `SELECT id FROM ${TABLES[request.kind as keyof typeof TABLES]} WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT ${IDS_MAX}`,
-          toIdRange(request),
-        );
+      readInSession(database, context, async ({ manager }) => {
+        // The primary key is read in order, from the first id with the prefix on.
+        const rows = await manager.find(ENTITIES[request.kind as keyof typeof ENTITIES], {
+          select: { id: true },
+          where: { id: Between(...toIdRange(request)) },
+          order: { id: "ASC" },
+          take: IDS_MAX,
+        });
         return { ids: rows.map(({ id }) => id) };
       }),
   };
@@ -33,16 +39,16 @@ export function createNamingMethods(
 
 const IDS_MAX = 10;
 
-const TABLES = {
-  [IdKind.USER]: "users",
-  [IdKind.WALLET]: "wallets",
-  [IdKind.TRANSACTION]: "transactions",
-  [IdKind.HOLD]: "holds",
-  [IdKind.SCHEDULE]: "schedules",
-  [IdKind.ALERT]: "balance_alerts",
-} as const;
+const ENTITIES = {
+  [IdKind.USER]: UserEntity,
+  [IdKind.WALLET]: WalletEntity,
+  [IdKind.TRANSACTION]: TransactionEntity,
+  [IdKind.HOLD]: HoldEntity,
+  [IdKind.SCHEDULE]: ScheduleEntity,
+  [IdKind.ALERT]: BalanceAlertEntity,
+} as const satisfies Record<number, EntityTarget<{ readonly id: Uuid }>>;
 
-/** The least and the greatest id that begins so. */
+/** Returns the least and the greatest id that begin with the prefix. */
 function toIdRange({ prefix }: FindIdsRequest): [Uuid, Uuid] {
   const digits = prefix.toLowerCase().replaceAll("-", "").slice(0, 32);
   return [digits.padEnd(32, "0"), digits.padEnd(32, "f")];

@@ -1,19 +1,19 @@
 import { In } from "typeorm";
-import { SetRateRequest, SetRateResponse, Rate as RateMessage } from "../../../generated/grey/ledger/v1/rate.js";
+import { Rate as RateMessage, type SetRateRequest } from "../../../generated/grey/ledger/v1/rate.js";
 import type { LedgerServiceService } from "../../../generated/grey/ledger/v1/ledger_service.js";
 import { fail, invalid } from "../../base/failure.js";
 import { newId } from "../../base/ids.js";
-import { fromMicros, toIso, microsDown, microsUp } from "../../base/time.js";
+import { fromMicros, microsDown, microsUp } from "../../base/time.js";
 import { readClock } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
-import { REQUEST_METHOD } from "../../entities/request.js";
 import { findRate, listRates, type Rate, type RatePlace } from "../../ledger/currency/find-rate.js";
+import { insertRate } from "../../ledger/currency/insert-rate.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
-import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { answerOnce } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
 
 type RateMethods = Pick<Methods<typeof LedgerServiceService>, "setRate" | "getRate" | "listRates">;
@@ -24,7 +24,7 @@ export function createRateMethods(database: Database, tokens: PageTokens): RateM
     setRate: (request, context) => {
       if (request.sourceCurrencyCode === request.targetCurrencyCode)
         invalid("target_currency_code", "must differ from source_currency_code");
-      return answerOnce(database, context, SET_RATE, request, (session) => setRate(session, request, context));
+      return answerOnce(database, context, "SET_RATE", request, (session) => setRate(session, request, context));
     },
 
     getRate: async ({ sourceCurrencyCode, targetCurrencyCode, atTime }, context) => {
@@ -61,12 +61,6 @@ export function createRateMethods(database: Database, tokens: PageTokens): RateM
   };
 }
 
-const SET_RATE: OnceMethod<SetRateRequest, SetRateResponse> = {
-  method: REQUEST_METHOD.SET_RATE,
-  request: SetRateRequest,
-  response: SetRateResponse,
-};
-
 async function setRate(session: Session, request: SetRateRequest, { caller }: CallContext) {
   const { manager, client } = session;
   const { sourceCurrencyCode, targetCurrencyCode } = request;
@@ -89,20 +83,7 @@ async function setRate(session: Session, request: SetRateRequest, { caller }: Ca
     validUntil,
     createTime: now,
   };
-  await client.query(
-    `INSERT INTO rates (source_currency_code, target_currency_code, valid_from, id, rate, valid_until, caller, create_time)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    [
-      sourceCurrencyCode,
-      targetCurrencyCode,
-      toIso(validFrom),
-      rate.id,
-      rate.rate,
-      validUntil === null ? null : toIso(validUntil),
-      caller,
-      toIso(now),
-    ],
-  );
+  await insertRate(client, rate, caller);
   return {
     response: { rate: toRateMessage(rate), replayed: false },
     resourceId: rate.id,

@@ -2,15 +2,9 @@ import type { Duration } from "../../../generated/google/protobuf/duration.js";
 import type { Timestamp } from "../../../generated/google/protobuf/timestamp.js";
 import { ErrorReason } from "../../../generated/grey/error/v1/error_reason.js";
 import {
-  CancelScheduleRequest,
-  CancelScheduleResponse,
-  CreateScheduleRequest,
-  CreateScheduleResponse,
+  type CreateScheduleRequest,
   InsufficientFundsPolicy,
-  PauseScheduleRequest,
-  PauseScheduleResponse,
-  ResumeScheduleRequest,
-  ResumeScheduleResponse,
+  type PauseScheduleRequest,
   Schedule as ScheduleMessage,
 } from "../../../generated/grey/schedule/v1/schedule.js";
 import { Run } from "../../../generated/grey/schedule/v1/run.js";
@@ -25,7 +19,6 @@ import type { Database, Queryable } from "../../db/database.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";
 import { ACCOUNT_STATE } from "../../base/codes.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
-import { REQUEST_METHOD } from "../../entities/request.js";
 import { FUNDS_POLICY, SCHEDULE_STATE, type FundsPolicy, type ScheduleState } from "../../entities/schedule.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
@@ -48,7 +41,7 @@ import { toEndRecords, insertSchedule, skipRun, withholdRun, writeProgress } fro
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { CASH, parseDeposit, parseTransfer, parseWithdraw } from "../transaction/movements.js";
-import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { answerOnce } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
 import { toMoney, toReasonMessage } from "../shared/messages.js";
 
@@ -64,7 +57,7 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
       const request = withDefaults(asked);
       const command = parseCommand(request, context);
       const { times, maxRuns } = parseTimes(request.when);
-      return answerOnce(database, context, CREATE_SCHEDULE, request, async ({ client }) => {
+      return answerOnce(database, context, "CREATE_SCHEDULE", request, async ({ client }) => {
         const now = await readClock(client);
         const plannedTime = nextTime(times, now);
         if (plannedTime === null || plannedTime > now + AHEAD_MICROS_MAX) fail({ reason: "SCHEDULE_TIME_INVALID" });
@@ -119,11 +112,11 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
     },
 
     pauseSchedule: (request, context) =>
-      answerOnce(database, context, PAUSE_SCHEDULE, request, (session) => change(session, request, PAUSE)),
+      answerOnce(database, context, "PAUSE_SCHEDULE", request, (session) => change(session, request, PAUSE)),
     resumeSchedule: (request, context) =>
-      answerOnce(database, context, RESUME_SCHEDULE, request, (session) => change(session, request, RESUME)),
+      answerOnce(database, context, "RESUME_SCHEDULE", request, (session) => change(session, request, RESUME)),
     cancelSchedule: (request, context) =>
-      answerOnce(database, context, CANCEL_SCHEDULE, request, (session) => change(session, request, CANCEL)),
+      answerOnce(database, context, "CANCEL_SCHEDULE", request, (session) => change(session, request, CANCEL)),
 
     listRuns: async (request, context) => {
       const scheduleId = parseId(request.scheduleId);
@@ -143,27 +136,6 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
     },
   };
 }
-
-const CREATE_SCHEDULE: OnceMethod<CreateScheduleRequest, CreateScheduleResponse> = {
-  method: REQUEST_METHOD.CREATE_SCHEDULE,
-  request: CreateScheduleRequest,
-  response: CreateScheduleResponse,
-};
-const PAUSE_SCHEDULE: OnceMethod<PauseScheduleRequest, PauseScheduleResponse> = {
-  method: REQUEST_METHOD.PAUSE_SCHEDULE,
-  request: PauseScheduleRequest,
-  response: PauseScheduleResponse,
-};
-const RESUME_SCHEDULE: OnceMethod<ResumeScheduleRequest, ResumeScheduleResponse> = {
-  method: REQUEST_METHOD.RESUME_SCHEDULE,
-  request: ResumeScheduleRequest,
-  response: ResumeScheduleResponse,
-};
-const CANCEL_SCHEDULE: OnceMethod<CancelScheduleRequest, CancelScheduleResponse> = {
-  method: REQUEST_METHOD.CANCEL_SCHEDULE,
-  request: CancelScheduleRequest,
-  response: CancelScheduleResponse,
-};
 
 /** What a caller may do to a schedule that has not ended. */
 interface Change {

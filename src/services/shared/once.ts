@@ -1,188 +1,125 @@
 import { assertPresent } from "../../base/assert.js";
-import { decodeFailure, encodeFailure, FailureError, isRefusal, type Failure } from "../../base/failure.js";
+import { decodeFailure, FailureError, isRefusal, type Failure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
 import { awaitReplicas, inClaimingTransaction, type Session } from "../../db/in-transaction.js";
-import { RequestEntity, type RequestMethod, type RequestRow } from "../../entities/request.js";
+import { REQUEST_METHOD, RequestEntity, type RequestRow } from "../../entities/request.js";
 import { appendRecords, type JournalRecord } from "../../journal/append.js";
 import type { CallContext } from "../../rpc/context.js";
 import { differingFields } from "./canonical.js";
+import { ONCE_METHODS, type OnceMethodName, type OnceRequest, type OnceResponse } from "./once-methods.js";
+import { beginWork, claimRequest, rollBackWork, storeAnswer, storeRefusal, type RequestKey } from "./requests.js";
 
-/** How a message is written down: a generated message's own object. */
-interface Codec<T> {
-  /** The full name of the message. */
-  readonly $type: string;
-  encode(message: T): { finish(): Uint8Array };
-  decode(bytes: Uint8Array): T;
-}
-
-/** A method whose request is answered once. */
-export interface OnceMethod<Request, Response> {
-  readonly method: RequestMethod;
-  readonly request: Codec<Request>;
-  readonly response: Codec<Response>;
-  /** The answer about a thing whose stored answers were erased. */
-  readonly erased?: (session: Session, resourceId: Uuid) => Promise<Omit<Response, "journalIndex">>;
-}
-
-/** What tells whether an answer is a stored one, and where in the journal its request is. */
-interface Answer {
-  readonly replayed: boolean;
-  readonly journalIndex: bigint;
-}
-
-/** What the work of a request comes to. */
-export interface OnceResult<Response extends Answer> {
+/** The result of a request's work. */
+export interface OnceResult<Response> {
   readonly response: Omit<Response, "journalIndex">;
-  /** What the request concerns. */
+  /** The resource that the request is about. */
   readonly resourceId?: Uuid;
   /** The transaction that it posted. */
   readonly transaction?: { readonly id: Uuid; readonly journalIndex: bigint };
-  /** Where the work has appended its record itself. */
+  /** The index of the record that the work has appended itself. */
   readonly journalIndex?: bigint;
-  /** What it changed, for the journal, unless the work has appended it itself. */
+  /** The records to append, unless the work has appended them itself. */
   readonly records?: readonly JournalRecord[];
 }
 
 /**
  * Answers a request once and for ever: claims `(caller, request_id)`, does the work, and stores the answer or the refusal,
- * in one database transaction. The same request again gets what is stored, marked as replayed; copies that arrive at
+ * in one database transaction. The same request again gets the stored answer, marked as replayed; copies that arrive at
  * the same time wait for the first.
  * @param request with its defaults filled in: a field that is unset and one that is set to its default are the same request
  *
- * Fails with REQUEST_ID_REUSED when another request was answered under the id, with what the work refuses, and as
- * inClaimingTransaction() does. Failures that pass leave the id unused.
+ * Fails with REQUEST_ID_REUSED when the id has answered another request, with the refusals of the work, and as
+ * inClaimingTransaction() does. Transient failures leave the id unused.
  */
-export async function answerOnce<Request extends { readonly requestId: string }, Response extends Answer>(
+export async function answerOnce<Name extends OnceMethodName>(
   database: Database,
   context: CallContext,
-  method: OnceMethod<Request, Response>,
-  request: Request,
-  work: (session: Session) => Promise<OnceResult<Response>>,
-): Promise<Response> {
+  method: Name,
+  request: OnceRequest<Name>,
+  work: (session: Session) => Promise<OnceResult<OnceResponse<Name>>>,
+): Promise<OnceResponse<Name>> {
+  const key = { caller: context.caller, requestId: context.requestId };
+  const encoded = ONCE_METHODS[method].request.encode(request).finish();
   const outcome = await inClaimingTransaction(database, context, async (session) => {
-    const key = { caller: context.caller, requestId: context.requestId };
-    const isNew = await claim(session, key, method, request);
-    if (!isNew) {
-      await awaitReplicas(session.client);
-      return replay(session, key, method, request);
-    }
-    return settle(session, key, method, work);
+    if (await claimRequest(session.client, key, REQUEST_METHOD[method], encoded))
+      return answerFirst(session, key, method, work);
+    await awaitReplicas(session.client);
+    return replay(session, key, method, encoded);
   });
-  // A refusal is stored with the transaction that committed; only now it leaves the call.
+  // A refusal is thrown only after the transaction that stores it has committed.
   if ("failure" in outcome) throw new FailureError(outcome.failure, outcome);
   return outcome.response;
 }
 
-type Key = Pick<RequestRow, "caller" | "requestId">;
 type Outcome<Response> = { readonly response: Response } | { readonly failure: Failure; readonly replayed: boolean };
 
-async function claim<Request, Response>(
-  { client }: Session,
-  key: Key,
-  method: OnceMethod<Request, Response>,
-  request: Request,
-): Promise<boolean> {
-  // Waits for a concurrent transaction that claims the same id.
-  const { rowCount } = await client.query(
-    "INSERT INTO requests (caller, request_id, method, request) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-    [key.caller, key.requestId, method.method, Buffer.from(method.request.encode(request).finish())],
-  );
-  return rowCount === 1;
-}
-
-async function settle<Request, Response extends Answer>(
+/** Does the work of a request that has claimed its id, and stores the answer or the refusal. */
+async function answerFirst<Name extends OnceMethodName>(
   session: Session,
-  key: Key,
-  method: OnceMethod<Request, Response>,
-  work: (transaction: Session) => Promise<OnceResult<Response>>,
-): Promise<Outcome<Response>> {
+  key: RequestKey,
+  method: Name,
+  work: (session: Session) => Promise<OnceResult<OnceResponse<Name>>>,
+): Promise<Outcome<OnceResponse<Name>>> {
   const { client } = session;
-  await client.query("SAVEPOINT work");
-  let done: OnceResult<Response>;
+  await beginWork(client);
+  let result: OnceResult<OnceResponse<Name>>;
   try {
-    done = await work(session);
+    result = await work(session);
   } catch (error) {
     if (!(error instanceof FailureError && isRefusal(error.failure))) throw error;
-    await client.query("ROLLBACK TO SAVEPOINT work");
-    await storeRefusal(session, key, error);
+    await rollBackWork(client);
+    await storeRefusal(client, key, error);
     return { failure: error.failure, replayed: false };
   }
-  const { records = [], transaction: posted } = done;
-  const journalIndex = posted?.journalIndex ?? done.journalIndex;
-  const response = withJournalIndex(done.response, journalIndex);
-  await client.query(
-    `UPDATE requests SET response = $3, resource_id = $4, transaction_id = $5, journal_index = $6
-     WHERE caller = $1 AND request_id = $2`,
-    [
-      key.caller,
-      key.requestId,
-      Buffer.from(method.response.encode(response).finish()),
-      done.resourceId ?? null,
-      posted?.id ?? null,
-      journalIndex ?? null,
-    ],
-  );
+  const { records = [], transaction, resourceId } = result;
+  const journalIndex = transaction?.journalIndex ?? result.journalIndex;
+  const response = withJournalIndex(result.response, journalIndex);
+  await storeAnswer(client, key, {
+    response: ONCE_METHODS[method].response.encode(response).finish(),
+    resourceId,
+    transactionId: transaction?.id,
+    journalIndex,
+  });
   return {
     response: records.length > 0 ? withJournalIndex(response, await appendRecords(client, records, key)) : response,
   };
 }
 
-/** The answer with its place in the journal; 0 while that is not known. */
-function withJournalIndex<Response extends Answer>(
-  answer: Omit<Response, "journalIndex">,
+/** Returns the response with its place in the journal; 0 while that is not known. */
+function withJournalIndex<Response>(
+  response: Omit<Response, "journalIndex">,
   journalIndex: bigint | undefined,
 ): Response {
-  return { ...answer, journalIndex: journalIndex ?? 0n } as Response;
+  return { ...response, journalIndex: journalIndex ?? 0n } as Response;
 }
 
-/**
- * Stores the refusal beside its request. The users whose data the request holds are locked, so that their erasure finds
- * it; of one who is erased already nothing is stored.
- */
-async function storeRefusal({ client }: Session, key: Key, { failure, details }: FailureError): Promise<void> {
-  const { userIds = [] } = details;
-  const { rows } = await client.query<{ is_erased: boolean }>(
-    "SELECT delete_time IS NOT NULL AS is_erased FROM users WHERE id = ANY($1) ORDER BY id FOR SHARE",
-    [userIds],
-  );
-  const isErased = rows.some((row) => row.is_erased);
-  await client.query(
-    `UPDATE requests SET failure = $3, resource_id = $4, other_user_id = $5, request = CASE WHEN $6 THEN NULL ELSE request END
-     WHERE caller = $1 AND request_id = $2`,
-    [key.caller, key.requestId, encodeFailure(failure), userIds[0] ?? null, userIds[1] ?? null, isErased],
-  );
-}
-
-async function replay<Request, Response extends Answer>(
+/** Answers a request whose id is used already. */
+async function replay<Name extends OnceMethodName>(
   session: Session,
-  key: Key,
-  method: OnceMethod<Request, Response>,
-  request: Request,
-): Promise<Outcome<Response>> {
+  key: RequestKey,
+  method: Name,
+  request: Uint8Array,
+): Promise<Outcome<OnceResponse<Name>>> {
+  const { response: codec, answerErased } = ONCE_METHODS[method];
   const stored = await session.manager.findOneByOrFail(RequestEntity, key);
-  const differs = differences(stored, method, request);
-  if (differs.length > 0) {
+  const differs = findDifferences(stored, method, request);
+  if (differs.length > 0)
     return { failure: { reason: "REQUEST_ID_REUSED", requestId: key.requestId, differs }, replayed: false };
-  }
   if (stored.failure !== null) return { failure: decodeFailure(stored.failure), replayed: true };
   const response =
     stored.response === null
-      ? await assertPresent(method.erased, "the answer about an erased thing")(
+      ? await assertPresent(answerErased, "the answer about an erased resource")(
           session,
-          assertPresent(stored.resourceId, "an erased thing"),
+          assertPresent(stored.resourceId, "an erased resource"),
         )
-      : method.response.decode(stored.response);
+      : codec.decode(stored.response);
   return { response: withJournalIndex({ ...response, replayed: true }, stored.journalIndex ?? undefined) };
 }
 
-/** The contract's names of the fields in which the request differs from the stored one; an erased one is taken as the same. */
-function differences<Request, Response>(
-  stored: RequestRow,
-  method: OnceMethod<Request, Response>,
-  request: Request,
-): string[] {
-  if (stored.method !== method.method) return ["method"];
+/** Names the fields in which the request differs from the stored one, as the contract does. An erased one does not differ. */
+function findDifferences(stored: RequestRow, method: OnceMethodName, request: Uint8Array): string[] {
+  if (stored.method !== REQUEST_METHOD[method]) return ["method"];
   if (stored.request === null) return [];
-  return differingFields(method.request.$type, method.request.encode(request).finish(), stored.request);
+  return differingFields(ONCE_METHODS[method].request.$type, request, stored.request);
 }

@@ -24,7 +24,7 @@ import { watchJournal } from "../../ledger/watch/watch-journal.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { toBalancesAfter, toBalanceMessage, toTransactionMessage } from "./messages.js";
-import { assertUserExists } from "../user/user-service.js";
+import { findWalletIds } from "../user/users.js";
 
 /** What watches read. */
 export interface WatchOptions {
@@ -124,7 +124,7 @@ async function parseInterest(manager: EntityManager, request: WatchTransactionsR
   const wallets = request.walletIds.length === 0 ? undefined : new Set(request.walletIds.map(parseId));
   if (wallets !== undefined) await assertWalletsExist(manager, [...wallets]);
   const userId = request.userId === "" ? undefined : parseId(request.userId);
-  const ofUser = userId === undefined ? undefined : await findWalletIds(manager, userId);
+  const ofUser = userId === undefined ? undefined : new Set(await findWalletIds(manager, userId));
   const kinds = request.kinds.length === 0 ? undefined : new Set(request.kinds.map(kindFromCode));
   const states = new Set(request.states.length === 0 ? [TransactionState.POSTED] : request.states);
   return {
@@ -154,12 +154,6 @@ async function assertWalletsExist(manager: EntityManager, ids: readonly Uuid[]):
   const found = await manager.find(WalletEntity, { select: { id: true }, where: { id: In(ids) } });
   const missing = ids.find((id) => !found.some((wallet) => wallet.id === id));
   if (missing !== undefined) fail({ reason: "WALLET_NOT_FOUND", walletId: missing });
-}
-
-async function findWalletIds(manager: EntityManager, userId: Uuid): Promise<Set<Uuid>> {
-  await assertUserExists(manager, userId, { evenDeleted: true });
-  const wallets = await manager.find(WalletEntity, { select: { id: true }, where: { userId } });
-  return new Set(wallets.map(({ id }) => id));
 }
 
 const NO_CHANGE = { balance: undefined, state: WalletState.UNSPECIFIED, transactionId: "" } as const;

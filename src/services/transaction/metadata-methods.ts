@@ -1,8 +1,4 @@
-import {
-  SetTransactionMetadataRequest,
-  SetTransactionMetadataResponse,
-  MetadataChange,
-} from "../../../generated/grey/transaction/v1/metadata.js";
+import { MetadataChange } from "../../../generated/grey/transaction/v1/metadata.js";
 import type { TransactionServiceService } from "../../../generated/grey/transaction/v1/transaction_service.js";
 import { LessThan } from "typeorm";
 import { assertPresent } from "../../base/assert.js";
@@ -13,12 +9,11 @@ import type { Database } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { MetadataChangeEntity, type MetadataChangeRow } from "../../entities/metadata.js";
-import { REQUEST_METHOD } from "../../entities/request.js";
 import { TransactionEntity } from "../../entities/transaction.js";
 import { findTransactions } from "../../ledger/transaction/rows.js";
 import { changeMetadata, PAIRS_MAX } from "../../ledger/transaction/metadata.js";
 import type { Methods } from "../../rpc/methods.js";
-import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { answerOnce } from "../shared/once.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
 import { toTransactionMessage } from "../shared/messages.js";
 
@@ -27,17 +22,11 @@ type MetadataMethods = Pick<
   "setTransactionMetadata" | "listMetadataChanges"
 >;
 
-const SET_METADATA: OnceMethod<SetTransactionMetadataRequest, SetTransactionMetadataResponse> = {
-  method: REQUEST_METHOD.SET_TRANSACTION_METADATA,
-  request: SetTransactionMetadataRequest,
-  response: SetTransactionMetadataResponse,
-};
-
 /** The methods of grey.transaction.v1.TransactionService that are about the metadata of transactions. */
 export function createMetadataMethods(database: Database, tokens: PageTokens): MetadataMethods {
   return {
     setTransactionMetadata: (request, context) =>
-      answerOnce(database, context, SET_METADATA, request, async ({ client }) => {
+      answerOnce(database, context, "SET_TRANSACTION_METADATA", request, async ({ client }) => {
         const { set, remove } = request;
         const transactionId = parseId(request.transactionId);
         const metadata = await changeMetadata(client, transactionId, context.caller, { set, remove });

@@ -40,7 +40,7 @@ import { amountTerms, parseAmount, parseCommandFields, preconditionTerms } from 
 import { parseDeposit, parseTransfer, parseWithdraw } from "./movements.js";
 import { toFailureDetails, postOne, postUnit } from "./post.js";
 import { toBalancesAfter, toTransactionMessage } from "../shared/messages.js";
-import { assertUserExists } from "../user/user-service.js";
+import { findWalletIds } from "../user/users.js";
 import { createTransactionWatch, type WatchOptions } from "../shared/watch-methods.js";
 
 /** grey.transaction.v1.TransactionService. */
@@ -297,7 +297,5 @@ async function findAccountIds(manager: EntityManager, of: NonNullable<ListTransa
     const exists = await manager.existsBy(WalletEntity, { id });
     return exists ? [id] : fail({ reason: "WALLET_NOT_FOUND", walletId: id });
   }
-  await assertUserExists(manager, id, { evenDeleted: true });
-  const wallets = await manager.find(WalletEntity, { select: { id: true }, where: { userId: id } });
-  return wallets.map((wallet) => wallet.id);
+  return findWalletIds(manager, id);
 }

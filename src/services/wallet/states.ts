@@ -1,13 +1,4 @@
-import {
-  CloseWalletRequest,
-  CloseWalletResponse,
-  FreezeWalletRequest,
-  FreezeWalletResponse,
-  ReopenWalletRequest,
-  ReopenWalletResponse,
-  UnfreezeWalletRequest,
-  UnfreezeWalletResponse,
-} from "../../../generated/grey/wallet/v1/wallet_state.js";
+import type { FreezeWalletRequest } from "../../../generated/grey/wallet/v1/wallet_state.js";
 import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import { fail, type Failure } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
@@ -17,12 +8,11 @@ import type { Session } from "../../db/in-transaction.js";
 import { ACCOUNT_STATE, type AccountState } from "../../base/codes.js";
 import { AccountEntity, type AccountRow } from "../../entities/account.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
-import { REQUEST_METHOD } from "../../entities/request.js";
 import { WalletEntity } from "../../entities/wallet.js";
 import type { Methods } from "../../rpc/methods.js";
-import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { answerOnce } from "../shared/once.js";
 import { toWalletMessage } from "../shared/messages.js";
-import { shareLockUser } from "../user/user-service.js";
+import { lockUserForShare } from "../user/users.js";
 
 type StateMethods = Pick<
   Methods<typeof WalletServiceService>,
@@ -77,42 +67,21 @@ const REOPEN: Change = {
 export function createStateMethods(database: Database): StateMethods {
   return {
     freezeWallet: (request, context) =>
-      answerOnce(database, context, FREEZE_WALLET, request, (session) => changeState(session, request, FREEZE)),
+      answerOnce(database, context, "FREEZE_WALLET", request, (session) => changeState(session, request, FREEZE)),
     unfreezeWallet: (request, context) =>
-      answerOnce(database, context, UNFREEZE_WALLET, request, (session) => changeState(session, request, UNFREEZE)),
+      answerOnce(database, context, "UNFREEZE_WALLET", request, (session) => changeState(session, request, UNFREEZE)),
     closeWallet: (request, context) =>
-      answerOnce(database, context, CLOSE_WALLET, request, (session) => changeState(session, request, CLOSE)),
+      answerOnce(database, context, "CLOSE_WALLET", request, (session) => changeState(session, request, CLOSE)),
     reopenWallet: (request, context) =>
-      answerOnce(database, context, REOPEN_WALLET, request, async (session) => {
+      answerOnce(database, context, "REOPEN_WALLET", request, async (session) => {
         // A wallet of nobody stays closed. The user is locked before the account, as in every writer.
         const { manager } = session;
         const wallet = await manager.findOneBy(WalletEntity, { id: parseId(request.walletId) });
-        if (wallet !== null) await shareLockUser(session, wallet.userId);
+        if (wallet !== null) await lockUserForShare(session, wallet.userId);
         return changeState(session, request, REOPEN);
       }),
   };
 }
-
-const FREEZE_WALLET: OnceMethod<FreezeWalletRequest, FreezeWalletResponse> = {
-  method: REQUEST_METHOD.FREEZE_WALLET,
-  request: FreezeWalletRequest,
-  response: FreezeWalletResponse,
-};
-const UNFREEZE_WALLET: OnceMethod<UnfreezeWalletRequest, UnfreezeWalletResponse> = {
-  method: REQUEST_METHOD.UNFREEZE_WALLET,
-  request: UnfreezeWalletRequest,
-  response: UnfreezeWalletResponse,
-};
-const CLOSE_WALLET: OnceMethod<CloseWalletRequest, CloseWalletResponse> = {
-  method: REQUEST_METHOD.CLOSE_WALLET,
-  request: CloseWalletRequest,
-  response: CloseWalletResponse,
-};
-const REOPEN_WALLET: OnceMethod<ReopenWalletRequest, ReopenWalletResponse> = {
-  method: REQUEST_METHOD.REOPEN_WALLET,
-  request: ReopenWalletRequest,
-  response: ReopenWalletResponse,
-};
 
 /** Changes the state with the account locked: what is being posted comes before it or sees it. */
 async function changeState(

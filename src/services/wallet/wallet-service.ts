@@ -1,11 +1,5 @@
 import { In, MoreThan, type EntityManager } from "typeorm";
-import {
-  CreateWalletRequest,
-  CreateWalletResponse,
-  UpdateWalletRequest,
-  UpdateWalletResponse,
-  GetWalletResponse,
-} from "../../../generated/grey/wallet/v1/wallet.js";
+import { GetWalletResponse, type CreateWalletRequest } from "../../../generated/grey/wallet/v1/wallet.js";
 import type { GetBalanceRequest, GetBalanceResponse } from "../../../generated/grey/wallet/v1/balance.js";
 import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import { assertPresent } from "../../base/assert.js";
@@ -20,7 +14,6 @@ import { AccountEntity } from "../../entities/account.js";
 import { NORMAL_SIDE } from "../../base/codes.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
-import { REQUEST_METHOD } from "../../entities/request.js";
 import { WalletEntity, type WalletRow } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
 import { findEffectiveBalance } from "../../ledger/statement/effective-history.js";
@@ -31,14 +24,14 @@ import type { LedgerTransaction } from "../../ledger/transaction/transaction.js"
 import type { MovementCommand } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
-import { answerOnce, type OnceMethod } from "../shared/once.js";
+import { answerOnce } from "../shared/once.js";
 import { openPage, ROWS_AT_ONCE, type PageTokens } from "../shared/paging.js";
 import { toEtag, toMoneyIfInt64, toBalanceMessage, toWalletMessage } from "../shared/messages.js";
 import { toStatementResponse } from "./statement-page.js";
 import { createStatementStream } from "./statement-stream.js";
 import { createStateMethods } from "./states.js";
 import { createWalletWatch, type WatchOptions } from "../shared/watch-methods.js";
-import { assertUserExists, shareLockUser } from "../user/user-service.js";
+import { assertUserExists, lockUserForShare } from "../user/users.js";
 
 /** grey.wallet.v1.WalletService. */
 export function createWalletService(
@@ -50,9 +43,9 @@ export function createWalletService(
     createWallet: (asked, context) => {
       // An initial balance of 0 is none.
       const request = asked.initialBalance?.minorUnits === 0n ? { ...asked, initialBalance: undefined } : asked;
-      return answerOnce(database, context, CREATE_WALLET, request, async (session) => {
+      return answerOnce(database, context, "CREATE_WALLET", request, async (session) => {
         const userId = parseId(request.userId);
-        await shareLockUser(session, userId);
+        await lockUserForShare(session, userId);
         const wallet = await insertWallet(session, request, userId);
         const opening = await postOpening(session, context, request, wallet.id);
         const account = await session.manager.findOneByOrFail(AccountEntity, { id: wallet.id });
@@ -90,7 +83,7 @@ export function createWalletService(
       const scope = ["ListWallets", context.caller, userId];
       const page = openPage(tokens, scope, request);
       return readInSession(database, context, async ({ manager }) => {
-        await assertUserExists(manager, userId, { evenDeleted: true });
+        await assertUserExists(manager, userId);
         const { items: wallets, nextPageToken } = await page.read({
           read: (after, take) =>
             manager.find(WalletEntity, {
@@ -107,7 +100,7 @@ export function createWalletService(
     },
 
     updateWallet: (request, context) =>
-      answerOnce(database, context, UPDATE_WALLET, request, async (session) => {
+      answerOnce(database, context, "UPDATE_WALLET", request, async (session) => {
         const wallet = await lockWallet(session, parseId(request.walletId), request.etag);
         const paths = new Set(request.updateMask);
         if (paths.has("label")) wallet.label = request.label;
@@ -149,17 +142,6 @@ export function createWalletService(
     },
   };
 }
-
-const CREATE_WALLET: OnceMethod<CreateWalletRequest, CreateWalletResponse> = {
-  method: REQUEST_METHOD.CREATE_WALLET,
-  request: CreateWalletRequest,
-  response: CreateWalletResponse,
-};
-const UPDATE_WALLET: OnceMethod<UpdateWalletRequest, UpdateWalletResponse> = {
-  method: REQUEST_METHOD.UPDATE_WALLET,
-  request: UpdateWalletRequest,
-  response: UpdateWalletResponse,
-};
 
 async function insertWallet(session: Session, request: CreateWalletRequest, userId: Uuid): Promise<WalletRow> {
   const { manager } = session;
