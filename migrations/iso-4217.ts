@@ -1,7 +1,7 @@
 /**
- * The currencies of ISO 4217 that money is held in: code, exponent (decimal places of a minor unit), English name. Kept here
- * because what runtimes know of it is wrong for some (Intl gives IQD and PKR 0 decimal places). Metals, funds' units of account,
- * testing and "no currency" codes are left out. Source: ISO 4217 list one, maintained by SIX.
+ * The currencies of ISO 4217 in which people hold money: code, exponent (decimal places of a minor unit) and English name. Runtimes
+ * have wrong exponents for some (Intl gives IQD and PKR 0 decimal places). The codes for metals, units of account of funds, tests and
+ * "no currency" are left out. Source: ISO 4217 list one, maintained by SIX.
  */
 export const ISO_4217: readonly (readonly [code: string, exponent: number, name: string])[] = [
   ["AED", 2, "UAE Dirham"],

@@ -2,7 +2,9 @@ import { randomUUID } from "node:crypto";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect } from "chai";
+import { readConfig } from "../../src/config/config.js";
 import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.js";
+import { migrate } from "../../src/db/migrate.js";
 import { connect } from "../support/client.js";
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/cluster.js";
 import { openAdmin } from "../support/ledger.js";
@@ -121,6 +123,10 @@ describe("a start of the server", () => {
         expect(err).to.match(/^grey: GREY_DATA_DIR: the database in .* holds the ledger of an earlier version of Grey/);
         expect(err).to.include(`nothing was changed; move the folder ${dataDir} away to begin with an empty ledger`);
         expectOneMessage(err);
+      }
+      for (const options of [{}, { check: true }, { revert: true }]) {
+        const migrating = migrate(readConfig({ GREY_DATA_DIR: dataDir }), { ...options, onProgress: () => undefined });
+        expect(await migrating.catch(String)).to.include(`; nothing was changed; move the folder ${dataDir} away`);
       }
       const again = await startEmbeddedPostgres({ dataDir, port: 0 });
       const reader = await openAdmin(again.ownerUrl);

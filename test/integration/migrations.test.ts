@@ -7,7 +7,7 @@ import { findDrift, migrate, migrateDown, migrateUp } from "../../src/db/migrate
 import { createEmptyDatabase, type TestDatabase } from "../support/cluster.js";
 import { openAdmin } from "../support/ledger.js";
 
-// Everything that a migration makes: columns, constraints, indexes, functions, and who may do what with them.
+// Everything that a migration makes: columns, constraints, indexes, functions, triggers, and the rights on them.
 const SCHEMA = `
 SELECT format('column %s.%s %s %s default %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
   CASE WHEN a.attnotnull THEN 'not null' ELSE 'null' END, pg_get_expr(d.adbin, d.adrelid)) AS line
@@ -25,6 +25,8 @@ SELECT format('index %s', indexdef) FROM pg_indexes WHERE schemaname = 'public' 
 UNION ALL
 SELECT format('table %s grants %s options %s', relname, relacl, reloptions) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'migrations'
+UNION ALL
+SELECT format('trigger %s', pg_get_triggerdef(oid)) FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL
 SELECT format('function %s grants %s', pg_get_functiondef(oid), proacl) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 ORDER BY 1`;
@@ -52,7 +54,7 @@ describe("the migrations", () => {
     return rows.map((row) => row.name);
   }
 
-  it("go up, back one by one to nothing, and up again to the same schema", async () => {
+  it("go up, are reverted one by one to nothing, and go up again to the same schema", async () => {
     const names = await migrateUp(database.url);
     expect(names.length).to.be.greaterThan(0);
     expect(await ranMigrations()).to.deep.equal(names);
@@ -72,7 +74,7 @@ describe("the migrations", () => {
     expect(await migrateUp(database.url), "there is nothing more to do").to.deep.equal([]);
   });
 
-  it("can each be taken back and run again where the ones before it stand", async () => {
+  it("can each be reverted and run again on top of those before", async () => {
     const names = await migrateUp(database.url);
     const up = await schema();
     for (let back = 1; back <= names.length; back += 1) {
@@ -177,7 +179,7 @@ describe("the migrations", () => {
       found: /"users" ADD CONSTRAINT .* UNIQUE \("email_key"\)/,
     },
   ];
-  it("and the entities disagree about whatever was changed by hand, and the check names it", async () => {
+  it("and the entities disagree about what was changed by hand, and `grey migrate --check` names it", async () => {
     await migrateUp(database.url);
     for (const { title, change } of drifts)
       await admin.query(change).catch((error: Error) => expect.fail(`${title}: ${error.message}`));

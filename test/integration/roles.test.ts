@@ -8,7 +8,7 @@ import { startServer, type TestServer } from "../support/server.js";
 
 const INSUFFICIENT_PRIVILEGE = "42501";
 
-/** What the service may change, by table; everything else about them it may not. */
+/** The columns that the service may update, by table; it may update no others. */
 const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
   users: "all",
   wallets: "all",
@@ -45,14 +45,14 @@ const MAY_INSERT = [
   "integrity_checks",
 ];
 
-/** What the service may delete from: counters that no window reaches any more. */
+/** The tables that the service may delete from: usage that no window reaches any more. */
 const MAY_DELETE = ["velocity_usage"];
 
 describe("the service's database role", () => {
   let server: TestServer;
   let clients: Clients;
   let admin: pg.Client;
-  /** A session as the service has it. */
+  /** A session with the role of the service. */
   let service: pg.Client;
   let columns: { readonly table: string; readonly column: string }[];
   let tables: string[];
@@ -80,7 +80,7 @@ describe("the service's database role", () => {
     await server.stop();
   });
 
-  /** The SQLSTATE of the statement's error; undefined when it was run. */
+  /** Returns the SQLSTATE of the statement's error; undefined if it succeeded. */
   async function stateOf(statement: string): Promise<string | undefined> {
     await service.query("BEGIN");
     try {
@@ -93,7 +93,7 @@ describe("the service's database role", () => {
     }
   }
 
-  /** A privilege that is denied is denied whatever the values are: none of these statements would change a row's meaning. */
+  /** Returns the statements that lack a privilege. None of them would change the meaning of a row. */
   async function deniedFor(statements: readonly string[]): Promise<string[]> {
     const denied: string[] = [];
     for (const statement of statements) {
@@ -102,7 +102,7 @@ describe("the service's database role", () => {
     return denied;
   }
 
-  it("is the one that the service takes on in its sessions", async () => {
+  it("is the one that the service assumes in its sessions", async () => {
     const { dataSource, pool } = await connectDatabase(
       server.databaseUrl,
       readConfig({ DATABASE_URL: server.databaseUrl }),
@@ -113,7 +113,7 @@ describe("the service's database role", () => {
     expect((await service.query("SELECT current_user AS role")).rows).to.deep.equal([{ role: "grey_service" }]);
   });
 
-  it("knows every table of the books", () => {
+  it("is tested with tables that exist", () => {
     expect(tables).to.include.members([...Object.keys(MAY_UPDATE), ...MAY_INSERT]);
     expect(tables).to.include("migrations");
   });
@@ -124,7 +124,7 @@ describe("the service's database role", () => {
     expect(await deniedFor(statements)).to.deep.equal(statements.filter((statement) => !allowed.includes(statement)));
   });
 
-  it("updates no column of entries, transactions, journal batches and a request's key, and none that it has no need to", async () => {
+  it("updates no column of entries, transactions, journal batches and request keys, and no other that it need not", async () => {
     const statements = columns
       .filter(({ table, column }) => MAY_UPDATE[table] !== "all" && !MAY_UPDATE[table]?.includes(column))
       .map(({ table, column }) => `UPDATE ${table} SET ${column} = ${column}`);
@@ -141,7 +141,7 @@ describe("the service's database role", () => {
     expect(await deniedFor(statements)).to.deep.equal(statements);
   });
 
-  it("may update what the service keeps up to date: the check above can tell", async () => {
+  it("updates the columns that the service maintains, so the test of the others can fail", async () => {
     const statements = columns
       .filter(({ table, column }) => MAY_UPDATE[table] === "all" || MAY_UPDATE[table]?.includes(column))
       .map(({ table, column }) => `UPDATE ${table} SET ${column} = ${column}`);
