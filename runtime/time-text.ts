@@ -4,7 +4,7 @@ interface Timestamp {
   readonly nanos: number;
 }
 
-/** The point in time in ISO 8601, to the microsecond; what no calendar has, in seconds since 1970. */
+/** Formats a point in time in ISO 8601, to the microsecond; one beyond the calendar, in seconds since 1970. */
 export function timeText(time: Timestamp): string {
   const date = new Date(Number(time.seconds) * 1_000);
   if (Number.isNaN(date.getTime())) return `${time.seconds} s`;

@@ -1,5 +1,5 @@
-// Makes docs/errors.md: the reasons and their comments from the contract's descriptors, the rest from the built code.
-// `--check` changes nothing and fails when the file is not what it would be.
+// Generates docs/errors.md: the reasons and their comments from the contract's descriptors, the rest from the built code.
+// `--check` changes nothing and fails if the file is out of date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
@@ -12,7 +12,7 @@ const PREFIX = "ERROR_REASON_";
 /** The number of the field `enum_type` in FileDescriptorProto and of `value` in EnumDescriptorProto: parts of a comment's path. */
 const [ENUM_TYPE, VALUE] = [5, 2];
 
-/** @returns what the contract says of each reason but the unspecified one: `{ reason, meaning, metadata }` */
+/** Reads the comment of each reason but the unspecified one: `{ reason, meaning, metadata }`. */
 function readReasons() {
   const set = fromBinary(FileDescriptorSetSchema, readFileSync(join(ROOT, "generated/descriptors.binpb")));
   const file = set.file.find(({ name }) => name === "grey/error/v1/error_reason.proto");
@@ -36,7 +36,7 @@ async function render() {
     const error = toGrpcError(new FailureError({ reason, violations: [] }), { requestId: "", traceId: "" }, 1);
     const [details] = error.metadata.get("grpc-status-details-bin");
     const isRetried = details.includes("google.rpc.RetryInfo");
-    const again = isRetried ? "the same request, after RetryInfo" : isRefusal({ reason }) ? "same answer" : "";
+    const again = isRetried ? "retry after RetryInfo" : isRefusal({ reason }) ? "same response" : "";
     return `| \`${reason}\` | \`${status[CODE[reason]]}\` | ${meaning} | ${metadata} | ${again} |`;
   });
   return `${INTRODUCTION}\n${rows.join("\n")}\n`;
@@ -46,36 +46,36 @@ const INTRODUCTION = `<!-- Made by scripts/errors-doc.mjs from proto/grey/error/
 
 # Errors
 
-Every error is a gRPC status with details in the trailer \`grpc-status-details-bin\` (a \`google.rpc.Status\`, as AIP-193 has it):
+Every error is a gRPC status with details in the trailer \`grpc-status-details-bin\` (a \`google.rpc.Status\`, according to AIP-193):
 
-| detail | when | what it holds |
+| detail | when | content |
 |---|---|---|
-| \`google.rpc.ErrorInfo\` | always | \`reason\`: one of the table below; \`domain\`: \`grey\`; \`metadata\`: what the table names |
-| \`google.rpc.RequestInfo\` | always | \`request_id\`: the call's request id; \`serving_data\`: its trace id, which every log line of the call has |
+| \`google.rpc.ErrorInfo\` | always | \`reason\`: one of the table below; \`domain\`: \`grey\`; \`metadata\`: the keys in the table |
+| \`google.rpc.RequestInfo\` | always | \`request_id\`: the call's request id; \`serving_data\`: its trace id, which is in every log line of the call |
 | \`google.rpc.BadRequest\` | with \`INVALID_REQUEST\` | each field that breaks a rule, and the rule |
-| \`google.rpc.RetryInfo\` | when trying again helps | how long to wait before the same request is sent again |
+| \`google.rpc.RetryInfo\` | when a retry helps | the time to wait before the retry |
 
 Match on \`reason\`, never on the message, which is for people and may change. The ids are also in the trailers
-\`grey-request-id\` and \`grey-trace-id\` of every answer, errors or not. What the transport refuses before Grey sees it has none of these: a message longer than
+\`grey-request-id\` and \`grey-trace-id\` of every response, errors or not. Errors of the transport, which Grey never sees, have none of these: a message longer than
 GREY_REQUEST_BYTES_MAX (\`RESOURCE_EXHAUSTED\`), a method that does not exist (\`UNIMPLEMENTED\`), a call whose connection broke
-(\`UNAVAILABLE\`). \`INTERNAL\` without an ErrorInfo also comes from the transport, as when it closes a connection on which too many
-calls were cancelled: the call may have been carried out, so send the same request again, with the same \`request_id\`, to learn the outcome.
+(\`UNAVAILABLE\`). \`INTERNAL\` without an ErrorInfo also comes from the transport, for example when it closes a connection on which too many
+calls were cancelled: the call may have been carried out, so retry with the same \`request_id\` to learn the outcome.
 
-**Sent again** says what the same request with the same \`request_id\` gets:
+The column **retry** says what a retry of the request with the same \`request_id\` returns:
 
-- *same answer*: for a call with a \`request_id\`, a rule of business refused it and the refusal is kept: it is the answer for
-  ever, with \`replayed\` = \`true\` in the metadata. When the cause is mended, use a new \`request_id\`. A refused movement is also
-  kept as a \`REJECTED\` transaction, which the metadata names as \`transaction_id\`. (A read is simply answered anew.)
-- *the same request, after RetryInfo*: the request_id is not used up. After \`OUTCOME_UNKNOWN\` the request may have been
-  carried out: sending it again, unchanged, gets the truth and never does it twice.
-- empty: the request_id is not used up; mend the request, or look into the log for \`INTERNAL\`.
+- *same response*: a business rule refused the call and, if it has a \`request_id\`, the refusal is stored: every retry returns
+  it, with \`replayed\` = \`true\` in the metadata. Once the cause is resolved, use a new \`request_id\`. A refused movement is also
+  recorded as a \`REJECTED\` transaction, whose id is \`transaction_id\` in the metadata. (A read is simply carried out again.)
+- *retry after RetryInfo*: the request_id is not used. After \`OUTCOME_UNKNOWN\` the request may have been carried out: an
+  unchanged retry returns the outcome and never carries it out twice.
+- empty: the request_id is not used; correct the request, or look into the log for \`INTERNAL\`.
 
-| reason | gRPC code | meaning | metadata | sent again |
+| reason | gRPC code | meaning | metadata | retry |
 |---|---|---|---|---|`;
 
 const text = await render();
 if (process.argv[2] !== "--check") writeFileSync(TARGET, text);
 else if (!existsSync(TARGET) || readFileSync(TARGET, "utf8") !== text) {
-  console.error("docs/errors.md is not what the contract and the code say: run `npm run generate:docs`");
+  console.error("docs/errors.md is out of date: run `npm run generate:docs`");
   process.exitCode = 1;
 }

@@ -1,4 +1,4 @@
-// Makes dist/, which `npm pack` takes: the client and the generated code, with the types that an editor shows.
+// Builds dist/ for `npm pack`: the client and the generated code, with their types.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, rmSync } from "node:fs";
 import { join } from "node:path";

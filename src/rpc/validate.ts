@@ -14,27 +14,27 @@ import { assertPresent } from "../base/assert.js";
 import type { FieldViolation } from "../base/failure.js";
 import { createProof } from "./proof.js";
 
-/** What came of the check of a request. */
+/** The result of validating a request. */
 export interface Checked {
-  /** What it breaks; empty when it may be answered. */
+  /** The violations of rules; empty if the request is valid. */
   readonly violations: readonly FieldViolation[];
   /**
-   * The request as it was understood: as it came, when every decoder reads it alike, else written anew. Decoders differ
-   * on odd bytes, such as a field in two parts or of another wire type: what was checked must be what is answered.
-   * undefined when the bytes are no such message.
+   * The request as it was validated: the original bytes if every decoder reads them alike, else encoded anew. Decoders differ
+   * on unusual bytes, such as a field in two parts or of another wire type: what is validated must be what is carried out.
+   * undefined if the bytes are not such a message.
    */
   readonly bytes: Buffer | undefined;
 }
 
-/** Checks the bytes of one kind of request against the contract's annotations. */
+/** Validates the bytes of one type of request against the contract's annotations. */
 export type Validate = (bytes: Buffer) => Checked;
 
-/** Only longer messages can hold so many items that checking each would hold up all other calls. */
+/** The length from which items are counted first: only longer messages can hold so many that validating each would delay all other calls. */
 const COUNTED_BYTES_MIN = 1_024;
 
 /**
- * Makes the check for the input of a method, named as in a gRPC path: `/grey.user.v1.UserService/GetUser`.
- * @param prove what spares ordinary requests the full check
+ * Makes the validation of the input of a method, named by its gRPC path: `/grey.user.v1.UserService/GetUser`.
+ * @param prove makes the proof that spares ordinary requests the full check
  */
 export function createValidatorFor(
   registry: FileRegistry,
@@ -61,7 +61,7 @@ export function createValidatorFor(
       const ofTimes = holdsTimes(input) ? wrongTimesIn(reflect(input, message), "") : [];
       return { violations: [...ofRules, ...ofTimes], bytes: plain };
     };
-    // The first check of a message plans its rules: at start, not in the first caller's time.
+    // The first validation of a message compiles its rules: at start, not during the first call.
     validate(Buffer.of());
     return validate;
   };
@@ -83,7 +83,7 @@ const MALFORMED: FieldViolation = {
   rule: "must be a well-formed protobuf message with valid UTF-8 strings",
 };
 
-/** The lists and maps that hold more than they may. */
+/** Finds the lists and maps that exceed their maximum. */
 function overfullIn(message: ReflectMessage, above: string): FieldViolation[] {
   return message.fields.flatMap((field) => {
     const path = `${above}${field.name}`;
@@ -98,7 +98,7 @@ function overfullIn(message: ReflectMessage, above: string): FieldViolation[] {
   });
 }
 
-/** How many items the field may hold; undefined for any number. Reading an option decodes it, which is done once. */
+/** Returns the maximum number of items of the field; undefined for any number. Reading an option decodes it, so the result is cached. */
 function itemsMax(field: DescField): number | undefined {
   let max = maxima.get(field);
   if (max === undefined) {
@@ -111,10 +111,10 @@ function itemsMax(field: DescField): number | undefined {
 
 const maxima = new Map<DescField, bigint>();
 
-/** Types of seconds and nanos. No duration of the contract is negative. */
+/** The types with seconds and nanos. No duration of the contract is negative. */
 const TIMES = ["google.protobuf.Timestamp", "google.protobuf.Duration"];
 
-/** The points in time and durations that are none by protobuf's own rule, which annotations cannot state. */
+/** Finds the timestamps and durations that are invalid by protobuf's own rule, which annotations cannot state. */
 function wrongTimesIn(message: ReflectMessage, above: string): FieldViolation[] {
   return message.fields.flatMap((field) => {
     if (field.message === undefined || !holdsTimes(field.message) || !message.isSet(field)) return [];
@@ -132,11 +132,11 @@ function wrongTimesIn(message: ReflectMessage, above: string): FieldViolation[] 
   });
 }
 
-/** Whether a message of this type can hold a point in time. */
+/** Returns true if a message of this type can hold a timestamp or a duration. */
 function holdsTimes(message: DescMessage): boolean {
   let holds = timeHolders.get(message);
   if (holds === undefined) {
-    // A type that holds itself holds no time by that.
+    // Recursion alone does not make a type hold a time.
     timeHolders.set(message, false);
     holds =
       TIMES.includes(message.typeName) ||
@@ -148,7 +148,7 @@ function holdsTimes(message: DescMessage): boolean {
 
 const timeHolders = new Map<DescMessage, boolean>();
 
-/** Rules of a whole message name their field before a colon, as in `name: must not be empty`. */
+/** Converts a violation. Messages of message-level rules begin with their field, as in `name: must not be empty`. */
 function fieldViolation({ field, message }: Violation): FieldViolation {
   const named = /^([a-z_.]+): (.*)$/s.exec(message);
   const path = pathToString(field);
@@ -156,7 +156,7 @@ function fieldViolation({ field, message }: Violation): FieldViolation {
   return { field: [path, named[1] ?? ""].filter((part) => part !== "").join("."), rule: named[2] ?? "" };
 }
 
-/** Grey's own patterns are simple and linear, so the platform's engine does, which is faster than the library's RE2. */
+/** Matches with the platform's engine, which is faster than the library's RE2: Grey's own patterns are simple and linear. */
 function matches(pattern: string, text: string): boolean {
   return regexOf(pattern).test(text);
 }

@@ -6,7 +6,7 @@ import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
 
 describe("generating code", () => {
-  it("fails when the plugin makes nothing that has to be replaced", () => {
+  it("fails and names each pattern of a replacement that matches nothing", () => {
     const folder = mkdtempSync(join(tmpdir(), "grey-generate-"));
     try {
       for (const path of ["scripts/generate.mjs", "third_party", "buf.yaml", "buf.gen.yaml"]) {
@@ -21,7 +21,12 @@ describe("generating code", () => {
         encoding: "utf8",
       });
       expect(status).to.equal(1);
-      expect(stderr).to.include("the plugin made nothing that is like");
+      const [, patterns = ""] = /^Error: the plugin generated nothing that matches (.*)$/m.exec(stderr) ?? [];
+      expect(patterns.split(" or ").map((pattern) => /Buffer|toISOString|function/.exec(pattern)?.[0])).to.deep.equal([
+        "Buffer",
+        "toISOString",
+        "function",
+      ]);
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -14,17 +14,17 @@ import { TransactionServiceDefinition } from "../../../generated/grey/transactio
 import { UserServiceDefinition } from "../../../generated/grey/user/v1/user_service.js";
 import { WalletServiceDefinition } from "../../../generated/grey/wallet/v1/wallet_service.js";
 
-/** A message of which fields may be left out: an unset field has the default that the contract tells. */
+/** A message whose fields may be left out: an unset field has the default that the contract documents. */
 export type DeepPartial<T> = T extends string | number | bigint | boolean | Uint8Array | undefined
   ? T
   : T extends readonly (infer Item)[]
     ? readonly DeepPartial<Item>[]
-    : // A choice of fields keeps the name of the one that is set.
+    : // A oneof keeps the name of the field that is set.
       T extends { readonly $case: string; readonly value: infer Value }
       ? { readonly $case: T["$case"]; readonly value: DeepPartial<Value> }
       : { readonly [Field in keyof T]?: DeepPartial<T[Field]> | undefined };
 
-/** What is generated of a message, as far as a client needs it. */
+/** The generated code of a message that a client needs. */
 interface MessageType {
   readonly encode: (message: never) => { finish(): Uint8Array };
   readonly decode: (bytes: Uint8Array) => unknown;
@@ -39,7 +39,7 @@ interface Method {
   readonly responseStream: boolean;
 }
 
-/** What is generated of a service. */
+/** The generated definition of a service. */
 interface ServiceDefinition {
   readonly fullName: string;
   readonly methods: Readonly<Record<string, Method>>;
@@ -48,7 +48,7 @@ interface ServiceDefinition {
 type Request<M extends Method> = DeepPartial<ReturnType<M["requestType"]["decode"]>>;
 type Response<M extends Method> = ReturnType<M["responseType"]["decode"]>;
 
-/** One request gets a promise; a stream of answers can be read with `for await`, and a stream of requests be written to. */
+/** A call: unary calls return a promise, server streams are read with `for await`, and client streams are written to. */
 type Call<M extends Method> = M["requestStream"] extends true
   ? (options?: CallOptions) => ClientDuplexStream<Request<M>, Response<M>>
   : M["responseStream"] extends true
@@ -71,17 +71,17 @@ export interface GreyClient {
 }
 
 export interface ConnectOptions {
-  /** Without TLS unless they say otherwise. */
+  /** The credentials of the connection; without TLS by default. */
   readonly credentials?: ChannelCredentials;
-  /** The deadline of a call with one answer whose options name none. */
+  /** The deadline of a unary call whose options set none. */
   readonly timeoutMs?: number;
 }
 
 const TIMEOUT_MS = 10_000;
 
 /**
- * A client of the server at host:port. It connects with the first call. A call that fails rejects with grpc-js's
- * ServiceError, of which `decodeCallFailure` tells the reason.
+ * Creates a client of the server at host:port, which connects on the first call. A failed call rejects with grpc-js's
+ * ServiceError, whose reason `decodeCallFailure` returns.
  */
 export function connect(address: string, options: ConnectOptions = {}): GreyClient {
   const { timeoutMs = TIMEOUT_MS } = options;
@@ -90,7 +90,7 @@ export function connect(address: string, options: ConnectOptions = {}): GreyClie
     Object.fromEntries(
       Object.entries(methods).map(([key, method]) => [
         key,
-        callOf(connection, `/${fullName}/${method.name}`, method, timeoutMs),
+        createCall(connection, `/${fullName}/${method.name}`, method, timeoutMs),
       ]),
     ) as ServiceClient<Definition>;
   return {
@@ -104,9 +104,9 @@ export function connect(address: string, options: ConnectOptions = {}): GreyClie
   };
 }
 
-function callOf(connection: Client, path: string, method: Method, timeoutMs: number) {
+function createCall(connection: Client, path: string, method: Method, timeoutMs: number) {
   const { requestType, responseType } = method;
-  // The message is whole once fromPartial has filled in what was left out.
+  // fromPartial completes the message with defaults.
   const write = (request: unknown): Buffer =>
     Buffer.from(requestType.encode(requestType.fromPartial(request as never) as never).finish());
   const read = (bytes: Buffer): unknown => responseType.decode(bytes);
@@ -120,8 +120,8 @@ function callOf(connection: Client, path: string, method: Method, timeoutMs: num
   return (request: unknown, options: CallOptions = {}) =>
     new Promise((resolve, reject) => {
       const until = { deadline: Date.now() + timeoutMs, ...options };
-      connection.makeUnaryRequest(path, write, read, request, new Metadata(), until, (error, answer) => {
-        if (error === null) resolve(answer);
+      connection.makeUnaryRequest(path, write, read, request, new Metadata(), until, (error, response) => {
+        if (error === null) resolve(response);
         else reject(error);
       });
     });

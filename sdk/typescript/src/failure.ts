@@ -2,16 +2,16 @@ import type { ServiceError, status } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../../generated/google/rpc/error_details.js";
 import { Status } from "../../../generated/google/rpc/status.js";
 
-/** Why a call failed, as far as the server said. Match on `reason`, never on the message. */
+/** The failure of a call, as the server reported it. Match on `reason`, never on the message. */
 export interface CallFailure {
   readonly code: status;
   readonly message: string;
-  /** The name in grey.error.v1.ErrorReason; undefined when the answer does not come from a Grey server. */
+  /** The name in grey.error.v1.ErrorReason; undefined if the error does not come from a Grey server. */
   readonly reason: string | undefined;
   readonly metadata: Readonly<Record<string, string>>;
   readonly violations: readonly { readonly field: string; readonly rule: string }[];
   readonly retryAfterMs: number | undefined;
-  /** The server's id of the call, and its trace, to be found in its log; empty when it sent none. */
+  /** The server's id of the call and its trace id, both of which are in its log; empty if it sent none. */
   readonly servedRequestId: string;
   readonly traceId: string;
 }
@@ -19,7 +19,7 @@ export interface CallFailure {
 const DETAILS_KEY = "grpc-status-details-bin";
 const TYPE_PREFIX = "type.googleapis.com/";
 
-/** What the error says, with the details of google.rpc.Status where there are any. */
+/** Decodes the error and the details of its google.rpc.Status, if it has any. */
 export function decodeCallFailure(error: ServiceError): CallFailure {
   const details = errorDetails(error);
   const info = details.get("ErrorInfo", (bytes) => ErrorInfo.decode(bytes));
@@ -38,7 +38,7 @@ export function decodeCallFailure(error: ServiceError): CallFailure {
   };
 }
 
-/** The details that can be read; what is not what it claims to be counts as absent. */
+/** Decodes the details; a malformed one counts as absent. */
 function errorDetails(error: ServiceError) {
   const [bytes] = error.metadata.get(DETAILS_KEY);
   const details = bytes instanceof Uint8Array ? (tryDecode(bytes, (all) => Status.decode(all))?.details ?? []) : [];
