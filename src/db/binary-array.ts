@@ -2,21 +2,21 @@ import { assert } from "../base/assert.js";
 import type { Uuid } from "../base/ids.js";
 import { isInt64 } from "../base/money.js";
 
-// PostgreSQL's binary form of a one-dimensional array. The driver sends a Buffer as a binary parameter as it is, which
-// costs both sides less than array text. Source: PostgreSQL's array_recv and array_send (utils/adt/arrayfuncs.c).
+// PostgreSQL's binary format of a one-dimensional array. The driver sends a Buffer unchanged as a binary parameter, which costs
+// both sides less than array text. Source: PostgreSQL's array_recv and array_send (utils/adt/arrayfuncs.c).
 
 const OID = { INT2: 21, INT8: 20, TEXT: 25, UUID: 2950, TIMESTAMPTZ: 1184 } as const;
 const HEADER_BYTES = 20;
 
-/** Microseconds from 1970, where Grey counts from, to 2000, where PostgreSQL does. */
+/** Microseconds from Grey's epoch, 1970, to PostgreSQL's, 2000. */
 const PG_EPOCH_MICROS = 946_684_800_000_000n;
 
-/** A parameter for `$n::uuid[]`. */
+/** Encodes a parameter for `$n::uuid[]`. */
 export function uuidArray(ids: readonly (Uuid | null)[]): Buffer {
   return encode(OID.UUID, ids, 16, writeUuid);
 }
 
-/** By hand, because a string without its hyphens would have to be made for Buffer.write(). */
+/** Writes a UUID digit by digit; Buffer.write() would need a copy of the string without its hyphens. */
 function writeUuid(view: DataView, offset: number, id: Uuid): void {
   let known = id.length === 36 ? 0 : -1;
   for (let index = 0; index < 16; index += 1) {
@@ -29,33 +29,33 @@ function writeUuid(view: DataView, offset: number, id: Uuid): void {
   assert(known >= 0, "an id is not a UUID");
 }
 
-/** Where the pairs of digits stand between the hyphens. */
+/** The positions of the pairs of digits between the hyphens. */
 const HEX_POSITIONS = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-/** The value of each digit by its character code, -1 for what is none. */
+/** The value of each digit by its character code; -1 for other characters. */
 const NIBBLES = Int8Array.from({ length: 128 }, (_, code) => "0123456789abcdef".indexOf(String.fromCharCode(code)));
 
-/** A parameter for `$n::bigint[]`. */
+/** Encodes a parameter for `$n::bigint[]`. */
 export function int8Array(values: readonly (bigint | null)[]): Buffer {
   return encode(OID.INT8, values, 8, writeInt64);
 }
 
-/** A parameter for `$n::smallint[]`. */
+/** Encodes a parameter for `$n::smallint[]`. */
 export function int2Array(values: readonly (number | null)[]): Buffer {
   return encode(OID.INT2, values, 2, (view, offset, value) => view.setInt16(offset, value));
 }
 
-/** A parameter for `$n::timestamptz[]`, from microseconds since 1970. */
+/** Encodes a parameter for `$n::timestamptz[]`, from microseconds since 1970. */
 export function timestampArray(micros: readonly (bigint | null)[]): Buffer {
   return encode(OID.TIMESTAMPTZ, micros, 8, (view, offset, value) => writeInt64(view, offset, value - PG_EPOCH_MICROS));
 }
 
-/** Buffer.writeBigInt64BE() makes two more bigints for each. */
+/** Writes an int64 without the two extra bigints that Buffer.writeBigInt64BE() creates for each. */
 function writeInt64(view: DataView, offset: number, value: bigint): void {
   assert(isInt64(value), "a number exceeds int64");
   view.setBigInt64(offset, value);
 }
 
-/** A parameter for `$n::text[]`. */
+/** Encodes a parameter for `$n::text[]`. */
 export function textArray(values: readonly (string | null)[]): Buffer {
   if (values.length === 0) return emptyArray(OID.TEXT);
   let size = HEADER_BYTES + 4 * values.length;
@@ -97,7 +97,7 @@ function encode<T>(
   return buffer.subarray(0, offset);
 }
 
-/** An array without elements: the same one each time, since most batches send many. */
+/** Returns an array without elements: the same one each time, since most batches send many. */
 function emptyArray(oid: number): Buffer {
   let buffer = emptyArrays.get(oid);
   if (buffer === undefined) {

@@ -1,19 +1,19 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Database } from "./database.js";
 
-const AGAIN_EVERY_MS = 200;
+const REPEAT_EVERY_MS = 200;
 
 /**
- * Has PostgreSQL give up what a session is working on, again and again until it is over: a statement that only sets out when
- * the first cancellation comes is cancelled by the next. The session must not be used by anybody else afterwards.
- * @param pid of the session's backend, one of this pool's
+ * Cancels a session's statements repeatedly until the signal: a statement that starts after one cancellation is cancelled by the
+ * next. The session must not be reused afterwards.
+ * @param pid of the session's backend, which belongs to this pool
  */
 export async function cancelUntil(over: AbortSignal, { pool }: Database, pid: number): Promise<void> {
   while (!over.aborted) {
     try {
       const client = await pool.connect();
       try {
-        // Only the login itself may cancel its sessions; the role that it has taken on may not.
+        // Only the login may cancel its sessions; the role that it has assumed may not.
         await client.query(`BEGIN; SET LOCAL ROLE NONE; SELECT pg_cancel_backend(${pid}); COMMIT`);
         client.release();
       } catch (error) {
@@ -21,8 +21,8 @@ export async function cancelUntil(over: AbortSignal, { pool }: Database, pid: nu
         throw error;
       }
     } catch {
-      // The database is away or every connection is in use: the next time may do.
+      // The database is unavailable or every connection is in use; the next attempt may succeed.
     }
-    await delay(AGAIN_EVERY_MS, undefined, { signal: over }).catch(() => undefined);
+    await delay(REPEAT_EVERY_MS, undefined, { signal: over }).catch(() => undefined);
   }
 }

@@ -3,12 +3,12 @@ import type { Micros } from "../base/time.js";
 import type { Queryable } from "./database.js";
 
 /**
- * The ledger's clock, as an SQL expression: the later of the database's clock and the time of the journal's last record. It
- * never goes back, whatever a failover or NTP does to the database's clock, so that what was recorded is never ahead of now.
+ * The ledger's clock as an SQL expression: the later of the database's clock and the time of the journal's last record. It never
+ * goes back, whatever a failover or NTP does to the database's clock, so that no record is in the future.
  */
 export const CLOCK = "(SELECT greatest(clock_timestamp(), last_time) FROM journal_head WHERE id = 1)";
 
-/** Reads the ledger's clock: no record before has a later time, and none after it an earlier one. */
+/** Reads the ledger's clock: no earlier record has a later time, and no later record an earlier one. */
 export async function readClock(client: Queryable): Promise<Micros> {
   const { rows } = await client.query<{ now: Micros }>({
     name: "clock",
@@ -17,7 +17,7 @@ export async function readClock(client: Queryable): Promise<Micros> {
   return assertPresent(rows[0], "the time").now;
 }
 
-/** Reads the ledger's clock to the millisecond, the precision of a Date; finer parts are cut off. */
+/** Reads the ledger's clock, rounded down to the milliseconds of a Date. */
 export async function readDate(client: Queryable): Promise<Date> {
   return new Date(Number((await readClock(client)) / 1_000n));
 }

@@ -50,19 +50,19 @@ export const ENTITIES = [
   IntegrityCheckEntity,
 ];
 
-/** What runs a statement: the pool, or one connection of it inside a transaction. */
+/** The pool, or one of its connections inside a transaction: runs statements. */
 export type Queryable = Pick<pg.ClientBase, "query">;
 
-/** The database as the service uses it: TypeORM's data source, and the pg pool beneath it for the ledger's named SQL. */
+/** The database: TypeORM's data source, and the pg pool beneath it for the ledger's named SQL. */
 export interface Database {
   readonly dataSource: DataSource;
   readonly pool: pg.Pool;
   readonly journalSize: JournalSize;
-  /** How long a read waits for a record of the journal at the most. */
+  /** The longest time that a read waits for a journal record. */
   readonly readWaitMs: number;
-  /** Told what keeps a transaction from being written. */
+  /** Called with what keeps a transaction from being written. */
   onTrouble(this: void, trouble: DatabaseTrouble): void;
-  /** Breaks every connection, for when the network has fallen silent: what waits for an answer fails at once. */
+  /** Breaks every connection when the network has fallen silent: statements that wait for an answer fail at once. */
   breakConnections(): void;
   /** Closes the connections. Statements that still run, because their calls were answered or given up, are cut off after a while. */
   close(): Promise<void>;
@@ -70,7 +70,7 @@ export interface Database {
 
 /**
  * Connects as the service. Fails when the database cannot be reached, or refuses what a session needs.
- * @param onTrouble told what keeps a transaction from being written
+ * @param onTrouble called with what keeps a transaction from being written
  */
 export async function connectDatabase(
   url: string,
@@ -88,7 +88,7 @@ export async function connectDatabase(
     logging: false,
     poolSize: config.GREY_DATABASE_POOL_SIZE,
     connectTimeoutMS: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
-    // A pooled connection that breaks while idle is replaced at the next use; the call that meets it reports it.
+    // An idle connection that breaks is replaced at its next use; a call that is affected reports it.
     poolErrorHandler: () => undefined,
     extra: {
       types: { getTypeParser: getParser },
@@ -123,18 +123,18 @@ export async function connectDatabase(
   };
 }
 
-/** Breaks a connection as a reset of the network would: nothing is sent, and whoever waits for an answer learns of it. */
+/** Breaks a connection as a network reset would: nothing is sent, and a statement that waits for an answer fails. */
 export function breakConnection(client: pg.ClientBase): void {
   const { connection } = client as unknown as { connection: { stream: Socket } };
   connection.stream.destroy();
 }
 
-/** After this an answer is overdue: PostgreSQL gives a statement up earlier. */
+/** Returns the time after which an answer is overdue; PostgreSQL cancels a statement earlier. */
 export function readTimeoutMs(config: Config): number {
   return config.GREY_DATABASE_STATEMENT_TIMEOUT_MS + 2_000;
 }
 
-/** int8 as bigint for this pool only; everything else as the driver does it. */
+/** Returns the parser of a type: int8 becomes bigint, for this pool only; all else is as in the driver. */
 export function getParser(oid: number, format?: "text" | "binary"): (value: string) => unknown {
   if (oid === pg.types.builtins.INT8 && format !== "binary") return BigInt;
   return pg.types.getTypeParser(oid, format);

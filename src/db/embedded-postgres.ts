@@ -17,16 +17,16 @@ const IN_USE_POLL_MS = 100;
 const RESTART_MS_MIN = 50;
 const RESTART_MS_MAX = 2_000;
 
-/** A PostgreSQL that belongs to this process. If it dies it is started again, on the same port. */
+/** A PostgreSQL of this process. If it dies, it is restarted on the same port. */
 export interface EmbeddedPostgres {
   /** URL of database `grey` as the superuser. */
   readonly ownerUrl: string;
-  /** Where the data really is. */
+  /** The folder that really contains the data. */
   readonly dataDir: string;
   readonly port: number;
-  /** The postmaster's; another one after a restart. */
+  /** The postmaster's pid, which changes with a restart. */
   readonly pid: number;
-  /** Stops it and waits until it has ended. May be called again, then with `immediate` to hurry: as in a crash. */
+  /** Stops it and waits for its end. May be called again with `immediate`, to end it as in a crash. */
   stop(options?: { immediate?: boolean }): Promise<void>;
 }
 
@@ -35,13 +35,13 @@ export interface EmbeddedOptions {
   /** 0: any free one. */
   readonly port: number;
   readonly onProgress?: (message: string) => void;
-  /** Gives the start up, for example at Ctrl-C during a long recovery. Afterwards only `stop` ends PostgreSQL. */
+  /** Aborts the start, for example at Ctrl-C during a long recovery. After the start, only `stop` ends PostgreSQL. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Starts the PostgreSQL that comes with Grey on 127.0.0.1, its data in `dataDir`, which is made at the first start.
- * @throws SettingError that names the setting or the path; the reason of the signal when that gave up
+ * Starts the PostgreSQL that comes with Grey on 127.0.0.1, with its data in `dataDir`, which the first start creates.
+ * @throws SettingError that names the setting or the path; the signal's reason when the start was aborted
  */
 export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const { dataDir, port, onProgress = () => undefined, signal = new AbortController().signal } = options;
@@ -110,7 +110,7 @@ async function launchPostmaster(launch: Launch, port: number, signal: AbortSigna
   }
 }
 
-/** Takes the started postmaster into this process's care. */
+/** Takes charge of the started postmaster: creates the database, and restarts it if it dies. */
 async function own(
   launch: Launch,
   { postmaster: first, port }: Started,
@@ -162,9 +162,9 @@ async function own(
   };
 }
 
-/** Tries until PostgreSQL is up; undefined when the signal gave up. */
+/** Tries until PostgreSQL is up; returns undefined when the signal aborts. */
 async function restart(launch: Launch, port: number, signal: AbortSignal): Promise<Postmaster | undefined> {
-  let told = "";
+  let reported = "";
   for (let waitMs = RESTART_MS_MIN; !signal.aborted; waitMs = Math.min(waitMs * 2, RESTART_MS_MAX)) {
     let problem: string;
     try {
@@ -175,8 +175,8 @@ async function restart(launch: Launch, port: number, signal: AbortSignal): Promi
       problem = error instanceof Error ? error.message : String(error);
     }
     if (signal.aborted) return undefined;
-    if (problem !== told) launch.onProgress(`PostgreSQL does not start: ${problem}`);
-    told = problem;
+    if (problem !== reported) launch.onProgress(`PostgreSQL does not start: ${problem}`);
+    reported = problem;
     await delay(waitMs, undefined, { signal }).catch(() => undefined);
   }
   return undefined;

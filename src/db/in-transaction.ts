@@ -14,7 +14,7 @@ import {
   classifyTrouble,
 } from "./sqlstate.js";
 
-/** One database transaction: TypeORM's manager and the connection beneath it, which are the same session. */
+/** A database session: TypeORM's manager, and the connection that it uses. */
 export interface Session {
   readonly manager: EntityManager;
   readonly client: PoolClient;
@@ -23,10 +23,10 @@ export interface Session {
 const ATTEMPTS_MAX = 5;
 
 /**
- * Runs the work in one READ COMMITTED transaction and commits it, again when it lost against a concurrent one.
+ * Runs the work in one READ COMMITTED transaction and commits it. Runs it again when it conflicts with a concurrent one.
  *
- * Fails with DATABASE_UNAVAILABLE when nothing was written, and with OUTCOME_UNKNOWN when the connection was lost or a
- * warning came while the commit was under way: then the work may be written or not.
+ * Fails: DATABASE_UNAVAILABLE when nothing was written; OUTCOME_UNKNOWN when the connection was lost or a warning arrived during
+ * the commit, so that the work may or may not be written; OVERLOADED after repeated conflicts
  */
 export async function inTransaction<T>(
   database: Database,
@@ -47,11 +47,11 @@ export async function inTransaction<T>(
 const UNKNOWN_ATTEMPTS_MAX = 3;
 
 /**
- * Runs work that claims a request id, so that running it again does nothing but answer. When the outcome of its commit is
- * unknown it is run again: what it finds then is the truth.
+ * Runs work that claims a request id, so that a repetition only returns the stored answer. When the outcome of its commit is
+ * unknown, runs it again to learn it.
  *
- * Fails with OUTCOME_UNKNOWN when the truth cannot be had either.
- * @param options.wasTried whether the work was tried before, by other means, with an unknown outcome
+ * Fails: OUTCOME_UNKNOWN when the outcome cannot be learned either
+ * @param options.wasTried true if the work was tried before, in another way, with an unknown outcome
  */
 export async function inClaimingTransaction<T>(
   database: Database,
@@ -75,25 +75,25 @@ export async function inClaimingTransaction<T>(
 }
 
 /**
- * Makes the commit of a transaction that only reads wait for the replicas, as one that writes does: the answer that it
- * repeats may come from a commit whose own wait was cancelled.
+ * Makes the commit of a read-only transaction wait for the replicas as the commit of a writing one does: the answer that it
+ * repeats may come from a commit whose wait was cancelled.
  */
 export async function awaitReplicas(client: Queryable): Promise<void> {
   await client.query("SELECT pg_logical_emit_message(true, 'grey', 'replay')");
 }
 
-/** The failure that a database error means to the caller; other errors stay what they are. */
+/** Returns the failure that a database error means to the caller; returns other errors unchanged. */
 export function translateError(error: unknown): unknown {
   if (isPoolExhausted(error)) return new FailureError({ reason: "OVERLOADED" }, { cause: error });
   return isUnavailable(error) ? toUnavailable(error) : error;
 }
 
-/** The failure that says what keeps the database from its work. */
+/** Returns DATABASE_UNAVAILABLE with what the error says about the database. */
 export function toUnavailable(error: unknown): FailureError {
   return new FailureError({ reason: "DATABASE_UNAVAILABLE", cause: classifyTrouble(error) }, { cause: error });
 }
 
-/** Runs reads on one connection, each as a transaction of its own, with their errors translated. */
+/** Runs reads on one connection, each in its own transaction, and translates their errors. */
 export function readInSession<T>(
   database: Database,
   context: CallerContext,
@@ -104,7 +104,7 @@ export function readInSession<T>(
   );
 }
 
-/** Runs reads that see one snapshot, on one connection, with their errors translated. */
+/** Runs reads on one snapshot, and translates their errors. */
 export function readSnapshot<T>(
   database: Database,
   context: CallerContext,
@@ -121,8 +121,8 @@ export function readSnapshot<T>(
 }
 
 /**
- * Does the work on a connection whose database has the record that the caller wants to see. None is held while it is
- * waited for. Fails: JOURNAL_BEHIND.
+ * Runs the work on a connection whose database has the journal record that the caller requires. Holds no connection while it
+ * waits for that record. Fails: JOURNAL_BEHIND
  */
 function onConnection<T>(
   database: Database,
@@ -160,7 +160,7 @@ async function untilJournalHas(database: Database, context: CallerContext, index
   }
 }
 
-/** Does what takes its own connection, with its errors translated. */
+/** Runs work that uses its own connections, and translates its errors. */
 export async function withTranslatedErrors<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -194,7 +194,7 @@ async function attemptTransaction<T>(
   }
 }
 
-/** When an answer is overdue, breaks it and every other connection: they went the same way, and nobody else is to wait. */
+/** Breaks every connection when an answer is overdue: they share the same network, and other calls must not wait in vain. */
 async function unlessSilent<T>(database: Database, work: Promise<T>): Promise<T> {
   try {
     return await work;
@@ -208,13 +208,13 @@ async function rollBack(runner: QueryRunner): Promise<void> {
   try {
     await runner.rollbackTransaction();
   } catch {
-    // The connection is gone, and with it the transaction. The error that led here says why.
+    // The connection is gone, and the transaction with it. The error that led here has the cause.
   }
 }
 
 async function commit(database: Database, runner: QueryRunner, client: PoolClient): Promise<void> {
   let warned = false;
-  // A commit that is cancelled while it waits for a replica succeeds with a warning: it may be lost in a failover.
+  // A commit that is cancelled while it waits for a replica succeeds with a warning; a failover may lose it.
   const onNotice = (notice: { code?: string | undefined }) => {
     if (isWarning(notice)) warned = true;
   };

@@ -5,25 +5,25 @@ import { assertPresent } from "../base/assert.js";
 /** The pool, or one connection of it. */
 type Queryable = Pick<pg.ClientBase, "query">;
 
-/** How far the journal of a database is, for those who wait for it to grow. */
+/** The size of a database's journal, for callers that wait for it to grow. */
 export interface JournalSize {
-  /** How many records there are a moment from now. Whoever asks meanwhile shares the one statement; who comes later gets another. */
+  /** Reads the size after a short delay. Callers during the delay share one statement; later callers get the next. */
   next(): Promise<bigint>;
 }
 
-/** @param everyMs the moment; while nobody asks, nothing is asked of the database */
+/** @param everyMs the delay; no statement is sent while no caller waits */
 export function pollJournalSize(pool: Queryable, everyMs: number): JournalSize {
   let upcoming: Promise<bigint> | undefined;
-  const ask = async (): Promise<bigint> => {
+  const readLater = async (): Promise<bigint> => {
     await delay(everyMs);
-    // Who comes from now on may know of a commit that the statement does not see.
+    // Callers from now on may know of a commit that the statement does not see.
     upcoming = undefined;
     return readJournalSize(pool);
   };
-  return { next: () => (upcoming ??= ask()) };
+  return { next: () => (upcoming ??= readLater()) };
 }
 
-/** How many records the journal has: the index of the next one. */
+/** Reads the number of journal records, which is the index of the next one. */
 export async function readJournalSize(client: Queryable): Promise<bigint> {
   const { rows } = await client.query<{ size: bigint }>({
     name: "journal-size",

@@ -5,26 +5,26 @@ import { breakConnection } from "./database.js";
 import { openSession, servicePlan, SessionError, sharedBackendsError } from "./session.js";
 import { isReadTimeout, SQLSTATE, classifyTrouble } from "./sqlstate.js";
 
-/** Watches over the database through a connection of its own. */
+/** A monitor of the database, with its own connection. */
 export interface DatabaseMonitor {
-  /** A transaction could not be written. Whether another one can is tried until it can. */
+  /** Reports that a transaction could not be written. The monitor then tries to write until it succeeds. */
   reportTrouble(trouble: DatabaseTrouble): void;
   stop(): Promise<void>;
 }
 
-/** Who wants to know. */
+/** The receiver of the monitor's findings. */
 export interface MonitorListener {
-  /** Told what keeps it from its work, and undefined when it is back; it is taken to be there at first. */
+  /** Called with the trouble when it changes, and with undefined when the database is back. At first there is no trouble. */
   readonly onChange: (trouble: DatabaseTrouble | undefined, error: unknown) => void;
-  /** Told when the database does not answer, though the connection stands: others like it would wait for ever. */
+  /** Called when the database does not answer on an open connection: other connections would wait for ever. */
   readonly onSilence: () => void;
 }
 
 const PROBE_EVERY_MS = 2_000;
-const DOUBT_EVERY_MS = 500;
+const WRITE_PROBE_EVERY_MS = 500;
 const RECONNECT_EVERY_MS = 250;
 
-/** Writes into the log, which is flushed at commit, and some megabytes beside the tables, as a sort that memory has no room for. */
+/** Writes to the WAL, which is flushed at commit, and sorts more than fits into work_mem, which writes some megabytes of temporary files. */
 async function tryToWrite(client: pg.Client): Promise<void> {
   await client.query(`
     SELECT set_config('work_mem', '64kB', true);
@@ -33,8 +33,8 @@ async function tryToWrite(client: pg.Client): Promise<void> {
 }
 
 /**
- * Tells when the database goes away and when it is back: at once when the connection breaks, within seconds when it only
- * falls silent. A connection of the pool would be no measure: it may be waited for because there is much to do.
+ * Reports when the database becomes unavailable and when it is back: at once when the connection breaks, within seconds when it
+ * falls silent. A pooled connection would mislead: a wait for it may only mean load.
  */
 export function monitorDatabase(
   url: string,
@@ -44,12 +44,12 @@ export function monitorDatabase(
   const plan = servicePlan(config);
   let isStopped = false;
   let trouble: DatabaseTrouble | undefined;
-  let isDoubted = false;
+  let isWriteSuspect = false;
   let backend = 0;
   let client: pg.Client | undefined;
   let timer: NodeJS.Timeout | undefined;
 
-  const tell = (found: DatabaseTrouble | undefined, error?: unknown): void => {
+  const report = (found: DatabaseTrouble | undefined, error?: unknown): void => {
     if (found === trouble) return;
     trouble = found;
     onChange(found, error);
@@ -58,7 +58,7 @@ export function monitorDatabase(
   const lost = (broken: pg.Client, error?: unknown): void => {
     if (isStopped || client !== broken) return;
     client = undefined;
-    tell(classifyTrouble(error), error);
+    report(classifyTrouble(error), error);
     broken.removeAllListeners();
     broken.on("error", () => undefined);
     broken.end().catch(() => undefined);
@@ -71,27 +71,27 @@ export function monitorDatabase(
       const { rows } = await watched.query<{ standby: boolean; pid: number }>(
         "SELECT pg_is_in_recovery() AS standby, pg_backend_pid() AS pid",
       );
-      // A former primary does not serve, and neither does a session that a pooler gives another backend.
+      // Neither a former primary nor a session that a pooler moved to another backend may serve.
       if (rows[0]?.standby === true) throw new SessionError(SQLSTATE.READ_ONLY, "the database is a standby now");
       if (backend !== 0 && rows[0]?.pid !== backend) throw sharedBackendsError();
       backend = rows[0]?.pid ?? 0;
-      // What is refused meanwhile is doubted anew.
-      const wasDoubted = isDoubted;
-      isDoubted = false;
-      if (wasDoubted) await tryToWrite(watched);
+      // A refusal during the probe sets the flag again.
+      const mustWrite = isWriteSuspect;
+      isWriteSuspect = false;
+      if (mustWrite) await tryToWrite(watched);
       if (isStopped || client !== watched) return;
-      if (!isDoubted) tell(undefined);
+      if (!isWriteSuspect) report(undefined);
     } catch (error) {
       if (isStopped) return;
       if (isReadTimeout(error)) onSilence();
       if (classifyTrouble(error) !== "disk_full") return lost(watched, error);
-      isDoubted = true;
-      tell("disk_full", error);
+      isWriteSuspect = true;
+      report("disk_full", error);
     }
-    const again = (): void => {
+    const repeat = (): void => {
       probe(watched).catch((error: unknown) => lost(watched, error));
     };
-    timer = setTimeout(again, isDoubted ? DOUBT_EVERY_MS : PROBE_EVERY_MS);
+    timer = setTimeout(repeat, isWriteSuspect ? WRITE_PROBE_EVERY_MS : PROBE_EVERY_MS);
   };
 
   const connect = (): void => {
@@ -118,10 +118,10 @@ export function monitorDatabase(
   connect();
   return {
     reportTrouble: (found) => {
-      // The probes and the end of the connection tell the rest.
+      // Probes and the end of the connection reveal the other kinds.
       if (found !== "disk_full" || isStopped) return;
-      isDoubted = true;
-      tell("disk_full");
+      isWriteSuspect = true;
+      report("disk_full");
     },
     stop: async () => {
       isStopped = true;

@@ -2,22 +2,22 @@ import pg from "pg";
 import type { Config } from "../config/config.js";
 import { SQLSTATE, sqlState } from "./sqlstate.js";
 
-// A session is set up by statements, since poolers refuse a start-up packet with options, and what it has is read back: a
-// session that works with other rights, without time limits, or with another meaning of a date must not serve.
+// Statements set a session up, since poolers refuse start-up packets with options, and its settings are read back: a session
+// with other rights, without time limits, or with another date format must not serve.
 
-/** What a session is to work with. */
+/** The role and the settings of a session. */
 export interface SessionPlan {
-  /** The role that it takes on; undefined: the login's own rights. */
+  /** The role that it assumes; undefined: the login's own rights. */
   readonly role: string | undefined;
-  /** Settings over those that every session has, as `pg_settings` shows them. */
+  /** Settings in addition to those of every session, as `pg_settings` shows them. */
   readonly settings: Readonly<Record<string, string>>;
-  /** How long each statement of the set-up may take, in ms. */
+  /** The time limit of each set-up statement, in ms. */
   readonly timeoutMs: number;
 }
 
 /**
- * The session cannot be had in the way in which it is needed. It has the SQLSTATE that PostgreSQL would give: of a
- * read-only database, which may be a standby that becomes the primary, or of a refusal, which only an operator can mend.
+ * A session that does not meet its plan. The code is the SQLSTATE that PostgreSQL would send: that of a read-only database,
+ * which may be a standby that becomes the primary, or that of a refusal, which only an operator can mend.
  */
 export class SessionError extends Error {
   override readonly name = "SessionError";
@@ -40,7 +40,7 @@ const BY_KEYS = { enable_seqscan: "off", enable_hashjoin: "off", enable_mergejoi
 export const READ_WHOLE_TABLES =
   "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
 
-/** The session that serves. */
+/** Returns the plan of a session that serves. */
 export function servicePlan(config: Config): SessionPlan {
   const timeoutMs = `${config.GREY_DATABASE_STATEMENT_TIMEOUT_MS}`;
   return {
@@ -50,7 +50,7 @@ export function servicePlan(config: Config): SessionPlan {
       statement_timeout: timeoutMs,
       lock_timeout: timeoutMs,
       idle_in_transaction_session_timeout: timeoutMs,
-      // PostgreSQL gives up on a server that the network has swallowed, and frees the locks of its transactions.
+      // PostgreSQL drops a Grey that the network has cut off, and frees the locks of its transactions.
       tcp_user_timeout: timeoutMs,
       tcp_keepalives_idle: "10",
       tcp_keepalives_interval: "5",
@@ -60,13 +60,13 @@ export function servicePlan(config: Config): SessionPlan {
   };
 }
 
-/** The session that migrates, with the rights of its login. */
+/** Returns the plan of a session that migrates, with the rights of its login. */
 export function ownerPlan(timeoutMs: number): SessionPlan {
   return {
     role: undefined,
     settings: {
       statement_timeout: "0",
-      // A migration that cannot have a table soon must not make the postings queue behind it.
+      // A migration that waits for a table must not make postings queue behind it.
       lock_timeout: "5000",
       idle_in_transaction_session_timeout: "0",
     },
@@ -74,9 +74,9 @@ export function ownerPlan(timeoutMs: number): SessionPlan {
   };
 }
 
-/** What every session has, whatever the server, the database and the login have set. Those that a version lacks are left out. */
+/** The settings of every session, whatever the server, the database and the login set. A version skips those it does not have. */
 const SETTINGS: Readonly<Record<string, string>> = {
-  // How values are written and read.
+  // Formats of values.
   client_encoding: "UTF8",
   DateStyle: "ISO, MDY",
   TimeZone: "UTC",
@@ -87,7 +87,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   array_nulls: "on",
   transform_null_equals: "off",
   quote_all_identifiers: "off",
-  // Which tables and rows are meant, and which triggers fire.
+  // Visible tables and rows, and triggers.
   search_path: "public, pg_temp",
   row_security: "on",
   session_replication_role: "origin",
@@ -95,16 +95,16 @@ const SETTINGS: Readonly<Record<string, string>> = {
   default_table_access_method: "heap",
   temp_tablespaces: "",
   check_function_bodies: "on",
-  // What a transaction is, and what its commit promises.
+  // Transactions and the durability of commits.
   default_transaction_isolation: "read committed",
   default_transaction_read_only: "off",
   default_transaction_deferrable: "off",
   synchronous_commit: "on",
-  // What ends a session.
+  // Ends of sessions.
   exit_on_error: "off",
   idle_session_timeout: "0",
   transaction_timeout: "0",
-  // A commit that may be lost in a failover says so in a warning.
+  // A commit that a failover may lose sends a warning.
   client_min_messages: "warning",
   // Compiling a statement of the ledger takes longer than running it.
   jit: "off",
@@ -112,8 +112,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   plan_cache_mode: "force_generic_plan",
 };
 
-// What differs from what is wanted. Otherwise statements are planned as PostgreSQL brings it: the plans are tested with that.
-// A commit that waits until a replica has applied it promises more than is wanted.
+// Selects the settings that differ from the plan. Planner settings outside the plan are reset to PostgreSQL's built-in values, with
+// which the query plans are tested. synchronous_commit = remote_apply is accepted: it promises more than `on`.
 const DIFFERING = `
 SELECT s.name, s.setting, w.value FROM unnest($1::text[], $2::text[]) AS w (name, value) JOIN pg_settings s ON s.name = w.name
 WHERE s.setting <> w.value AND NOT (s.name = 'synchronous_commit' AND s.setting = 'remote_apply')
@@ -121,12 +121,12 @@ UNION ALL
 SELECT name, setting, boot_val FROM pg_settings
 WHERE category LIKE 'Query Tuning%' AND context = 'user' AND setting <> boot_val AND NOT name = ANY ($1::text[])`;
 
-/** A pooler that hands a session's statements to other backends. */
+/** The refusal of a pooler that hands a session's statements to different backends. */
 const SHARES_BACKENDS =
   "a connection pooler in front of PostgreSQL shares backends between its clients; Grey needs session pooling (PgBouncer: pool_mode = session)";
 
 /**
- * Makes the session what the plan says, and verifies it.
+ * Sets the session up according to the plan, and verifies it.
  * @throws SessionError, or the error of the database or the connection
  */
 export async function openSession(client: pg.ClientBase, plan: SessionPlan): Promise<void> {
@@ -134,7 +134,7 @@ export async function openSession(client: pg.ClientBase, plan: SessionPlan): Pro
   const values = [Object.keys(settings), Object.values(settings)];
   const run = <Row extends pg.QueryResultRow>(text: string, params?: unknown[]) =>
     client.query<Row>({ text, ...(params && { values: params }), query_timeout: plan.timeoutMs } as pg.QueryConfig);
-  // What would get in the way of all that follows.
+  // Settings that could break the statements below.
   await run("SET search_path = public, pg_temp; SET statement_timeout = 0; SET lock_timeout = 0; RESET ROLE");
   try {
     await run(`SELECT set_config(name, value, false) FROM (${DIFFERING}) d`, values);
@@ -178,20 +178,20 @@ async function verify(
   }
 }
 
-/** The refusal of a pooler that lends backends. */
+/** Returns the refusal of a pooler that shares backends. */
 export function sharedBackendsError(): SessionError {
   return new SessionError(SQLSTATE.CONNECTION_REJECTED, SHARES_BACKENDS);
 }
 
-/** The backend that the start-up named: the session's own, or what a pooler made up. */
+/** Returns the backend pid from the start-up: the session's own, or one that a pooler invented. */
 function ownPid(client: pg.ClientBase): number | null {
   return (client as unknown as { processID: number | null }).processID;
 }
 
 /**
- * Refuses a pooler that lends a backend for a transaction or a statement only: roles, time limits, named statements and
- * advisory locks would be another client's.
- * @param pool with at least two connections to give
+ * Refuses a pooler that lends a backend only for a transaction or a statement: roles, time limits, named statements and advisory
+ * locks would leak to other clients.
+ * @param pool with at least two free connections
  * @throws SessionError
  */
 export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
@@ -203,9 +203,9 @@ export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
     const second = await pool.connect();
     taken.push(second);
     const pids = await listBackends(first, second);
-    // Nothing is lent while both are idle, so each has its own or both get the same.
+    // While both are idle, each has its own backend, or a pooler lends both the same one.
     if (pids[0] === pids[1]) throw sharedBackendsError();
-    // Both take one for a while, and give it back. Whichever the pooler lends first, one of the two gets the other's.
+    // Both hold a backend during a transaction. Whichever the pooler lends next, one of the two then gets the other's.
     await first.query("BEGIN");
     await second.query("BEGIN");
     const own = await listBackends(first, second);
@@ -216,7 +216,7 @@ export async function assertOwnBackends(pool: pg.Pool): Promise<void> {
       throw sharedBackendsError();
     }
   } finally {
-    // What may be inside a transaction is not used again.
+    // Connections that may be inside a transaction are not reused.
     for (const client of taken) client.release(taken.length > 1);
   }
 }
@@ -230,7 +230,7 @@ async function listBackends(...clients: readonly pg.ClientBase[]): Promise<numbe
   return pids;
 }
 
-/** What the server, the database or the login has set that endangers what is committed, for the operator to read. */
+/** Lists settings of the server, the database or the login that endanger committed data, for the operator. */
 export async function findDangers(pool: pg.Pool): Promise<string[]> {
   const { rows } = await pool.query<{ name: string; reset_val: string }>(
     `SELECT name, reset_val FROM pg_settings WHERE (name IN ('fsync', 'full_page_writes') AND reset_val = 'off')

@@ -1,6 +1,6 @@
 import type { DatabaseTrouble } from "../base/failure.js";
 
-/** The SQLSTATEs that Grey tells apart. Source: PostgreSQL manual, appendix A. */
+/** The SQLSTATEs that Grey distinguishes. Source: PostgreSQL manual, appendix A. */
 export const SQLSTATE = {
   UNIQUE_VIOLATION: "23505",
   SERIALIZATION_FAILURE: "40001",
@@ -17,15 +17,15 @@ export const SQLSTATE = {
   CONNECTION_REJECTED: "08004",
 } as const;
 
-/** The SQLSTATE of an error that PostgreSQL sent, at whatever depth a driver wrapped it; undefined for other errors. */
+/** Returns the SQLSTATE of an error that PostgreSQL sent; undefined for other errors. */
 export function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith("E") ? code : undefined;
 }
 
 /**
- * Whether the same transaction may come to an answer when it is run again at once: it lost against a concurrent one, also
- * one that used the same request id or took the same email.
+ * Returns true if the transaction conflicted with a concurrent one, also over the same request id or the same email, so that it
+ * may succeed when it is run again at once.
  */
 export function isConflict(error: unknown): boolean {
   const state = sqlState(error);
@@ -37,8 +37,8 @@ export function isConflict(error: unknown): boolean {
 const RACED_FOR: readonly string[] = ["requests_pkey", "users_email_key"];
 
 /**
- * Whether the error says that the database cannot be reached or does not serve now: lost and refused connections, a
- * server that starts, stops, is read-only or full, a time-out.
+ * Returns true if the error means that the database cannot be reached or does not serve at present: a lost or refused
+ * connection, a server that starts, stops, is read-only or full, or a timeout.
  */
 export function isUnavailable(error: unknown): boolean {
   const state = sqlState(error);
@@ -48,13 +48,13 @@ export function isUnavailable(error: unknown): boolean {
     return /^(08|53|57|58)/.test(state) || state === SQLSTATE.READ_ONLY || state === "55P03";
   }
   const { code, message, syscall } = (error ?? {}) as { code?: unknown; message?: unknown; syscall?: unknown };
-  // A socket that is not there yet.
+  // A socket that does not exist yet.
   if (code === "ENOENT" && syscall === "connect") return true;
   if (typeof code === "string" && /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_)/.test(code)) return true;
   return typeof message === "string" && CONNECTION_MESSAGES.test(message);
 }
 
-/** What keeps the database from its work, of an error that says that it is unavailable. */
+/** Classifies an error for which isUnavailable() is true. */
 export function classifyTrouble(error: unknown): DatabaseTrouble {
   const state = sqlState(error);
   if (state === SQLSTATE.READ_ONLY) return "read_only";
@@ -64,35 +64,35 @@ export function classifyTrouble(error: unknown): DatabaseTrouble {
   ) {
     return "disk_full";
   }
-  // PostgreSQL ends a session that it has let in when it goes away; a pooler's own refusals are protocol violations.
+  // PostgreSQL ends its sessions when it stops; a pooler's own refusals are protocol violations.
   const isGone = state === undefined || /^(08(?!004|P01)|57P0[12])/.test(state);
   return isGone ? "unreachable" : "refusing";
 }
 
-// The driver gives these no code.
+// Errors of the driver without a code.
 const CONNECTION_MESSAGES =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Query read timeout|Client was closed|Cannot use a pool after)/;
 
 /**
- * Whether a commit that ended with this error may have happened all the same: unless PostgreSQL itself says that it rolled
- * back. A connection or a server that goes away says nothing.
+ * Returns true if a commit that ended with this error may have happened all the same: always, unless PostgreSQL reported a
+ * rollback. A lost connection or a stopping server leaves it open.
  */
 export function leavesOutcomeOpen(error: unknown): boolean {
   const state = sqlState(error);
   return state === undefined || /^(08|57P)/.test(state);
 }
 
-/** Whether an answer is overdue that PostgreSQL itself would have given up by now: the network has fallen silent. */
+/** Returns true if an answer is overdue that PostgreSQL would have cancelled by now: the network has fallen silent. */
 export function isReadTimeout(error: unknown): boolean {
   return error instanceof Error && error.message === "Query read timeout";
 }
 
-/** Whether a notice warns; the severity beside it may be in another language. */
+/** Returns true if a notice is a warning. Its code tells; its severity may be in another language. */
 export function isWarning({ code }: { readonly code?: string | undefined }): boolean {
   return code !== "00000";
 }
 
-/** Whether every connection of the pool was in use for too long: there is too much to do, the database is there. */
+/** Returns true if every pooled connection was in use for too long: a sign of load, not of an unavailable database. */
 export function isPoolExhausted(error: unknown): boolean {
   return error instanceof Error && error.message === "timeout exceeded when trying to connect";
 }

@@ -1,45 +1,45 @@
 import type { PoolClient } from "pg";
 import type { Database } from "./database.js";
 
-/** Work that is looked for again and again. */
+/** A task that runs periodically. */
 export interface Sweep {
-  /** Waits for what is under way. */
+  /** Stops the sweep, and waits for the run that is under way. */
   stop(): Promise<void>;
 }
 
-/** How often, and how much at once. */
+/** The interval of a sweep, and the most items that one run handles. */
 export interface SweepOptions {
   readonly everyMs: number;
   readonly atOnceMax: number;
 }
 
 /**
- * Does what there is to do from now on: again at once while there may be more, else every so often.
- * @param work does so many things at the most, and says whether there may be more to do at once
- * @param onError told of what keeps it from its work, once until it succeeds again; it goes on, with less at once for a while
+ * Runs the task from now on: again at once while there may be more to do, else after the interval.
+ * @param run handles at most `limit` items, and returns true if there may be more
+ * @param onError called at the first of a series of failures; the sweep continues with smaller runs until one succeeds
  */
 export function startSweep(
   { everyMs, atOnceMax }: SweepOptions,
-  work: (limit: number) => Promise<boolean>,
+  run: (limit: number) => Promise<boolean>,
   onError: (error: unknown) => void,
 ): Sweep {
   let isStopped = false;
   let timer: NodeJS.Timeout | undefined;
   let wake: () => void = () => undefined;
 
-  const run = async (): Promise<void> => {
+  const repeat = async (): Promise<void> => {
     let isFailing = false;
     let limit = atOnceMax;
     while (!isStopped) {
       let mayBeMore = false;
       try {
-        mayBeMore = await work(limit);
+        mayBeMore = await run(limit);
         isFailing = false;
         limit = atOnceMax;
       } catch (error) {
         if (!isFailing) onError(error);
         isFailing = true;
-        // There may be no room for so many.
+        // The posting queue may have no room for as many.
         limit = Math.max(1, Math.floor(limit / 2));
       }
       if (mayBeMore || isStopped) continue;
@@ -49,7 +49,7 @@ export function startSweep(
       });
     }
   };
-  const running = run();
+  const running = repeat();
 
   return {
     stop: async () => {
@@ -62,8 +62,8 @@ export function startSweep(
 }
 
 /**
- * Does the work under a lock that one process has at a time, and nothing when another one has it: then there is no more to do.
- * @param key any number that nothing else locks in this database
+ * Does the work under an advisory lock. Returns false at once when another process has the lock, and does the work.
+ * @param key any number that nothing else in this database locks
  */
 export async function withAdvisoryLock(
   { pool }: Database,
@@ -72,11 +72,11 @@ export async function withAdvisoryLock(
 ): Promise<boolean> {
   const client = await pool.connect();
   let isBroken = true;
-  // The statement that meets the broken connection reports it.
+  // A statement on the broken connection reports it.
   client.on("error", ignore);
   try {
-    const { rows } = await client.query<{ mine: boolean }>("SELECT pg_try_advisory_lock($1) AS mine", [key]);
-    if (rows[0]?.mine !== true) {
+    const { rows } = await client.query<{ locked: boolean }>("SELECT pg_try_advisory_lock($1) AS locked", [key]);
+    if (rows[0]?.locked !== true) {
       isBroken = false;
       return false;
     }
@@ -86,7 +86,7 @@ export async function withAdvisoryLock(
     return done;
   } finally {
     client.off("error", ignore);
-    // A connection that still has the lock, or is gone, is not used again.
+    // A connection that is broken or still has the lock is not reused.
     client.release(isBroken);
   }
 }

@@ -3,13 +3,13 @@ import { SettingError } from "../config/config.js";
 import { SessionError } from "./session.js";
 import { sqlState, SQLSTATE } from "./sqlstate.js";
 
-/** A URL of PostgreSQL, and the setting that it came from. */
+/** A PostgreSQL URL, and the setting that it came from. */
 export interface DatabaseAddress {
   readonly url: string;
   readonly setting: "DATABASE_URL" | "GREY_DATABASE_OWNER_URL";
 }
 
-/** Says why the database cannot be reached now, for the log of a start that waits for it. */
+/** Describes why the database cannot be reached, for the log of a start that waits for it. */
 export function describeUnreachable(error: unknown, url: string): string {
   const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
   if (error instanceof SessionError) return error.message;
@@ -23,13 +23,13 @@ export function describeUnreachable(error: unknown, url: string): string {
   return String(message);
 }
 
-const NO_ANSWER = "nothing answers: the host is away, or a firewall drops the connection";
+const NO_ANSWER = "nothing answers: the host is down, or a firewall drops the connection";
 
 const REASONS: Readonly<Record<string, (host: string) => string>> = {
   ECONNREFUSED: () => "connection refused: nothing listens there",
-  ENOENT: () => "there is no such socket: PostgreSQL does not run, or keeps its sockets elsewhere",
-  ENOTFOUND: (host) => `the host name ${host} is not known`,
-  EAI_AGAIN: (host) => `the host name ${host} cannot be looked up: no name server answers`,
+  ENOENT: () => "there is no such socket: PostgreSQL is not running, or has its sockets elsewhere",
+  ENOTFOUND: (host) => `the host name ${host} is unknown`,
+  EAI_AGAIN: (host) => `the host name ${host} cannot be resolved: no name server answers`,
   ETIMEDOUT: () => NO_ANSWER,
   EHOSTUNREACH: () => "there is no route to the host",
   ENETUNREACH: () => "there is no route to the host's network",
@@ -37,9 +37,9 @@ const REASONS: Readonly<Record<string, (host: string) => string>> = {
 };
 
 /**
- * Throws the error as a SettingError with what mends it, when only the operator can: the URL, its certificates, its login. The URL's password
- * stays out of it.
- * @param role that the session takes on, if any
+ * Throws an error that only the operator can mend (URL, certificates, login) as a SettingError with the remedy and without the
+ * password; throws other errors unchanged.
+ * @param role the role that the session assumes, if any
  */
 export function explainConnection(error: unknown, { url, setting }: DatabaseAddress, role?: string): never {
   const mending = explainRemedy(error, url, role);
@@ -95,16 +95,16 @@ function explainRemedy(error: unknown, url: string, role: string | undefined): s
   return undefined;
 }
 
-// PgBouncer has one SQLSTATE for all that it refuses; its other refusals pass, such as that of a server behind it that is away.
+// PgBouncer has one SQLSTATE for all refusals; its other refusals are transient, such as that of an unavailable server behind it.
 const POOLER_REFUSALS = /unsupported startup parameter|no such (user|database)|statement pooling mode/;
 
-/** What an administrator runs so that the login may take on the role. */
+/** Returns the statements with which an administrator lets the login assume the role. */
 export function grantStatements(role: string, login: string, isMissing: boolean): string {
   const [of, to] = [identifier(role), identifier(login)];
   return `${isMissing ? `CREATE ROLE ${of} NOLOGIN; ` : ""}GRANT ${of} TO ${to};`;
 }
 
-/** A name as a statement has it, in quotes where PostgreSQL needs them. */
+/** Returns a name as an SQL identifier, quoted if PostgreSQL requires it. */
 export function identifier(name: string): string {
   return /^[a-z_][a-z0-9_]*$/.test(name) ? name : pg.escapeIdentifier(name);
 }

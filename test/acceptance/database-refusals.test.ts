@@ -170,14 +170,14 @@ describe("a start on a PostgreSQL of one's own", () => {
       });
     });
 
-    it("says that the host name is not known", async () => {
+    it("says that the host name is unknown", async () => {
       const { why } = await waitingLine("postgres://ada@no-such-host.invalid/grey");
-      expect(why).to.match(/^the host name no-such-host\.invalid (is not known|cannot be looked up)/);
+      expect(why).to.match(/^the host name no-such-host\.invalid (is unknown|cannot be resolved)/);
     });
 
     it("says that there is no socket, and where it looks for it", async () => {
       expect(await waitingLine(`postgres:///grey?host=${folder.path}&user=ada`)).to.include({
-        why: "there is no such socket: PostgreSQL does not run, or keeps its sockets elsewhere",
+        why: "there is no such socket: PostgreSQL is not running, or has its sockets elsewhere",
         at: `PostgreSQL at ${folder.path}/.s.PGSQL.5432, database grey`,
       });
     });

@@ -3,7 +3,7 @@ import { openSession, ownerPlan } from "../session.js";
 import { readPassword } from "./cluster.js";
 import type { Place } from "./place.js";
 
-/** Long enough for CREATE DATABASE on a disk that is busy. */
+/** Long enough for CREATE DATABASE on a busy disk. */
 const QUERY_MS_MAX = 120_000;
 const CONNECT_MS_MAX = 15_000;
 
@@ -27,7 +27,7 @@ export async function connectAsAdmin(place: Place, port: number): Promise<Client
   return client;
 }
 
-/** Makes the database `grey` unless it is there. */
+/** Creates the database `grey` unless it exists. */
 export async function ensureDatabase(place: Place, port: number): Promise<void> {
   const client = await connectAsAdmin(place, port);
   try {

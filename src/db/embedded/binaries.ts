@@ -14,17 +14,17 @@ const PACKAGE_EXPORTS = z.object({ postgres: z.string() });
 const PACKAGE_JSON = z.object({ version: z.string() });
 const LIBRARY_LINKS = z.array(z.object({ source: z.string(), target: z.string() }));
 
-/** PostgreSQL's programs, which the user it runs as can start. */
+/** PostgreSQL's programs, which its operating-system user can start. */
 export interface Binaries {
   /** The folder with `bin`, `lib` and `share`. */
   readonly nativeDir: string;
-  /** Such as `18`. */
+  /** The major version, such as `18`. */
   readonly major: string;
 }
 
 /**
- * PostgreSQL's programs for this platform, ready to be run by the user.
- * @throws SettingError when there are none or they do not run here
+ * Finds PostgreSQL's programs for this platform, and makes sure that the user can run them.
+ * @throws SettingError when there are none, or they do not run here
  */
 export async function findBinaries(user: OsUser, onProgress: (message: string) => void): Promise<Binaries> {
   const packaged = await packagedDir();
@@ -52,7 +52,7 @@ async function packagedDir(): Promise<string> {
   }
 }
 
-/** A copy where every user can run it, one for each version of the package. */
+/** Copies the programs to where every user can run them, once for each version of the package. */
 async function copyForUser(packaged: string, onProgress: (message: string) => void): Promise<string> {
   const { version } = PACKAGE_JSON.parse(JSON.parse(await readFile(join(packaged, "..", "package.json"), "utf8")));
   const target = join(SYSTEM_DIR, `native-${PLATFORM}-${version}`);
@@ -69,7 +69,7 @@ async function copyNative(from: string, to: string): Promise<void> {
 }
 
 /**
- * Makes the links between library names that npm cannot pack and that the package's install script should have made.
+ * Creates the links between library names that npm cannot pack and that the package's install script should have created.
  * @throws SettingError when they are missing and the folder is read-only
  */
 export async function linkLibraries(nativeDir: string): Promise<void> {
@@ -99,8 +99,8 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 /**
- * Calls `use` with a folder of programs that initdb can be run from. initdb puts its own path between double quotes
- * into a shell command, so a path that the shell would not take literally is left for a short-lived copy.
+ * Calls `use` with a folder from which initdb can run. initdb puts its own path in double quotes into a shell command, so a path
+ * that the shell would not take literally is replaced by a temporary copy.
  */
 export async function withShellSafePath<T>(nativeDir: string, use: (nativeDir: string) => Promise<T>): Promise<T> {
   if (!/["$`\\\n]/.test(nativeDir)) return use(nativeDir);

@@ -8,8 +8,8 @@ import { PASSWORD_FILE, type Place } from "./place.js";
 import { runAs } from "./user.js";
 
 /**
- * What initdb writes into postgresql.conf, where an operator may tune it. What the books depend on is given at each
- * start instead. Statements that fail are Grey's to log: here they would only fill the disk with callers' data.
+ * The settings that initdb writes into postgresql.conf, where an operator may tune them. Settings that the ledger depends on are
+ * passed at each start instead. Grey logs failed statements; here they would fill the disk with callers' data.
  */
 const TUNABLE = {
   shared_buffers: "256MB",
@@ -25,7 +25,7 @@ const TUNABLE = {
 };
 
 /**
- * Makes the cluster unless it is there.
+ * Creates the cluster unless it exists.
  * @throws SettingError when initdb fails, or when another major version of PostgreSQL made the cluster
  */
 export async function ensureCluster(
@@ -83,7 +83,7 @@ async function initialise(staging: string, place: Place, binaries: Binaries, sig
   }
 }
 
-/** The password of the superuser `postgres`. */
+/** Reads the password of the superuser `postgres`. */
 export async function readPassword(place: Place): Promise<string> {
   return (await readFile(join(place.clusterDir, PASSWORD_FILE), "utf8")).trim();
 }

@@ -2,13 +2,13 @@ import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, stat } from "
 import { basename, dirname, join } from "node:path";
 import { isAlive, type OsUser } from "./user.js";
 
-/** Whether the error is one of the operating system, such as `ENOENT`. */
+/** Returns true for an error of the operating system, such as `ENOENT`. */
 export function isSystemError(error: unknown, ...codes: readonly string[]): error is NodeJS.ErrnoException {
   if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return false;
   return codes.length === 0 ? "syscall" in error : codes.includes(error.code);
 }
 
-/** The file's text, or undefined if there is none. */
+/** Reads the file's text; undefined if there is none. */
 export async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
@@ -19,8 +19,8 @@ export async function readIfThere(path: string): Promise<string | undefined> {
 }
 
 /**
- * Makes the folder and its parents; new ones can be entered by all, whatever the umask says. One by one: the platform's own way of making
- * parents never ends where the operating system makes the folder's name up, as in /proc.
+ * Creates the folder and its parents. New ones are accessible to all users, whatever the umask. They are created one by one: Node's
+ * recursive mkdir never ends in virtual file systems such as /proc.
  */
 export async function makeReachableFolder(path: string): Promise<void> {
   if (await makeFolder(path)) return;
@@ -29,7 +29,7 @@ export async function makeReachableFolder(path: string): Promise<void> {
     throw Object.assign(new Error(`no such folder can be made: ${path}`), { code: "ENOENT", path, syscall: "mkdir" });
 }
 
-/** Whether the folder is there now; false when its parent is missing. */
+/** Creates the folder unless it exists. Returns false when its parent is missing. */
 async function makeFolder(path: string): Promise<boolean> {
   try {
     await mkdir(path);
@@ -42,7 +42,7 @@ async function makeFolder(path: string): Promise<boolean> {
   }
 }
 
-/** Writes a file that only the user may read, and waits until it is on disk. */
+/** Writes a file that only the user can read, and waits until it is on disk. */
 export async function writeSecret(path: string, text: string, user: OsUser): Promise<void> {
   const file = await open(path, "w", 0o600);
   try {
@@ -59,8 +59,8 @@ export async function giveTo(path: string, user: OsUser): Promise<void> {
 }
 
 /**
- * Makes a folder wholly or not at all: it is filled under another name and then renamed. If someone else was quicker,
- * theirs stays. What a killed process left half made goes away at the next call.
+ * Creates a folder wholly or not at all: it is filled under another name and then renamed. If another process was faster, its
+ * folder stays. Leftovers of a killed process are removed at the next call.
  */
 export async function makeFolderWhole(path: string, fill: (staging: string) => Promise<void>): Promise<void> {
   await removeLeftovers(path);
@@ -88,7 +88,7 @@ async function removeLeftovers(path: string): Promise<void> {
   }
 }
 
-/** A rename is on disk only when its folder is. */
+/** Syncs a folder, without which a rename in it is not on disk. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r");
   try {

@@ -12,8 +12,8 @@ const FAST_MS_MAX = 30_000;
 const IMMEDIATE_MS_MAX = 10_000;
 
 /**
- * Deals with a PostgreSQL that an earlier run left on the data, which this process has locked: a pid file is disarmed, a postmaster whose
- * Grey is dead is stopped.
+ * Clears what an earlier run left in the data folder, which this process has locked: disarms a pid file, and stops a postmaster
+ * whose Grey is dead.
  * @throws SettingError when a living Grey uses the data, or when the postmaster neither answers nor ends
  */
 export async function clearFormerRun(
@@ -46,14 +46,14 @@ export async function clearFormerRun(
 /** Stops the postmaster. Fails, without harm, while it starts or shuts down. */
 async function stopOrphan(place: Place, found: PidFile, onProgress: (message: string) => void): Promise<void> {
   const starter = await findStarter(place, found.port);
-  // Only somebody who removed the lock by hand comes this far beside a living Grey.
+  // Another Grey can be alive here only if somebody removed its lock by hand.
   if (starter !== (await identifyProcess(process.pid)) && (await isHolderAlive(starter)))
     throw inUseError(place.dir, starter);
   onProgress(`stopping PostgreSQL (pid ${found.pid}), which an earlier Grey left running`);
   await endOrphan(found.pid, place);
 }
 
-/** The process that started the postmaster, as it named itself. */
+/** Returns the process that started the postmaster, as that process identified itself. */
 async function findStarter(place: Place, port: number): Promise<string> {
   const client = await connectAsAdmin(place, port);
   try {

@@ -8,15 +8,15 @@ import { identifyProcess } from "./user.js";
 const POLL_MS = 20;
 
 /**
- * Takes the data folder for this process, and returns how to give it back. The lock is a symbolic link whose target names its holder: it is
- * made together with what it says, and only once. The first to make it has the folder, and everybody else learns from it who that is. A lock
- * whose holder has died is taken over.
+ * Locks the data folder for this process, and returns a function that unlocks it. The lock is a symbolic link whose target names
+ * its holder: link and name are created in one step, by one process only, and all others read the name. A lock whose holder has
+ * died is taken over.
  * @throws SettingError that names the living Grey which uses the folder
  */
 export async function lockDataDir(dir: string): Promise<() => Promise<void>> {
   const path = join(dir, "grey.lock");
   const self = await identifyProcess(process.pid);
-  if (self === undefined) throw new Error("this process cannot find itself");
+  if (self === undefined) throw new Error("this process cannot identify itself");
   const holder = await take(path, self);
   if (holder !== undefined) throw inUseError(dir, holder);
   return async () => {
@@ -24,20 +24,23 @@ export async function lockDataDir(dir: string): Promise<() => Promise<void>> {
   };
 }
 
-/** Says that a living Grey uses the data: `pid:start`, as its lock or its PostgreSQL names it. */
+/**
+ * Returns the error for data that a running Grey uses.
+ * @param holder `pid:start`, as in its lock or its PostgreSQL
+ */
 export function inUseError(dir: string, holder: string): SettingError {
   const [pid] = holder.split(":");
   return new SettingError(`GREY_DATA_DIR: another Grey (pid ${pid}) is using the database in ${dir}`);
 }
 
-/** Takes the lock. Returns the living process that has it already, which may be this one. */
+/** Takes the lock. Returns the running process that already has it, which may be this one. */
 async function take(path: string, self: string): Promise<string | undefined> {
   for (;;) {
     if (await makeLink(self, path)) return undefined;
     const holder = await findHolder(path);
     if (holder === undefined) continue;
     if (await isHolderAlive(holder)) return holder;
-    // Of those who found it dead, the one that holds a second lock takes over, unless somebody did so before.
+    // Of the processes that find the holder dead, the one with a second lock takes over, unless another has done so before.
     const heir = `${path}.heir`;
     if ((await take(heir, self)) !== undefined) {
       await delay(POLL_MS);
@@ -74,7 +77,7 @@ async function findHolder(path: string): Promise<string | undefined> {
   }
 }
 
-/** Whether the process still lives that named itself so. */
+/** Returns true if the process with this identity is still running. */
 export async function isHolderAlive(holder: string): Promise<boolean> {
   const pid = Number.parseInt(holder, 10);
   return pid > 0 && (await identifyProcess(pid)) === holder;

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { isSystemError, readIfThere } from "./files.js";
 import { isAlive, runAs } from "./user.js";
 
-/** What `postmaster.pid` says. Source: PostgreSQL, src/include/utils/pidfile.h */
+/** The content of `postmaster.pid`. Source: PostgreSQL, src/include/utils/pidfile.h */
 export interface PidFile {
   readonly pid: number;
   readonly port: number;
@@ -13,7 +13,7 @@ export interface PidFile {
 
 const EMPTY_MS_MAX = 1_000;
 
-/** The pid file, or undefined if there is none or its postmaster is only being born. */
+/** Reads the pid file; undefined if there is none, or if its postmaster is only starting. */
 export async function readPidFile(clusterDir: string): Promise<PidFile | undefined> {
   const lines = (await readIfThere(join(clusterDir, "postmaster.pid")))?.split("\n");
   const pid = Number(lines?.[0]);
@@ -22,8 +22,8 @@ export async function readPidFile(clusterDir: string): Promise<PidFile | undefin
 }
 
 /**
- * Whether the process is the cluster's postmaster: not a zombie, and not another program that got the same id later.
- * On Linux that is certain, since a postmaster's current folder is its cluster.
+ * Returns true if the process is the cluster's postmaster: not a zombie, and not another program with the same pid. On Linux this
+ * is certain, since a postmaster's current folder is its cluster.
  */
 export async function isPostmaster(pid: number, clusterDir: string): Promise<boolean> {
   if (!isAlive(pid)) return false;
@@ -38,23 +38,23 @@ export async function isPostmaster(pid: number, clusterDir: string): Promise<boo
     ]);
     return name.trim() === "postgres" && current.ino === cluster.ino && current.dev === cluster.dev;
   } catch (error) {
-    // A process that may not be looked at belongs to another user than the cluster.
+    // A process without access belongs to another user than the cluster.
     if (isSystemError(error, "ENOENT", "ESRCH", "EACCES", "EPERM")) return false;
     throw error;
   }
 }
 
 /**
- * Keeps a pid file left by a crash from stopping the next postmaster. PostgreSQL takes the file as live if any process
- * has that id, but never if it is the id of the postmaster's parent; so that id is written into it. PostgreSQL still
- * checks that nobody uses the shared memory that the file names.
+ * Keeps a pid file that a crash left behind from blocking the next postmaster. PostgreSQL considers the file live if any process
+ * has its pid, except the postmaster's parent; so the parent's pid is written into it. PostgreSQL still checks that the shared
+ * memory which the file names is unused.
  */
 export async function disarmPidFile(clusterDir: string, stalePid: number): Promise<void> {
   if (!isAlive(stalePid)) return;
   const file = await open(join(clusterDir, "postmaster.pid"), "r+").catch(ignoreMissing);
   if (file === undefined) return;
   try {
-    // A postmaster that starts meanwhile makes a new file; what is written here does not reach that one.
+    // A postmaster that starts meanwhile creates a new file, which this write does not reach.
     const text = await file.readFile("utf8");
     if (Number.parseInt(text, 10) !== stalePid) return;
     await file.truncate();
@@ -64,7 +64,7 @@ export async function disarmPidFile(clusterDir: string, stalePid: number): Promi
   }
 }
 
-/** Removes a pid file that stays empty, as a crash of the machine may leave it: PostgreSQL would not start on it. */
+/** Removes a pid file that stays empty, as a machine crash may leave it: PostgreSQL would not start with it. */
 export async function removeEmptyPidFile(clusterDir: string): Promise<void> {
   const path = join(clusterDir, "postmaster.pid");
   for (const deadline = Date.now() + EMPTY_MS_MAX; (await readIfThere(path)) === ""; await delay(20)) {

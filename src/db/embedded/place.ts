@@ -5,15 +5,15 @@ import { SettingError } from "../../config/config.js";
 import { isSystemError, makeReachableFolder, readIfThere } from "./files.js";
 import { canEnter, IS_ROOT, postgresSystemUser, type OsUser } from "./user.js";
 
-/** Where root keeps what the user postgres cannot reach at its own place. */
+/** The folder in which root keeps data that the user postgres could not reach elsewhere. */
 export const SYSTEM_DIR = "/var/lib/grey";
 
 const POINTER = "postgres-is-elsewhere.txt";
 
-/** The file of the cluster that holds its password, and that no cluster of others has. */
+/** The file with the cluster's password, which only Grey's clusters have. */
 export const PASSWORD_FILE = "grey.password";
 
-/** Where the data is and who owns it. */
+/** The location of the data, and its owner. */
 export interface Place {
   readonly dir: string;
   readonly clusterDir: string;
@@ -22,9 +22,9 @@ export interface Place {
 }
 
 /**
- * Decides where the data is. Normally that is `dataDir`. Started by root in a folder that the user postgres cannot
- * enter, it is a folder of SYSTEM_DIR whose name follows from `dataDir`, so that each start finds it again. Data that
- * exists is never passed over for a new folder.
+ * Decides on the location of the data. Normally it is `dataDir`. If root starts Grey on a folder that the user postgres cannot
+ * enter, it is a folder in SYSTEM_DIR whose name is derived from `dataDir`, so that each start finds it. Existing data always
+ * takes precedence over a new folder.
  * @throws SettingError
  */
 export async function findPlace(dataDir: string, onProgress: (message: string) => void): Promise<Place> {
@@ -57,12 +57,12 @@ export async function findPlace(dataDir: string, onProgress: (message: string) =
 
 const RULE = "it must be a new folder, an empty one, or one that Grey has made";
 
-/** What Grey makes in the folder, at whatever point it was ended. */
+/** The names that Grey creates in the folder, wherever it was interrupted. */
 const OWN_NAMES = /^(postgres(\.log(\.1)?|\.new-\d+(\.password)?|-is-elsewhere\.txt)|grey\.lock.*)$/;
 
 /**
- * Makes the folder unless it is there. Returns its real path.
- * @throws SettingError when it cannot be made, or holds what is not Grey's
+ * Creates the folder unless it exists. Returns its real path.
+ * @throws SettingError when it cannot be created, or contains files that are not Grey's
  */
 async function claimFolder(path: string): Promise<string> {
   try {
@@ -72,14 +72,14 @@ async function claimFolder(path: string): Promise<string> {
     throw new SettingError(`GREY_DATA_DIR: the folder ${path} cannot be made (${error.code}); ${RULE}`);
   }
   const dir = await realpath(path);
-  // A file system that is mounted there may bring its lost+found.
+  // The root of a mounted file system may contain lost+found.
   const names = (await readdir(dir)).filter((name) => name !== "lost+found");
   const isOurs = names.every((name) => OWN_NAMES.test(name)) || names.includes(POINTER) || (await hasCluster(dir));
   if (!isOurs) throw new SettingError(`GREY_DATA_DIR: ${dir} holds what is not Grey's; ${RULE}`);
   return dir;
 }
 
-/** Whether there is a cluster that Grey made, or that this user may not look into. */
+/** Returns true if there is a cluster that Grey created, or one that this user may not read. */
 async function hasCluster(dir: string): Promise<boolean> {
   return stat(join(dir, "postgres", PASSWORD_FILE)).then(
     () => true,
@@ -109,7 +109,7 @@ function elsewhereName(dir: string): string {
   return `${readable}-${createHash("sha256").update(dir).digest("hex").slice(0, 16)}`;
 }
 
-/** Who owns the cluster in the folder: PostgreSQL runs as nobody else. Undefined if there is none. */
+/** Returns the owner of the cluster in the folder, the only user that PostgreSQL can run as; undefined if there is no cluster. */
 async function clusterOwner(dir: string): Promise<OsUser | undefined> {
   const path = join(dir, "postgres");
   try {

@@ -10,27 +10,27 @@ import { CHILD_ENVIRONMENT, identifyProcess } from "./user.js";
 const LOG_BYTES_MAX = 10 * 1024 * 1024;
 const LOG_EXCERPT_BYTES_MAX = 64 * 1024;
 const READY_POLL_MS = 10;
-/** How long a shutdown may take before the next, harder way. Crash recovery then does the rest at the next start. */
+/** The time limits of a shutdown before the next, harder one. Crash recovery does the rest at the next start. */
 const FAST_MS_MAX = 30_000;
 const IMMEDIATE_MS_MAX = 10_000;
 
-/** PostgreSQL's parent process, a child of this one. */
+/** PostgreSQL's parent process, which is a child of this process. */
 export interface Postmaster {
   readonly pid: number;
   readonly child: ChildProcess;
-  /** How it ended, once it has; never rejects. */
+  /** Resolves with a description of how it ended; never rejects. */
   readonly ended: Promise<string>;
 }
 
-/** Why a postmaster did not come up. */
+/** The reason why a postmaster did not start. */
 export interface NotStarted {
   readonly reason: "PORT_TAKEN" | "IN_USE" | "OTHER";
   readonly detail: string;
 }
 
 /**
- * Starts PostgreSQL in a session of its own, where a terminal's Ctrl-C does not reach it, and waits until it takes
- * connections. Crash recovery takes as long as it takes; the signal ends it.
+ * Starts PostgreSQL in its own session, where a terminal's Ctrl-C does not reach it, and waits until it accepts connections.
+ * Crash recovery has no time limit; the signal aborts it.
  */
 export async function startPostmaster(
   place: Place,
@@ -57,7 +57,7 @@ export async function startPostmaster(
   } finally {
     await log.close();
   }
-  // However this process ends, short of being killed, PostgreSQL does not stay behind.
+  // PostgreSQL does not outlive this process, unless this process is killed.
   const endAtExit = (): boolean => child.kill("SIGQUIT");
   process.once("exit", endAtExit);
   const state = { hasEnded: false };
@@ -84,12 +84,12 @@ export async function startPostmaster(
   return notStarted(await ended, await readFrom(place.logFile, logStart));
 }
 
-/** What the books depend on, the operator cannot switch off in postgresql.conf. */
+/** Returns the arguments with the settings that the ledger depends on, which postgresql.conf cannot override. */
 function serverArguments(clusterDir: string, port: number, starter: string): readonly string[] {
   const settings = {
     listen_addresses: "127.0.0.1",
     unix_socket_directories: "",
-    // Whoever finds this postmaster running learns who started it.
+    // Identifies the starter to a later Grey that finds this postmaster running.
     cluster_name: starter,
     fsync: "on",
     full_page_writes: "on",
@@ -133,7 +133,7 @@ async function readFrom(path: string, position: number): Promise<string> {
   }
 }
 
-/** Ends the postmaster and waits for it. Fast: open transactions roll back and all is written; immediate: as in a crash. */
+/** Ends the postmaster and waits for it. Fast: open transactions roll back and everything is flushed; immediate: as in a crash. */
 export async function endPostmaster(postmaster: Postmaster, how: "fast" | "immediate"): Promise<void> {
   postmaster.child.kill(how === "fast" ? "SIGINT" : "SIGQUIT");
   const fastMs = how === "fast" ? FAST_MS_MAX : 0;

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { SettingError } from "../../config/config.js";
 
-/** The operating-system user that PostgreSQL runs as; without ids: the one of this process. */
+/** The operating-system user that PostgreSQL runs as; without ids, that of this process. */
 export interface OsUser {
   readonly uid?: number;
   readonly gid?: number;
@@ -11,17 +11,17 @@ export interface OsUser {
 /** PostgreSQL refuses to run as root. */
 export const IS_ROOT = process.getuid?.() === 0;
 
-/** Nothing of the caller's `PG…` and locale variables reaches PostgreSQL; its messages are in English. */
+/** The environment of PostgreSQL's programs: without the caller's `PG…` and locale variables, so that messages are in English. */
 export const CHILD_ENVIRONMENT = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" };
 
 export interface Finished {
-  /** The exit status, or what kept the program from running, such as `EACCES`. */
+  /** The exit status, or the error that kept the program from running, such as `EACCES`. */
   readonly code: number | string;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs a program to its end as that user. It starts in `/`, since the user may not reach the current folder. */
+/** Runs a program to its end as the user. It starts in `/`, since the user may have no access to the current folder. */
 export function runAs(
   user: OsUser,
   file: string,
@@ -35,7 +35,7 @@ export function runAs(
         resolve({ code: error === null ? 0 : (error.code ?? error.signal ?? "killed"), stdout, stderr });
       });
     } catch (error) {
-      // Node throws some of what the operating system refuses, and calls back with the rest.
+      // Node throws some refusals of the operating system, and calls back with the others.
       resolve({
         code: error instanceof Error && "code" in error ? String(error.code) : "EUNKNOWN",
         stdout: "",
@@ -45,7 +45,7 @@ export function runAs(
   });
 }
 
-/** Whether there is a process of that id; it may be another one than before. */
+/** Returns true if there is a process with this pid, which may be a different one than before. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -56,8 +56,8 @@ export function isAlive(pid: number): boolean {
 }
 
 /**
- * The process as text: its id and when it started, so that a later one of the same id is another. Undefined if there is
- * no such process.
+ * Identifies a process by its pid and start time, so that a later process with the same pid differs. Undefined if there is no
+ * such process.
  */
 export async function identifyProcess(pid: number): Promise<string | undefined> {
   if (process.platform !== "linux") {
@@ -65,14 +65,14 @@ export async function identifyProcess(pid: number): Promise<string | undefined> 
     return code === 0 ? `${pid}:${Date.parse(stdout.trim())}` : undefined;
   }
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  // Field 22 of proc(5), in clock ticks since boot; the second field may hold blanks and ends with the last bracket.
+  // Field 22 of proc(5), in clock ticks since boot; the second field may contain spaces and ends with the last parenthesis.
   const [state, ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return state === "" || state === "Z" ? undefined : `${pid}:${fields[18]}`;
 }
 
 /**
- * The system user `postgres`, made when there is none. Only for root.
- * @throws SettingError when it can neither be found nor made
+ * Returns the system user `postgres`, and creates it if it does not exist. Only for root.
+ * @throws SettingError when it can be neither found nor created
  */
 export async function postgresSystemUser(onProgress: (message: string) => void): Promise<OsUser> {
   const existing = await lookUp("postgres");
@@ -95,8 +95,8 @@ async function lookUp(name: string): Promise<OsUser | undefined> {
 }
 
 /**
- * Whether that user can enter the folder.
- * @throws SettingError when this process may not take on the user
+ * Returns true if the user can enter the folder.
+ * @throws SettingError when this process may not run programs as the user
  */
 export async function canEnter(user: OsUser, folder: string): Promise<boolean> {
   const tried = await runAs(user, "/bin/sh", ["-c", 'cd -- "$1"', "sh", folder]);
