@@ -48,9 +48,9 @@ export async function resolveId(kind: Kind, text: string, context: CommandContex
 }
 
 /** Resolves a user's id, a unique prefix of one, or an email to the id. */
-export async function resolveUser(who: string, context: CommandContext): Promise<string> {
-  if (!who.includes("@")) return resolveId(IdKind.USER, who, context);
-  const reply = await context.call(UserServiceService.getUser, { by: { $case: "email", value: who } });
+export async function resolveUser(userKey: string, context: CommandContext): Promise<string> {
+  if (!userKey.includes("@")) return resolveId(IdKind.USER, userKey, context);
+  const reply = await context.call(UserServiceService.getUser, { by: { $case: "email", value: userKey } });
   return assertPresent(reply.user, "user").id;
 }
 

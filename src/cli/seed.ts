@@ -187,7 +187,7 @@ async function runStage<T>(
 }
 
 /**
- * Sends the request and retries it when the server says so. A refusal is a regular outcome: a wallet may meanwhile have
+ * Sends the request and retries it if the server permits. A refusal is a regular outcome: a wallet may meanwhile have
  * been emptied, frozen or closed.
  */
 async function tryRequest(request: () => Promise<{ readonly replayed: boolean }>): Promise<keyof Tally> {

@@ -55,9 +55,9 @@ export function addUserCommands(program: Command): void {
     .command("get <user>")
     .description("show a user, by id or email")
     .addHelpText("after", examples("user get ada@example.com", "user get 01890a5d-ac96-774b-bcce-b302099a8057 --json"))
-    .action((who: string, _options: object, command: Command) =>
+    .action((userKey: string, _options: object, command: Command) =>
       withContext(command, async (context) => {
-        const reply = await context.call(UserServiceService.getUser, await readUserSelector(who, context));
+        const reply = await context.call(UserServiceService.getUser, await readUserSelector(userKey, context));
         if (context.json) printReply(UserServiceService.getUser, reply);
         else print(renderUser(assertPresent(reply.user, "user")));
       }),
@@ -81,9 +81,9 @@ export function addUserCommands(program: Command): void {
     );
 }
 
-async function readUserSelector(who: string, context: CommandContext): Promise<GetUserRequest> {
-  if (who.includes("@")) return { by: { $case: "email", value: who } };
-  return { by: { $case: "id", value: await resolveUser(who, context) } };
+async function readUserSelector(userKey: string, context: CommandContext): Promise<GetUserRequest> {
+  if (userKey.includes("@")) return { by: { $case: "email", value: userKey } };
+  return { by: { $case: "id", value: await resolveUser(userKey, context) } };
 }
 
 function renderUser(user: User, more: readonly (readonly [string, string])[] = []): string {

@@ -54,14 +54,14 @@ export function addWalletCommands(program: Command): void {
         'wallet create ada@example.com USD --label savings --initial "250.00 USD"',
       ) + ABOUT_REQUEST_ID,
     )
-    .action((who: string, currency: string, options: CreateOptions, command: Command) =>
+    .action((userKey: string, currency: string, options: CreateOptions, command: Command) =>
       withContext(command, async (context) => {
         const requestId = context.requestId(options.requestId);
         const currencyCode = currency.toUpperCase();
         const currencies = await context.currencies();
         const reply = await context.call(WalletServiceService.createWallet, {
           requestId,
-          userId: await resolveUser(who, context),
+          userId: await resolveUser(userKey, context),
           currencyCode,
           label: options.label ?? "",
           initialBalance:
@@ -102,9 +102,9 @@ export function addWalletCommands(program: Command): void {
     .description("list the wallets of a user, given by id or email, oldest first")
     .addOption(limitOption())
     .addHelpText("after", examples("wallet list ada@example.com"))
-    .action((who: string, options: { limit: number }, command: Command) =>
+    .action((userKey: string, options: { limit: number }, command: Command) =>
       withContext(command, async (context) => {
-        const userId = await resolveUser(who, context);
+        const userId = await resolveUser(userKey, context);
         const page = await collect<GetWalletResponse>(options.limit, async (page) => {
           const reply = await context.call(WalletServiceService.listWallets, { userId, ...page });
           return { items: reply.wallets, nextPageToken: reply.nextPageToken };
