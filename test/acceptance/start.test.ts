@@ -210,14 +210,14 @@ describe("a start of the server", () => {
     });
   });
 
-  it("on a port that is taken is refused and names GREY_PORT", async () => {
+  it("on a port that is in use is refused and names GREY_PORT", async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
     const { port } = other.address() as AddressInfo;
     const { code, err } = await runGrey({ DATABASE_URL: database.url, GREY_PORT: `${port}` });
     other.close();
     expect(code).to.equal(WRONGLY_SET);
-    expect(err).to.match(new RegExp(`^grey: GREY_PORT: .*127\\.0\\.0\\.1:${port}.*taken`));
+    expect(err).to.match(new RegExp(`^grey: GREY_PORT: .*127\\.0\\.0\\.1:${port}.*in use`));
     expectOneMessage(err);
   });
 
