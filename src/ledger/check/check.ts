@@ -92,7 +92,7 @@ async function checkLaws(
   { from = 0n, signal, onProgress = () => undefined }: CheckOptions,
 ): Promise<IntegrityReport> {
   await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
-  // A check takes longer, the more there is to check.
+  // How long a check takes grows with the ledger.
   await client.query("SET LOCAL statement_timeout = 0");
   await client.query("SET LOCAL work_mem = '64MB'");
   await client.query(from === 0n ? READ_WHOLE_TABLES : JOIN_NEW_ROWS);

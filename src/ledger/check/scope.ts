@@ -6,7 +6,7 @@ import { RECORD_TYPE } from "../../entities/journal.js";
  * before it. Laws are written over these sources; each is what stands after FROM or JOIN, before an alias.
  */
 export interface Scope {
-  /** The WITH clause that the sources need; every query of the scope begins with it, and has its values. */
+  /** The WITH clause that defines the sources, and its values; every query of the scope begins with it. */
   readonly definitions: string;
   readonly values: readonly (string | null)[];
   /** The first journal record in the scope. */
@@ -35,7 +35,7 @@ export interface Scope {
    * @param condition of the table's columns and of the query's row, `known`
    */
   readonly rowsOf: (table: string, keys: string, condition: string) => string;
-  /** Returns the fragment for this scope, where one text cannot serve both. */
+  /** Returns the fragment of this scope, for where one text cannot serve both. */
   readonly choose: (whole: string, since: string) => string;
 }
 
@@ -60,7 +60,7 @@ export const WHOLE_LEDGER: Scope = {
   choose: (whole) => whole,
 };
 
-/** The types of records that name a transaction by its id as it was decided. */
+/** The types of the records of posted and rejected transactions. */
 export const TRANSACTION_RECORDS = `${RECORD_TYPE.TRANSACTION_POSTED}, ${RECORD_TYPE.TRANSACTION_REJECTED}`;
 
 // OFFSET 0 has each row looked up by its key: as a plain join the planner, which does not know how little is new, may read
@@ -71,7 +71,7 @@ const lookUpRow = (table: string, alias: string, condition: string): string =>
 const lookUpRows = (table: string, keys: string, condition: string): string =>
   `(SELECT found.* FROM (${keys}) known CROSS JOIN ${lookUpRow(table, "found", condition)})`;
 
-/** A check's statements take as long as there is to read; the driver's own limit, in ms, is a day. */
+/** Lets a check's statement run for a day, in ms, before the driver gives it up: how long it takes grows with the ledger. */
 export const ENDLESS = { query_timeout: 86_400_000 };
 
 /** Returns the scope of a check from this journal record on; 0 for the whole ledger. */
@@ -80,7 +80,7 @@ export async function findScope(client: Queryable, from: bigint): Promise<Scope>
 }
 
 // What is new is found from the journal's end, by keys: the batches, the transactions that they name, the accounts that these
-// touch, and the accounts' entries from the last old one on. Where that is, is searched once for all laws.
+// touch, and the accounts' entries from the last old one on, whose place is searched for once, for all laws.
 async function findScopeSince(client: Queryable, firstIndex: bigint): Promise<Scope> {
   const batch = await client.query<{ index: bigint | null }>({
     text: "SELECT max(first_index) AS index FROM journal_batches WHERE first_index <= $1",

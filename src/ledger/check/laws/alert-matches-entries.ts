@@ -10,7 +10,7 @@ export const alertMatchesEntries: Law = {
       `SELECT DISTINCT id FROM ${records} r WHERE type = ${RECORD_TYPE.BALANCE_ALERT_CROSSED}`,
       "id = known.id",
     );
-    // The reader may be behind: an alert is checked from the first entry of which a new record reports on, with all that follow.
+    // The reader may be behind: an alert is checked from the first entry on that one of its new events reports.
     const alerts = choose(
       "SELECT *, 0::bigint AS sequence_before FROM balance_alerts",
       `SELECT a.*, entry_sequence_before_index(a.account_id, start.index) AS sequence_before FROM (
