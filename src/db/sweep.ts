@@ -7,10 +7,10 @@ export interface Sweep {
   stop(): Promise<void>;
 }
 
-/** The interval of a sweep, and the most items that one run handles. */
+/** The interval of a sweep, and the maximum number of items in one run. */
 export interface SweepOptions {
-  readonly everyMs: number;
-  readonly atOnceMax: number;
+  readonly intervalMs: number;
+  readonly batchMax: number;
 }
 
 /**
@@ -19,7 +19,7 @@ export interface SweepOptions {
  * @param onError called at the first of a series of failures; the sweep continues with smaller runs until one succeeds
  */
 export function startSweep(
-  { everyMs, atOnceMax }: SweepOptions,
+  { intervalMs, batchMax }: SweepOptions,
   run: (limit: number) => Promise<boolean>,
   onError: (error: unknown) => void,
 ): Sweep {
@@ -29,13 +29,13 @@ export function startSweep(
 
   const repeat = async (): Promise<void> => {
     let isFailing = false;
-    let limit = atOnceMax;
+    let limit = batchMax;
     while (!isStopped) {
       let mayBeMore = false;
       try {
         mayBeMore = await run(limit);
         isFailing = false;
-        limit = atOnceMax;
+        limit = batchMax;
       } catch (error) {
         if (!isFailing) onError(error);
         isFailing = true;
@@ -45,7 +45,7 @@ export function startSweep(
       if (mayBeMore || isStopped) continue;
       await new Promise<void>((resolve) => {
         wake = resolve;
-        timer = setTimeout(resolve, everyMs);
+        timer = setTimeout(resolve, intervalMs);
       });
     }
   };
@@ -62,7 +62,7 @@ export function startSweep(
 }
 
 /**
- * Does the work under an advisory lock. Returns false at once when another process has the lock, and does the work.
+ * Does the work under an advisory lock. Returns false at once when another process has the lock.
  * @param key any number that nothing else in this database locks
  */
 export async function withAdvisoryLock(
@@ -80,10 +80,10 @@ export async function withAdvisoryLock(
       isBroken = false;
       return false;
     }
-    const done = await work(client);
+    const result = await work(client);
     await client.query("SELECT pg_advisory_unlock($1)", [key]);
     isBroken = false;
-    return done;
+    return result;
   } finally {
     client.off("error", ignore);
     // A connection that is broken or still has the lock is not reused.

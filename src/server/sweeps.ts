@@ -22,13 +22,13 @@ export function startSweeps(
   // Sweeps that post leave most of the posting queue to callers.
   const postingsMax = Math.max(1, Math.min(500, Math.floor(config.GREY_POSTING_QUEUE_MAX / 4)));
   return [
-    startExpiry(database, engine, { everyMs: config.GREY_HOLD_EXPIRY_EVERY_MS, atOnceMax: postingsMax }, (error) =>
+    startExpiry(database, engine, { intervalMs: config.GREY_HOLD_EXPIRY_EVERY_MS, batchMax: postingsMax }, (error) =>
       onError("holds could not be expired", error),
     ),
-    startScheduler(database, engine, { everyMs: config.GREY_SCHEDULE_EVERY_MS, atOnceMax: postingsMax }, (error) =>
+    startScheduler(database, engine, { intervalMs: config.GREY_SCHEDULE_EVERY_MS, batchMax: postingsMax }, (error) =>
       onError("schedules could not be run", error),
     ),
-    startBalanceAlerts(database, { everyMs: config.GREY_ALERT_EVERY_MS, atOnceMax: ALERT_PAGE_SIZE }, (error) =>
+    startBalanceAlerts(database, { intervalMs: config.GREY_ALERT_EVERY_MS, batchMax: ALERT_PAGE_SIZE }, (error) =>
       onError("balance alerts could not be evaluated", error),
     ),
   ];

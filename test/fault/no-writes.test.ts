@@ -7,7 +7,7 @@ import pg from "pg";
 import { HealthCheckResponse_ServingStatus as Status, HealthClient } from "../../generated/grpc/health/v1/health.js";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../src/db/embedded-postgres.js";
 import { connect, refusal } from "../support/client.js";
-import { assertBooksAddUp, balanceOf, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";
+import { assertIntegrity, balanceOf, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";
 import { eventually, freePort, makeFolder } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
 import { connectDatabase } from "../../src/db/database.js";
@@ -112,7 +112,7 @@ describe("a database that accepts no writes", () => {
       expect(await balanceOf(grey, to.id)).to.equal(posted + 1n);
       grey.close();
       const database = await connectDatabase(url, readConfig({ DATABASE_URL: url }));
-      await assertBooksAddUp(database);
+      await assertIntegrity(database);
       await database.dataSource.destroy();
     } finally {
       await server?.stop();

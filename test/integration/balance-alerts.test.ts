@@ -6,10 +6,10 @@ import { connectDatabase } from "../../src/db/database.js";
 import { ALERT_BALANCE, ALERT_DIRECTION, type AlertBalance, type AlertDirection } from "../../src/entities/alert.js";
 import { RECORD_TYPE } from "../../src/entities/journal.js";
 import { readPage, startBalanceAlerts } from "../../src/readers/balance-alerts.js";
-import { openEngineBooks, WAIT_MS_MAX, type EngineBooks, type TestEngine } from "../support/engine.js";
+import { openEngineLedger, WAIT_MS_MAX, type EngineLedger, type TestEngine } from "../support/engine.js";
 import { startFaultProxy } from "../support/fault-proxy.js";
 import { capture, hold, release } from "../support/holds.js";
-import { assertBooksAddUp, deposit, PATIENT, transfer, withdrawal } from "../support/ledger.js";
+import { assertIntegrity, deposit, PATIENT, transfer, withdrawal } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 
 const { UP, DOWN, BOTH } = ALERT_DIRECTION;
@@ -22,17 +22,17 @@ interface Event {
 }
 
 describe("balance alerts", () => {
-  let books: EngineBooks;
+  let ledger: EngineLedger;
   let engine: TestEngine;
   let wallet: Uuid;
   let other: Uuid;
 
   beforeEach(async () => {
-    books = await openEngineBooks();
-    engine = await books.startEngine();
-    [wallet = "", other = ""] = await books.openWallets(2);
+    ledger = await openEngineLedger();
+    engine = await ledger.startEngine();
+    [wallet = "", other = ""] = await ledger.openWallets(2);
   });
-  afterEach(() => books.close());
+  afterEach(() => ledger.close());
 
   /** Creates an alert that counts from the next record of the journal on. */
   async function watch(
@@ -42,7 +42,7 @@ describe("balance alerts", () => {
     account = wallet,
   ): Promise<Uuid> {
     const id = newId();
-    await books.admin.query(
+    await ledger.admin.query(
       `INSERT INTO balance_alerts (id, account_id, currency_code, threshold, direction, balance, start_index, create_time)
        SELECT $1, $2, 'USD', $3, $4, $5, size - 1, clock_timestamp() FROM journal_head`,
       [id, account, threshold, direction, balance],
@@ -51,11 +51,11 @@ describe("balance alerts", () => {
   }
 
   async function readAll(limit = 1_000): Promise<void> {
-    while ((await readPage(books.database, limit)) > 0);
+    while ((await readPage(ledger.database, limit)) > 0);
   }
 
   async function eventsOf(alertId: Uuid): Promise<Event[]> {
-    const { rows } = await books.admin.query<Event>(
+    const { rows } = await ledger.admin.query<Event>(
       "SELECT direction, balance_before, balance_after FROM balance_alert_events WHERE alert_id = $1 ORDER BY sequence",
       [alertId],
     );
@@ -67,7 +67,7 @@ describe("balance alerts", () => {
   }
 
   async function recordCount(): Promise<bigint> {
-    const { rows } = await books.admin.query<{ count: bigint }>(
+    const { rows } = await ledger.admin.query<{ count: bigint }>(
       `SELECT count(*) FROM journal_batches, unnest(record_ids, record_types) AS r (id, type)
        JOIN balance_alert_events e ON e.id = r.id WHERE r.type = ${RECORD_TYPE.BALANCE_ALERT_CROSSED}`,
     );
@@ -94,7 +94,7 @@ describe("balance alerts", () => {
     expect((await crossingsOf(up)).map(([way]) => way)).to.deep.equal([UP, UP]);
     expect((await crossingsOf(down)).map(([way]) => way)).to.deep.equal([DOWN, DOWN]);
     expect(await recordCount()).to.equal(8n);
-    await assertBooksAddUp(books.database);
+    await assertIntegrity(ledger.database);
   });
 
   it("on the available balance see holds, those on the posted balance do not", async () => {
@@ -110,21 +110,21 @@ describe("balance alerts", () => {
       [UP, 10n, 70n],
     ]);
     expect(await crossingsOf(posted)).to.deep.equal([]);
-    await assertBooksAddUp(books.database);
+    await assertIntegrity(ledger.database);
   });
 
   it("record crossings after they are created, and none after they are deleted", async () => {
     await engine.postOne(deposit(wallet, 100n));
     const id = await watch(50n);
     await engine.postOne(withdrawal(wallet, 60n));
-    await books.admin.query(
+    await ledger.admin.query(
       "UPDATE balance_alerts SET delete_time = now(), end_index = (SELECT size FROM journal_head) WHERE id = $1",
       [id],
     );
     await engine.postOne(deposit(wallet, 60n));
     await readAll();
     expect(await crossingsOf(id)).to.deep.equal([[DOWN, 100n, 40n]]);
-    await assertBooksAddUp(books.database);
+    await assertIntegrity(ledger.database);
   });
 
   it("record the crossings of both wallets of a transfer", async () => {
@@ -137,14 +137,14 @@ describe("balance alerts", () => {
   });
 
   it("agree with a model that looks at every entry, whatever the pages and however many processes read", async () => {
-    const second = await connectDatabase(books.url, readConfig({ DATABASE_URL: books.url }));
-    const wallets = [wallet, other, ...(await books.openWallets(2))];
+    const second = await connectDatabase(ledger.url, readConfig({ DATABASE_URL: ledger.url }));
+    const wallets = [wallet, other, ...(await ledger.openWallets(2))];
     const thresholds = [1n, 25n, 60n];
     const alerts: { id: Uuid; account: Uuid; threshold: bigint; start: bigint }[] = [];
     for (const account of wallets.slice(0, 3)) {
       for (const threshold of thresholds) {
         const id = await watch(threshold, BOTH, POSTED, account);
-        const { rows } = await books.admin.query<{ start_index: bigint }>(
+        const { rows } = await ledger.admin.query<{ start_index: bigint }>(
           "SELECT start_index FROM balance_alerts WHERE id = $1",
           [id],
         );
@@ -168,7 +168,7 @@ describe("balance alerts", () => {
               ? engine.postOne(withdrawal(from, amount))
               : engine.post([deposit(from, amount), transfer(from, to, amount * 2n)]);
           });
-          const reading = [books.database, second, second].map((database) => readPage(database, limit));
+          const reading = [ledger.database, second, second].map((database) => readPage(database, limit));
           await Promise.all([...posting, ...reading]);
         },
       ),
@@ -179,7 +179,7 @@ describe("balance alerts", () => {
     await second.dataSource.destroy();
     let crossed = 0;
     for (const { id, account, threshold, start } of alerts) {
-      const { rows } = await books.admin.query<{ after: bigint; index: bigint }>(
+      const { rows } = await ledger.admin.query<{ after: bigint; index: bigint }>(
         "SELECT balance_after AS after, journal_index AS index FROM entries WHERE account_id = $1 ORDER BY sequence",
         [account],
       );
@@ -195,7 +195,7 @@ describe("balance alerts", () => {
     }
     expect(crossed).to.be.greaterThan(200);
     expect(await recordCount()).to.equal(BigInt(crossed));
-    await assertBooksAddUp(books.database);
+    await assertIntegrity(ledger.database);
   });
 
   it("catch up after a pause, and after a reader that died while it wrote", async () => {
@@ -203,7 +203,7 @@ describe("balance alerts", () => {
     for (let round = 0; round < 20; round += 1) {
       await engine.post([deposit(wallet, 60n), withdrawal(wallet, 60n)]);
     }
-    const proxy = await startFaultProxy(books.url);
+    const proxy = await startFaultProxy(ledger.url);
     const doomed = await connectDatabase(proxy.url, readConfig({ DATABASE_URL: proxy.url }));
     for (const effect of ["RESET_BEFORE", "LOSE_REPLY"] as const) {
       const trap = proxy.trap(({ sql }) => sql.includes("INSERT INTO balance_alert_events"), effect);
@@ -220,14 +220,14 @@ describe("balance alerts", () => {
       Array.from({ length: 20 }, () => [UP, DOWN]).flat(),
     );
     expect(await recordCount()).to.equal(40n);
-    await assertBooksAddUp(books.database);
+    await assertIntegrity(ledger.database);
   });
 
   it("are read in the background, by one of several processes", async () => {
     const id = await watch(50n);
     const errors: unknown[] = [];
-    const readers = [engine.database, books.database].map((database) =>
-      startBalanceAlerts(database, { everyMs: 10, atOnceMax: 3 }, (error) => errors.push(error)),
+    const readers = [engine.database, ledger.database].map((database) =>
+      startBalanceAlerts(database, { intervalMs: 10, batchMax: 3 }, (error) => errors.push(error)),
     );
     for (let round = 0; round < 10; round += 1) {
       await engine.postOne(deposit(wallet, 60n));
@@ -243,8 +243,8 @@ describe("balance alerts", () => {
   it("read only the sizes of the journal's batches while there are none", async () => {
     await engine.post([deposit(wallet, 60n), withdrawal(wallet, 60n)]);
     await readAll();
-    const { rows } = await books.admin.query("SELECT FROM reader_cursors, journal_head WHERE next_index = size");
+    const { rows } = await ledger.admin.query("SELECT FROM reader_cursors, journal_head WHERE next_index = size");
     expect(rows).to.have.lengthOf(1);
-    expect(await readPage(books.database, 10)).to.equal(0);
+    expect(await readPage(ledger.database, 10)).to.equal(0);
   });
 });

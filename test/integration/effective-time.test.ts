@@ -9,7 +9,7 @@ import { StatementOrder } from "../../generated/grey/wallet/v1/statement.js";
 import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { fromMicros, microsDown, type Micros } from "../../src/base/time.js";
 import type { Queryable } from "../../src/db/database.js";
-import { findEffectiveBalance } from "../../src/ledger/statement/effective-history.js";
+import { findEffectiveBalance } from "../../src/ledger/statement/effective-balance.js";
 import { findEffectiveStatement, readEffectiveLines } from "../../src/ledger/statement/effective-statement.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import { connect, refusal, type Clients } from "../support/client.js";
@@ -19,17 +19,17 @@ import {
   makeWallet,
   money,
   openAdmin,
-  openBooks,
+  openTestLedger,
   transferRequest,
   withdrawRequest,
-  type TestBooks,
+  type TestLedger,
 } from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 const DAY = 86_400_000_000n;
 const now = (): Micros => BigInt(Date.now()) * 1_000n;
 
-/** A time this far from now. */
+/** Returns a time at a distance from now. */
 const fromNow = (micros: bigint): Timestamp => fromMicros(now() + micros);
 
 describe("a balance by effective time", () => {
@@ -45,7 +45,7 @@ describe("a balance by effective time", () => {
     wallets = [];
     for (let n = 0; n < 2; n += 1) wallets.push((await makeWallet(clients, { minorUnits: 1_000n })).id);
     const [first, second] = wallets as [Uuid, Uuid];
-    // From the least to the most that two times can be apart, on both sides; about every third has none.
+    // Distances from the least to the greatest, on both sides; about every third has no effective time.
     const lags = [0n, 1n, 999_999n, 1_000_000n, 1_000_001n, 64_000_000n, 3_600_000_000n, 5n * DAY, 30n * DAY];
     for (const [n, lag] of lags.entries()) {
       for (const effectiveTime of [fromNow(-lag), fromNow(lag), fromNow(-12n * lag), undefined]) {
@@ -95,7 +95,7 @@ describe("a balance by effective time", () => {
     return found;
   }
 
-  /** What a wallet's entries come to, of the transactions that took effect at the time or before. */
+  /** Sums a wallet's entries of transactions that took effect at the time or before. */
   function expectedAt(walletId: Uuid, time: Micros): bigint {
     return history
       .filter(({ effectiveTime }) => microsDown(effectiveTime!) <= time)
@@ -126,7 +126,7 @@ describe("a balance by effective time", () => {
     }
   });
 
-  it("is so at any time at all, and tells nothing of holds", async () => {
+  it("is correct at any time, and reports no holds", async () => {
     const [walletId] = wallets as [Uuid];
     const last = 253_402_300_799_999_999n;
     const anyTime = fc.oneof(
@@ -149,7 +149,7 @@ describe("a balance by effective time", () => {
     );
   });
 
-  it("leaves what the record says as it is", async () => {
+  it("leaves balances by record time unchanged", async () => {
     const [walletId] = wallets as [Uuid];
     const time = now() - 10n * DAY;
     const asOf = { $case: "recordTime" as const, value: fromMicros(time) };
@@ -158,7 +158,7 @@ describe("a balance by effective time", () => {
     expect((await balanceAt(walletId, time)).posted!.minorUnits).not.to.equal(0n);
   });
 
-  it("of no wallet is WALLET_NOT_FOUND", async () => {
+  it("of an unknown wallet is WALLET_NOT_FOUND", async () => {
     for (const walletId of [newId(), systemAccountId("USD", "cash")]) {
       const error = await refusal(balanceAt(walletId, now()));
       expect(error.reason).to.equal("WALLET_NOT_FOUND");
@@ -176,13 +176,13 @@ describe("a balance by effective time", () => {
       pageToken,
     });
 
-  it("is what a statement by effective time adds up to, line by line in the order in which they took effect", async () => {
+  it("equals the sum of a statement by effective time, line by line in order of effect", async () => {
     const [walletId] = wallets as [Uuid];
     const all = await statement(walletId, 0n, 253_402_300_799_000_000n);
     const moved = history
       .filter(({ entries }) => entries.some((entry) => entry.accountId === walletId))
       .map(({ id, effectiveTime, createTime }) => ({ id, effectiveTime: effectiveTime!, createTime: createTime! }))
-      // The order of the journal among those that took effect at once.
+      // Transactions of the same effective time are in the order of the journal.
       .sort((a, b) => Number(microsDown(a.effectiveTime) - microsDown(b.effectiveTime)));
     expect(
       all.lines.map((line) => ({
@@ -200,7 +200,7 @@ describe("a balance by effective time", () => {
     expect(all.closing!.minorUnits).to.equal(balance);
   });
 
-  it("opens and closes the statement of any period, which comes in pages that tell the same", async () => {
+  it("opens and closes the statement of any period, whatever its page size", async () => {
     const [, walletId] = wallets as [Uuid, Uuid];
     const all = (await statement(walletId, 0n, 253_402_300_799_000_000n)).lines;
     const places = fc.nat(all.length - 1);
@@ -229,7 +229,7 @@ describe("a balance by effective time", () => {
     );
   });
 
-  it("of a statement stays as it was on its first page, whatever is posted before the others are read", async () => {
+  it("of a statement stays as on its first page, whatever is posted before later pages are read", async () => {
     const { id: walletId } = await makeWallet(clients);
     const post = (effectiveTime?: Timestamp) =>
       clients.transactions.deposit(depositRequest(walletId, 1n, { effectiveTime }));
@@ -262,14 +262,14 @@ describe("a balance by effective time", () => {
     }
   });
 
-  it("of a statement's page is no page of another order", async () => {
+  it("of a statement refuses a page token of another order", async () => {
     const [walletId] = wallets as [Uuid];
     const { nextPageToken: pageToken } = await statement(walletId, 0n, now(), 2);
     const other = { walletId, from: fromMicros(0n), before: fromMicros(now()), pageSize: 2, pageToken };
     expect((await refusal(clients.wallets.getStatement(other))).reason).to.equal("PAGE_TOKEN_INVALID");
   });
 
-  it("leaves books that add up", async () => {
+  it("leaves the ledger's integrity intact", async () => {
     const { faults } = await clients.ledger.checkIntegrity({ maxFaults: 0 });
     expect(faults).to.deep.equal([]);
   });
@@ -293,7 +293,7 @@ describe("an effective time", () => {
   const deposit = (effectiveTime: Timestamp) => depositRequest(wallet, 1n, { effectiveTime });
   const minute = 60_000_000n;
 
-  it("within the window is taken, before and after it refused and named, and the request id is left free", async () => {
+  it("within the window is accepted; outside, the refusal names it and leaves the request id unused", async () => {
     const { transactions } = clients;
     for (const inside of [-10n * DAY + minute, 0n, 2n * DAY - minute])
       await transactions.deposit(deposit(fromNow(inside)));
@@ -310,7 +310,7 @@ describe("an effective time", () => {
     }
   });
 
-  it("outside of it is named with its place in a batch, and nothing of the batch is posted", async () => {
+  it("outside the window is refused with its index in a batch, and nothing of the batch is posted", async () => {
     const other = (await makeWallet(clients)).id;
     const transfers = [0n, -11n * DAY, -1n, 3n * DAY].map((micros) =>
       transferRequest(wallet, other, 1n, { effectiveTime: fromNow(micros) }),
@@ -321,7 +321,7 @@ describe("an effective time", () => {
     expect(balance!.version).to.equal(0n);
   });
 
-  it("of a request that was answered is not asked again: the window moves on, the answer stands", async () => {
+  it("of a completed request is not checked again: the window moves, the response stays", async () => {
     const request = deposit(fromNow(-5n * DAY));
     const first = await clients.transactions.deposit(request);
     const later = await startServer({ DATABASE_URL: server.databaseUrl, GREY_BACKDATE_MAX_DAYS: "4" });
@@ -341,33 +341,33 @@ describe("an effective time", () => {
 
 describe("a balance by effective time in a long history", () => {
   const TRANSACTIONS = 100_000;
-  let books: TestBooks;
+  let ledger: TestLedger;
   const wallet = newId();
   const start = 1_767_225_600_000_000n;
 
   before(async () => {
-    books = await openBooks();
-    await insertWallet(books.admin, { id: wallet });
-    // Every transaction took effect up to a minute before it was recorded, or after; every thousandth a month before.
-    await books.admin.query(
+    ledger = await openTestLedger();
+    await insertWallet(ledger.admin, { id: wallet });
+    // Every transaction took effect within a minute of its record time; every thousandth a month before.
+    await ledger.admin.query(
       `INSERT INTO transactions (id, journal_index, kind, state, caller, request_id, debit_account_id, credit_account_id,
          debit_sequence, credit_sequence, currency_code, amount, description, create_time, effective_time)
        SELECT gen_random_uuid(), n, 2, 1, '${LOCAL_CALLER}', gen_random_uuid(), '${systemAccountId("USD", "cash")}', '${wallet}', n + 1, n + 1,
          'USD', 1, '', time, CASE WHEN n % 1000 = 0 THEN time - interval '30 days' ELSE time + (n % 120 - 60) * interval '1 second' END
        FROM generate_series(0, ${TRANSACTIONS} - 1) AS n, LATERAL (SELECT timestamptz '2026-01-01' + n * interval '10 seconds' AS time) t`,
     );
-    await books.admin.query(
+    await ledger.admin.query(
       `INSERT INTO entries (account_id, sequence, transaction_id, journal_index, amount, balance_after, create_time)
        SELECT '${wallet}', credit_sequence, id, journal_index, -1, credit_sequence, create_time FROM transactions`,
     );
-    await books.admin.query(
+    await ledger.admin.query(
       `INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
        SELECT journal_index, ARRAY[id], ARRAY[1::smallint], create_time FROM transactions;
        UPDATE journal_head SET size = ${TRANSACTIONS}`,
     );
-    await books.admin.query("VACUUM ANALYZE dated_entries, entries, journal_batches");
+    await ledger.admin.query("VACUUM ANALYZE dated_entries, entries, journal_batches");
   });
-  after(() => books.close());
+  after(() => ledger.close());
 
   async function rowsRead(client: Queryable, table: string): Promise<number> {
     const { rows } = await client.query<{ read: bigint }>(
@@ -377,8 +377,8 @@ describe("a balance by effective time in a long history", () => {
     return Number(rows[0]!.read);
   }
 
-  it("reads only the entries near the time, however many there are", async () => {
-    const client = await books.database.pool.connect();
+  it("reads only entries near the time, whatever the number of entries", async () => {
+    const client = await ledger.database.pool.connect();
     try {
       for (let time = 0; time < 8; time += 1) {
         const at = start + (BigInt(time) * BigInt(TRANSACTIONS) * 10_000_000n) / 8n + 3_000_000n;
@@ -387,12 +387,12 @@ describe("a balance by effective time in a long history", () => {
         const found = await findEffectiveBalance(client, wallet, at);
         const read = (await rowsRead(client, "dated_entries")) - before;
         await client.query("ROLLBACK");
-        const { rows } = await books.admin.query<{ sum: string }>(
+        const { rows } = await ledger.admin.query<{ sum: string }>(
           "SELECT count(*)::text AS sum FROM transactions WHERE effective_time <= to_timestamp($1::numeric / 1000000)",
           [at],
         );
         expect(found!.balanceMinor.toString()).to.equal(rows[0]!.sum);
-        // A month of every thousandth is 259 rows, of which up to as many again may be looked at; and those of a minute.
+        // Every thousandth entry of a month: 259 rows, and up to as many again; and the entries of a minute.
         expect(read, `rows read the ${time}th time`).to.be.within(1, 700);
       }
     } finally {
@@ -400,8 +400,8 @@ describe("a balance by effective time in a long history", () => {
     }
   });
 
-  it("opens a statement that reads only its period and what is near its ends, and whose pages read what is on them", async () => {
-    const client = await books.database.pool.connect();
+  it("opens a statement that reads only its period and entries near its ends, and whose pages read only their lines", async () => {
+    const client = await ledger.database.pool.connect();
     try {
       for (let time = 0; time < 8; time += 1) {
         const from = start + (BigInt(time) * BigInt(TRANSACTIONS) * 10_000_000n) / 8n;
@@ -411,16 +411,16 @@ describe("a balance by effective time in a long history", () => {
         const found = await findEffectiveStatement(client, wallet, period);
         expect((await rowsRead(client, "dated_entries")) - read[0]).to.be.at.most(4_000);
         expect((await rowsRead(client, "entries")) - read[1]).to.be.at.most(2_000);
-        const { summary, place } = found!;
+        const { summary, position } = found!;
         for (const [before, most] of [
           [period.before, 200],
-          // However long the period is.
+          // A long period.
           [start + 10n * BigInt(TRANSACTIONS) * 1_000_000n, 200],
         ] as const) {
           const readThen = await rowsRead(client, "entries");
           const lines = await readEffectiveLines(client, summary.account, {
             ...summary,
-            after: place,
+            after: position,
             before,
             limit: 10,
           });

@@ -5,17 +5,17 @@ import { readConfig } from "../../src/config/config.js";
 import { createEngine } from "../../src/ledger/post/engine.js";
 import { createPostingConnection } from "../../src/ledger/post/connection.js";
 import { hold } from "../support/holds.js";
-import { insertWallet, openBooks, PATIENT } from "../support/ledger.js";
+import { insertWallet, openTestLedger, PATIENT } from "../support/ledger.js";
 
-/** What depends on the time is decided from what the engine remembers once the database has told it the time. */
+// Commands that depend on the time are decided from the cache only once the engine has the database's time.
 describe("the posting engine's clock", () => {
-  it("is told by the first batch, whichever way it took: an engine that only holds does not lock for ever", async () => {
-    const books = await openBooks();
-    const config = readConfig({ DATABASE_URL: books.url });
-    const connection = createPostingConnection(books.url, config);
+  it("is set by the first batch, optimistic or locked: an engine with holds only does not lock every batch", async () => {
+    const ledger = await openTestLedger();
+    const config = readConfig({ DATABASE_URL: ledger.url });
+    const connection = createPostingConnection(ledger.url, config);
     let remembered = 0;
     const engine = createEngine(
-      books.database,
+      ledger.database,
       {
         ...connection,
         query: (query) => {
@@ -27,14 +27,14 @@ describe("the posting engine's clock", () => {
       findDifferences,
     );
     const wallet = newId();
-    await insertWallet(books.admin, { id: wallet, minBalance: -1_000n });
+    await insertWallet(ledger.admin, { id: wallet, minBalance: -1_000n });
     for (let count = 0; count < 4; count += 1) {
       const [outcome] = await engine.post({ commands: [hold(wallet, 1n)], mode: "INDEPENDENT" }, PATIENT);
       expect(outcome).to.have.nested.property("transaction.failure", null);
     }
-    // Only the first had to ask for the time.
+    // Only the first batch read the time.
     expect(remembered).to.equal(3);
     await connection.stop();
-    await books.close();
+    await ledger.close();
   });
 });

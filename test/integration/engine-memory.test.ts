@@ -7,35 +7,35 @@ import type { Micros } from "../../src/base/time.js";
 import { readClock } from "../../src/db/clock.js";
 import { readAccounts } from "../../src/ledger/account/store.js";
 import type { Account } from "../../src/ledger/account/account.js";
-import { readHolds } from "../../src/ledger/hold/rows.js";
+import { readHolds } from "../../src/ledger/hold/store.js";
 import { encodeVelocity } from "../../src/ledger/account/limits.js";
 import type { Command } from "../../src/ledger/command/command.js";
 import { oldestSliceAt, type VelocityTerms } from "../../src/ledger/account/velocity.js";
 import type { Outcome } from "../../src/ledger/post/outcome.js";
-import { openEngineBooks, WAIT_MS_MAX, type EngineBooks, type TestEngine } from "../support/engine.js";
+import { openEngineLedger, WAIT_MS_MAX, type EngineLedger, type TestEngine } from "../support/engine.js";
 import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.js";
 import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
-import { assertBooksAddUp, deposit, PATIENT, transfer, withdrawal } from "../support/ledger.js";
+import { assertIntegrity, deposit, PATIENT, transfer, withdrawal } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 
-/** Slices of 20 ms, which a batch on its way outlasts. */
+/** A window with slices of 20 ms, shorter than a delayed batch. */
 const WINDOW_MICROS = 2_000_000n;
 const SLICE_MS = 20;
 const LATENCY_MS = 30;
 
-/** What the engine remembers leads to nothing false, because the database checks revisions; but only if it is also true. */
-describe("what a posting engine remembers", function () {
+// The database checks revisions, but not that a cached account of the same revision equals its row: the cache must be correct.
+describe("the cache of a posting engine", function () {
   this.timeout(180_000);
 
-  let books: EngineBooks;
+  let ledger: EngineLedger;
   let proxy: FaultProxy;
   let wallets: readonly Uuid[];
   const holdIds: Uuid[] = [];
 
   before(async () => {
-    books = await openEngineBooks();
-    proxy = await startFaultProxy(books.url);
-    wallets = await books.openWallets(6, { minBalance: -1_000_000n });
+    ledger = await openEngineLedger();
+    proxy = await startFaultProxy(ledger.url);
+    wallets = await ledger.openWallets(6, { minBalance: -1_000_000n });
     const limit = (name: string, over: Partial<VelocityTerms> = {}): VelocityTerms => ({
       name,
       direction: "OUTGOING",
@@ -46,7 +46,7 @@ describe("what a posting engine remembers", function () {
       since: 0n,
       ...over,
     });
-    // Of some wallets hardly anything is refused, of others much.
+    // Some wallets reject few commands, others many.
     for (const [index, id] of wallets.entries()) {
       if (index === 0) continue;
       const terms = [
@@ -54,50 +54,50 @@ describe("what a posting engine remembers", function () {
         limit("in", { direction: "INCOMING", maxCount: index % 3 === 0 ? 12n : null }),
         limit("holds", { kinds: ["HOLD"], windowMicros: 60_000_000n }),
       ];
-      await books.admin.query("UPDATE accounts SET velocity_limits = $2 WHERE id = $1", [id, encodeVelocity(terms)]);
+      await ledger.admin.query("UPDATE accounts SET velocity_limits = $2 WHERE id = $1", [id, encodeVelocity(terms)]);
     }
   });
   afterEach(async () => {
-    await books.stopEngines();
+    await ledger.stopEngines();
   });
   after(async () => {
-    await assertBooksAddUp(books.database);
+    await assertIntegrity(ledger.database);
     await proxy.stop();
-    await books.close();
+    await ledger.close();
   });
 
-  /** The account with what a window can still reach at this time. */
-  function live(book: Account, now: Micros): Account {
-    const velocity = book.velocity?.map((limit) => ({
+  /** Returns the account with the slices that are within a window at this time. */
+  function live(account: Account, now: Micros): Account {
+    const velocity = account.velocity?.map((limit) => ({
       ...limit,
       slices: limit.slices.filter(({ slice }) => slice >= oldestSliceAt(limit, now)),
     }));
-    return { ...book, velocity: velocity ?? null };
+    return { ...account, velocity: velocity ?? null };
   }
 
   /**
-   * Compares all that is remembered of the state that the database is in.
-   * @param isAlone whether nobody else changes the books, so that all that is remembered is of this state
-   * @returns how many accounts and holds those are
+   * Compares the cached accounts and holds with the database where their revisions are equal.
+   * @param isAlone true when no other writer exists, so that all revisions must be equal
+   * @returns the number of accounts and holds compared
    */
-  async function assertTrue({ memory }: TestEngine, isAlone: boolean): Promise<number> {
+  async function assertCacheIsCurrent({ memory }: TestEngine, isAlone: boolean): Promise<number> {
     let compared = 0;
-    const told = memory.clock.now();
-    const now = await readClock(books.admin);
-    if (told !== undefined) expect(told <= now, `the clock is ${told - now} us ahead`).to.equal(true);
-    const accounts = await readAccounts(books.admin, [...wallets, systemAccountId("USD", "cash")]);
-    for (const { account: book, revision } of accounts) {
-      const remembered = memory.accounts.get(book.id);
-      if (remembered === undefined || (!isAlone && remembered.revision !== revision)) continue;
-      expect(remembered.revision).to.equal(revision);
-      expect(live(remembered.account, now)).to.deep.equal(live(book, now));
+    const clockTime = memory.clock.now();
+    const now = await readClock(ledger.admin);
+    if (clockTime !== undefined) expect(clockTime <= now, `the clock is ${clockTime - now} us ahead`).to.equal(true);
+    const accounts = await readAccounts(ledger.admin, [...wallets, systemAccountId("USD", "cash")]);
+    for (const { account, revision } of accounts) {
+      const cached = memory.accounts.get(account.id);
+      if (cached === undefined || (!isAlone && cached.revision !== revision)) continue;
+      expect(cached.revision).to.equal(revision);
+      expect(live(cached.account, now)).to.deep.equal(live(account, now));
       compared += 1;
     }
-    for (const { hold: stored, revision } of await readHolds(books.admin, holdIds)) {
-      const remembered = memory.holds.get(stored.id);
-      if (remembered === undefined || (!isAlone && remembered.revision !== revision)) continue;
-      expect(remembered.revision).to.equal(revision);
-      expect(remembered.hold).to.deep.equal(stored);
+    for (const { hold: stored, revision } of await readHolds(ledger.admin, holdIds)) {
+      const cached = memory.holds.get(stored.id);
+      if (cached === undefined || (!isAlone && cached.revision !== revision)) continue;
+      expect(cached.revision).to.equal(revision);
+      expect(cached.hold).to.deep.equal(stored);
       compared += 1;
     }
     return compared;
@@ -105,7 +105,7 @@ describe("what a posting engine remembers", function () {
 
   const wallet = fc.nat({ max: 5 });
   const step = fc.record({
-    what: fc.constantFrom("transfer", "transfer", "deposit", "withdraw", "hold", "heldFor", "capture", "part"),
+    kind: fc.constantFrom("transfer", "transfer", "deposit", "withdraw", "hold", "hold-for", "capture", "part"),
     other: fc.constantFrom("increase", "extend", "release", "extendTo"),
     isOther: fc.boolean(),
     from: wallet,
@@ -114,15 +114,15 @@ describe("what a posting engine remembers", function () {
   });
   type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
   const round = fc.record({
-    works: fc.array(fc.array(step, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 }),
-    /** Batches are held up on their way until the slice of their decision has passed. */
-    isHeldUp: fc.boolean(),
-    /** Nobody asks for so long. */
+    units: fc.array(fc.array(step, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 }),
+    /** Batches are delayed until the slice of their decision has passed. */
+    isDelayed: fc.boolean(),
+    /** The time without any command. */
     pauseMs: fc.constantFrom(0, 0, SLICE_MS / 2, 2 * SLICE_MS),
   });
   type Round = typeof round extends fc.Arbitrary<infer T> ? T : never;
 
-  function commandOf({ what, other, isOther, from, by, amountMinor }: Step): Command {
+  function commandOf({ kind, other, isOther, from, by, amountMinor }: Step): Command {
     const [a, b] = [wallets[from]!, wallets[(from + by) % wallets.length]!];
     const holdId = holdIds[Number(amountMinor) % Math.max(1, holdIds.length)];
     if (isOther && holdId !== undefined) {
@@ -137,16 +137,16 @@ describe("what a posting engine remembers", function () {
           return release(holdId);
       }
     }
-    switch (what) {
+    switch (kind) {
       case "deposit":
         return deposit(a, amountMinor);
       case "withdraw":
         return withdrawal(a, amountMinor);
       case "hold":
-      case "heldFor": {
+      case "hold-for": {
         const at = BigInt(Date.now()) * 1_000n + 7_200_000_000n;
         const command = hold(a, amountMinor, {
-          toWalletId: what === "heldFor" ? b : null,
+          toWalletId: kind === "hold-for" ? b : null,
           ...(by % 2 === 0 && { expiry: { at } }),
         });
         holdIds.push(command.transactionId);
@@ -154,23 +154,23 @@ describe("what a posting engine remembers", function () {
       }
       case "capture":
       case "part":
-        if (holdId !== undefined) return capture(holdId, what === "part" ? 1n : null);
+        if (holdId !== undefined) return capture(holdId, kind === "part" ? 1n : null);
         return transfer(a, b, amountMinor);
       default:
         return transfer(a, b, amountMinor);
     }
   }
 
-  async function play(engine: TestEngine, { works, isHeldUp, pauseMs }: Round): Promise<void> {
-    if (isHeldUp) engine.batches.close();
+  async function play(engine: TestEngine, { units, isDelayed, pauseMs }: Round): Promise<void> {
+    if (isDelayed) engine.batches.close();
     const answers: Promise<Outcome[]>[] = [];
-    for (const steps of works) {
+    for (const steps of units) {
       answers.push(engine.engine.post({ commands: steps.map(commandOf), mode: "INDEPENDENT" }, PATIENT));
-      // In a batch of its own, as far as batches go out.
+      // In a batch of its own, unless earlier batches are still in progress.
       if (pauseMs > 0) await pause(pauseMs);
     }
     const all = Promise.all(answers);
-    if (isHeldUp) {
+    if (isDelayed) {
       const since = performance.now();
       await eventually("the next slice", () => performance.now() - since > SLICE_MS, WAIT_MS_MAX);
       engine.batches.open();
@@ -178,15 +178,15 @@ describe("what a posting engine remembers", function () {
     await all;
   }
 
-  it("is what the database says, however long batches were on their way", async () => {
+  it("equals the database, however long batches are delayed", async () => {
     proxy.setLatencyMs(LATENCY_MS);
-    const engine = await books.startEngine({}, proxy.url);
+    const engine = await ledger.startEngine({}, proxy.url);
     let compared = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(round, { minLength: 1, maxLength: 4 }), async (rounds) => {
         for (const one of rounds) {
           await play(engine, one);
-          compared += await assertTrue(engine, true);
+          compared += await assertCacheIsCurrent(engine, true);
         }
       }),
       { numRuns: 25 },
@@ -194,15 +194,15 @@ describe("what a posting engine remembers", function () {
     expect(compared).to.be.greaterThan(50);
   });
 
-  it("is what the database says wherever it is of the same revision, beside another engine", async () => {
+  it("equals the database at the same revision, beside another engine", async () => {
     proxy.setLatencyMs(0);
-    const engines = [await books.startEngine(), await books.startEngine({}, proxy.url)];
+    const engines = [await ledger.startEngine(), await ledger.startEngine({}, proxy.url)];
     let compared = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(round, round), { minLength: 1, maxLength: 3 }), async (rounds) => {
         for (const both of rounds) {
           await Promise.all(both.map((one, index) => play(engines[index]!, one)));
-          for (const engine of engines) compared += await assertTrue(engine, false);
+          for (const engine of engines) compared += await assertCacheIsCurrent(engine, false);
         }
       }),
       { numRuns: 15 },
@@ -210,16 +210,16 @@ describe("what a posting engine remembers", function () {
     expect(compared).to.be.greaterThan(10);
   });
 
-  it("refuses nothing that a limit allows, though each batch is recorded later than it was decided", async () => {
+  it("rejects nothing that a limit permits, although each batch is recorded later than it is decided", async () => {
     proxy.setLatencyMs(2 * LATENCY_MS);
-    const engine = await books.startEngine({}, proxy.url);
+    const engine = await ledger.startEngine({}, proxy.url);
     const id = newId();
-    const [spender] = await books.openWallets(1, { minBalance: -1_000_000n });
+    const [spender] = await ledger.openWallets(1, { minBalance: -1_000_000n });
     const terms = [{ name: id.slice(0, 8), direction: "OUTGOING", kinds: [], windowMicros: WINDOW_MICROS, since: 0n }];
     const limits = terms.map((one) => ({ ...one, maxAmountMinor: 30n, maxCount: null }) as VelocityTerms);
     const json = encodeVelocity(limits);
-    await books.admin.query("UPDATE accounts SET velocity_limits = $2 WHERE id = $1", [spender, json]);
-    // So far away, no more than 17 fit into a window, and at last twice as many were posted as it allows.
+    await ledger.admin.query("UPDATE accounts SET velocity_limits = $2 WHERE id = $1", [spender, json]);
+    // With these delays at most 17 fit into a window, and in the end twice the maximum was posted.
     for (let count = 0; count < 60; count += 1) {
       const [outcome] = await engine.engine.post(
         { commands: [withdrawal(spender!, 1n)], mode: "INDEPENDENT" },

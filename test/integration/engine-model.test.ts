@@ -7,7 +7,7 @@ import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/base/codes.js";
 import { readAccounts } from "../../src/ledger/account/store.js";
 import type { LedgerState } from "../../src/ledger/decide/state.js";
-import { findTransactions } from "../../src/ledger/transaction/rows.js";
+import { findTransactions } from "../../src/ledger/transaction/store.js";
 import { requestKey } from "../../src/ledger/command/command.js";
 import type { MovementCommand } from "../../src/ledger/command/command.js";
 import type { LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
@@ -15,29 +15,29 @@ import { decideUnit } from "../../src/ledger/decide/unit.js";
 import type { DecidedCommand } from "../../src/ledger/decide/decision.js";
 import type { Outcome } from "../../src/ledger/post/outcome.js";
 import type { UnitOfWork } from "../../src/ledger/command/command.js";
-import { modelBooks } from "../support/model-books.js";
-import { openEngineBooks, type EngineBooks, type TestEngine } from "../support/engine.js";
+import { createModelState } from "../support/model-state.js";
+import { openEngineLedger, type EngineLedger, type TestEngine } from "../support/engine.js";
 import { deposit, transfer, withdrawal } from "../support/ledger.js";
 
-// Random works from two engines at once, with changes behind their backs. The journal says in which order they were
-// decided; the pure rules, one work after the other in that order, must come to the very same.
+// Random units of work from two engines at once, with concurrent changes of accounts. The journal has the order of decisions; the pure rules,
+// applied to one unit after the other in that order, must yield the same outcomes.
 
 describe("two posting engines on one database", function () {
   this.timeout(120_000);
 
-  let books: EngineBooks;
+  let ledger: EngineLedger;
   let engines: readonly TestEngine[];
 
   before(async () => {
-    books = await openEngineBooks();
-    // Batches of a few commands and a small memory, so that works meet at their edges.
+    ledger = await openEngineLedger();
+    // Small batches and a small cache, so that units of work meet their boundaries.
     const settings = { GREY_POSTING_BATCH_MAX: "6" };
-    engines = [await books.startEngine(settings), await books.startEngine(settings)];
+    engines = [await ledger.startEngine(settings), await ledger.startEngine(settings)];
   });
-  after(() => books.close());
+  after(() => ledger.close());
 
   const WALLETS = [{}, {}, {}, { maxBalance: 200n }, { minBalance: -100n }, { currencyCode: "EUR" }];
-  /** One place more than there are wallets: an id that nobody has. */
+  /** One index more than there are wallets: an unknown id. */
   const place = fc.nat(WALLETS.length);
   const planned = fc.record({
     kind: fc.constantFrom(
@@ -50,9 +50,9 @@ describe("two posting engines on one database", function () {
     from: place,
     to: place,
     amount: fc.bigInt({ min: 1n, max: 120n }),
-    /** An earlier command under whose request id it is asked for. */
+    /** An earlier command whose request id it reuses. */
     reuses: fc.option(fc.nat(), { freq: 8, nil: undefined }),
-    /** Whether it is then another request, and not a copy. */
+    /** True for another request under that id, and not a repeat. */
     isChanged: fc.boolean(),
   });
   const step = fc.oneof(
@@ -80,16 +80,16 @@ describe("two posting engines on one database", function () {
   type Planned = typeof planned extends fc.Arbitrary<infer T> ? T : never;
   type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-  /** A piece of work as it was handed to an engine, and what its caller was told. */
+  /** A unit of work, with the outcome that its caller received. */
   interface Posted {
     readonly engine: number;
-    readonly work: UnitOfWork & { readonly commands: readonly MovementCommand[] };
-    /** Whether a command of it shares its request id with another one. */
-    readonly hasCopies: boolean;
+    readonly unit: UnitOfWork & { readonly commands: readonly MovementCommand[] };
+    /** True when one of its commands shares its request id with another. */
+    readonly hasRepeats: boolean;
     readonly outcomes: readonly Outcome[];
   }
 
-  /** A change that was committed when the journal had so many records; it comes before the next of them that touches the account. */
+  /** A change of an account, committed when the journal had this size; it precedes the account's next record. */
   interface Changed {
     readonly walletId: Uuid;
     readonly state: AccountState;
@@ -107,60 +107,60 @@ describe("two posting engines on one database", function () {
     return withdrawal(ids[from]!, amount);
   }
 
-  /** Hands everything in without waiting, but where the plan says so. */
+  /** Submits the units of work, and waits only where the plan requires it. */
   async function run(steps: readonly Step[], ids: readonly Uuid[]): Promise<History> {
-    const asked: MovementCommand[] = [];
-    const works: { engine: number; work: Posted["work"]; told: Promise<Outcome[]> }[] = [];
+    const submitted: MovementCommand[] = [];
+    const submissions: { engine: number; unit: Posted["unit"]; outcomes: Promise<Outcome[]> }[] = [];
     const changes: Promise<Changed>[] = [];
     for (const one of steps) {
       if (one.do === "turn") await nextTurn();
-      else if (one.do === "settle") await Promise.all(works.map(({ told }) => told));
+      else if (one.do === "settle") await Promise.all(submissions.map(({ outcomes }) => outcomes));
       else if (one.do === "change") changes.push(change(ids[one.wallet]!, one.state, changes.at(-1)));
       else {
         const commands = new Map<string, MovementCommand>();
         for (const plan of one.commands) {
           let command = commandOf(plan, ids);
-          if (plan.reuses !== undefined && asked.length > 0) {
-            const earlier = asked[plan.reuses % asked.length]!;
+          if (plan.reuses !== undefined && submitted.length > 0) {
+            const earlier = submitted[plan.reuses % submitted.length]!;
             command = { ...(plan.isChanged ? command : earlier), requestId: earlier.requestId, transactionId: newId() };
           }
           commands.set(command.requestId, command);
         }
-        const work = { commands: [...commands.values()], mode: one.mode };
-        asked.push(...work.commands);
-        works.push({ engine: one.engine, work, told: engines[one.engine]!.post(work.commands, work.mode) });
+        const unit = { commands: [...commands.values()], mode: one.mode };
+        submitted.push(...unit.commands);
+        submissions.push({ engine: one.engine, unit, outcomes: engines[one.engine]!.post(unit.commands, unit.mode) });
       }
     }
     const uses = new Map<string, number>();
-    for (const { requestId } of asked) uses.set(requestId, (uses.get(requestId) ?? 0) + 1);
+    for (const { requestId } of submitted) uses.set(requestId, (uses.get(requestId) ?? 0) + 1);
     const posted: Posted[] = [];
-    for (const { engine, work, told } of works) {
-      const hasCopies = work.commands.some((command) => (uses.get(command.requestId) ?? 0) > 1);
-      posted.push({ engine, work, hasCopies, outcomes: await told });
+    for (const { engine, unit, outcomes } of submissions) {
+      const hasRepeats = unit.commands.some((command) => (uses.get(command.requestId) ?? 0) > 1);
+      posted.push({ engine, unit, hasRepeats, outcomes: await outcomes });
     }
     return { posted, changed: await Promise.all(changes) };
   }
 
-  /** Whoever touched the account before is committed once the row is locked, and whoever comes after waits. */
+  /** Once the row is locked, all earlier postings to the account are committed, and later ones wait. */
   async function change(walletId: Uuid, state: AccountState, before?: Promise<Changed>): Promise<Changed> {
     await before;
-    await books.admin.query("BEGIN");
-    await books.changeAccount(walletId, { state });
-    const { rows } = await books.admin.query<{ size: bigint }>("SELECT size FROM journal_head");
-    await books.admin.query("COMMIT");
+    await ledger.admin.query("BEGIN");
+    await ledger.changeAccount(walletId, { state });
+    const { rows } = await ledger.admin.query<{ size: bigint }>("SELECT size FROM journal_head");
+    await ledger.admin.query("COMMIT");
     return { walletId, state, size: rows[0]!.size };
   }
 
-  /** Decides everything again with the pure rules, in the order of the journal, and compares it with what is recorded. */
+  /** Decides everything again by the pure rules, in the order of the journal, and compares it with the records. */
   function assertSerial(
     model: LedgerState,
     { posted, changed }: History,
     recorded: readonly LedgerTransaction[],
   ): void {
-    const workOf = new Map(
-      posted.flatMap((one) => one.work.commands.map(({ transactionId }) => [transactionId, one.work])),
+    const unitsById = new Map(
+      posted.flatMap((one) => one.unit.commands.map(({ transactionId }) => [transactionId, one.unit])),
     );
-    const answered = new Map<string, LedgerTransaction>();
+    const processed = new Map<string, LedgerTransaction>();
     const changes = [...changed];
     let next = 0;
     while (next < recorded.length) {
@@ -169,8 +169,8 @@ describe("two posting engines on one database", function () {
         const { walletId, state } = changes.shift()!;
         model.setAccount(walletId, { ...model.getAccount(walletId)!, state });
       }
-      const work = workOf.get(id)!;
-      const decided = decideUnit(model, work, toReplays(answered, findDifferences)).filter(
+      const unit = unitsById.get(id)!;
+      const decided = decideUnit(model, unit, toReplays(processed, findDifferences)).filter(
         (one): one is DecidedCommand => "decision" in one,
       );
       const stored = recorded.slice(next, next + decided.length);
@@ -180,7 +180,7 @@ describe("two posting engines on one database", function () {
           decision: "failure" in decision ? { failure: decision.failure } : { entries: decision.entries },
         })),
       );
-      stored.forEach((transaction, index) => answered.set(requestKey(decided[index]!.command), transaction));
+      stored.forEach((transaction, index) => processed.set(requestKey(decided[index]!.command), transaction));
       next += decided.length;
     }
   }
@@ -189,28 +189,28 @@ describe("two posting engines on one database", function () {
     return { id, decision: failure === null ? { entries } : { failure } };
   }
 
-  /** Everyone was told what is recorded under their request id. */
-  function assertTruth(posted: readonly Posted[], recorded: readonly LedgerTransaction[]): void {
+  /** Asserts that each caller received the outcome recorded under its request id. */
+  function assertOutcomes(posted: readonly Posted[], recorded: readonly LedgerTransaction[]): void {
     const stored = new Map(recorded.map((transaction) => [transaction.requestId, transaction]));
-    for (const { work, outcomes } of posted) {
-      work.commands.forEach((command, index) => {
+    for (const { unit, outcomes } of posted) {
+      unit.commands.forEach((command, index) => {
         const transaction = stored.get(command.requestId)!;
-        const truth =
+        const expected =
           transaction.id === command.transactionId
             ? { transaction, replayed: false }
             : replay(command, transaction, findDifferences);
-        expect(outcomes[index]).to.deep.equal(truth);
+        expect(outcomes[index]).to.deep.equal(expected);
       });
     }
   }
 
-  /** Works of one sender that share a wallet are decided as they were sent. */
+  /** Asserts that units of one sender that share a wallet are decided in the order sent. */
   function assertOrder(posted: readonly Posted[], recorded: readonly LedgerTransaction[]): void {
     const indexOf = new Map(recorded.map(({ id, journalIndex }) => [id, journalIndex]));
     const last = new Map<string, bigint>();
-    for (const { engine, work, hasCopies } of posted) {
-      if (hasCopies) continue;
-      for (const { transactionId, debitAccountId, creditAccountId } of work.commands) {
+    for (const { engine, unit, hasRepeats } of posted) {
+      if (hasRepeats) continue;
+      for (const { transactionId, debitAccountId, creditAccountId } of unit.commands) {
         const index = indexOf.get(transactionId)!;
         for (const account of new Set([debitAccountId, creditAccountId])) {
           expect(index > (last.get(`${engine}/${account}`) ?? -1n), `${transactionId} is decided in its turn`).to.equal(
@@ -222,25 +222,27 @@ describe("two posting engines on one database", function () {
     }
   }
 
-  it("decide whatever comes, however it is split and interleaved, as if one after the other in the order of the journal", async () => {
+  it("decide all units of work, however split and interleaved, as if one after the other in the order of the journal", async () => {
     const seen = new Set<string>();
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
         const ids: Uuid[] = [];
-        for (const limits of WALLETS) ids.push(...(await books.openWallets(1, limits)));
+        for (const limits of WALLETS) ids.push(...(await ledger.openWallets(1, limits)));
         const accounts = [...ids, systemAccountId("USD", "cash")];
-        const model = modelBooks([]);
-        for (const { account: book } of await readAccounts(books.database.pool, accounts)) model.set(book.id, book);
+        const model = createModelState([]);
+        for (const { account } of await readAccounts(ledger.database.pool, accounts)) model.set(account.id, account);
 
         const history = await run(steps, [...ids, newId()]);
 
-        const asked = history.posted.flatMap(({ work }) => work.commands.map(({ transactionId }) => transactionId));
-        const found = await findTransactions(books.database.pool, asked);
+        const transactionIds = history.posted.flatMap(({ unit }) =>
+          unit.commands.map(({ transactionId }) => transactionId),
+        );
+        const found = await findTransactions(ledger.database.pool, transactionIds);
         const recorded = [...found.values()].sort((a, b) => (a.journalIndex < b.journalIndex ? -1 : 1));
         assertSerial(model, history, recorded);
-        assertTruth(history.posted, recorded);
+        assertOutcomes(history.posted, recorded);
         assertOrder(history.posted, recorded);
-        for (const { account: now } of await readAccounts(books.database.pool, accounts)) {
+        for (const { account: now } of await readAccounts(ledger.database.pool, accounts)) {
           const { balanceMinor, sequence } = model.get(now.id)!;
           expect([now.balanceMinor, now.sequence]).to.deep.equal([balanceMinor, sequence]);
         }
@@ -253,7 +255,7 @@ describe("two posting engines on one database", function () {
       }),
       { numRuns: 30 },
     );
-    // A plan that never meets these proves little.
+    // A plan without these cases proves little.
     expect([...seen]).to.include.members([
       "POSTED",
       "REPLAYED",
@@ -262,6 +264,6 @@ describe("two posting engines on one database", function () {
       "BATCH_ABORTED",
       "WALLET_FROZEN",
     ]);
-    expect(await books.violations()).to.deep.equal([]);
+    expect(await ledger.violations()).to.deep.equal([]);
   });
 });

@@ -12,73 +12,73 @@ import type { LedgerTransaction } from "../../src/ledger/transaction/transaction
 import type { Outcome } from "../../src/ledger/post/outcome.js";
 import {
   lockAccount,
-  openEngineBooks,
+  openEngineLedger,
   waitsForLock,
   WAIT_MS_MAX,
-  type EngineBooks,
+  type EngineLedger,
   type RowLock,
   type TestEngine,
 } from "../support/engine.js";
 import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.js";
-import { assertBooksAddUp, deposit, insertWallet, PATIENT, transfer, withdrawal } from "../support/ledger.js";
+import { assertIntegrity, deposit, insertWallet, PATIENT, transfer, withdrawal } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 
 describe("the posting engine", function () {
   this.timeout(60_000);
 
-  let books: EngineBooks;
+  let ledger: EngineLedger;
 
   before(async () => {
-    books = await openEngineBooks();
+    ledger = await openEngineLedger();
   });
-  afterEach(() => books.stopEngines());
+  afterEach(() => ledger.stopEngines());
   after(async () => {
-    expect(await books.violations()).to.deep.equal([]);
-    await books.close();
+    expect(await ledger.violations()).to.deep.equal([]);
+    await ledger.close();
   });
 
-  /** Wallets of which the first holds the amount. */
+  /** Opens wallets; deposits the amount into the first. */
   async function walletsOf(engine: TestEngine, count: number, amountMinor: bigint): Promise<Uuid[]> {
-    const wallets = await books.openWallets(count);
+    const wallets = await ledger.openWallets(count);
     await engine.postOne(deposit(wallets[0]!, amountMinor));
     return wallets;
   }
 
   async function balances(ids: readonly Uuid[]): Promise<bigint[]> {
-    const { rows } = await books.admin.query<{ id: Uuid; balance: bigint }>(
+    const { rows } = await ledger.admin.query<{ id: Uuid; balance: bigint }>(
       "SELECT id, balance FROM accounts WHERE id = ANY($1)",
       [ids],
     );
     return ids.map((id) => rows.find((row) => row.id === id)!.balance);
   }
 
-  /** The ids of the transactions that requests made, in the order of the journal. */
+  /** Lists the ids of the commands' transactions, in the order of the journal. */
   async function postedFor(commands: readonly MovementCommand[]): Promise<Uuid[]> {
-    const { rows } = await books.admin.query<{ id: Uuid }>(
+    const { rows } = await ledger.admin.query<{ id: Uuid }>(
       "SELECT id FROM transactions WHERE request_id = ANY($1) ORDER BY journal_index",
       [commands.map((command) => command.requestId)],
     );
     return rows.map((row) => row.id);
   }
 
-  /** The batches that hold these commands' transactions: how many of them each. */
+  /** Counts these commands' transactions in each batch that has any. */
   async function batchSizes(commands: readonly MovementCommand[]): Promise<number[]> {
     const ids = new Set(commands.map((command) => command.transactionId));
-    const batches = await books.postedBatches();
+    const batches = await ledger.postedBatches();
     return batches.map((batch) => batch.filter((id) => ids.has(id)).length).filter((size) => size > 0);
   }
 
   describe("group commit", () => {
     it("posts a lone call at once, in a database transaction of its own", async () => {
-      const engine = await books.startEngine();
-      const [wallet] = await books.openWallets(1);
+      const engine = await ledger.startEngine();
+      const [wallet] = await ledger.openWallets(1);
       const commands = [deposit(wallet!, 1n), deposit(wallet!, 2n), withdrawal(wallet!, 3n)];
       for (const command of commands) expect(posted(await engine.postOne(command)).id).to.equal(command.transactionId);
       expect(await batchSizes(commands)).to.deep.equal([1, 1, 1]);
     });
 
-    it("has two batches under way at the most, and posts together what arrives meanwhile", async () => {
-      const engine = await books.startEngine();
+    it("has at most two batches in progress, and posts commands that arrive meanwhile together", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 100n);
       const commands = Array.from({ length: 22 }, () => transfer(wallets[0]!, wallets[1]!, 1n));
       engine.batches.close();
@@ -98,8 +98,8 @@ describe("the posting engine", function () {
       expect(engine.engine.depth).to.equal(0);
     });
 
-    it("decides calls that came together in their order, as they were sent", async () => {
-      const engine = await books.startEngine();
+    it("decides calls that arrive together in the order in which they were sent", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 10, 5n);
       const commands = wallets.slice(1).map((to, index) => transfer(wallets[index]!, to, 5n));
       for (const answer of commands.map((command) => engine.postOne(command))) posted(await answer);
@@ -107,8 +107,8 @@ describe("the posting engine", function () {
     });
 
     it("a thousand opposing transfers at once net to zero", async () => {
-      const engine = await books.startEngine();
-      const [a, b] = (await books.openWallets(2)) as [Uuid, Uuid];
+      const engine = await ledger.startEngine();
+      const [a, b] = (await ledger.openWallets(2)) as [Uuid, Uuid];
       await engine.post([deposit(a, 500n), deposit(b, 500n)]);
       const commands = Array.from({ length: 1_000 }, (_, n) => (n % 2 === 0 ? transfer(a, b, 1n) : transfer(b, a, 1n)));
       const outcomes = await Promise.all(commands.map((command) => engine.postOne(command)));
@@ -117,9 +117,9 @@ describe("the posting engine", function () {
       expect((await batchSizes(commands)).length, "database transactions").to.be.lessThan(200);
     });
 
-    it("batches that overlap in opposite order, from two engines, never end in a deadlock", async () => {
-      const engines = [await books.startEngine(), await books.startEngine()];
-      const wallets = await books.openWallets(12);
+    it("overlapping batches in opposite order from two engines never deadlock", async () => {
+      const engines = [await ledger.startEngine(), await ledger.startEngine()];
+      const wallets = await ledger.openWallets(12);
       await engines[0]!.post(wallets.map((wallet) => deposit(wallet, 1_000n)));
       const around = wallets.map((wallet, n) => [wallet, wallets[(n + 1) % wallets.length]!] as const);
       const rounds = Array.from({ length: 15 }, (_, round) =>
@@ -133,9 +133,9 @@ describe("the posting engine", function () {
       expect(await balances(wallets)).to.deep.equal(wallets.map(() => 1_000n));
     });
 
-    it("decides a piece of work that touches more accounts than it remembers from all of them", async () => {
-      // So many wallets would make the check of the other tests' books slow.
-      const own = await openEngineBooks();
+    it("decides a unit of work that touches more accounts than it caches from all of them", async () => {
+      // A ledger of its own: so many wallets would slow down the other tests' integrity check.
+      const own = await openEngineLedger();
       try {
         const engine = await own.startEngine({ GREY_POSTING_CACHE_MAX: "1000" });
         const wallets = await own.openWallets(1_300);
@@ -143,105 +143,105 @@ describe("the posting engine", function () {
         for (const outcome of await engine.post(into, "ATOMIC")) posted(outcome);
         const out = wallets.map((wallet) => withdrawal(wallet, 1n));
         for (const outcome of await engine.post(out, "INDEPENDENT")) posted(outcome);
-        await assertBooksAddUp(own.database);
+        await assertIntegrity(own.database);
       } finally {
         await own.close();
       }
     });
   });
 
-  describe("books that changed behind its back", () => {
+  describe("accounts that another engine has changed", () => {
     interface Change {
-      readonly what: string;
-      /** What the first engine posts first, so that it remembers the wallets. */
-      readonly known: (a: Uuid, b: Uuid) => readonly MovementCommand[];
-      readonly behind: (other: TestEngine, a: Uuid, b: Uuid) => Promise<unknown>;
-      /** What comes of a transfer of 50 from a to b. */
+      readonly title: string;
+      /** The commands that the engine posts first, so that it caches the wallets. */
+      readonly first: (a: Uuid, b: Uuid) => readonly MovementCommand[];
+      readonly change: (other: TestEngine, a: Uuid, b: Uuid) => Promise<unknown>;
+      /** The outcome of a transfer of 50 from a to b. */
       readonly expected: "POSTED" | Failure["reason"];
     }
 
     const changes: readonly Change[] = [
       {
-        what: "money that was spent elsewhere is not spent again",
-        known: (a) => [deposit(a, 100n)],
-        behind: (other, a, b) => other.postOne(transfer(a, b, 60n)),
+        title: "money spent through another engine cannot be spent again",
+        first: (a) => [deposit(a, 100n)],
+        change: (other, a, b) => other.postOne(transfer(a, b, 60n)),
         expected: "INSUFFICIENT_FUNDS",
       },
       {
-        what: "money that was received elsewhere is there",
-        known: (a, b) => [transfer(a, b, 1n)],
-        behind: (other, a) => other.postOne(deposit(a, 50n)),
+        title: "money received through another engine can be spent",
+        first: (a, b) => [transfer(a, b, 1n)],
+        change: (other, a) => other.postOne(deposit(a, 50n)),
         expected: "POSTED",
       },
       {
-        what: "a wallet that was frozen refuses",
-        known: (a) => [deposit(a, 100n)],
-        behind: (_, a) => books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN }),
+        title: "a frozen wallet rejects the transfer",
+        first: (a) => [deposit(a, 100n)],
+        change: (_, a) => ledger.changeAccount(a, { state: ACCOUNT_STATE.FROZEN }),
         expected: "WALLET_FROZEN",
       },
       {
-        what: "a receiver that was closed refuses",
-        known: (a, b) => [deposit(a, 100n), transfer(a, b, 1n)],
-        behind: (_, _a, b) => books.changeAccount(b, { state: ACCOUNT_STATE.CLOSED }),
+        title: "a closed receiver rejects the transfer",
+        first: (a, b) => [deposit(a, 100n), transfer(a, b, 1n)],
+        change: (_, _a, b) => ledger.changeAccount(b, { state: ACCOUNT_STATE.CLOSED }),
         expected: "WALLET_CLOSED",
       },
       {
-        what: "a limit that was set is kept",
-        known: (a, b) => [deposit(a, 100n), transfer(a, b, 1n)],
-        behind: (_, _a, b) => books.changeAccount(b, { max_balance: 10n }),
+        title: "a new limit applies",
+        first: (a, b) => [deposit(a, 100n), transfer(a, b, 1n)],
+        change: (_, _a, b) => ledger.changeAccount(b, { max_balance: 10n }),
         expected: "MAX_BALANCE_EXCEEDED",
       },
       {
-        what: "an overdraft that was granted can be used",
-        known: (a, b) => [transfer(a, b, 50n)],
-        behind: (_, a) => books.changeAccount(a, { min_balance: -50n }),
+        title: "a new overdraft can be used",
+        first: (a, b) => [transfer(a, b, 50n)],
+        change: (_, a) => ledger.changeAccount(a, { min_balance: -50n }),
         expected: "POSTED",
       },
     ];
 
-    for (const { what, known, behind, expected } of changes) {
-      it(what, async () => {
-        const [engine, other] = [await books.startEngine(), await books.startEngine()];
-        const [a, b] = (await books.openWallets(2)) as [Uuid, Uuid];
-        await engine.post(known(a, b));
-        await behind(other, a, b);
+    for (const { title, first, change, expected } of changes) {
+      it(title, async () => {
+        const [engine, other] = [await ledger.startEngine(), await ledger.startEngine()];
+        const [a, b] = (await ledger.openWallets(2)) as [Uuid, Uuid];
+        await engine.post(first(a, b));
+        await change(other, a, b);
         const outcome = await engine.postOne(transfer(a, b, 50n));
         expect(stateOf(outcome)).to.equal(expected);
-        // The next one is decided from what is true now.
+        // The next transfer is decided from the current state.
         expect(stateOf(await engine.postOne(transfer(a, b, 50n)))).to.equal(
           expected === "POSTED" ? "INSUFFICIENT_FUNDS" : expected,
         );
       });
     }
 
-    it("a wallet that was thawed is not refused any more", async () => {
-      const engine = await books.startEngine();
+    it("an unfrozen wallet is no longer rejected", async () => {
+      const engine = await ledger.startEngine();
       const [a, b] = (await walletsOf(engine, 2, 100n)) as [Uuid, Uuid];
-      await books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
+      await ledger.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
       expect(stateOf(await engine.postOne(transfer(a, b, 50n)))).to.equal("WALLET_FROZEN");
-      await books.changeAccount(a, { state: ACCOUNT_STATE.OPEN });
+      await ledger.changeAccount(a, { state: ACCOUNT_STATE.OPEN });
       expect(stateOf(await engine.postOne(transfer(a, b, 50n)))).to.equal("POSTED");
     });
 
-    it("a wallet that was opened after it was asked for is found", async () => {
-      const engine = await books.startEngine();
+    it("a wallet opened after it was not found is found", async () => {
+      const engine = await ledger.startEngine();
       const id = newId();
       expect(stateOf(await engine.postOne(deposit(id, 1n)))).to.equal("WALLET_NOT_FOUND");
-      await insertWallet(books.admin, { id });
+      await insertWallet(ledger.admin, { id });
       expect(stateOf(await engine.postOne(deposit(id, 1n)))).to.equal("POSTED");
     });
 
-    it("calls of one sender are decided in their order, whatever the conflicts", async () => {
-      const engine = await books.startEngine();
+    it("calls of one sender are decided in order despite conflicts", async () => {
+      const engine = await ledger.startEngine();
       for (let round = 0; round < 4; round += 1) {
         const wallets = await walletsOf(engine, 13, 7n);
-        // Every account is remembered, and every third one changes.
+        // Every account is cached, and every third one changes.
         for (const wallet of wallets.slice(1)) await engine.postOne(withdrawal(wallet, 1n));
         for (let n = round % 3; n < wallets.length; n += 3) {
-          await books.changeAccount(wallets[n]!, { state: ACCOUNT_STATE.FROZEN });
-          await books.changeAccount(wallets[n]!, { state: ACCOUNT_STATE.OPEN });
+          await ledger.changeAccount(wallets[n]!, { state: ACCOUNT_STATE.FROZEN });
+          await ledger.changeAccount(wallets[n]!, { state: ACCOUNT_STATE.OPEN });
         }
-        // Each transfer needs the one before it.
+        // Each transfer depends on the one before it.
         const commands = wallets.slice(1).map((to, index) => transfer(wallets[index]!, to, 7n));
         const answers: Promise<Outcome>[] = [];
         for (const command of commands) {
@@ -253,12 +253,12 @@ describe("the posting engine", function () {
       }
     });
 
-    it("a batch that fails is decided again before the one after it, which builds on it", async () => {
-      const engine = await books.startEngine();
-      const [a, b, c] = (await books.openWallets(3)) as [Uuid, Uuid, Uuid];
+    it("a failed batch is decided again before the next one, which depends on it", async () => {
+      const engine = await ledger.startEngine();
+      const [a, b, c] = (await ledger.openWallets(3)) as [Uuid, Uuid, Uuid];
       await engine.post([deposit(a, 102n), transfer(a, b, 1n), transfer(a, c, 1n)]);
-      await books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
-      await books.changeAccount(a, { state: ACCOUNT_STATE.OPEN });
+      await ledger.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
+      await ledger.changeAccount(a, { state: ACCOUNT_STATE.OPEN });
       const commands = [transfer(a, b, 100n), transfer(b, c, 100n)];
       const endedBefore = engine.batches.ended;
       engine.batches.close();
@@ -279,31 +279,31 @@ describe("the posting engine", function () {
       expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
     });
 
-    it("a batch that builds on a failed one is not written, though another writer changed the same account meanwhile", async () => {
-      const engine = await books.startEngine();
-      const [a, b, c] = (await books.openWallets(3)) as [Uuid, Uuid, Uuid];
+    it("a batch that depends on a failed one is not written, even if another writer has changed the same account meanwhile", async () => {
+      const engine = await ledger.startEngine();
+      const [a, b, c] = (await ledger.openWallets(3)) as [Uuid, Uuid, Uuid];
       await engine.post([deposit(a, 100n), transfer(a, b, 1n), transfer(a, c, 1n)]);
-      await books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
+      await ledger.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
       engine.batches.close();
-      // Decided from stale books: b gets 98, and hands them on.
+      // Decided from stale accounts: b receives 98, and transfers them.
       const first = engine.postOne(transfer(a, b, 98n));
       await eventually("the first batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);
       const second = engine.postOne(transfer(b, c, 98n));
       await eventually("the second batch", () => engine.batches.waiting === 2, WAIT_MS_MAX);
       engine.batches.let(1);
-      // Deciding it again changes b's revision too.
+      // The second decision changes b's revision too.
       expect(stateOf(await first)).to.equal("WALLET_FROZEN");
       engine.batches.open();
       expect(stateOf(await second)).to.equal("INSUFFICIENT_FUNDS");
       expect(await balances([a, b, c])).to.deep.equal([98n, 1n, 1n]);
     });
 
-    it("a batch whose books are forgotten while it reads others is decided from all of them", async () => {
-      const engine = await books.startEngine();
-      const [a, b] = (await books.openWallets(2)) as [Uuid, Uuid];
-      const [unknown] = await books.openWallets(1);
+    it("a batch whose accounts leave the cache while it reads others is decided from all of them", async () => {
+      const engine = await ledger.startEngine();
+      const [a, b] = (await ledger.openWallets(2)) as [Uuid, Uuid];
+      const [unknown] = await ledger.openWallets(1);
       await engine.post([deposit(a, 10n), deposit(b, 10n)]);
-      await books.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
+      await ledger.changeAccount(a, { state: ACCOUNT_STATE.FROZEN });
       engine.batches.close();
       const first = engine.postOne(transfer(a, b, 1n));
       await eventually("the first batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);
@@ -317,10 +317,10 @@ describe("the posting engine", function () {
     });
   });
 
-  describe("copies of a request", () => {
+  describe("repeats of a request", () => {
     for (const mode of ["ATOMIC", "INDEPENDENT"] as const) {
-      it(`while it is under way get its answer, marked replayed (${mode})`, async () => {
-        const engine = await books.startEngine();
+      it(`while it is in progress return its transaction, marked replayed (${mode})`, async () => {
+        const engine = await ledger.startEngine();
         const wallets = await walletsOf(engine, 2, 10n);
         const command = transfer(wallets[0]!, wallets[1]!, 4n);
         engine.batches.close();
@@ -339,8 +339,8 @@ describe("the posting engine", function () {
       });
     }
 
-    it("just done, or done long ago, get its answer, also from another engine", async () => {
-      const [engine, other] = [await books.startEngine(), await books.startEngine()];
+    it("completed recently or long ago return its transaction, also from another engine", async () => {
+      const [engine, other] = [await ledger.startEngine(), await ledger.startEngine()];
       const wallets = await walletsOf(engine, 2, 10n);
       for (const command of [transfer(wallets[0]!, wallets[1]!, 4n), transfer(wallets[0]!, wallets[1]!, 400n)]) {
         const { transaction } = (await engine.postOne(command)) as { transaction: LedgerTransaction };
@@ -352,8 +352,8 @@ describe("the posting engine", function () {
       }
     });
 
-    it("sent fifty times at once through two engines are one transaction", async () => {
-      const engines = [await books.startEngine(), await books.startEngine()];
+    it("sent fifty times concurrently through two engines post one transaction", async () => {
+      const engines = [await ledger.startEngine(), await ledger.startEngine()];
       const wallets = await walletsOf(engines[0]!, 2, 10n);
       const command = transfer(wallets[0]!, wallets[1]!, 4n);
       const outcomes = await Promise.all(
@@ -364,8 +364,8 @@ describe("the posting engine", function () {
       expect(await balances(wallets)).to.deep.equal([6n, 4n]);
     });
 
-    it("with another amount are refused while it is under way and afterwards, and name the field", async () => {
-      const engine = await books.startEngine();
+    it("with another amount are refused during and after it, and the refusal names the field", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 10n);
       const command = transfer(wallets[0]!, wallets[1]!, 4n);
       const reused = {
@@ -382,8 +382,8 @@ describe("the posting engine", function () {
       expect(await balances(wallets)).to.deep.equal([6n, 4n]);
     });
 
-    it("are posted when the one under way is not", async () => {
-      const engine = await books.startEngine();
+    it("are posted when the one in progress fails", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 10n);
       const command = transfer(wallets[0]!, wallets[1]!, 4n);
       const first = failing(engine.postOne(command, GONE));
@@ -394,11 +394,11 @@ describe("the posting engine", function () {
     });
   });
 
-  describe("a command that the database itself refuses", () => {
-    before(() => books.admin.query("ALTER TABLE transactions ADD CHECK (description <> 'poison')"));
+  describe("a command that the database rejects", () => {
+    before(() => ledger.admin.query("ALTER TABLE transactions ADD CHECK (description <> 'poison')"));
 
-    it("fails alone: its neighbours are answered, and it leaves nothing", async () => {
-      const engine = await books.startEngine();
+    it("fails alone: other commands succeed, and it leaves nothing", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 100n);
       const commands = Array.from({ length: 9 }, (_, n) =>
         transfer(wallets[0]!, wallets[1]!, 1n, n % 4 === 1 ? { description: "poison" } : {}),
@@ -426,25 +426,25 @@ describe("the posting engine", function () {
       expect(await balances(wallets)).to.deep.equal([93n, 7n]);
     });
 
-    it("takes the other commands of its own work with it, and no other work", async () => {
-      const engine = await books.startEngine();
+    it("fails its whole unit of work, and no other unit", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 100n);
-      const work = [
+      const unit = [
         transfer(wallets[0]!, wallets[1]!, 1n),
         transfer(wallets[0]!, wallets[1]!, 1n, { description: "poison" }),
       ];
       const other = transfer(wallets[0]!, wallets[1]!, 1n);
-      const [failed, done] = await Promise.all([failing(engine.post(work)), engine.postOne(other)]);
+      const [failed, done] = await Promise.all([failing(engine.post(unit)), engine.postOne(other)]);
       expect(sqlState(failed)).to.equal("23514");
       posted(done);
-      expect(await postedFor(work)).to.deep.equal([]);
+      expect(await postedFor(unit)).to.deep.equal([]);
       expect(await balances(wallets)).to.deep.equal([99n, 1n]);
     });
   });
 
   describe("the queue", () => {
-    it("refuses at once what goes beyond its bound in commands, and never posts it", async () => {
-      const engine = await books.startEngine({ GREY_POSTING_QUEUE_MAX: "5" });
+    it("refuses commands beyond its maximum number at once, and never posts them", async () => {
+      const engine = await ledger.startEngine({ GREY_POSTING_QUEUE_MAX: "5" });
       const wallets = await walletsOf(engine, 2, 100n);
       const one = (): MovementCommand => transfer(wallets[0]!, wallets[1]!, 1n);
       engine.batches.close();
@@ -456,7 +456,7 @@ describe("the posting engine", function () {
       }
       taken.push(engine.post([one(), one(), one()]));
       const refused = [one(), one(), one(), one()];
-      // While nothing moves, so at once.
+      // Refused at once, since no batch completes meanwhile.
       expect(reasonOf(await failing(engine.post(refused.slice(0, 3))))).to.equal("OVERLOADED");
       taken.push(engine.post([one()]), engine.post([one()]));
       expect(reasonOf(await failing(engine.postOne(refused[3]!)))).to.equal("OVERLOADED");
@@ -465,14 +465,14 @@ describe("the posting engine", function () {
       for (const outcomes of await Promise.all(taken)) for (const outcome of outcomes) posted(outcome);
       expect(await postedFor(refused)).to.deep.equal([]);
       expect(await balances(wallets)).to.deep.equal([93n, 7n]);
-      // There is room again, also for what was refused.
+      // Accepts commands again, also those it refused.
       posted(await engine.postOne(refused[3]!));
     });
 
-    it("refuses at once what goes beyond its bound in bytes, and never posts it", async () => {
-      const engine = await books.startEngine({ GREY_POSTING_QUEUE_BYTES_MAX: "65536" });
+    it("refuses commands beyond its maximum size at once, and never posts them", async () => {
+      const engine = await ledger.startEngine({ GREY_POSTING_QUEUE_BYTES_MAX: "65536" });
       const wallets = await walletsOf(engine, 2, 100n);
-      // The contract's largest: 32 pairs of 512 characters, kept in two bytes each.
+      // The contract's maximum: 32 pairs of 512 characters, of two bytes each in memory.
       const metadata = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`key-${n}`, "x".repeat(512)]));
       const large = (): MovementCommand => transfer(wallets[0]!, wallets[1]!, 1n, { metadata });
       engine.batches.close();
@@ -492,8 +492,8 @@ describe("the posting engine", function () {
     });
 
     for (const bound of ["GREY_POSTING_QUEUE_MAX", "GREY_POSTING_QUEUE_BYTES_MAX"]) {
-      it(`takes a piece of work larger than ${bound} when nothing waits, and then nothing more`, async () => {
-        const engine = await books.startEngine({ [bound]: bound.includes("BYTES") ? "65536" : "5" });
+      it(`accepts a unit of work larger than ${bound} when it is empty, and then nothing more`, async () => {
+        const engine = await ledger.startEngine({ [bound]: bound.includes("BYTES") ? "65536" : "5" });
         const wallets = await walletsOf(engine, 2, 1_000n);
         const many = (): MovementCommand[] =>
           Array.from({ length: 200 }, () => transfer(wallets[0]!, wallets[1]!, 1n, { metadata: { a: "x" } }));
@@ -502,7 +502,7 @@ describe("the posting engine", function () {
         await eventually("a batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);
         taken.push(engine.post(many()));
         await eventually("a batch", () => engine.batches.waiting === 2, WAIT_MS_MAX);
-        // Two batches are under way, and nothing waits.
+        // Two batches are in progress, and the queue is empty.
         taken.push(engine.post(many(), "ATOMIC"));
         const [refused, alone] = [many(), transfer(wallets[0]!, wallets[1]!, 1n)];
         expect(reasonOf(await failing(engine.post(refused)))).to.equal("OVERLOADED");
@@ -515,34 +515,34 @@ describe("the posting engine", function () {
       });
     }
 
-    it("drops calls whose caller left before the database was asked, and posts those of callers who left later", async () => {
-      const engine = await books.startEngine();
+    it("drops calls whose caller has left before they are sent to the database, and posts those whose caller leaves later", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 100n);
-      const patience = Array.from({ length: 6 }, leavingPatience);
-      const commands = patience.map(() => transfer(wallets[0]!, wallets[1]!, 1n));
+      const callers = Array.from({ length: 6 }, createLeavingCaller);
+      const commands = callers.map(() => transfer(wallets[0]!, wallets[1]!, 1n));
       engine.batches.close();
       const answers = [];
       for (const [index, command] of commands.entries()) {
-        const answer = engine.postOne(command, patience[index]);
+        const answer = engine.postOne(command, callers[index]);
         answers.push(answer.catch(reasonOf));
         if (index < 2) await eventually("a batch", () => engine.batches.waiting === index + 1, WAIT_MS_MAX);
       }
-      // The first two are under way, the others wait.
-      for (const index of [0, 2, 4]) patience[index]!.leave();
+      // The first two are in progress, the others are queued.
+      for (const index of [0, 2, 4]) callers[index]!.leave();
       engine.batches.open();
-      const told = (await Promise.all(answers)).map((one) => (typeof one === "string" ? one : posted(one).id));
-      expect(told).to.deep.equal(
+      const results = (await Promise.all(answers)).map((one) => (typeof one === "string" ? one : posted(one).id));
+      expect(results).to.deep.equal(
         commands.map(({ transactionId }, index) => (index === 2 || index === 4 ? "CALLER_GONE" : transactionId)),
       );
-      expect(await postedFor(commands)).to.deep.equal(told.filter((one) => one !== "CALLER_GONE"));
+      expect(await postedFor(commands)).to.deep.equal(results.filter((one) => one !== "CALLER_GONE"));
     });
   });
 
-  describe("a posting connection that breaks", () => {
+  describe("a broken posting connection", () => {
     let lock: RowLock | undefined;
     let proxy: FaultProxy;
     before(async () => {
-      proxy = await startFaultProxy(books.url);
+      proxy = await startFaultProxy(ledger.url);
     });
     afterEach(async () => {
       await lock?.release();
@@ -551,23 +551,23 @@ describe("the posting engine", function () {
     after(() => proxy.stop());
 
     async function sessions(): Promise<number[]> {
-      const { rows } = await books.admin.query<{ pid: number }>(
+      const { rows } = await ledger.admin.query<{ pid: number }>(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'grey-posting'",
       );
       return rows.map((row) => row.pid);
     }
 
     async function terminate(): Promise<void> {
-      for (const pid of await sessions()) await books.admin.query("SELECT pg_terminate_backend($1)", [pid]);
+      for (const pid of await sessions()) await ledger.admin.query("SELECT pg_terminate_backend($1)", [pid]);
     }
 
-    it("while its batches are being written fails nobody: they are written by another one", async () => {
-      const engine = await books.startEngine();
+    it("during writes fails no call: another connection writes the batches", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 3, 100n);
-      lock = await lockAccount(books.url, wallets[0]!);
+      lock = await lockAccount(ledger.url, wallets[0]!);
       const commands = [transfer(wallets[0]!, wallets[1]!, 9n), transfer(wallets[1]!, wallets[2]!, 9n)];
       const first = engine.postOne(commands[0]!);
-      await waitsForLock(books.admin, "grey-posting");
+      await waitsForLock(ledger.admin, "grey-posting");
       const second = engine.postOne(commands[1]!);
       await terminate();
       await lock.release();
@@ -577,9 +577,9 @@ describe("the posting engine", function () {
       expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
     });
 
-    it("again and again under load fails nobody, and leaves one session", async () => {
-      const engine = await books.startEngine();
-      const wallets = await books.openWallets(5);
+    it("repeatedly under load fails no call, and leaves one session", async () => {
+      const engine = await ledger.startEngine();
+      const wallets = await ledger.openWallets(5);
       await engine.post(wallets.map((wallet) => deposit(wallet, 1_000n)));
       let left = 160;
       let breaks = 0;
@@ -601,12 +601,12 @@ describe("the posting engine", function () {
       await eventually("one session", async () => (await sessions()).length === 1, WAIT_MS_MAX);
     });
 
-    for (const [effect, what] of [
-      ["LOSE_REPLY", "after the commit, before its answer came"],
-      ["RESET_BEFORE", "before the batch arrived"],
+    for (const [effect, title] of [
+      ["LOSE_REPLY", "after the commit, before its reply"],
+      ["RESET_BEFORE", "before the batch arrives"],
     ] as const) {
-      it(`${what} leads to one posting and the truth for everyone`, async () => {
-        const engine = await books.startEngine({}, proxy.url);
+      it(`${title}, posts each transaction once and reports its outcome`, async () => {
+        const engine = await ledger.startEngine({}, proxy.url);
         const wallets = await walletsOf(engine, 3, 100n);
         const trap = proxy.trap(({ sql }) => sql.includes("post_batch"), effect);
         engine.batches.close();
@@ -630,8 +630,8 @@ describe("the posting engine", function () {
       });
     }
 
-    it("and whose batch arrives late leads to one posting", async () => {
-      const engine = await books.startEngine({}, proxy.url);
+    it("whose batch arrives late posts it once", async () => {
+      const engine = await ledger.startEngine({}, proxy.url);
       const wallets = await walletsOf(engine, 2, 100n);
       const trap = proxy.trap(({ sql }) => sql.includes("post_batch"), "ZOMBIE");
       const command = transfer(wallets[0]!, wallets[1]!, 30n);
@@ -644,8 +644,8 @@ describe("the posting engine", function () {
       expect(await balances(wallets)).to.deep.equal([70n, 30n]);
     });
 
-    it("after a commit, and cannot be made again, is told as an unknown outcome; asking again tells the truth", async () => {
-      const engine = await books.startEngine({}, proxy.url);
+    it("after a commit, without a way to reconnect, reports an unknown outcome; a retry reports the outcome", async () => {
+      const engine = await ledger.startEngine({}, proxy.url);
       const wallets = await walletsOf(engine, 2, 100n);
       const trap = proxy.trap(({ sql }) => sql.includes("post_batch"), "LOSE_REPLY");
       engine.locked.close();
@@ -662,8 +662,8 @@ describe("the posting engine", function () {
       expect(await balances(wallets)).to.deep.equal([70n, 30n]);
     });
 
-    it("and cannot be made again posts nothing and says so; afterwards the same requests are posted once", async () => {
-      const engine = await books.startEngine({}, proxy.url);
+    it("without a way to reconnect posts nothing and reports it; later retries post once", async () => {
+      const engine = await ledger.startEngine({}, proxy.url);
       const wallets = await walletsOf(engine, 2, 100n);
       await proxy.refuse();
       const commands = Array.from({ length: 5 }, () => transfer(wallets[0]!, wallets[1]!, 1n));
@@ -677,14 +677,14 @@ describe("the posting engine", function () {
     });
   });
 
-  describe("what it says of itself", () => {
+  describe("telemetry", () => {
     let reader: InstanceType<typeof sdk.PeriodicExportingMetricReader>;
     let exporter: InstanceType<typeof sdk.InMemoryMetricExporter>;
     let provider: InstanceType<typeof sdk.MeterProvider>;
 
     before(() => {
       exporter = new sdk.InMemoryMetricExporter(sdk.AggregationTemporality.CUMULATIVE);
-      // It is asked; the interval never comes.
+      // Collected on demand; the interval never elapses.
       reader = new sdk.PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
       provider = new sdk.MeterProvider({ readers: [reader] });
       metrics.setGlobalMeterProvider(provider);
@@ -694,7 +694,7 @@ describe("the posting engine", function () {
       await provider.shutdown();
     });
 
-    /** The data points of each instrument, by its name. */
+    /** Collects the data points of each instrument, by name. */
     async function read(): Promise<Record<string, readonly { attributes: object; value: unknown }[]>> {
       exporter.reset();
       await provider.forceFlush();
@@ -702,14 +702,14 @@ describe("the posting engine", function () {
       return Object.fromEntries(all.map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints]));
     }
 
-    it("tells batch sizes, waits, commits, conflicts, rejections by reason and the depth of its queue", async () => {
-      const engine = await books.startEngine();
+    it("reports batch sizes, waits, commits, conflicts, rejections by reason and the depth of the queue", async () => {
+      const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 100n);
       await engine.postOne(transfer(wallets[0]!, wallets[1]!, 1_000n));
       await engine.post([transfer(wallets[0]!, wallets[1]!, 1n), transfer(wallets[0]!, newId(), 1n)]);
-      await books.changeAccount(wallets[0]!, { state: ACCOUNT_STATE.FROZEN });
+      await ledger.changeAccount(wallets[0]!, { state: ACCOUNT_STATE.FROZEN });
       await engine.postOne(transfer(wallets[0]!, wallets[1]!, 1n));
-      // The one after a conflict is locked too.
+      // The batch after a conflict is locked too.
       await engine.postOne(deposit(wallets[1]!, 1n));
       engine.batches.close();
       const waiting: Promise<Outcome>[] = [];
@@ -719,27 +719,27 @@ describe("the posting engine", function () {
       }
       waiting.push(engine.postOne(withdrawal(wallets[1]!, 1n)), engine.postOne(withdrawal(wallets[1]!, 1n)));
 
-      const told = await read();
+      const metrics = await read();
       const shaped = (name: string) =>
-        told[name]!.map(({ attributes, value }) => [attributes, (value as { count: number }).count]);
-      // Deposit, refusal and pair; the frozen one, which met a conflict, and the one after it.
+        metrics[name]!.map(({ attributes, value }) => [attributes, (value as { count: number }).count]);
+      // The deposit, the rejection and the pair; the frozen wallet, which met a conflict, and the deposit after it.
       for (const name of ["grey.posting.batch.size", "grey.posting.wait", "grey.posting.commit"]) {
         expect(shaped(name), name).to.have.deep.members([
           [{ shape: "optimistic" }, 3],
           [{ shape: "locked" }, 2],
         ]);
       }
-      const sizes = told["grey.posting.batch.size"]!.map(({ value }) => (value as { sum: number }).sum);
+      const sizes = metrics["grey.posting.batch.size"]!.map(({ value }) => (value as { sum: number }).sum);
       expect(sizes).to.have.members([4, 2]);
-      expect(told["grey.posting.conflicts"]!.map(({ value }) => value)).to.deep.equal([1]);
-      expect(told["grey.posting.rejections"]!.map(({ attributes, value }) => [attributes, value])).to.have.deep.members(
-        [
-          [{ reason: "INSUFFICIENT_FUNDS" }, 1],
-          [{ reason: "WALLET_NOT_FOUND" }, 1],
-          [{ reason: "WALLET_FROZEN" }, 1],
-        ],
-      );
-      expect(told["grey.posting.queue"]!.map(({ value }) => value)).to.deep.equal([2]);
+      expect(metrics["grey.posting.conflicts"]!.map(({ value }) => value)).to.deep.equal([1]);
+      expect(
+        metrics["grey.posting.rejections"]!.map(({ attributes, value }) => [attributes, value]),
+      ).to.have.deep.members([
+        [{ reason: "INSUFFICIENT_FUNDS" }, 1],
+        [{ reason: "WALLET_NOT_FOUND" }, 1],
+        [{ reason: "WALLET_FROZEN" }, 1],
+      ]);
+      expect(metrics["grey.posting.queue"]!.map(({ value }) => value)).to.deep.equal([2]);
 
       engine.batches.open();
       await Promise.all(waiting);
@@ -748,26 +748,26 @@ describe("the posting engine", function () {
   });
 });
 
-/** The transaction of an outcome that must be posted. */
+/** Returns the transaction of an outcome; throws unless it was posted. */
 function posted(outcome: Outcome): LedgerTransaction {
   expect(stateOf(outcome)).to.equal("POSTED");
   return (outcome as { transaction: LedgerTransaction }).transaction;
 }
 
-/** POSTED, or why it was refused. */
+/** Returns POSTED, or the reason of the refusal. */
 function stateOf(outcome: Outcome): string {
   return "failure" in outcome ? outcome.failure.reason : (outcome.transaction.failure?.reason ?? "POSTED");
 }
 
-/** The same request as another call makes it. */
+/** Returns the same request with another transaction id. */
 function copyOf(command: MovementCommand): MovementCommand {
   return { ...command, transactionId: newId() };
 }
 
-/** The error that it must end with. */
+/** Returns the error with which the promise must reject. */
 function failing(call: Promise<unknown>): Promise<unknown> {
   return call.then(
-    () => expect.fail("it was answered, and should have failed"),
+    () => expect.fail("the call succeeded, and should have failed"),
     (error: unknown) => error,
   );
 }
@@ -777,12 +777,12 @@ function reasonOf(error: unknown): Failure["reason"] {
   throw error;
 }
 
-interface LeavingPatience extends CallerContext {
+interface LeavingCaller extends CallerContext {
   leave(): void;
 }
 
-/** The patience of a caller who may leave. */
-function leavingPatience(): LeavingPatience {
+/** A caller who may leave. */
+function createLeavingCaller(): LeavingCaller {
   let current: CallerContext = PATIENT;
   return {
     assertWaiting: () => current.assertWaiting(),
@@ -792,7 +792,7 @@ function leavingPatience(): LeavingPatience {
   };
 }
 
-/** The patience of a caller who has left. */
+/** A caller who has left. */
 const GONE: CallerContext = {
   assertWaiting: () => {
     throw new FailureError({ reason: "CALLER_GONE" });

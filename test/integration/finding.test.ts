@@ -19,10 +19,10 @@ import {
   makeWallet,
   money,
   openAdmin,
-  openBooks,
+  openTestLedger,
   transferRequest,
   withdrawRequest,
-  type TestBooks,
+  type TestLedger,
 } from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";
 
@@ -43,7 +43,7 @@ const range = (key: string, from: string, before: string): MetadataFilter => ({
 const setRequest = (transactionId: Uuid, set: Record<string, string>, remove: string[] = []) =>
   SetTransactionMetadataRequest.fromPartial({ requestId: newId(), transactionId, set, remove });
 
-/** As long a key and value as there can be, in characters of four bytes, none like the others. */
+/** A key and a value of maximum length, in distinct characters of four bytes. */
 const LONGEST_KEY = Array.from({ length: 64 }, (_, index) => "abcdefghijklmnopqrstuvwxyz0123456789"[index % 36]).join(
   "",
 );
@@ -54,7 +54,7 @@ describe("finding transactions", () => {
   let clients: Clients;
   let admin: pg.Client;
   let wallets: Uuid[];
-  /** Every transaction of the ledger, oldest first, as GetTransaction tells it. */
+  /** All transactions of the ledger, oldest first, as GetTransaction returns them. */
   let history: Transaction[];
 
   before(async () => {
@@ -66,7 +66,7 @@ describe("finding transactions", () => {
     for (const currencyCode of ["USD", "USD", "EUR", "USD"])
       wallets.push((await makeWallet(clients, { currencyCode, minorUnits: 10_000n })).id);
     const [first, second, euros, third] = wallets as [Uuid, Uuid, Uuid, Uuid];
-    const made: Uuid[] = [];
+    const created: Uuid[] = [];
     for (let n = 0; n < 40; n += 1) {
       const about = {
         description: ["rent", "rent for May", "100% fun_", ""][n % 4]!,
@@ -83,12 +83,12 @@ describe("finding transactions", () => {
           : await transactions.transfer(
               transferRequest(n % 2 === 0 ? first : second, n % 2 === 0 ? second : first, BigInt(n + 1), about),
             );
-      made.push(transaction!.id);
+      created.push(transaction!.id);
       if (n % 6 === 1) await refusal(transactions.withdraw(withdrawRequest(first, 1_000_000n, about)));
-      // Records that are no transactions.
+      // Journal records of no transaction.
       if (n % 10 === 0) await makeUser(clients);
     }
-    // One with several entries on a wallet, and one on another wallet that it is not known by.
+    // A transaction with several entries on one wallet, and one on another wallet.
     const leg = (walletId: Uuid, side: EntrySide, minorUnits: bigint) => ({
       account: { $case: "walletId" as const, value: walletId },
       side,
@@ -106,10 +106,10 @@ describe("finding transactions", () => {
         metadata: { env: "prod" },
       }),
     );
-    await transactions.setTransactionMetadata(setRequest(made[2]!, { env: "changed", order: "0002" }));
-    await transactions.setTransactionMetadata(setRequest(made[4]!, { late: "yes" }, ["env"]));
-    await transactions.setTransactionMetadata(setRequest(made[6]!, { env: "prod" }, ["order"]));
-    await transactions.setTransactionMetadata(setRequest(made[6]!, { order: "0006" }, ["env"]));
+    await transactions.setTransactionMetadata(setRequest(created[2]!, { env: "changed", order: "0002" }));
+    await transactions.setTransactionMetadata(setRequest(created[4]!, { late: "yes" }, ["env"]));
+    await transactions.setTransactionMetadata(setRequest(created[6]!, { env: "prod" }, ["order"]));
+    await transactions.setTransactionMetadata(setRequest(created[6]!, { order: "0006" }, ["env"]));
     history = await readAll();
   });
   after(async () => {
@@ -118,7 +118,7 @@ describe("finding transactions", () => {
     await server.stop();
   });
 
-  /** Every transaction there is, found one by one: no list is used. */
+  /** Reads every transaction by id, without a list. */
   async function readAll(): Promise<Transaction[]> {
     const { rows } = await admin.query<{ id: Uuid }>("SELECT id FROM transactions ORDER BY journal_index");
     const found: Transaction[] = [];
@@ -149,20 +149,20 @@ describe("finding transactions", () => {
       case "anyOf":
         return condition.value.values.includes(value);
       case "range": {
-        // Without characters beyond the basic plane, the order of JavaScript's strings is that of their bytes.
+        // Without characters beyond the basic plane, JavaScript compares strings like UTF-8 bytes.
         const { from, before } = condition.value;
         return value >= from && (before === "" || value < before);
       }
     }
   }
 
-  it("without a wallet or a user gives every transaction of the ledger, newest first", async () => {
+  it("without a wallet or a user returns all transactions of the ledger, newest first", async () => {
     expect(await listAll(listRequest({}))).to.deep.equal(history.toReversed());
     expect(await listAll(listRequest({ pageSize: 3 }))).to.deep.equal(history.toReversed());
   });
 
-  it("with any filters and any page size gives exactly what passes all of them, in the same order", async () => {
-    const asked = fc.record({
+  it("with any filters and page size returns exactly the transactions that match all filters, in the same order", async () => {
+    const criteria = fc.record({
       of: fc.option(fc.constantFrom(0, 1, 2, 3), { freq: 2 }),
       kinds: fc.subarray([TransactionKind.DEPOSIT, TransactionKind.WITHDRAWAL, TransactionKind.TRANSFER], {
         maxLength: 2,
@@ -192,7 +192,7 @@ describe("finding transactions", () => {
     });
     let shown = 0;
     await fc.assert(
-      fc.asyncProperty(asked, async ({ of, from, ...filter }) => {
+      fc.asyncProperty(criteria, async ({ of, from, ...filter }) => {
         const wallet = of === null ? undefined : wallets[of]!;
         const createTimeFrom = from === null ? undefined : history[from]!.createTime;
         const expected = history.filter(
@@ -226,7 +226,7 @@ describe("finding transactions", () => {
     expect(shown, "transactions that passed").to.be.greaterThan(100);
   });
 
-  it("page by page stays as it was begun while new transactions arrive", async () => {
+  it("page by page is not affected by new transactions", async () => {
     const request = listRequest({ pageSize: 4, metadataFilters: [exists("env")] });
     const before = (await listAll(request)).map((one) => one.id);
     const seen: Uuid[] = [];
@@ -241,7 +241,7 @@ describe("finding transactions", () => {
     expect(seen).to.deep.equal(before);
   });
 
-  it("goes on only with the filters that the page was of", async () => {
+  it("continues only with the filters of the first page", async () => {
     const request = listRequest({ pageSize: 1, minAmount: 1n, maxAmount: 100n, metadataFilters: [exists("env")] });
     const { nextPageToken: pageToken } = await clients.transactions.listTransactions(request);
     expect(pageToken).not.to.equal("");
@@ -259,7 +259,7 @@ describe("finding transactions", () => {
     }
   });
 
-  it("finds the longest key and value that there can be", async () => {
+  it("finds a metadata key and value of maximum length", async () => {
     const [one, another] = [longest(0x10_000), longest(0x20_000)];
     const deposit = (value: string) =>
       clients.transactions.deposit(depositRequest(wallets[0]!, 1n, { metadata: { [LONGEST_KEY]: value } }));
@@ -268,7 +268,7 @@ describe("finding transactions", () => {
     expect(found.map(({ id }) => id)).to.deep.equal([transaction!.id]);
   });
 
-  describe("by metadata that was changed later", () => {
+  describe("after changes of metadata", () => {
     let request: ReturnType<typeof depositRequest>;
     let id: Uuid;
 
@@ -278,20 +278,20 @@ describe("finding transactions", () => {
       (await listAll(listRequest({ metadataFilters: [filter] }))).map((one) => one.id);
 
     beforeEach(async () => {
-      request = depositRequest(wallets[0]!, 1n, { metadata: { stage: newId(), kept: "as it was" } });
+      request = depositRequest(wallets[0]!, 1n, { metadata: { stage: newId(), extra: "as it was" } });
       id = (await clients.transactions.deposit(request)).transaction!.id;
     });
 
-    it("finds and tells what it is now, not what it was", async () => {
+    it("finds and returns the current metadata, not the original", async () => {
       const value = newId();
       const { transaction } = await clients.transactions.setTransactionMetadata(
-        setRequest(id, { stage: value }, ["kept"]),
+        setRequest(id, { stage: value }, ["extra"]),
       );
       expect(transaction!.metadata).to.deep.equal({ stage: value });
       expect(await read()).to.deep.equal(transaction);
       expect(await idsOf(equals("stage", value))).to.deep.equal([id]);
       expect(await idsOf(equals("stage", request.metadata.stage!))).to.deep.equal([]);
-      expect(await idsOf(equals("kept", "as it was"))).not.to.include(id);
+      expect(await idsOf(equals("extra", "as it was"))).not.to.include(id);
       const { transaction: byRequest } = await clients.transactions.getTransaction({
         by: { $case: "requestId", value: request.requestId },
       });
@@ -300,15 +300,15 @@ describe("finding transactions", () => {
       expect(listed).to.deep.equal(transaction);
     });
 
-    it("leaves the answer to the request that made it, and what that is compared with", async () => {
+    it("leaves the response to the original request, and its comparison with repeats, unchanged", async () => {
       const before = await clients.transactions.deposit(request);
-      await clients.transactions.setTransactionMetadata(setRequest(id, { stage: "new" }, ["kept"]));
+      await clients.transactions.setTransactionMetadata(setRequest(id, { stage: "new" }, ["extra"]));
       expect(await clients.transactions.deposit(request)).to.deep.equal(before);
       const reused = await refusal(clients.transactions.deposit({ ...request, metadata: { stage: "new" } }));
       expect([reused.reason, reused.info.differs]).to.deep.equal(["REQUEST_ID_REUSED", "metadata"]);
     });
 
-    it("can be changed of a rejected transaction, and removes what is not there", async () => {
+    it("accepts changes of a rejected transaction, and removal of absent keys", async () => {
       const error = await refusal(clients.transactions.withdraw(withdrawRequest(wallets[0]!, 1_000_000_000n)));
       id = error.info.transaction_id!;
       const value = newId();
@@ -319,10 +319,10 @@ describe("finding transactions", () => {
       expect(await idsOf(equals("why", value))).to.deep.equal([]);
     });
 
-    it("keeps every change: who made it, what, and a record in the journal for each; the transaction's row stays", async () => {
+    it("keeps every change with its caller, and a journal record for each; the transaction's row stays unchanged", async () => {
       const row = "SELECT * FROM transactions WHERE id = $1";
       const { rows: before } = await admin.query(row, [id]);
-      await clients.transactions.setTransactionMetadata(setRequest(id, { a: "1" }, ["kept"]));
+      await clients.transactions.setTransactionMetadata(setRequest(id, { a: "1" }, ["extra"]));
       await clients.transactions.setTransactionMetadata(setRequest(id, { a: "2" }));
       const { rows } = await admin.query<Record<string, unknown>>(
         "SELECT revision, caller, set_pairs, removed_keys, metadata FROM metadata_changes WHERE transaction_id = $1 ORDER BY revision",
@@ -334,7 +334,7 @@ describe("finding transactions", () => {
           revision: 1,
           caller: LOCAL_CALLER,
           set_pairs: { a: "1" },
-          removed_keys: ["kept"],
+          removed_keys: ["extra"],
           metadata: { stage, a: "1" },
         },
         { revision: 2, caller: LOCAL_CALLER, set_pairs: { a: "2" }, removed_keys: [], metadata: { stage, a: "2" } },
@@ -353,25 +353,25 @@ describe("finding transactions", () => {
         clients.transactions.listMetadataChanges({ transactionId: id, pageSize: 1, pageToken });
       const newest = await page("");
       const oldest = await page(newest.nextPageToken);
-      const { createTime, ...told } = newest.changes[0]!;
+      const { createTime, ...change } = newest.changes[0]!;
       expect(createTime).not.to.equal(undefined);
-      expect(told).to.deep.equal({
+      expect(change).to.deep.equal({
         revision: 2,
         caller: LOCAL_CALLER,
         set: { a: "2" },
         removed: [],
         metadata: { stage, a: "2" },
       });
-      expect(oldest.changes.map(({ revision, removed }) => [revision, removed])).to.deep.equal([[1, ["kept"]]]);
+      expect(oldest.changes.map(({ revision, removed }) => [revision, removed])).to.deep.equal([[1, ["extra"]]]);
       expect(oldest.nextPageToken).to.equal("");
       const other = { transactionId: newId(), pageSize: 1, pageToken: "" };
       expect((await refusal(clients.transactions.listMetadataChanges(other))).reason).to.equal("TRANSACTION_NOT_FOUND");
     });
 
-    it("changed by many at once has what each of them set", async () => {
+    it("combines all concurrent changes", async () => {
       const keys = Array.from({ length: 20 }, (_, index) => `k${index}`);
       await Promise.all(
-        keys.map((key) => clients.transactions.setTransactionMetadata(setRequest(id, { [key]: key }, ["kept"]))),
+        keys.map((key) => clients.transactions.setTransactionMetadata(setRequest(id, { [key]: key }, ["extra"]))),
       );
       expect((await read()).metadata).to.deep.equal({
         stage: request.metadata.stage,
@@ -380,7 +380,7 @@ describe("finding transactions", () => {
       for (const key of keys) expect(await idsOf(equals(key, key))).to.include(id);
     });
 
-    it("of more than 32 pairs is refused for ever, and changes nothing", async () => {
+    it("refuses more than 32 pairs, also on a retry, and changes nothing", async () => {
       const pairs = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`p${n}`, "v"]));
       const tooMany = setRequest(id, pairs(31));
       const change = () => clients.transactions.setTransactionMetadata(tooMany);
@@ -390,12 +390,12 @@ describe("finding transactions", () => {
       expect((await read()).metadata).to.deep.equal(request.metadata);
       expect(await idsOf(exists("p30"))).to.deep.equal([]);
       await clients.transactions.setTransactionMetadata(setRequest(id, pairs(30)));
-      await clients.transactions.setTransactionMetadata(setRequest(id, { q: "v" }, ["kept"]));
+      await clients.transactions.setTransactionMetadata(setRequest(id, { q: "v" }, ["extra"]));
       expect(Object.keys((await read()).metadata)).to.have.lengthOf(32);
       expect((await refusal(change())).info).to.deep.equal({ ...error.info, replayed: "true" });
     });
 
-    it("of no transaction is TRANSACTION_NOT_FOUND; a change that contradicts itself or is none is refused", async () => {
+    it("refuses an unknown transaction with TRANSACTION_NOT_FOUND, and contradictory and empty changes", async () => {
       const missing = await refusal(clients.transactions.setTransactionMetadata(setRequest(newId(), { a: "1" })));
       expect(missing.reason).to.equal("TRANSACTION_NOT_FOUND");
       for (const [field, wrong] of [
@@ -411,7 +411,7 @@ describe("finding transactions", () => {
     });
   });
 
-  it("leaves books that add up", async () => {
+  it("leaves the ledger's integrity intact", async () => {
     const { faults } = await clients.ledger.checkIntegrity({ maxFaults: 0 });
     expect(faults).to.deep.equal([]);
   });
@@ -421,16 +421,16 @@ describe("finding transactions among many", () => {
   const TRANSACTIONS = 300_000;
   const WALLETS = 20;
   const PAGE_SIZE = 50;
-  let books: TestBooks;
+  let ledger: TestLedger;
   let wallets: Uuid[];
 
   before(async () => {
-    books = await openBooks();
-    const { admin } = books;
+    ledger = await openTestLedger();
+    const { admin } = ledger;
     wallets = Array.from({ length: WALLETS }, newId);
     for (const id of wallets) await insertWallet(admin, { id });
-    // Deposits to the wallets in turn. Of the pairs and references, some are frequent and some are rare; batches of the journal are of one
-    // and of a thousand records, and some hold no transaction.
+    // Deposits to each wallet in turn, with frequent and rare pairs and references; journal batches of one and of a thousand records, some
+    // without a transaction.
     await admin.query(
       `CREATE TEMPORARY TABLE made AS
        SELECT n, gen_random_uuid() AS id, ($2::uuid[])[n % $3 + 1] AS wallet, timestamptz '2026-01-01' + n * interval '1 second' AS time
@@ -460,11 +460,11 @@ describe("finding transactions among many", () => {
     );
     await admin.query("VACUUM ANALYZE transactions, entries, transaction_metadata, journal_batches");
   });
-  after(() => books.close());
+  after(() => ledger.close());
 
   const TABLES = ["entries", "transactions", "transaction_metadata", "metadata_changes", "journal_batches", "accounts"];
 
-  /** How often each table was scanned, and how many of its rows were read so far, also inside functions. */
+  /** Reads the number of scans of each table and of rows read so far, also inside functions. */
   async function rowsRead(client: Queryable): Promise<Map<string, { readonly scans: bigint; readonly read: bigint }>> {
     const { rows } = await client.query<{ name: string; scans: bigint; read: bigint }>(
       `SELECT relname AS name, seq_scan AS scans, coalesce(idx_tup_fetch, 0) + seq_tup_read AS read
@@ -497,15 +497,15 @@ describe("finding transactions among many", () => {
     readonly title: string;
     readonly filter: () => Partial<TransactionFilter>;
     readonly below?: bigint;
-    /** How many are found in the first page. */
+    /** The number of transactions on the first page. */
     readonly found: number;
-    /** How many rows of a table may be read: two pages, unless most of what is looked at does not pass. */
+    /** The maximum number of rows read from a table: two pages, unless most rows do not match. */
     readonly most?: number;
   }[] = [
     { title: "everything", filter: () => ({}), found: PAGE_SIZE },
     { title: "everything, from the middle", filter: () => ({}), below: middle, found: PAGE_SIZE },
     {
-      title: "everything of a time",
+      title: "everything of a period",
       filter: () => ({ before: 1_767_225_600_000_000n + 9_000_000_000n }),
       found: PAGE_SIZE,
     },
@@ -517,7 +517,7 @@ describe("finding transactions among many", () => {
       found: PAGE_SIZE,
     },
     { title: "a rare reference", filter: () => ({ externalReference: "rare" }), found: 5 },
-    { title: "a reference that nothing has", filter: () => ({ externalReference: "none" }), found: 0 },
+    { title: "an unknown reference", filter: () => ({ externalReference: "none" }), found: 0 },
     { title: "a frequent pair", filter: () => ({ metadata: [pair("env", "prod")] }), found: PAGE_SIZE },
     {
       title: "a frequent pair, from the middle",
@@ -555,10 +555,10 @@ describe("finding transactions among many", () => {
     },
   ];
   for (const { title, filter, below, found, most = 250 } of cases) {
-    it(`reads ${title} without a sequential scan, and few rows, whatever the plan is made for`, async () => {
-      const client = await books.database.pool.connect();
+    it(`reads ${title} without a sequential scan, and few rows, with a custom and a generic plan`, async () => {
+      const client = await ledger.database.pool.connect();
       try {
-        // The first plans are made for these values; after five times, one for any values may take their place.
+        // The first five plans are custom plans; after them PostgreSQL may choose a generic one.
         for (let time = 0; time < 8; time += 1) {
           await client.query("BEGIN");
           const before = await rowsRead(client);
@@ -578,8 +578,8 @@ describe("finding transactions among many", () => {
     });
   }
 
-  it("takes apart no more batches of the journal than it needs", async () => {
-    const client = await books.database.pool.connect();
+  it("unnests no more journal batches than it needs", async () => {
+    const client = await ledger.database.pool.connect();
     try {
       await listTransactions(client, all, undefined, PAGE_SIZE);
       const { rows } = await client.query<{ "QUERY PLAN": string }>(
@@ -594,17 +594,17 @@ describe("finding transactions among many", () => {
     }
   });
 
-  it("goes on below what it has looked at, page by page to the end", async () => {
+  it("continues below the examined range, page by page to the end", async () => {
     const ids = new Set<Uuid>();
     let pages = 0;
     let below: bigint | undefined;
     do {
-      const page = await listTransactions(books.database.pool, { ...all, descriptionPrefix: "rare" }, below, 1_000);
+      const page = await listTransactions(ledger.database.pool, { ...all, descriptionPrefix: "rare" }, below, 1_000);
       for (const { id } of page.transactions) ids.add(id);
       pages += 1;
       below = page.nextBelow;
     } while (below !== undefined);
-    // The sixth stands where the journal has no transactions.
+    // The sixth page is where the journal has no transactions.
     expect(ids.size).to.equal(5);
     expect(pages).to.be.within(15, 17);
   });

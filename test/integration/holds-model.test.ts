@@ -7,35 +7,34 @@ import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE } from "../../src/base/codes.js";
 import { readAccounts } from "../../src/ledger/account/store.js";
 import { toExpiryCommand } from "../../src/ledger/hold/expiry.js";
-import { findTransactions } from "../../src/ledger/transaction/rows.js";
+import { findTransactions } from "../../src/ledger/transaction/store.js";
 import { requestKey } from "../../src/ledger/command/command.js";
-import { readHolds } from "../../src/ledger/hold/rows.js";
+import { readHolds } from "../../src/ledger/hold/store.js";
 import { settleHold } from "../../src/ledger/decide/hold.js";
 import type { Command } from "../../src/ledger/command/command.js";
 import type { LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
 import { decideUnit } from "../../src/ledger/decide/unit.js";
 import type { DecidedCommand } from "../../src/ledger/decide/decision.js";
 import type { Outcome } from "../../src/ledger/post/outcome.js";
-import { openEngineBooks, type EngineBooks, type TestEngine } from "../support/engine.js";
+import { openEngineLedger, type EngineLedger, type TestEngine } from "../support/engine.js";
 import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
-import { assertBooksAddUp, deposit, transfer, withdrawal } from "../support/ledger.js";
-import { modelBooks } from "../support/model-books.js";
+import { assertIntegrity, deposit, transfer, withdrawal } from "../support/ledger.js";
+import { createModelState } from "../support/model-state.js";
 
-// Random steps of holds from two engines at once, among other movements, with holds that expire while they are used. The
-// journal says in which order they were decided; the pure rules, at the times at which they were recorded, must come to
-// the very same.
+// Random steps of holds from two engines at once, among other movements, with holds that expire during use. The journal has the order of
+// decisions; the pure rules, applied at the record times, must yield the same outcomes.
 
 describe("holds under two posting engines", function () {
   this.timeout(120_000);
 
-  let books: EngineBooks;
+  let ledger: EngineLedger;
   let engines: readonly TestEngine[];
 
   before(async () => {
-    books = await openEngineBooks();
-    engines = [await books.startEngine({ GREY_POSTING_BATCH_MAX: "6" }), await books.startEngine()];
+    ledger = await openEngineLedger();
+    engines = [await ledger.startEngine({ GREY_POSTING_BATCH_MAX: "6" }), await ledger.startEngine()];
   });
-  after(() => books.close());
+  after(() => ledger.close());
 
   const WALLETS = [{}, {}, { maxBalance: 400n }, { minBalance: -100n }, { currencyCode: "EUR" }];
   const planned = fc.record({
@@ -48,12 +47,12 @@ describe("holds under two posting engines", function () {
     to: fc.nat(WALLETS.length - 1),
     isForWallet: fc.boolean(),
     amount: fc.bigInt({ min: 0n, max: 150n }),
-    /** Which of the holds so far. */
+    /** The index of one of the holds so far. */
     which: fc.nat(),
   });
   type Planned = typeof planned extends fc.Arbitrary<infer T> ? T : never;
 
-  interface Told {
+  interface Submission {
     readonly command: Command;
     readonly outcome: Promise<Outcome>;
   }
@@ -96,7 +95,7 @@ describe("holds under two posting engines", function () {
       case "increase":
         return increase(holdId, amount);
       case "extend":
-        // An hour is more than clocks differ by.
+        // An hour exceeds any difference of clocks.
         return extend(holdId, hours(BigInt(index) + 2n));
       case "release":
         return release(holdId);
@@ -107,14 +106,14 @@ describe("holds under two posting engines", function () {
     }
   }
 
-  async function run(plans: readonly Planned[], ids: readonly Uuid[]): Promise<Told[]> {
-    const told: Told[] = [];
+  async function run(plans: readonly Planned[], ids: readonly Uuid[]): Promise<Submission[]> {
+    const submissions: Submission[] = [];
     const holdIds: Uuid[] = [];
-    // The run waits for every outcome at its end, and fails by it.
+    // The test awaits every outcome at its end, and fails there.
     const post = (engine: number, command: Command): Promise<Outcome> => {
-      const work = { commands: [command], mode: "INDEPENDENT" } as const;
-      const outcome = engines[engine]!.engine.post(work, { assertWaiting: () => undefined }).then(([one]) => one!);
-      told.push({ command, outcome });
+      const unit = { commands: [command], mode: "INDEPENDENT" } as const;
+      const outcome = engines[engine]!.engine.post(unit, { assertWaiting: () => undefined }).then(([one]) => one!);
+      submissions.push({ command, outcome });
       return outcome;
     };
     for (const id of ids.slice(0, 4)) {
@@ -122,22 +121,22 @@ describe("holds under two posting engines", function () {
     }
     for (const [index, plan] of plans.entries()) {
       if (plan.do === "turn") await nextTurn();
-      if (plan.do === "settle") await Promise.all(told.map(({ outcome }) => outcome));
+      if (plan.do === "settle") await Promise.all(submissions.map(({ outcome }) => outcome));
       if (plan.do === "freeze" || plan.do === "open") {
-        // Of a wallet that nothing else is about to change: the order in the journal is known.
-        await Promise.all(told.map(({ outcome }) => outcome));
+        // No other command changes this wallet: the order in the journal is known.
+        await Promise.all(submissions.map(({ outcome }) => outcome));
         const state = plan.do === "freeze" ? ACCOUNT_STATE.FROZEN : ACCOUNT_STATE.OPEN;
-        await books.changeAccount(ids[plan.from]!, { state });
-        changes.push({ at: told.length, id: ids[plan.from]!, state });
+        await ledger.changeAccount(ids[plan.from]!, { state });
+        changes.push({ at: submissions.length, id: ids[plan.from]!, state });
       }
-      const earlier = told[plan.which % Math.max(1, told.length)]?.command;
+      const earlier = submissions[plan.which % Math.max(1, submissions.length)]?.command;
       const command =
         plan.do === "copy" && earlier !== undefined && earlier.kind !== "HOLD_EXPIRY"
           ? { ...earlier, transactionId: newId() }
           : commandOf(plan, index, ids, holdIds);
       if (command === undefined) continue;
       const outcome = post(plan.engine, command);
-      // A caller knows a hold only once it is answered.
+      // A caller knows a hold only after the response.
       if (command.kind === "HOLD") {
         outcome.then(
           () => holdIds.push(command.transactionId),
@@ -146,33 +145,36 @@ describe("holds under two posting engines", function () {
       }
       if (command.kind === "HOLD" && plan.isForWallet) await outcome;
     }
-    await Promise.all(told.map(({ outcome }) => outcome));
-    return told;
+    await Promise.all(submissions.map(({ outcome }) => outcome));
+    return submissions;
   }
 
   let changes: { at: number; id: Uuid; state: 1 | 2 }[] = [];
 
-  it("come to what the rules say, one step after the other in the order of the journal", async () => {
+  it("follow the rules, one step after the other in the order of the journal", async () => {
     const seen = new Set<string>();
     await fc.assert(
       fc.asyncProperty(fc.array(planned, { minLength: 20, maxLength: 60 }), async (plans) => {
         changes = [];
         const ids: Uuid[] = [];
-        for (const limits of WALLETS) ids.push(...(await books.openWallets(1, limits)));
+        for (const limits of WALLETS) ids.push(...(await ledger.openWallets(1, limits)));
         const accounts = [...ids, systemAccountId("USD", "cash"), systemAccountId("USD", "fees")];
-        const model = modelBooks([]);
-        for (const { account: book } of await readAccounts(books.database.pool, accounts)) model.set(book.id, book);
-        const told = await run(plans, ids);
+        const model = createModelState([]);
+        for (const { account: book } of await readAccounts(ledger.database.pool, accounts)) model.set(book.id, book);
+        const submissions = await run(plans, ids);
 
-        const outcomes = await Promise.all(told.map(({ outcome }) => outcome));
-        const commandOfId = new Map(told.map(({ command }) => [command.transactionId, command]));
-        const found = await findTransactions(books.database.pool, [...commandOfId.keys()]);
+        const outcomes = await Promise.all(submissions.map(({ outcome }) => outcome));
+        const commandOfId = new Map(submissions.map(({ command }) => [command.transactionId, command]));
+        const found = await findTransactions(ledger.database.pool, [...commandOfId.keys()]);
         const recorded = [...found.values()].sort((a, b) => (a.journalIndex < b.journalIndex ? -1 : 1));
         const pendingChanges = [...changes];
-        const answered = new Map<string, LedgerTransaction>();
+        const processed = new Map<string, LedgerTransaction>();
         for (const transaction of recorded) {
-          // Everything before a change was answered before it.
-          while (pendingChanges.length > 0 && pendingChanges[0]!.at <= firstAsk(told, transaction.requestId)) {
+          // All commands before a change were completed before it.
+          while (
+            pendingChanges.length > 0 &&
+            pendingChanges[0]!.at <= findFirstSubmission(submissions, transaction.requestId)
+          ) {
             const { id, state } = pendingChanges.shift()!;
             model.set(id, { ...model.get(id)!, state });
           }
@@ -181,7 +183,7 @@ describe("holds under two posting engines", function () {
           const verdicts = decideUnit(
             model,
             { commands: [command], mode: "INDEPENDENT" },
-            toReplays(answered, findDifferences),
+            toReplays(processed, findDifferences),
           );
           const [decided] = verdicts.filter((one): one is DecidedCommand => "decision" in one);
           const decision = decided?.decision;
@@ -198,17 +200,17 @@ describe("holds under two posting engines", function () {
             "entries" in decision! && decision.hold !== null ? settleHold(decision.hold, transaction.createTime) : null;
           expect(transaction.hold).to.deep.equal(after);
           if (after !== null) model.holds.set(after.id, after);
-          answered.set(requestKey(command), transaction);
+          processed.set(requestKey(command), transaction);
         }
-        for (const { account: book } of await readAccounts(books.database.pool, accounts)) {
+        for (const { account: book } of await readAccounts(ledger.database.pool, accounts)) {
           // Changes after the last movement.
           const state = model.get(book.id)!.state;
           expect({ ...book, state }).to.deep.equal(shared(book.id) ? { ...book, state } : model.get(book.id));
         }
-        for (const { hold: now } of await readHolds(books.database.pool, [...model.holds.keys()])) {
+        for (const { hold: now } of await readHolds(ledger.database.pool, [...model.holds.keys()])) {
           expect(now).to.deep.equal(model.holds.get(now.id));
         }
-        told.forEach(({ command }, index) => {
+        submissions.forEach(({ command }, index) => {
           const outcome = outcomes[index]!;
           if ("failure" in outcome) {
             seen.add(outcome.failure.reason);
@@ -223,7 +225,7 @@ describe("holds under two posting engines", function () {
       }),
       { numRuns: 60 },
     );
-    // A plan that never meets these proves little.
+    // A plan without these cases proves little.
     expect([...seen]).to.include.members([
       ...["HOLD", "HOLD_INCREASE", "HOLD_EXTENSION", "HOLD_CAPTURE", "HOLD_RELEASE", "HOLD_EXPIRY"].map(
         (kind) => `POSTED ${kind}`,
@@ -237,16 +239,16 @@ describe("holds under two posting engines", function () {
       "INSUFFICIENT_FUNDS",
       "WALLET_FROZEN",
     ]);
-    await assertBooksAddUp(books.database);
+    await assertIntegrity(ledger.database);
   });
 
-  /** Accounts that other runs post to as well. */
+  /** Accounts that other tests post to as well. */
   function shared(id: Uuid): boolean {
     return id === systemAccountId("USD", "cash") || id === systemAccountId("USD", "fees");
   }
 
-  function firstAsk(told: readonly Told[], requestId: Uuid): number {
-    return told.findIndex(({ command }) => command.requestId === requestId);
+  function findFirstSubmission(submissions: readonly Submission[], requestId: Uuid): number {
+    return submissions.findIndex(({ command }) => command.requestId === requestId);
   }
 });
 

@@ -20,10 +20,10 @@ import {
   makeUser,
   makeWallet,
   openAdmin,
-  openBooks,
+  openTestLedger,
   transferRequest,
   withdrawRequest,
-  type TestBooks,
+  type TestLedger,
 } from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";
 
@@ -242,15 +242,15 @@ describe("listing from long histories", () => {
   /** Rows: this many transactions, with two entries each unless they are rejected. */
   const TRANSACTIONS = 30_000;
   const WALLETS = 20;
-  let books: TestBooks;
+  let ledger: TestLedger;
   let wallets: Uuid[];
 
   before(async () => {
-    books = await openBooks();
+    ledger = await openTestLedger();
     wallets = Array.from({ length: WALLETS }, newId);
-    for (const id of wallets) await insertWallet(books.admin, { id });
+    for (const id of wallets) await insertWallet(ledger.admin, { id });
     // Every tenth transaction is a rejected transfer; the others are deposits from cash, to the wallets in turn.
-    await books.admin.query(
+    await ledger.admin.query(
       `WITH made AS (
          SELECT n, gen_random_uuid() AS id, ($2::uuid[])[1 + n % $3] AS wallet, n % 10 = 9 AS is_rejected,
            timestamptz '2026-01-01' + n * interval '1 second' AS time,
@@ -279,9 +279,9 @@ describe("listing from long histories", () => {
        SELECT wallet, wallet_sequence, id, n, -1, wallet_sequence, time FROM numbered WHERE NOT is_rejected`,
       [TRANSACTIONS, wallets, WALLETS, LOCAL_CALLER, systemAccountId("USD", "cash")],
     );
-    await books.admin.query("VACUUM ANALYZE transactions, entries, requests");
+    await ledger.admin.query("VACUUM ANALYZE transactions, entries, requests");
   });
-  after(() => books.close());
+  after(() => ledger.close());
 
   const TABLES = ["entries", "transactions", "accounts", "requests"];
 
@@ -344,7 +344,7 @@ describe("listing from long histories", () => {
   for (const { title, filter, below } of cases) {
     it(`reads ${title} without a sequential scan of entries or transactions, and few rows`, async () => {
       const pageSize = 50;
-      const client = await books.database.pool.connect();
+      const client = await ledger.database.pool.connect();
       try {
         await client.query("BEGIN");
         const before = await rowsRead(client);
@@ -368,7 +368,7 @@ describe("listing from long histories", () => {
   }
 
   it("has plans without a sequential scan of entries, transactions or requests, as EXPLAIN shows them", async () => {
-    const client = await books.database.pool.connect();
+    const client = await ledger.database.pool.connect();
     try {
       await listTransactions(client, { ...all, accountIds: wallets }, undefined, 50);
       // The statements themselves, as this session has prepared them.

@@ -8,7 +8,7 @@ import type { MovementCommand } from "../../src/ledger/command/command.js";
 import type { Outcome } from "../../src/ledger/post/outcome.js";
 import { connect, refusal, type Clients } from "../support/client.js";
 import {
-  assertBooksAddUp,
+  assertIntegrity,
   balanceOf,
   countRows,
   deposit,
@@ -16,24 +16,24 @@ import {
   insertWallet,
   makeWallet,
   openAdmin,
-  openBooks,
+  openTestLedger,
   postAll,
   transfer,
   transferRequest,
   userRequest,
   withdrawal,
   withdrawRequest,
-  type TestBooks,
+  type TestLedger,
 } from "../support/ledger.js";
 import { startServer, type TestServer } from "../support/server.js";
 
 describe("posting many commands in one call", () => {
-  let together: TestBooks;
-  let oneByOne: TestBooks;
+  let together: TestLedger;
+  let oneByOne: TestLedger;
 
   before(async () => {
-    together = await openBooks();
-    oneByOne = await openBooks();
+    together = await openTestLedger();
+    oneByOne = await openTestLedger();
   });
   after(async () => {
     await together.close();
@@ -49,7 +49,7 @@ describe("posting many commands in one call", () => {
     { state: ACCOUNT_STATE.FROZEN },
     { state: ACCOUNT_STATE.CLOSED },
   ];
-  /** One place more than there are wallets: an id that nobody has. */
+  /** One index more than there are wallets: an unknown id. */
   const place = fc.nat(WALLETS.length);
   const amount = fc.bigInt({ min: 1n, max: 300n });
   const currencyCode = fc.constantFrom("USD", "USD", "USD", "EUR");
@@ -67,7 +67,7 @@ describe("posting many commands in one call", () => {
       arbitrary: fc.record({ kind: fc.constant("withdrawal" as const), from: place, to: place, amount, currencyCode }),
     },
   );
-  /** Of the second call: commands of the first one again, as they were or with another amount. */
+  /** The second call: commands of the first, unchanged or with another amount. */
   const repeats = fc.array(fc.record({ of: fc.nat(), isChanged: fc.boolean() }), { maxLength: 5 });
 
   type Planned = typeof planned extends fc.Arbitrary<infer T> ? T : never;
@@ -86,7 +86,7 @@ describe("posting many commands in one call", () => {
     return withdrawal(ids[from]!, minor, over);
   }
 
-  /** All that was answered but the time, which is each database's own. */
+  /** Returns the outcomes without times, which differ between databases. */
   function withoutTime(outcomes: readonly Outcome[]): unknown[] {
     return outcomes.map((outcome) => {
       if ("failure" in outcome) return outcome;
@@ -95,7 +95,7 @@ describe("posting many commands in one call", () => {
     });
   }
 
-  /** Everything that was written but times and the revisions, which are random. */
+  /** Reads all rows without times and revisions, which differ between databases. */
   async function written(admin: pg.Client): Promise<Record<string, string[]>> {
     const tables = ["accounts", "transactions", "entries", "requests"];
     const result: Record<string, string[]> = {};
@@ -112,7 +112,7 @@ describe("posting many commands in one call", () => {
     return { ...result, journal: rows.map(({ row }) => row) };
   }
 
-  it("comes to the same answers and the same rows as posting them one by one", async () => {
+  it("has the same outcomes and rows as posting them one by one", async () => {
     const seen = new Set<string>();
     await fc.assert(
       fc.asyncProperty(
@@ -156,7 +156,7 @@ describe("posting many commands in one call", () => {
       "INSUFFICIENT_FUNDS",
       "WALLET_NOT_FOUND",
     ]);
-    const reports = [await assertBooksAddUp(together.database), await assertBooksAddUp(oneByOne.database)];
+    const reports = [await assertIntegrity(together.database), await assertIntegrity(oneByOne.database)];
     expect(reports[0]).to.deep.equal(reports[1]);
   });
 
@@ -166,7 +166,7 @@ describe("posting many commands in one call", () => {
     await insertWallet(together.admin, { id: to });
     const before = await written(together.admin);
     const size = await together.admin.query("SELECT * FROM journal_head");
-    // The second command has the transaction id of the first, which breaks a constraint.
+    // The second command has the transaction id of the first, which violates a constraint.
     const first = deposit(from, 100n);
     const twice = { ...transfer(from, to, 1n), transactionId: first.transactionId };
     const failed = await postAll(together.database, [first, twice]).then(
@@ -199,7 +199,7 @@ describe("a movement through the service", () => {
     await server.stop();
   });
 
-  it("answers with the transaction, its entries and the balances right after it", async () => {
+  it("returns the transaction, its entries and the balances right after it", async () => {
     const request = transferRequest(rich, poor, 10_000n, { description: "lunch", metadata: { order: "7" } });
     const { transaction, balances, replayed } = await clients.transactions.transfer(request);
     expect(replayed).to.equal(false);
@@ -225,7 +225,7 @@ describe("a movement through the service", () => {
     expect(await balanceOf(clients, poor)).to.equal(10_000n);
   });
 
-  it("of a deposit and a withdrawal touches cash on the other side, and names only the wallet's balance", async () => {
+  it("that deposits or withdraws has cash on the other side, and returns only the wallet's balance", async () => {
     const cash = systemAccountId("USD", "cash");
     const wallet = (await makeWallet(clients)).id;
     const into = await clients.transactions.deposit(depositRequest(wallet, 500n));
@@ -267,7 +267,7 @@ describe("a movement through the service", () => {
     expect(transaction!.entries).to.deep.equal([]);
   });
 
-  it("that names a system account's id as a wallet finds no such wallet, on either side", async () => {
+  it("with a system account's id as a wallet finds no wallet, on either side", async () => {
     const balances = await balancesOf(admin);
     for (const name of ["cash", "opening", "fees", "fx"]) {
       const id = systemAccountId("USD", name);
@@ -293,7 +293,7 @@ describe("a movement through the service", () => {
     expect(await balancesOf(admin)).to.deep.equal(balances);
   });
 
-  it("that names an unknown system account finds no such account", async () => {
+  it("with an unknown system account finds no account", async () => {
     const error = await refusal(clients.transactions.deposit(depositRequest(rich, 1n, { systemAccount: "nowhere" })));
     expect([error.code, error.reason]).to.deep.equal(["NOT_FOUND", "ACCOUNT_NOT_FOUND"]);
     expect(error.info).to.deep.include({ system_account: "nowhere", currency_code: "USD" });
@@ -312,7 +312,7 @@ describe("a movement through the service", () => {
   }
 });
 
-/** All that refusing must not change in the accounts. */
+/** Reads the columns of accounts that a rejection must not change. */
 async function balancesOf(admin: pg.Client): Promise<unknown[]> {
   const { rows } = await admin.query(
     "SELECT id, state, balance, pending_debits, pending_credits, min_balance, max_balance, sequence FROM accounts ORDER BY id",
@@ -320,7 +320,7 @@ async function balancesOf(admin: pg.Client): Promise<unknown[]> {
   return rows;
 }
 
-describe("two servers that post into the same books", () => {
+describe("two servers that post to the same ledger", () => {
   const CHAINS = 12;
   const CHAIN_LENGTH = 8;
   let servers: TestServer[];
@@ -339,14 +339,14 @@ describe("two servers that post into the same books", () => {
     for (const server of servers) await server.stop();
   });
 
-  it("give each record the next index in the order of commits, and no reader ever sees a gap", async () => {
+  it("assign journal indexes in the order of commits, and no reader ever sees a gap", async () => {
     const wallets: Uuid[] = [];
     for (let n = 0; n < 4; n += 1) wallets.push((await makeWallet(clients[0]!, { minorUnits: 1_000n })).id);
     let isDone = false;
 
-    /** Sends one after the other: what is answered later has the higher index. */
+    /** Sends transfers one after the other: a later response has the higher index. */
     async function chain(n: number): Promise<Map<Uuid, bigint>> {
-      const answered = new Map<Uuid, bigint>();
+      const indexesById = new Map<Uuid, bigint>();
       let last = -1n;
       for (let step = 0; step < CHAIN_LENGTH; step += 1) {
         const { transactions, users } = clients[(n + step) % 2]!;
@@ -354,14 +354,14 @@ describe("two servers that post into the same books", () => {
         const request = transferRequest(wallets[(n + step) % 4]!, wallets[(n + 1) % 4]!, BigInt(1 + (step % 3)));
         if (request.fromWalletId === request.toWalletId) continue;
         const { transaction } = await transactions.transfer(request);
-        expect(transaction!.journalIndex > last, "an index is above those that were answered before").to.equal(true);
+        expect(transaction!.journalIndex > last, "an index is above those of earlier responses").to.equal(true);
         last = transaction!.journalIndex;
-        answered.set(transaction!.id, last);
+        indexesById.set(transaction!.id, last);
       }
-      return answered;
+      return indexesById;
     }
 
-    /** Looks at the journal again and again while it grows. */
+    /** Reads the journal repeatedly while it grows. */
     async function watch(): Promise<Set<bigint>> {
       const sizes = new Set<bigint>();
       while (!isDone) {
@@ -381,15 +381,15 @@ describe("two servers that post into the same books", () => {
       isDone = true;
     });
     expect((await watching).size, "sizes that the reader saw").to.be.greaterThan(3);
-    const answered = new Map(chains.flatMap((one) => [...one]));
+    const indexesById = new Map(chains.flatMap((one) => [...one]));
     const { rows } = await admin.query<{ id: Uuid; index: bigint }>(
       `SELECT id, first_index + position - 1 AS index FROM journal_batches, unnest(record_ids) WITH ORDINALITY AS r (id, position)
        ORDER BY 2`,
     );
     expect(rows.map((row) => row.index)).to.deep.equal(rows.map((_, index) => BigInt(index)));
     const indexes = new Map(rows.map((row) => [row.id, row.index]));
-    expect(answered.size).to.be.greaterThan(CHAINS * 4);
-    for (const [id, index] of answered) expect(indexes.get(id)).to.equal(index);
+    expect(indexesById.size).to.be.greaterThan(CHAINS * 4);
+    for (const [id, index] of indexesById) expect(indexes.get(id)).to.equal(index);
     const { ok, faults } = await clients[0]!.ledger.checkIntegrity({ maxFaults: 0 });
     expect(faults).to.deep.equal([]);
     expect(ok).to.equal(true);

@@ -14,44 +14,44 @@ import type { MovementCommand, UnitOfWork } from "../../src/ledger/command/comma
 import type { Outcome } from "../../src/ledger/post/outcome.js";
 import type { Clients } from "./client.js";
 import { findViolations } from "./invariants.js";
-import { openBooks, PATIENT, type TestBooks } from "./ledger.js";
+import { openTestLedger, PATIENT, type TestLedger } from "./ledger.js";
 import { ClientJournal, type Movement } from "./load.js";
 import { eventually } from "./process.js";
 
-// Posting engines as server processes have them, several on one database, with a hand on what each sends.
+// Posting engines as in server processes, several on one database, with gates on their queries.
 
-/** Where what passes can be held up, in its order. */
+/** A gate that delays operations, and lets them pass in order. */
 export interface Gate {
-  /** How many wait before it. */
+  /** The number of operations that wait. */
   readonly waiting: number;
-  /** How many have passed, and come to their end. */
+  /** The number of operations that have passed and ended. */
   readonly ended: number;
   close(): void;
-  /** Lets the first that wait pass, and stays closed. */
+  /** Lets the first waiting operations pass, and stays closed. */
   let(count: number): void;
   open(): void;
 }
 
-/** An engine with connections and a cache of its own, as one server process has it. */
+/** An engine with its own connections and cache, as in one server process. */
 export interface TestEngine {
   readonly engine: Engine;
   readonly database: Database;
-  /** What it remembers of the books. */
+  /** Its cached accounts and holds. */
   readonly memory: Memory;
-  /** Its batches on their way to the posting connection. */
+  /** Its batches for the posting connection. */
   readonly batches: Gate;
-  /** Its reads of accounts that it does not remember. */
+  /** Its reads of accounts that are not cached. */
   readonly reads: Gate;
   /** Its database transactions with locked accounts. */
   readonly locked: Gate;
-  /** Posts a piece of work, and keeps in the callers' journal what they were told. */
-  post(commands: readonly MovementCommand[], mode?: UnitOfWork["mode"], patience?: CallerContext): Promise<Outcome[]>;
+  /** Posts a unit of work, and notes the outcomes in the callers' journal. */
+  post(commands: readonly MovementCommand[], mode?: UnitOfWork["mode"], caller?: CallerContext): Promise<Outcome[]>;
   /** Posts one command by itself. */
-  postOne(command: MovementCommand, patience?: CallerContext): Promise<Outcome>;
+  postOne(command: MovementCommand, caller?: CallerContext): Promise<Outcome>;
   stop(): Promise<void>;
 }
 
-/** What a wallet is opened with; what is not given is as CreateWallet makes it. */
+/** The state and limits of a new wallet; the defaults are those of CreateWallet. */
 export interface WalletLimits {
   readonly currencyCode?: string;
   readonly state?: AccountState;
@@ -59,20 +59,20 @@ export interface WalletLimits {
   readonly maxBalance?: bigint | null;
 }
 
-/** Books that several engines post into, and what their callers know. */
-export interface EngineBooks extends TestBooks {
+/** A ledger that several engines post to, with its callers' journal. */
+export interface EngineLedger extends TestLedger {
   readonly callers: ClientJournal;
-  /** Opens empty wallets that belong to nobody. */
+  /** Opens empty wallets without an owner. */
   openWallets(count: number, limits?: WalletLimits): Promise<Uuid[]>;
-  /** @param url of the database, by another way than the usual one */
+  /** @param url the database's URL, for another route to it */
   startEngine(settings?: Readonly<Record<string, string>>, url?: string): Promise<TestEngine>;
-  /** Ends the engines that were started. */
+  /** Stops all engines. */
   stopEngines(): Promise<void>;
-  /** Changes an account as another process would: with another revision. */
+  /** Changes an account and its revision, as another process does. */
   changeAccount(id: Uuid, change: Partial<AccountChange>): Promise<void>;
-  /** The transaction ids of each database transaction that posted, in the order of the journal. */
+  /** Lists the record ids of each journal batch, in the order of the journal. */
   postedBatches(): Promise<Uuid[][]>;
-  /** What breaks laws C, D, U, B, J or the integrity check. */
+  /** Lists violations of the laws C, D, U, B, J and of the integrity check. */
   violations(): Promise<string[]>;
 }
 
@@ -82,16 +82,16 @@ interface AccountChange {
   readonly min_balance: bigint | null;
 }
 
-export async function openEngineBooks(): Promise<EngineBooks> {
-  const books = await openBooks();
-  const { admin } = books;
+export async function openEngineLedger(): Promise<EngineLedger> {
+  const ledger = await openTestLedger();
+  const { admin } = ledger;
   const callers = new ClientJournal();
   const engines: TestEngine[] = [];
   const stopEngines = async (): Promise<void> => {
     for (const engine of engines.splice(0)) await engine.stop();
   };
   return {
-    ...books,
+    ...ledger,
     callers,
     openWallets: async (count, { currencyCode = "USD", state = ACCOUNT_STATE.OPEN, ...limits } = {}) => {
       const ids = Array.from({ length: count }, newId);
@@ -103,7 +103,7 @@ export async function openEngineBooks(): Promise<EngineBooks> {
       for (const id of ids) callers.openings.set(id, 0n);
       return ids;
     },
-    startEngine: async (settings = {}, url = books.url) => {
+    startEngine: async (settings = {}, url = ledger.url) => {
       const engine = await startEngine(url, settings, callers);
       engines.push(engine);
       return engine;
@@ -121,10 +121,10 @@ export async function openEngineBooks(): Promise<EngineBooks> {
       );
       return rows.map((row) => row.record_ids);
     },
-    violations: () => findViolations(books.url, callers, ledgerOf(books.database)),
+    violations: () => findViolations(ledger.url, callers, ledgerOf(ledger.database)),
     close: async () => {
       await stopEngines();
-      await books.close();
+      await ledger.close();
     },
   };
 }
@@ -160,9 +160,9 @@ async function startEngine(
   const post = async (
     commands: readonly MovementCommand[],
     mode: UnitOfWork["mode"] = "INDEPENDENT",
-    patience = PATIENT,
+    caller = PATIENT,
   ) => {
-    const outcomes = await engine.post({ commands, mode }, patience);
+    const outcomes = await engine.post({ commands, mode }, caller);
     commands.forEach((command, index) => note(callers, command, outcomes[index]!));
     return outcomes;
   };
@@ -174,7 +174,7 @@ async function startEngine(
     reads,
     locked,
     post,
-    postOne: async (command, patience) => (await post([command], "INDEPENDENT", patience))[0]!,
+    postOne: async (command, caller) => (await post([command], "INDEPENDENT", caller))[0]!,
     stop: async () => {
       await connection.stop();
       await database.dataSource.destroy();
@@ -182,7 +182,7 @@ async function startEngine(
   };
 }
 
-/** A way to a database transaction that goes through the gate. */
+/** Creates a query runner whose connection passes the gate. */
 function gatedRunner({ dataSource }: Database, gate: PassingGate): QueryRunner {
   const runner = dataSource.createQueryRunner();
   const connect = () => runner.connect();
@@ -200,15 +200,15 @@ interface PassingGate extends Gate {
 }
 
 function createGate(): PassingGate {
-  const held: (() => void)[] = [];
+  const waiting: (() => void)[] = [];
   let isClosed = false;
   let ended = 0;
   const letPass = (count: number): void => {
-    for (const run of held.splice(0, count)) run();
+    for (const run of waiting.splice(0, count)) run();
   };
   return {
     get waiting() {
-      return held.length;
+      return waiting.length;
     },
     get ended() {
       return ended;
@@ -219,10 +219,10 @@ function createGate(): PassingGate {
     let: letPass,
     open: () => {
       isClosed = false;
-      letPass(held.length);
+      letPass(waiting.length);
     },
     pass: async (run) => {
-      if (isClosed) await new Promise<void>((resolve) => held.push(resolve));
+      if (isClosed) await new Promise<void>((resolve) => waiting.push(resolve));
       return run().finally(() => {
         ended += 1;
       });
@@ -230,9 +230,9 @@ function createGate(): PassingGate {
   };
 }
 
-/** Keeps what a caller was told; an answer, once given, may only be given again. */
+/** Notes an outcome that a caller received; throws when it differs from an earlier one of the same request. */
 function note({ asked, answers }: ClientJournal, command: MovementCommand, outcome: Outcome): void {
-  // That another request used the id says nothing of this one.
+  // A request id that another request used is no outcome of this one.
   if ("failure" in outcome) return;
   const { transaction, replayed } = outcome;
   const answer = { transactionId: transaction.id, refusal: transaction.failure?.reason, replayed };
@@ -256,17 +256,17 @@ function movementOf({ kind, requestId, debitAccountId, creditAccountId, amountMi
   }
 }
 
-/** The integrity check as findViolations() calls it, without a server. */
+/** Returns the integrity check as findViolations() calls it, without a server. */
 function ledgerOf(database: Database): Clients["ledger"] {
   return { checkIntegrity: () => checkIntegrity(database, 100) } as unknown as Clients["ledger"];
 }
 
-/** A session of the test's own that holds rows locked. */
+/** A row lock that a separate session holds. */
 export interface RowLock {
   release(): Promise<void>;
 }
 
-/** Locks an account as a long transaction would: whoever posts to it waits. */
+/** Locks an account, so that postings to it wait. */
 export async function lockAccount(url: string, id: Uuid): Promise<RowLock> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
@@ -296,5 +296,5 @@ export function waitsForLock(admin: pg.Client, application: string): Promise<voi
   );
 }
 
-/** For what comes in moments, and late on a busy machine. */
+/** The timeout of waits; long, for a busy machine. */
 export const WAIT_MS_MAX = 30_000;

@@ -10,7 +10,7 @@ import type {
 } from "../../src/ledger/command/command.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 
-// Commands about holds, with ids of their own.
+// Commands on holds, with new ids.
 
 const HOUR_MICROS = 3_600_000_000n;
 
@@ -18,7 +18,8 @@ export function hours(count: bigint): Expiry {
   return { inMicros: count * HOUR_MICROS };
 }
 
-function asked() {
+/** Returns the fields of a request that do not matter to a test. */
+function createRequest() {
   return {
     caller: LOCAL_CALLER,
     requestId: newId(),
@@ -33,7 +34,7 @@ function asked() {
 
 export function hold(walletId: Uuid, amountMinor: bigint, over: Partial<HoldCommand> = {}): HoldCommand {
   return {
-    ...asked(),
+    ...createRequest(),
     kind: "HOLD",
     walletId,
     toWalletId: null,
@@ -45,14 +46,14 @@ export function hold(walletId: Uuid, amountMinor: bigint, over: Partial<HoldComm
 }
 
 function step(holdId: Uuid) {
-  return { ...asked(), holdId };
+  return { ...createRequest(), holdId };
 }
 
 function usd(amountMinor: bigint): Amount {
   return { currencyCode: "USD", amountMinor };
 }
 
-/** @param amountMinor null: all that is left */
+/** @param amountMinor null for the whole remainder */
 export function capture(
   holdId: Uuid,
   amountMinor: bigint | null,

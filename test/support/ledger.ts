@@ -18,20 +18,20 @@ import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import type { Clients } from "./client.js";
 import { createTestDatabase } from "./cluster.js";
 
-/** A caller that always waits. */
+/** A caller that never leaves. */
 export const PATIENT: CallerContext = { assertWaiting: () => undefined };
 
-/** Books on a database of a suite's own. */
-export interface TestBooks {
+/** A ledger in its own test database. */
+export interface TestLedger {
   readonly url: string;
-  /** As the service sees it. */
+  /** The service's connections. */
   readonly database: Database;
-  /** As superuser. */
+  /** A superuser's session. */
   readonly admin: pg.Client;
   close(): Promise<void>;
 }
 
-export async function openBooks(): Promise<TestBooks> {
+export async function openTestLedger(): Promise<TestLedger> {
   const { url, drop } = await createTestDatabase();
   const database = await connectDatabase(url, readConfig({ DATABASE_URL: url }));
   const admin = await openAdmin(url);
@@ -47,14 +47,14 @@ export async function openBooks(): Promise<TestBooks> {
   };
 }
 
-/** A superuser's session, with bigint as the service has it. */
+/** Opens a superuser's session, with the service's type parsers. */
 export async function openAdmin(url: string): Promise<pg.Client> {
   const admin = new pg.Client({ connectionString: url, types: { getTypeParser: getParser } });
   await admin.connect();
   return admin;
 }
 
-/** An account as its row is made; what is not given is as CreateWallet makes it. */
+/** A wallet's account; the defaults are those of CreateWallet. */
 export interface WalletRow {
   readonly id: Uuid;
   readonly currencyCode?: string;
@@ -63,7 +63,7 @@ export interface WalletRow {
   readonly maxBalance?: bigint | null;
 }
 
-/** Writes the account of a wallet that belongs to nobody: enough for the ledger, and for nothing above it. */
+/** Inserts the account of a wallet without an owner, which suffices for tests of the ledger. */
 export async function insertWallet(admin: pg.Client, row: WalletRow): Promise<void> {
   await admin.query(
     `INSERT INTO accounts (id, currency_code, normal_side, state, min_balance, max_balance) VALUES ($1, $2, 2, $3, $4, $5)`,
@@ -88,7 +88,7 @@ const MOVEMENT = {
   currencyCode: "USD",
 } as const;
 
-/** A command with ids of its own. */
+/** Returns a command with new ids. */
 function command(
   over: Partial<MovementCommand> & Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId" | "amountMinor">,
 ): MovementCommand {
@@ -129,12 +129,12 @@ export async function postAll(database: Database, commands: readonly MovementCom
   return outcomes!;
 }
 
-/** The report of books that add up; throws what is wrong with others. */
-export async function assertBooksAddUp(database: Database): Promise<IntegrityReport> {
+/** Asserts the ledger's integrity. @returns the report of the full check */
+export async function assertIntegrity(database: Database): Promise<IntegrityReport> {
   const report = await checkIntegrity(database, 100);
-  // What is right as a whole is right from its second record on.
-  const news = await checkIntegrity(database, 100, { from: 1n });
-  const faults = [...report.faults, ...news.faults];
+  // The incremental check must agree.
+  const incremental = await checkIntegrity(database, 100, { from: 1n });
+  const faults = [...report.faults, ...incremental.faults];
   if (faults.length > 0) {
     throw new Error(faults.map(({ law, subject, detail }) => `${law} ${subject}: ${detail}`).join("\n"));
   }
@@ -145,7 +145,7 @@ export function money(minorUnits: bigint, currencyCode = "USD"): Money {
   return { currencyCode, minorUnits };
 }
 
-/** A user of the service; emails are new unless given. */
+/** Creates a user, by default with a new email. */
 export async function makeUser({ users }: Clients, over: Partial<CreateUserRequest> = {}): Promise<User> {
   const { user } = await users.createUser(userRequest(over));
   return user!;
@@ -155,7 +155,7 @@ export function userRequest(over: Partial<CreateUserRequest> = {}): CreateUserRe
   return CreateUserRequest.fromPartial({ requestId: newId(), name: "Ada", email: `${newId()}@example.com`, ...over });
 }
 
-/** A wallet of the service, of a new user unless one is given. */
+/** Creates a wallet, by default of a new user. */
 export async function makeWallet(
   clients: Clients,
   { minorUnits = 0n, ...over }: Partial<CreateWalletRequest> & { readonly minorUnits?: bigint } = {},
@@ -201,13 +201,13 @@ export function withdrawRequest(
   return WithdrawRequest.fromPartial({ requestId: newId(), walletId, amount: money(minorUnits), ...over });
 }
 
-/** What the wallet holds, in minor units. */
+/** Reads the wallet's posted balance, in minor units. */
 export async function balanceOf({ wallets }: Clients, walletId: Uuid): Promise<bigint> {
   const { balance } = await wallets.getBalance({ walletId });
   return balance!.posted!.minorUnits;
 }
 
-/** How many rows each table of the books has, and how many records the journal. */
+/** Counts the rows of the ledger's tables, and the records of the journal. */
 export async function countRows(admin: pg.Client): Promise<Record<string, bigint>> {
   const { rows } = await admin.query<{ name: string; count: bigint }>(
     ["users", "wallets", "accounts", "transactions", "entries", "requests", "currencies"]

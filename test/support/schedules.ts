@@ -1,20 +1,20 @@
 import { newId, type Uuid } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 import { FUNDS_POLICY, SCHEDULE_STATE } from "../../src/entities/schedule.js";
-import type { Recurring, Schedule } from "../../src/ledger/schedule/schedule.js";
+import type { RecurringTimes, Schedule } from "../../src/ledger/schedule/schedule.js";
 
-/** The time as the rules have it. */
+/** Converts an ISO time to microseconds since 1970. */
 export function micros(iso: string): Micros {
   return BigInt(Date.parse(iso)) * 1_000n;
 }
 
-/** A rule without bounds. */
-export function recurring(cron: string, timeZone = "UTC", over: Partial<Recurring> = {}): Recurring {
+/** Returns recurring times without bounds. */
+export function recurring(cron: string, timeZone = "UTC", over: Partial<RecurringTimes> = {}): RecurringTimes {
   return { cron, timeZone, startTime: null, endTime: null, ...over };
 }
 
-/** An active schedule of a transfer whose next run is planned at this time; once unless another rule is given. */
-export function scheduleOf(from: Uuid, to: Uuid, plannedTime: Micros, over: Partial<Schedule> = {}): Schedule {
+/** Returns an active schedule of a transfer whose next run is planned at a time; by default its only run. */
+export function createSchedule(from: Uuid, to: Uuid, plannedTime: Micros, over: Partial<Schedule> = {}): Schedule {
   return {
     id: newId(),
     state: SCHEDULE_STATE.ACTIVE,

@@ -18,7 +18,7 @@ import {
 } from "../../src/ledger/command/command.js";
 import { capture, extend, hold, hours, increase, release } from "../support/holds.js";
 import { deposit, transfer, withdrawal } from "../support/ledger.js";
-import { ModelBooks } from "../support/model-books.js";
+import { ModelState } from "../support/model-state.js";
 
 const [PAYER, PAYEE, CASH, HOLD, ORIGINAL] = ["payer", "payee", deposit("", 1n).debitAccountId, "hold", "original"];
 const FX = fxAccountId("USD");
@@ -27,8 +27,8 @@ const LEGS: readonly Leg[] = [
   { accountId: PAYEE, currencyCode: "USD", amountMinor: -5n },
 ];
 
-/** Books in which a payer and a payee have money, the payer's is held, and a transaction between them can be reversed. */
-class StateBooks extends ModelBooks {
+/** A state with a payer and a payee, a hold on the payer's money, and a reversible transaction between them. */
+class TwoPartyState extends ModelState {
   originalLegs: readonly Leg[] | null = null;
 
   override getOriginal(): Original | undefined {
@@ -45,7 +45,7 @@ class StateBooks extends ModelBooks {
   }
 
   override setOriginal(): void {
-    // Nothing reads it again.
+    // The reversal is not read again.
   }
 }
 
@@ -69,12 +69,18 @@ function account(id: string, over: Partial<Account>): Account {
 
 const NOW = 1_000_000n;
 
-/** @param held what is held of the payer's money: for the payee, for nobody in particular, or until now */
-function booksWith(states: Readonly<Record<string, AccountState>>, held: "FOR_PAYEE" | "FOR_NOBODY" | "EXPIRED") {
-  const isForPayee = held !== "FOR_NOBODY";
-  const books = new StateBooks([
-    [PAYER, account(PAYER, { state: states[PAYER] ?? ACCOUNT_STATE.OPEN, pendingDebitsMinor: 10n })],
-    [PAYEE, account(PAYEE, { state: states[PAYEE] ?? ACCOUNT_STATE.OPEN, pendingCreditsMinor: isForPayee ? 10n : 0n })],
+/** @param holdCase the hold on the payer's money: for the payee, for no particular wallet, or due to expire */
+function createState(
+  accountStates: Readonly<Record<string, AccountState>>,
+  holdCase: "FOR_PAYEE" | "FOR_NOBODY" | "EXPIRED",
+) {
+  const isForPayee = holdCase !== "FOR_NOBODY";
+  const state = new TwoPartyState([
+    [PAYER, account(PAYER, { state: accountStates[PAYER] ?? ACCOUNT_STATE.OPEN, pendingDebitsMinor: 10n })],
+    [
+      PAYEE,
+      account(PAYEE, { state: accountStates[PAYEE] ?? ACCOUNT_STATE.OPEN, pendingCreditsMinor: isForPayee ? 10n : 0n }),
+    ],
     [CASH, account(CASH, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null })],
     [FX, account(FX, { isWallet: false, minBalanceMinor: null })],
   ]);
@@ -86,14 +92,14 @@ function booksWith(states: Readonly<Record<string, AccountState>>, held: "FOR_PA
     amountMinor: 10n,
     capturedMinor: 0n,
     state: HOLD_STATE.ACTIVE,
-    expireTime: held === "EXPIRED" ? NOW : NOW + 1_000_000n,
+    expireTime: holdCase === "EXPIRED" ? NOW : NOW + 1_000_000n,
     expiresInMicros: null,
     createTime: 0n,
     updateTime: 0n,
   };
-  books.setHold(reserved);
-  books.now = NOW;
-  return books;
+  state.setHold(reserved);
+  state.now = NOW;
+  return state;
 }
 
 const compound = (): CompoundCommand => ({
@@ -123,11 +129,11 @@ const reversal = (): ReverseCommand => ({
 
 interface Operation {
   readonly command: Command;
-  /** The wallets that take part in it. */
+  /** The wallets involved. */
   readonly wallets: readonly string[];
-  /** Sets money free, which no state of a wallet is in the way of. */
-  readonly isFreeing?: true;
-  readonly held?: Parameters<typeof booksWith>[1];
+  /** Releases held money, which no wallet state prevents. */
+  readonly isRelease?: true;
+  readonly holdCase?: Parameters<typeof createState>[1];
   readonly originalLegs?: readonly Leg[];
 }
 
@@ -149,22 +155,22 @@ const OPERATIONS: Readonly<Record<TransactionKind, readonly Operation[]>> = {
   ],
   HOLD_INCREASE: [
     { command: increase(HOLD, 5n), wallets: BOTH },
-    { command: increase(HOLD, 5n), wallets: [PAYER], held: "FOR_NOBODY" },
+    { command: increase(HOLD, 5n), wallets: [PAYER], holdCase: "FOR_NOBODY" },
   ],
   HOLD_EXTENSION: [
     { command: extend(HOLD, hours(2n)), wallets: BOTH },
-    { command: extend(HOLD, hours(2n)), wallets: [PAYER], held: "FOR_NOBODY" },
+    { command: extend(HOLD, hours(2n)), wallets: [PAYER], holdCase: "FOR_NOBODY" },
   ],
   HOLD_CAPTURE: [
     { command: capture(HOLD, 5n), wallets: BOTH },
     { command: capture(HOLD, null), wallets: BOTH },
     { command: capture(HOLD, 0n, { isFinal: true }), wallets: BOTH },
-    { command: capture(HOLD, 5n), wallets: [PAYER], held: "FOR_NOBODY" },
-    { command: capture(HOLD, 5n, toPayee), wallets: BOTH, held: "FOR_NOBODY" },
-    { command: capture(HOLD, 0n, { ...toPayee, isFinal: true }), wallets: BOTH, held: "FOR_NOBODY" },
+    { command: capture(HOLD, 5n), wallets: [PAYER], holdCase: "FOR_NOBODY" },
+    { command: capture(HOLD, 5n, toPayee), wallets: BOTH, holdCase: "FOR_NOBODY" },
+    { command: capture(HOLD, 0n, { ...toPayee, isFinal: true }), wallets: BOTH, holdCase: "FOR_NOBODY" },
   ],
-  HOLD_RELEASE: [{ command: release(HOLD), wallets: BOTH, isFreeing: true }],
-  HOLD_EXPIRY: [{ command: toExpiryCommand(HOLD), wallets: BOTH, isFreeing: true, held: "EXPIRED" }],
+  HOLD_RELEASE: [{ command: release(HOLD), wallets: BOTH, isRelease: true }],
+  HOLD_EXPIRY: [{ command: toExpiryCommand(HOLD), wallets: BOTH, isRelease: true, holdCase: "EXPIRED" }],
   REVERSAL: [
     { command: reversal(), wallets: BOTH },
     { command: reversal(), wallets: BOTH, originalLegs: LEGS },
@@ -175,32 +181,32 @@ const REFUSALS = { FROZEN: "WALLET_FROZEN", CLOSED: "WALLET_CLOSED" } as const;
 
 describe("a wallet that is frozen or closed", () => {
   const reasonFor = (
-    { command, held = "FOR_PAYEE", originalLegs }: Operation,
+    { command, holdCase = "FOR_PAYEE", originalLegs }: Operation,
     states: Readonly<Record<string, AccountState>>,
   ) => {
-    const books = booksWith(states, held);
-    books.originalLegs = originalLegs ?? null;
-    const before = new Map(books);
-    const decision = decide(books, command);
+    const state = createState(states, holdCase);
+    state.originalLegs = originalLegs ?? null;
+    const before = new Map(state);
+    const decision = decide(state, command);
     if ("unkept" in decision) return decision.unkept;
     if (!("failure" in decision)) return "POSTED";
-    expect(new Map(books)).to.deep.equal(before);
-    expect(books.getHold(HOLD)).to.deep.equal(booksWith(states, held).getHold(HOLD));
+    expect(new Map(state)).to.deep.equal(before);
+    expect(state.getHold(HOLD)).to.deep.equal(createState(states, holdCase).getHold(HOLD));
     return decision.failure;
   };
 
   for (const [kind, operations] of Object.entries(OPERATIONS)) {
     for (const [index, operation] of operations.entries()) {
-      const { wallets, isFreeing = false } = operation;
-      it(`${isFreeing ? "is not in the way of" : "refuses"} ${kind} ${index + 1}, whichever side it is on`, () => {
+      const { wallets, isRelease = false } = operation;
+      it(`${isRelease ? "permits" : "rejects"} ${kind} ${index + 1} on either side`, () => {
         expect(reasonFor(operation, {})).to.equal("POSTED");
         for (const state of ["FROZEN", "CLOSED"] as const) {
           for (const walletId of wallets) {
             const outcome = reasonFor(operation, { [walletId]: ACCOUNT_STATE[state] });
-            if (isFreeing) expect(outcome, `${state} ${walletId}`).to.equal("POSTED");
+            if (isRelease) expect(outcome, `${state} ${walletId}`).to.equal("POSTED");
             else expect(outcome, `${state} ${walletId}`).to.deep.equal({ reason: REFUSALS[state], walletId });
           }
-          // A wallet that has nothing to do with it is in nobody's way.
+          // The state of a wallet that is not involved does not matter.
           for (const walletId of BOTH.filter((id) => !wallets.includes(id)))
             expect(reasonFor(operation, { [walletId]: ACCOUNT_STATE[state] }), walletId).to.equal("POSTED");
         }

@@ -34,42 +34,42 @@ const withRange = (from: string, before: string): TransactionFilter => ({
 });
 
 describe("a filter", () => {
-  const cases: readonly (readonly [title: string, filter: Partial<TransactionFilter>, isPassed: boolean])[] = [
-    ["of nothing", {}, true],
-    ["of its kind", { kinds: ["TRANSFER"] }, true],
-    ["of another kind", { kinds: ["DEPOSIT"] }, false],
-    ["of its state", { states: [TRANSACTION_STATE.POSTED] }, true],
-    ["of another state", { states: [TRANSACTION_STATE.REJECTED] }, false],
-    ["of amounts from its own", { minAmount: 100n }, true],
-    ["of amounts from beyond it", { minAmount: 101n }, false],
-    ["of amounts up to its own", { maxAmount: 100n }, true],
-    ["of amounts below it", { maxAmount: 99n }, false],
-    ["of its currency", { currencyCode: "USD" }, true],
-    ["of another currency", { currencyCode: "EUR" }, false],
-    ["of how its description begins", { descriptionPrefix: "rent for" }, true],
-    ["of what its description only contains", { descriptionPrefix: "for" }, false],
-    ["of its reference", { externalReference: "invoice-17" }, true],
-    ["of how its reference begins", { externalReference: "invoice" }, false],
-    ["of one of its accounts", { accountIds: ["x", "b"] }, true],
-    ["of other accounts", { accountIds: ["x"] }, false],
-    ["of no account at all", { accountIds: [] }, false],
-    ["of its pair", { metadata: [{ key: "env", values: ["test", "prod"], range: null }] }, true],
-    ["of another value", { metadata: [{ key: "env", values: ["test"], range: null }] }, false],
-    ["of its key", { metadata: [{ key: "env", values: null, range: null }] }, true],
-    ["of a key that every object has", { metadata: [{ key: "constructor", values: null, range: null }] }, false],
+  const cases: readonly (readonly [title: string, filter: Partial<TransactionFilter>, isMatch: boolean])[] = [
+    ["without conditions", {}, true],
+    ["on its kind", { kinds: ["TRANSFER"] }, true],
+    ["on another kind", { kinds: ["DEPOSIT"] }, false],
+    ["on its state", { states: [TRANSACTION_STATE.POSTED] }, true],
+    ["on another state", { states: [TRANSACTION_STATE.REJECTED] }, false],
+    ["on a minimum equal to its amount", { minAmount: 100n }, true],
+    ["on a minimum above its amount", { minAmount: 101n }, false],
+    ["on a maximum equal to its amount", { maxAmount: 100n }, true],
+    ["on a maximum below its amount", { maxAmount: 99n }, false],
+    ["on its currency", { currencyCode: "USD" }, true],
+    ["on another currency", { currencyCode: "EUR" }, false],
+    ["on the beginning of its description", { descriptionPrefix: "rent for" }, true],
+    ["on text inside its description", { descriptionPrefix: "for" }, false],
+    ["on its reference", { externalReference: "invoice-17" }, true],
+    ["on the beginning of its reference", { externalReference: "invoice" }, false],
+    ["on one of its accounts", { accountIds: ["x", "b"] }, true],
+    ["on other accounts", { accountIds: ["x"] }, false],
+    ["on an empty list of accounts", { accountIds: [] }, false],
+    ["on its metadata pair", { metadata: [{ key: "env", values: ["test", "prod"], range: null }] }, true],
+    ["on another metadata value", { metadata: [{ key: "env", values: ["test"], range: null }] }, false],
+    ["on its metadata key", { metadata: [{ key: "env", values: null, range: null }] }, true],
+    ["on the name of an inherited property", { metadata: [{ key: "constructor", values: null, range: null }] }, false],
     [
-      "of a pair that it has and one that it has not",
+      "on a metadata key that it has and one that it lacks",
       { metadata: ["env", "x"].map((key) => ({ key, values: null, range: null })) },
       false,
     ],
   ];
-  for (const [title, filter, isPassed] of cases) {
-    it(`${title} ${isPassed ? "lets a transaction pass" : "does not let a transaction pass"}`, () => {
-      expect(matchesFilter({ ...ALL, ...filter }, CANDIDATE)).to.equal(isPassed);
+  for (const [title, filter, isMatch] of cases) {
+    it(`${title} ${isMatch ? "matches" : "does not match"} a transaction`, () => {
+      expect(matchesFilter({ ...ALL, ...filter }, CANDIDATE)).to.equal(isMatch);
     });
   }
 
-  it("of a range has the values in the order of their bytes in UTF-8, its end not included", () => {
+  it("on a range compares UTF-8 bytes, and excludes the end", () => {
     const text = fc.string({ unit: "binary", minLength: 1, maxLength: 3 });
     fc.assert(
       fc.property(text, text, text, (from, before, env) => {

@@ -6,10 +6,10 @@ import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/base/co
 import type { Account } from "../../src/ledger/account/account.js";
 import { availableMinor } from "../../src/ledger/account/account.js";
 import { decideMovement, toMovement } from "../../src/ledger/decide/movement.js";
-import { modelBooks, type ModelBooks } from "../support/model-books.js";
+import { createModelState, type ModelState } from "../support/model-state.js";
 import type { MovementCommand } from "../../src/ledger/command/command.js";
 
-/** A wallet without money and overdraft, unless the row says otherwise. */
+/** Returns a wallet without balance and overdraft by default. */
 function wallet(id: string, over: Partial<Account> = {}): Account {
   return {
     id,
@@ -28,16 +28,12 @@ function wallet(id: string, over: Partial<Account> = {}): Account {
   };
 }
 
-/** A system account without limits, debit-normal like `cash`. */
+/** Returns a debit-normal system account without limits, like `cash`. */
 function system(id: string, over: Partial<Account> = {}): Account {
   return wallet(id, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null, ...over });
 }
 
-function books(...accounts: readonly Account[]): ModelBooks {
-  return modelBooks(accounts);
-}
-
-const ASKED = {
+const REQUEST = {
   caller: "caller",
   requestId: "request",
   transactionId: "transaction",
@@ -57,7 +53,7 @@ function transfer(
   currencyCode = "USD",
 ): MovementCommand {
   return {
-    ...ASKED,
+    ...REQUEST,
     kind: "TRANSFER",
     debitAccountId,
     creditAccountId,
@@ -83,14 +79,14 @@ function withdrawal(debitAccountId: string, amountMinor: bigint, to = "cash"): M
   };
 }
 
-/** What becomes of the movement: its entries or its failure. */
-function decide(all: ModelBooks, command: MovementCommand) {
+/** Decides the movement. @returns its entries or its failure */
+function decide(all: ModelState, command: MovementCommand) {
   const decision = decideMovement(all, command);
   expect(decision.movement).to.deep.equal(toMovement(command));
   return "failure" in decision ? { failure: decision.failure } : { entries: decision.entries };
 }
 
-/** A movement leaves what is pending as it is. */
+/** Returns the pending sums, which a movement does not change. */
 function pendingOf({ pendingDebitsMinor, pendingCreditsMinor }: Account) {
   return { pendingDebitsAfterMinor: pendingDebitsMinor, pendingCreditsAfterMinor: pendingCreditsMinor };
 }
@@ -136,7 +132,7 @@ interface Refusal {
 }
 
 const REFUSALS: readonly Refusal[] = [
-  // Each rule alone.
+  // One rule each.
   {
     title: "the same wallet on both sides",
     command: transfer("rich", "rich", 1n),
@@ -221,7 +217,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   { title: "anything from an empty wallet", command: withdrawal("poor", 1n), failure: insufficient("poor", 0n, 1n) },
   {
-    title: "more than is left beside what holds reserve; incoming holds do not count",
+    title: "more than the balance less holds; incoming holds do not count",
     command: transfer("held", "poor", 601n),
     failure: insufficient("held", 600n, 601n),
   },
@@ -231,17 +227,17 @@ const REFUSALS: readonly Refusal[] = [
     failure: { ...insufficient("overdraft", 50n, 51n), minBalanceMinorUnits: -100n } as Failure,
   },
   {
-    title: "what would go below a minimum above zero",
+    title: "an amount that would go below a positive minimum",
     command: transfer("reserve", "poor", 701n),
     failure: { ...insufficient("reserve", 700n, 701n), minBalanceMinorUnits: 300n } as Failure,
   },
   {
-    title: "what would lift the credited wallet above int64",
+    title: "an amount that would raise the credited wallet above int64",
     command: transfer("rich", "full", 1n),
     failure: overflow("full"),
   },
   {
-    title: "what would lift it above its maximum",
+    title: "an amount that would raise it above its maximum",
     command: transfer("rich", "capped", 101n),
     failure: {
       reason: "MAX_BALANCE_EXCEEDED",
@@ -253,21 +249,21 @@ const REFUSALS: readonly Refusal[] = [
     },
   },
   {
-    title: "what would lower the debited wallet below int64",
+    title: "an amount that would lower the debited wallet below int64",
     command: transfer("bottomless", "poor", 6n),
     failure: overflow("bottomless"),
   },
   {
-    title: "what would lift the debited system account above int64",
+    title: "an amount that would raise the debited system account above int64",
     command: deposit("poor", 1n, "full-cash"),
     failure: overflow("full-cash"),
   },
   {
-    title: "what would lower the credited system account below int64",
+    title: "an amount that would lower the credited system account below int64",
     command: withdrawal("rich", 1n, "empty-cash"),
     failure: overflow("empty-cash"),
   },
-  // Two at once: the first in the documented order answers.
+  // Two rules at once: the first in the documented order applies.
   {
     title: "the same unknown wallet on both sides",
     command: transfer("none", "none", 1n),
@@ -331,13 +327,13 @@ const REFUSALS: readonly Refusal[] = [
   },
 ];
 
-describe("deciding a movement refuses", () => {
+describe("decideMovement() rejects", () => {
   for (const { title, command, failure } of REFUSALS) {
     it(title, () => {
-      const before = books(...ACCOUNTS);
-      const after = books(...ACCOUNTS);
+      const before = createModelState(ACCOUNTS);
+      const after = createModelState(ACCOUNTS);
       expect(decide(after, command)).to.deep.equal({ failure });
-      expect([...after], "a refusal changes nothing").to.deep.equal([...before]);
+      expect([...after], "a rejection changes nothing").to.deep.equal([...before]);
     });
   }
 });
@@ -352,7 +348,12 @@ interface Posting {
 const POSTINGS: readonly Posting[] = [
   { title: "the whole balance", command: transfer("rich", "poor", 1_000n), debitAfter: 0n, creditAfter: 1_000n },
   { title: "one minor unit", command: transfer("rich", "poor", 1n), debitAfter: 999n, creditAfter: 1n },
-  { title: "all that holds leave", command: transfer("held", "poor", 600n), debitAfter: 400n, creditAfter: 600n },
+  {
+    title: "the whole available balance",
+    command: transfer("held", "poor", 600n),
+    debitAfter: 400n,
+    creditAfter: 600n,
+  },
   { title: "down to the overdraft", command: transfer("overdraft", "poor", 50n), debitAfter: -100n, creditAfter: 50n },
   { title: "down to the minimum", command: transfer("reserve", "poor", 700n), debitAfter: 300n, creditAfter: 700n },
   { title: "up to the maximum", command: transfer("rich", "capped", 100n), debitAfter: 900n, creditAfter: 1_000n },
@@ -378,12 +379,12 @@ const POSTINGS: readonly Posting[] = [
   },
 ];
 
-describe("deciding a movement posts", () => {
+describe("decideMovement() posts", () => {
   for (const { title, command, debitAfter, creditAfter } of POSTINGS) {
     it(title, () => {
       const { debitAccountId, creditAccountId, amountMinor } = command;
-      const before = books(...ACCOUNTS);
-      const after = books(...ACCOUNTS);
+      const before = createModelState(ACCOUNTS);
+      const after = createModelState(ACCOUNTS);
       const debit = before.get(debitAccountId)!;
       const credit = before.get(creditAccountId)!;
       expect(decide(after, command)).to.deep.equal({
@@ -415,12 +416,12 @@ describe("deciding a movement posts", () => {
   }
 });
 
-describe("what can be spent", () => {
-  it("of a wallet is its balance less what holds take out of it", () => {
+describe("the available balance", () => {
+  it("of a wallet is its balance less its pending debits", () => {
     expect(availableMinor(held)).to.equal(600n);
   });
 
-  it("of a debit-normal account is its balance less what holds would credit it", () => {
+  it("of a debit-normal account is its balance less its pending credits", () => {
     expect(availableMinor({ ...held, normalSide: NORMAL_SIDE.DEBIT })).to.equal(-4_000n);
   });
 });
@@ -433,7 +434,7 @@ describe("any list of movements", () => {
     { weight: 8, arbitrary: fc.constant<AccountState>(ACCOUNT_STATE.OPEN) },
     { weight: 1, arbitrary: fc.constantFrom<AccountState>(ACCOUNT_STATE.FROZEN, ACCOUNT_STATE.CLOSED) },
   );
-  // Amounts near the ends of int64 too, so that ranges are met as often as funds.
+  // Amounts near the ends of int64 too, so that range failures occur as well.
   const amount = fc.oneof(
     { weight: 8, arbitrary: fc.bigInt({ min: 1n, max: 300n }) },
     { weight: 1, arbitrary: fc.bigInt({ min: 1n, max: AMOUNT_MAX }) },
@@ -477,42 +478,42 @@ describe("any list of movements", () => {
     },
   );
 
-  /** Debit-normal balances count up, credit-normal ones down. */
-  function sumOf(all: ModelBooks, currencyCode: string): bigint {
+  /** Sums balances: debit-normal ones positive, credit-normal ones negative. */
+  function sumOf(all: ModelState, currencyCode: string): bigint {
     return [...all.values()]
-      .filter((book) => book.currencyCode === currencyCode)
+      .filter((one) => one.currencyCode === currencyCode)
       .reduce(
-        (sum, book) => sum + (book.normalSide === NORMAL_SIDE.DEBIT ? book.balanceMinor : -book.balanceMinor),
+        (sum, { normalSide, balanceMinor }) => sum + (normalSide === NORMAL_SIDE.DEBIT ? balanceMinor : -balanceMinor),
         0n,
       );
   }
 
-  it("conserves the sum of each currency, keeps sequences dense, balances within their limits, and changes nothing when it refuses", () => {
+  it("conserves the sum of each currency, keeps sequences dense and balances within limits, and changes nothing on rejection", () => {
     let posted = 0;
-    let refused = 0;
+    let rejected = 0;
     fc.assert(
       fc.property(start, fc.array(movement, { minLength: 1, maxLength: 40 }), (accounts, commands) => {
-        const all = books(...accounts);
+        const all = createModelState(accounts);
         const sums = currencies.map((one) => sumOf(all, one));
         const entries = new Map<string, { sequence: bigint; balanceAfterMinor: bigint; amountMinor: bigint }[]>();
         for (const command of commands) {
           const before = new Map(all);
           const decision = decide(all, command);
           if ("failure" in decision) {
-            refused += 1;
+            rejected += 1;
             expect([...all]).to.deep.equal([...before]);
           } else {
             posted += 1;
             for (const entry of decision.entries) {
               entries.set(entry.accountId, [...(entries.get(entry.accountId) ?? []), entry]);
-              // What held before may be out of limits already; what a movement leaves behind is not, on the side that it moves to.
-              const book = all.get(entry.accountId)!;
-              const isRaised = book.balanceMinor > before.get(entry.accountId)!.balanceMinor;
-              expect(isInt64(book.balanceMinor)).to.equal(true);
-              if (!isRaised && book.minBalanceMinor !== null)
-                expect(availableMinor(book) >= book.minBalanceMinor).to.equal(true);
-              if (isRaised && book.maxBalanceMinor !== null)
-                expect(book.balanceMinor <= book.maxBalanceMinor).to.equal(true);
+              // A balance may start outside its limits; a movement never leaves it outside on the side that it moves to.
+              const after = all.get(entry.accountId)!;
+              const isRaised = after.balanceMinor > before.get(entry.accountId)!.balanceMinor;
+              expect(isInt64(after.balanceMinor)).to.equal(true);
+              if (!isRaised && after.minBalanceMinor !== null)
+                expect(availableMinor(after) >= after.minBalanceMinor).to.equal(true);
+              if (isRaised && after.maxBalanceMinor !== null)
+                expect(after.balanceMinor <= after.maxBalanceMinor).to.equal(true);
             }
           }
           expect(currencies.map((one) => sumOf(all, one))).to.deep.equal(sums);
@@ -533,17 +534,17 @@ describe("any list of movements", () => {
       { numRuns: 300 },
     );
     expect(posted, "movements that were posted").to.be.greaterThan(500);
-    expect(refused, "movements that were refused").to.be.greaterThan(500);
+    expect(rejected, "movements that were rejected").to.be.greaterThan(500);
   });
 
-  it("comes to the same in one batch and in two, wherever it is cut", () => {
+  it("has the same outcome in one batch as in two, wherever it is split", () => {
     fc.assert(
       fc.property(start, fc.array(movement, { maxLength: 20 }), fc.nat(20), (accounts, commands, cut) => {
-        const whole = books(...accounts);
+        const whole = createModelState(accounts);
         const decisions = commands.map((command) => decide(whole, command));
-        const first = books(...accounts);
+        const first = createModelState(accounts);
         const head = commands.slice(0, cut).map((command) => decide(first, command));
-        const second = books(...first.values());
+        const second = createModelState([...first.values()]);
         const tail = commands.slice(cut).map((command) => decide(second, command));
         expect([...head, ...tail]).to.deep.equal(decisions);
         expect(second).to.deep.equal(whole);

@@ -1,4 +1,4 @@
-import { cronFault } from "../../src/ledger/schedule/cron.js";
+import { findCronFault } from "../../src/ledger/schedule/cron.js";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import type { Failure } from "../../src/base/failure.js";
@@ -6,15 +6,15 @@ import { runRequestId } from "../../src/base/ids.js";
 import type { Micros } from "../../src/base/time.js";
 import { FUNDS_POLICY, RUN_STATE, SCHEDULE_STATE, type FundsPolicy } from "../../src/entities/schedule.js";
 import {
-  afterAttempt,
-  afterCancel,
-  afterPause,
-  afterResume,
+  applyAttempt,
+  applyCancel,
+  applyPause,
+  applyResume,
   isTimeZone,
-  nextTime,
+  findNextTime,
 } from "../../src/ledger/schedule/rules.js";
-import type { Progress, Recurring, Schedule, ScheduleTimes } from "../../src/ledger/schedule/schedule.js";
-import { micros, recurring, scheduleOf } from "../support/schedules.js";
+import type { ScheduleProgress, RecurringTimes, Schedule, ScheduleTimes } from "../../src/ledger/schedule/schedule.js";
+import { micros, recurring, createSchedule } from "../support/schedules.js";
 
 const SHORT: Failure = {
   reason: "INSUFFICIENT_FUNDS",
@@ -26,67 +26,67 @@ const SHORT: Failure = {
 const FROZEN: Failure = { reason: "WALLET_FROZEN", walletId: "w1" };
 const CLOSED: Failure = { reason: "WALLET_CLOSED", walletId: "w1" };
 
-/** The times later than `after` and before `end`. */
+/** Lists the times after `after` and before `end`. */
 function timesUntil(times: ScheduleTimes, after: Micros, end: Micros): string[] {
   const found: string[] = [];
-  for (let next = nextTime(times, after); next !== null && next < end; next = nextTime(times, next)) {
+  for (let next = findNextTime(times, after); next !== null && next < end; next = findNextTime(times, next)) {
     found.push(new Date(Number(next / 1_000n)).toISOString());
   }
   return found;
 }
 
-describe("the times of a schedule", () => {
+describe("the run times of a schedule", () => {
   const cases: readonly {
     title: string;
-    times: Recurring;
+    times: RecurringTimes;
     after: string;
     end: string;
     expected: readonly string[];
   }[] = [
     {
-      title: "are those at which the clocks of the zone show them, in summer and winter",
+      title: "are in the zone's local time, in summer and winter",
       times: recurring("0 9 * * *", "Europe/Berlin"),
       after: "2026-03-27T12:00:00Z",
       end: "2026-03-31T00:00:00Z",
       expected: ["2026-03-28T08:00:00.000Z", "2026-03-29T07:00:00.000Z", "2026-03-30T07:00:00.000Z"],
     },
     {
-      title: "come right after the gap where clocks leave them out",
+      title: "come right after the gap when a clock change skips them",
       times: recurring("30 2 * * *", "Europe/Berlin"),
       after: "2026-03-28T12:00:00Z",
       end: "2026-03-31T00:00:00Z",
       expected: ["2026-03-29T01:00:00.000Z", "2026-03-30T00:30:00.000Z"],
     },
     {
-      title: "come once where clocks show them twice",
+      title: "come once when a clock change repeats them",
       times: recurring("30 2 * * *", "Europe/Berlin"),
       after: "2026-10-24T12:00:00Z",
       end: "2026-10-27T00:00:00Z",
       expected: ["2026-10-25T00:30:00.000Z", "2026-10-26T01:30:00.000Z"],
     },
     {
-      title: "go on through both hours where every half hour is meant",
+      title: "continue through a repeated hour when they are every half hour",
       times: recurring("*/30 * * * *", "America/New_York"),
       after: "2026-11-01T05:00:00Z",
       end: "2026-11-01T07:00:00Z",
       expected: ["2026-11-01T05:30:00.000Z", "2026-11-01T06:00:00.000Z", "2026-11-01T06:30:00.000Z"],
     },
     {
-      title: "are on either day when both are restricted",
+      title: "match either the day of the month or the weekday when both are restricted",
       times: recurring("0 0 1 * MON"),
       after: "2026-05-31T00:00:00Z",
       end: "2026-06-09T00:00:00Z",
       expected: ["2026-06-01T00:00:00.000Z", "2026-06-08T00:00:00.000Z"],
     },
     {
-      title: "leave out months that have no such day",
+      title: "skip months that lack the day",
       times: recurring("0 0 31 * *"),
       after: "2026-01-31T00:00:00Z",
       end: "2026-06-01T00:00:00Z",
       expected: ["2026-03-31T00:00:00.000Z", "2026-05-31T00:00:00.000Z"],
     },
     {
-      title: "begin at the start, which counts, and end before the end, which does not",
+      title: "include the start and exclude the end",
       times: recurring("0 * * * *", "UTC", {
         startTime: micros("2026-01-01T03:00:00Z"),
         endTime: micros("2026-01-01T05:00:00Z"),
@@ -100,21 +100,21 @@ describe("the times of a schedule", () => {
     it(title, () => expect(timesUntil(times, micros(after), micros(end))).to.deep.equal(expected));
   }
 
-  it("are none for a day that never comes", () => {
-    expect(nextTime(recurring("0 0 30 2 *"), micros("2026-01-01T00:00:00Z"))).to.equal(null);
+  it("are none for a day that does not exist", () => {
+    expect(findNextTime(recurring("0 0 30 2 *"), micros("2026-01-01T00:00:00Z"))).to.equal(null);
   });
 
-  it("are later than what they come after, by the microsecond", () => {
+  it("are later than a given time, to the microsecond", () => {
     const at = micros("2026-01-01T03:00:00Z");
     const hourly = recurring("0 * * * *");
-    expect(nextTime(hourly, at - 1n)).to.equal(at);
-    expect(nextTime(hourly, at)).to.equal(at + 3_600_000_000n);
-    expect(nextTime({ ...hourly, startTime: at + 1n }, at - 1n)).to.equal(at + 3_600_000_000n);
-    expect(nextTime({ once: at }, at - 1n)).to.equal(at);
-    expect(nextTime({ once: at }, at)).to.equal(null);
+    expect(findNextTime(hourly, at - 1n)).to.equal(at);
+    expect(findNextTime(hourly, at)).to.equal(at + 3_600_000_000n);
+    expect(findNextTime({ ...hourly, startTime: at + 1n }, at - 1n)).to.equal(at + 3_600_000_000n);
+    expect(findNextTime({ once: at }, at - 1n)).to.equal(at);
+    expect(findNextTime({ once: at }, at)).to.equal(null);
   });
 
-  /** Days around a change of clocks, and some that have none. */
+  /** Days around clock changes, and some without any. */
   const DAYS: readonly (readonly [timeZone: string, from: string])[] = [
     ["Europe/Berlin", "2026-03-28T00:00:00Z"],
     ["Europe/Berlin", "2026-10-24T00:00:00Z"],
@@ -131,7 +131,7 @@ describe("the times of a schedule", () => {
   ];
   const MINUTES = 3 * 24 * 60;
 
-  it("are those of a model that looks at every minute, around changes of clocks", () => {
+  it("equal those of a model that examines every minute, around clock changes", () => {
     const walls = DAYS.map(([timeZone, from]) => ({ timeZone, from, minutes: wallMinutes(timeZone, from, MINUTES) }));
     const numbers = (min: number, max: number) =>
       fc.uniqueArray(fc.integer({ min, max }), { minLength: 1, maxLength: 3 }).map((list) => list.join(","));
@@ -150,7 +150,7 @@ describe("the times of a schedule", () => {
     );
   });
 
-  it("come once for each local day, and once a year, at every change of clocks of every time zone until 2040", function () {
+  it("come once a day and once a year at every clock change of every time zone until 2040", function () {
     this.timeout(120_000);
     const changes = new Map<string, Change>();
     for (const timeZone of Intl.supportedValuesOf("timeZone"))
@@ -158,11 +158,11 @@ describe("the times of a schedule", () => {
     expect(changes.size).to.be.greaterThan(500);
     for (const { timeZone, at, before, after } of changes.values()) {
       const [low, high] = [at + Math.min(before, after), at + Math.max(before, after)];
-      // What the clocks leave out or show twice: its first minute, one in the middle, its last one.
-      for (const shown of [low, low + Math.floor((high - low) / 120_000) * 60_000, high - MINUTE_MS]) {
-        const [time, day] = [new Date(shown).toISOString(), new Date(shown)];
+      // The skipped or repeated time: its first minute, one in the middle, and its last.
+      for (const local of [low, low + Math.floor((high - low) / 120_000) * 60_000, high - MINUTE_MS]) {
+        const [time, day] = [new Date(local).toISOString(), new Date(local)];
         const timeOfDay = `${day.getUTCMinutes()} ${day.getUTCHours()}`;
-        const expected = [-1, 0, 1].map((days) => firstShown(shown + days * DAY_MS, { at, before, after }));
+        const expected = [-1, 0, 1].map((days) => toTime(local + days * DAY_MS, { at, before, after }));
         const from = BigInt(expected[0]! - MINUTE_MS) * 1_000n;
         const until = BigInt(expected[2]! + MINUTE_MS) * 1_000n;
         const daily = timesUntil(recurring(`${timeOfDay} * * *`, timeZone), from, until);
@@ -178,7 +178,7 @@ describe("the times of a schedule", () => {
 const MINUTE_MS = 60_000;
 const DAY_MS = 1_440 * MINUTE_MS;
 
-/** A change of clocks: how far they are ahead of UTC before and after it; in ms. */
+/** A clock change, with the offsets from UTC before and after it; in ms. */
 interface Change {
   readonly timeZone: string;
   readonly at: number;
@@ -208,17 +208,17 @@ function changesOf(timeZone: string): Change[] {
   return found;
 }
 
-/** When clocks that change show this first, or the change that leaves it out. */
-function firstShown(shown: number, { at, before, after }: Omit<Change, "timeZone">): number {
-  if (shown - before < at) return shown - before;
-  return shown - after >= at ? shown - after : at;
+/** Returns the first time that has this local time, or the clock change that skips it. */
+function toTime(local: number, { at, before, after }: Omit<Change, "timeZone">): number {
+  if (local - before < at) return local - before;
+  return local - after >= at ? local - after : at;
 }
 
 function isoOf(time: number): string {
   return new Date(time).toISOString();
 }
 
-/** What the clocks of a zone show at a minute. */
+/** A minute in the local time of a zone. */
 interface WallMinute {
   readonly iso: string;
   readonly date: string;
@@ -253,12 +253,12 @@ function wallMinutes(timeZone: string, from: string, count: number): WallMinute[
   });
 }
 
-/** The model: every minute whose clock fits; named times of day once a day, right after the gap if need be. */
+/** Returns the model's run times: every matching minute; times of day once a day, right after the gap if they are skipped. */
 function modelTimes(minutes: readonly WallMinute[], m: string, h: string, d: string, w: string): string[] {
   const [inMinute, inHour] = [setOf(m, 59), setOf(h, 23)];
   const isDay = ({ day, weekday }: WallMinute): boolean => {
-    const [fitsDay, fitsWeekday] = [setOf(d, 31).has(day), setOf(w, 6).has(weekday)];
-    return d === "*" || w === "*" ? fitsDay && fitsWeekday : fitsDay || fitsWeekday;
+    const [matchesDay, matchesWeekday] = [setOf(d, 31).has(day), setOf(w, 6).has(weekday)];
+    return d === "*" || w === "*" ? matchesDay && matchesWeekday : matchesDay || matchesWeekday;
   };
   if (/[*/]/.test(m + h)) {
     return minutes
@@ -271,25 +271,25 @@ function modelTimes(minutes: readonly WallMinute[], m: string, h: string, d: str
   for (const date of dates.keys()) {
     for (const hour of inHour) {
       for (const minute of inMinute) {
-        const wanted = hour * 60 + minute;
-        // What was before the window is not looked for.
-        if (date === first.date && wanted < first.hour * 60 + first.minute) continue;
-        const shown = minutes.find(
-          (one) => one.date > date || (one.date === date && one.hour * 60 + one.minute >= wanted),
+        const timeOfDay = hour * 60 + minute;
+        // Ignores times before the window.
+        if (date === first.date && timeOfDay < first.hour * 60 + first.minute) continue;
+        const match = minutes.find(
+          (one) => one.date > date || (one.date === date && one.hour * 60 + one.minute >= timeOfDay),
         );
-        const isShown = shown?.date === date && shown.hour * 60 + shown.minute === wanted;
-        const isSkipped = shown !== undefined && !isShown && isAfterGap(minutes, shown, wanted);
-        if (isShown || isSkipped) found.add(shown.iso);
+        const isExact = match?.date === date && match.hour * 60 + match.minute === timeOfDay;
+        const isSkipped = match !== undefined && !isExact && isAfterGap(minutes, match, timeOfDay);
+        if (isExact || isSkipped) found.add(match.iso);
       }
     }
   }
   return [...found].sort();
 }
 
-/** Whether the clocks went from before the wanted time of day straight to this minute. */
-function isAfterGap(minutes: readonly WallMinute[], shown: WallMinute, wanted: number): boolean {
-  const before = minutes[minutes.indexOf(shown) - 1];
-  return before !== undefined && (before.date !== shown.date || before.hour * 60 + before.minute < wanted);
+/** Returns whether a clock change skipped from before the time of day to this minute. */
+function isAfterGap(minutes: readonly WallMinute[], match: WallMinute, timeOfDay: number): boolean {
+  const before = minutes[minutes.indexOf(match) - 1];
+  return before !== undefined && (before.date !== match.date || before.hour * 60 + before.minute < timeOfDay);
 }
 
 function setOf(field: string, max: number): Set<number> {
@@ -304,9 +304,9 @@ function setOf(field: string, max: number): Set<number> {
   );
 }
 
-describe("what a schedule may be", () => {
+describe("a schedule's input", () => {
   for (const cron of ["* * * * *", "0 9 1,15 * *", "*/10 8-18/2 * JAN-MAR MON-FRI", "0 0 * * 7"]) {
-    it(`takes the cron expression ${cron}`, () => expect(cronFault(cron)).to.equal(undefined));
+    it(`accepts the cron expression ${cron}`, () => expect(findCronFault(cron)).to.equal(undefined));
   }
   for (const cron of [
     "",
@@ -321,8 +321,8 @@ describe("what a schedule may be", () => {
     "- - - - -",
     ", , , , ,",
   ]) {
-    it(`refuses the cron expression ${JSON.stringify(cron)}`, () =>
-      expect(cronFault(cron)).to.match(/such as "0 9 1 \* \*"/));
+    it(`rejects the cron expression ${JSON.stringify(cron)}`, () =>
+      expect(findCronFault(cron)).to.match(/such as "0 9 1 \* \*"/));
   }
   for (const [zone, isOne] of [
     ["Europe/Berlin", true],
@@ -331,7 +331,7 @@ describe("what a schedule may be", () => {
     ["Nowhere/City", false],
     ["constructor", false],
   ] as const) {
-    it(`${isOne ? "takes" : "refuses"} the time zone ${zone}`, () => expect(isTimeZone(zone)).to.equal(isOne));
+    it(`${isOne ? "accepts" : "rejects"} the time zone ${zone}`, () => expect(isTimeZone(zone)).to.equal(isOne));
   }
 });
 
@@ -339,29 +339,29 @@ const NOON = micros("2026-06-01T12:00:00Z");
 const DAY = 86_400_000_000n;
 
 function daily(over: Partial<Schedule> = {}): Schedule {
-  return scheduleOf("a", "b", NOON, { times: recurring("0 12 * * *"), ...over });
+  return createSchedule("a", "b", NOON, { times: recurring("0 12 * * *"), ...over });
 }
 
 describe("after an attempt", () => {
-  it("that posted, the next run is planned", () => {
-    const { run, progress } = afterAttempt(daily(), null, NOON + 5n);
-    expect(run).to.equal(RUN_STATE.POSTED);
+  it("that is posted, the next run is planned", () => {
+    const { runState, progress } = applyAttempt(daily(), null, NOON + 5n);
+    expect(runState).to.equal(RUN_STATE.POSTED);
     expect(progress).to.include({ plannedTime: NOON + DAY, dueTime: NOON + DAY, runCount: 1, tries: 0, attempt: 2 });
   });
 
-  it("that posted late, the run after it is the one that was missed, not a later one", () => {
-    const { progress } = afterAttempt(daily(), null, NOON + 10n * DAY);
+  it("that is posted late, the missed run is next, not a later one", () => {
+    const { progress } = applyAttempt(daily(), null, NOON + 10n * DAY);
     expect(progress).to.include({ plannedTime: NOON + DAY, dueTime: NOON + DAY });
   });
 
-  for (const [what, over] of [
+  for (const [title, over] of [
     ["a single run", { times: { once: NOON } }],
-    ["the last of so many", { maxRuns: 7, runCount: 6 }],
-    ["the last before the end", { times: recurring("0 12 * * *", "UTC", { endTime: NOON + DAY }) }],
+    ["the last of the maximum number of runs", { maxRuns: 7, runCount: 6 }],
+    ["the last run before the end", { times: recurring("0 12 * * *", "UTC", { endTime: NOON + DAY }) }],
   ] as const) {
-    it(`of ${what}, the schedule is completed, whether it posted or was skipped`, () => {
+    it(`at ${title}, the schedule is completed, whether the run is posted or skipped`, () => {
       for (const failure of [null, SHORT]) {
-        const { progress } = afterAttempt(daily(over), failure, NOON);
+        const { progress } = applyAttempt(daily(over), failure, NOON);
         expect(progress).to.include({ state: SCHEDULE_STATE.COMPLETED, plannedTime: null, dueTime: null, tries: 0 });
       }
     });
@@ -371,12 +371,12 @@ describe("after an attempt", () => {
     const policies: readonly (readonly [FundsPolicy, number, string])[] = [
       [FUNDS_POLICY.SKIP, RUN_STATE.SKIPPED, "skips the run and plans the next"],
       [FUNDS_POLICY.FAIL, RUN_STATE.FAILED, "fails the schedule"],
-      [FUNDS_POLICY.RETRY, RUN_STATE.RETRYING, "tries the run again after the interval"],
+      [FUNDS_POLICY.RETRY, RUN_STATE.RETRYING, "retries the run after the interval"],
     ];
     for (const [onInsufficientFunds, state, title] of policies) {
-      it(`that ${failure.reason} refused, the policy ${title}`, () => {
-        const { run, progress } = afterAttempt(daily({ onInsufficientFunds }), failure, NOON + 7n);
-        expect(run).to.equal(state);
+      it(`rejected with ${failure.reason}, the policy ${title}`, () => {
+        const { runState, progress } = applyAttempt(daily({ onInsufficientFunds }), failure, NOON + 7n);
+        expect(runState).to.equal(state);
         if (state === RUN_STATE.SKIPPED) expect(progress).to.include({ plannedTime: NOON + DAY, runCount: 1 });
         if (state === RUN_STATE.FAILED)
           expect(progress).to.deep.include({ state: SCHEDULE_STATE.FAILED, plannedTime: null, failure, runCount: 1 });
@@ -388,16 +388,16 @@ describe("after an attempt", () => {
     }
   }
 
-  it("that can never succeed, the schedule fails, whatever the policy", () => {
+  it("rejected for a permanent reason, the schedule fails, whatever the policy", () => {
     for (const onInsufficientFunds of Object.values(FUNDS_POLICY)) {
-      const { run, progress } = afterAttempt(daily({ onInsufficientFunds }), CLOSED, NOON);
-      expect([run, progress.state]).to.deep.equal([RUN_STATE.FAILED, SCHEDULE_STATE.FAILED]);
+      const { runState, progress } = applyAttempt(daily({ onInsufficientFunds }), CLOSED, NOON);
+      expect([runState, progress.state]).to.deep.equal([RUN_STATE.FAILED, SCHEDULE_STATE.FAILED]);
     }
   });
 
-  it("whose time zone is not known here, the schedule fails, so that others go on", () => {
-    const { run, progress } = afterAttempt(daily({ times: recurring("0 12 * * *", "Nowhere/City") }), null, NOON);
-    expect(run).to.equal(RUN_STATE.POSTED);
+  it("in a time zone that this server does not know, the schedule fails, so that it does not block others", () => {
+    const { runState, progress } = applyAttempt(daily({ times: recurring("0 12 * * *", "Nowhere/City") }), null, NOON);
+    expect(runState).to.equal(RUN_STATE.POSTED);
     expect(progress).to.deep.include({
       state: SCHEDULE_STATE.FAILED,
       plannedTime: null,
@@ -405,42 +405,46 @@ describe("after an attempt", () => {
     });
   });
 
-  it("of retries that are used up, the run is skipped", () => {
-    const { run, progress } = afterAttempt(daily({ onInsufficientFunds: FUNDS_POLICY.RETRY, tries: 3 }), SHORT, NOON);
-    expect(run).to.equal(RUN_STATE.SKIPPED);
+  it("without a retry left, the run is skipped", () => {
+    const { runState, progress } = applyAttempt(
+      daily({ onInsufficientFunds: FUNDS_POLICY.RETRY, tries: 3 }),
+      SHORT,
+      NOON,
+    );
+    expect(runState).to.equal(RUN_STATE.SKIPPED);
     expect(progress).to.include({ plannedTime: NOON + DAY, tries: 0, runCount: 1 });
   });
 });
 
 describe("a paused schedule", () => {
-  it("that is resumed does not make the runs that it missed", () => {
-    const paused = { ...daily(), ...afterPause(daily()) };
+  it("skips the runs that it missed when it is resumed", () => {
+    const paused = { ...daily(), ...applyPause(daily()) };
     expect(paused.state).to.equal(SCHEDULE_STATE.PAUSED);
-    expect(afterResume(paused, NOON - 1n)).to.include({ plannedTime: NOON, dueTime: NOON });
-    expect(afterResume(paused, NOON)).to.include({ plannedTime: NOON + DAY, dueTime: NOON + DAY });
-    expect(afterResume(paused, NOON + 3n * DAY + 1n)).to.include({ plannedTime: NOON + 4n * DAY });
+    expect(applyResume(paused, NOON - 1n)).to.include({ plannedTime: NOON, dueTime: NOON });
+    expect(applyResume(paused, NOON)).to.include({ plannedTime: NOON + DAY, dueTime: NOON + DAY });
+    expect(applyResume(paused, NOON + 3n * DAY + 1n)).to.include({ plannedTime: NOON + 4n * DAY });
   });
 
-  it("of a single run makes it when it is resumed, late if need be", () => {
+  it("with a single run makes it when it is resumed, even late", () => {
     const paused = { ...daily({ times: { once: NOON } }), state: SCHEDULE_STATE.PAUSED };
-    expect(afterResume(paused, NOON + DAY)).to.include({ state: SCHEDULE_STATE.ACTIVE, dueTime: NOON });
+    expect(applyResume(paused, NOON + DAY)).to.include({ state: SCHEDULE_STATE.ACTIVE, dueTime: NOON });
   });
 
-  it("that was retrying tries again at once when it is resumed", () => {
+  it("retries at once when it is resumed during retries", () => {
     const paused = daily({ tries: 2, state: SCHEDULE_STATE.PAUSED });
     const now = NOON + 2n * DAY;
-    expect(afterResume(paused, now)).to.include({ plannedTime: NOON, dueTime: now, tries: 2 });
+    expect(applyResume(paused, now)).to.include({ plannedTime: NOON, dueTime: now, tries: 2 });
   });
 
-  it("whose end passed meanwhile is completed when it is resumed", () => {
+  it("is completed when it is resumed after its end", () => {
     const times = recurring("0 12 * * *", "UTC", { endTime: NOON + 2n * DAY });
-    const resumed = afterResume(daily({ times, state: SCHEDULE_STATE.PAUSED }), NOON + 3n * DAY);
+    const resumed = applyResume(daily({ times, state: SCHEDULE_STATE.PAUSED }), NOON + 3n * DAY);
     expect(resumed).to.include({ state: SCHEDULE_STATE.COMPLETED, plannedTime: null, dueTime: null });
   });
 });
 
-describe("a schedule, whatever befalls it,", () => {
-  it("plans each run later than the one before, ends each once, and never uses a request id twice", () => {
+describe("a schedule", () => {
+  it("plans runs in ascending order, ends each once, and never reuses a request id, whatever happens", () => {
     const event = fc.constantFrom("post", "short", "pause-resume", "late");
     fc.assert(
       fc.property(
@@ -453,7 +457,7 @@ describe("a schedule, whatever befalls it,", () => {
           let now = NOON;
           const used = new Set<string>();
           const ended: Micros[] = [];
-          const go = (progress: Progress): void => {
+          const advance = (progress: ScheduleProgress): void => {
             schedule = { ...schedule, ...progress };
           };
           for (const one of events) {
@@ -464,14 +468,14 @@ describe("a schedule, whatever befalls it,", () => {
             used.add(id);
             if (one === "late") now += 3n * DAY;
             if (one === "pause-resume") {
-              go(afterPause(schedule));
-              go(afterResume(schedule, now));
+              advance(applyPause(schedule));
+              advance(applyResume(schedule, now));
               continue;
             }
             now = now > schedule.dueTime! ? now : schedule.dueTime!;
-            const { run, progress } = afterAttempt(schedule, one === "short" ? SHORT : null, now);
-            go(progress);
-            if (run === RUN_STATE.RETRYING) expect(schedule.tries).to.be.at.most(retryMax);
+            const { runState, progress } = applyAttempt(schedule, one === "short" ? SHORT : null, now);
+            advance(progress);
+            if (runState === RUN_STATE.RETRYING) expect(schedule.tries).to.be.at.most(retryMax);
             else ended.push(plannedTime);
             expect(schedule.runCount).to.equal(ended.length);
           }
@@ -484,8 +488,8 @@ describe("a schedule, whatever befalls it,", () => {
     );
   });
 
-  it("that is cancelled has nothing planned, and counts a run that was being retried", () => {
-    expect(afterCancel(daily())).to.include({ state: SCHEDULE_STATE.CANCELLED, plannedTime: null, runCount: 0 });
-    expect(afterCancel(daily({ tries: 1, runCount: 4 }))).to.include({ runCount: 5, tries: 0, dueTime: null });
+  it("plans nothing after it is cancelled, and counts a run that was being retried", () => {
+    expect(applyCancel(daily())).to.include({ state: SCHEDULE_STATE.CANCELLED, plannedTime: null, runCount: 0 });
+    expect(applyCancel(daily({ tries: 1, runCount: 4 }))).to.include({ runCount: 5, tries: 0, dueTime: null });
   });
 });

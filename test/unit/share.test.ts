@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { shareOut } from "../../src/ledger/decide/share.js";
 import type { Leg } from "../../src/ledger/command/command.js";
 
-/** Legs in which each currency sums to zero: some debits, and the same sum in credits. */
+/** Legs that sum to zero in each currency: some debits, and credits of the same sum. */
 const legs: fc.Arbitrary<Leg[]> = fc
   .array(
     fc.record({
@@ -17,34 +17,34 @@ const legs: fc.Arbitrary<Leg[]> = fc
     currencies.flatMap(({ currencyCode, debits, cuts }, index) => {
       const total = debits.reduce((sum, one) => sum + one, 0n);
       const credits: bigint[] = [];
-      let left = total;
+      let remaining = total;
       for (const cut of cuts) {
-        const part = BigInt(Math.floor(Number(left) * cut));
-        if (part <= 0n || part >= left) continue;
+        const part = BigInt(Math.floor(Number(remaining) * cut));
+        if (part <= 0n || part >= remaining) continue;
         credits.push(part);
-        left -= part;
+        remaining -= part;
       }
       const of = (amountMinor: bigint, leg: number): Leg => ({
         accountId: `${currencyCode}-${index}-${leg}`,
         currencyCode,
         amountMinor,
       });
-      return [...debits.map(of), ...[...credits, left].map((amount, leg) => of(-amount, debits.length + leg))];
+      return [...debits.map(of), ...[...credits, remaining].map((amount, leg) => of(-amount, debits.length + leg))];
     }),
   );
 
-describe("the share of a part in many legs", () => {
-  it("sums to zero in each currency, never exceeds a leg, and comes to exactly the whole", () => {
+describe("a partial amount shared among legs", () => {
+  it("sums to zero in each currency, never exceeds a leg, and adds up to exactly the whole", () => {
     fc.assert(
       fc.property(
         legs,
         fc.bigInt({ min: 1n, max: 10n ** 6n }),
         fc.array(fc.bigInt({ min: 1n, max: 10n ** 6n }), { maxLength: 8 }),
-        (all, whole, asked) => {
+        (all, whole, amounts) => {
           let before = 0n;
           let taken = all.map(() => 0n);
-          for (const wanted of [...asked, whole]) {
-            const by = wanted > whole - before ? whole - before : wanted;
+          for (const amount of [...amounts, whole]) {
+            const by = amount > whole - before ? whole - before : amount;
             const shares = shareOut(all, taken, { before, by, of: whole });
             const sums = new Map<string, bigint>();
             shares.forEach((share, index) => {
@@ -62,7 +62,7 @@ describe("the share of a part in many legs", () => {
     );
   });
 
-  it("is in proportion", () => {
+  it("is proportional", () => {
     const all = [100n, -67n, -33n].map((amountMinor, leg) => ({
       accountId: `${leg}`,
       currencyCode: "USD",

@@ -4,13 +4,13 @@ import type { Direction, VelocityTerms } from "./velocity.js";
 
 /** The limits of an account; amounts are minor units of its currency. */
 export interface Limits {
-  /** null: no limit, as system accounts may have. */
+  /** null for no limit. */
   readonly minBalanceMinor: bigint | null;
   readonly maxBalanceMinor: bigint | null;
   readonly velocity: readonly VelocityTerms[];
 }
 
-/** The limits of a wallet until others are set: no overdraft, any balance, any velocity. */
+/** The default limits of a wallet: no overdraft, no maximum balance, no velocity limit. */
 export const WALLET_LIMITS: Limits = { minBalanceMinor: 0n, maxBalanceMinor: null, velocity: [] };
 
 /** Encodes limits as JSON; amounts and numbers are decimal strings. */
@@ -37,8 +37,8 @@ export function decodeLimits(json: string): Limits {
 }
 
 /**
- * Returns the velocity limits that replace others. A limit of which only the maxima change keeps its usage; any other one
- * counts from now on.
+ * Returns the velocity limits that replace others. A limit that differs only in its maxima keeps its usage; any other one
+ * counts from now.
  */
 export function replaceVelocity(
   before: readonly VelocityTerms[],
@@ -46,12 +46,12 @@ export function replaceVelocity(
   now: Micros,
 ): readonly VelocityTerms[] {
   return after.map((terms) => {
-    const same = before.find((one) => countsTheSame(one, terms));
-    return { ...terms, since: same?.since ?? now };
+    const counterpart = before.find((limit) => countsAlike(limit, terms));
+    return { ...terms, since: counterpart?.since ?? now };
   });
 }
 
-function countsTheSame(a: VelocityTerms, b: VelocityTerms): boolean {
+function countsAlike(a: VelocityTerms, b: VelocityTerms): boolean {
   return (
     a.name === b.name &&
     a.direction === b.direction &&

@@ -34,7 +34,7 @@ export async function lockAccounts(client: Queryable, ids: Iterable<Uuid>): Prom
   return toReadAccounts(client, rows);
 }
 
-/** Reads the accounts that exist, as they are at the moment. */
+/** Reads the accounts that exist, without a lock. */
 export async function readAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<ReadAccount[]> {
   const { rows } = await client.query<StoredAccount>({
     name: "accounts-read",
@@ -45,8 +45,8 @@ export async function readAccounts(client: Queryable, ids: Iterable<Uuid>): Prom
 }
 
 /**
- * Adds the usage of velocity limits, which is read after the accounts and may belong to a later state, so that it is higher.
- * A batch is written only if the accounts are still in the state that was read.
+ * Adds the usage of velocity limits. It is read after the accounts, and may be that of a later revision and higher; a batch is written only
+ * if the accounts still have the revision that was read.
  */
 async function toReadAccounts(client: Queryable, rows: readonly StoredAccount[]): Promise<ReadAccount[]> {
   const limited = rows.filter((row) => row.velocity_limits !== null);
@@ -54,7 +54,7 @@ async function toReadAccounts(client: Queryable, rows: readonly StoredAccount[])
   return rows.map((row) => toReadAccount(row, usage));
 }
 
-/** Usage by account and limit. */
+/** Usage by account id and limit name. */
 type Usage = ReadonlyMap<string, readonly Slice[]>;
 
 const NO_USAGE: Usage = new Map();

@@ -1,7 +1,7 @@
 import type { Queryable } from "../../db/database.js";
 import { READ_WHOLE_TABLES } from "../../db/session.js";
 
-/** What stands for all wallets of a currency together. No system account has this name. */
+/** The name of the line that sums all wallets of a currency. No system account has this name. */
 export const ALL_WALLETS = "wallets";
 
 /** One currency's trial balance: sums of minor units, which may exceed int64. */
@@ -13,7 +13,7 @@ export interface TrialBalance {
   readonly lines: readonly TrialBalanceLine[];
 }
 
-/** A system account, or ALL_WALLETS for all of them. */
+/** The sums of a system account, or of all wallets under ALL_WALLETS. */
 export interface TrialBalanceLine {
   readonly name: string;
   readonly debitMinor: bigint;
@@ -33,8 +33,8 @@ GROUP BY currency_code, coalesce(system_account, '${ALL_WALLETS}')
 ORDER BY currency_code, name`;
 
 /**
- * The trial balance of one currency, or with '' of every currency that has an entry, in the caller's database transaction.
- * @param after only those of currencies whose code comes later
+ * Reads the trial balance of a currency, or with '' of every currency that has an entry, in the caller's database transaction.
+ * @param after selects currencies whose code is greater
  */
 export async function readTrialBalance(client: Queryable, currencyCode: string, after = ""): Promise<TrialBalance[]> {
   await client.query(READ_WHOLE_TABLES);

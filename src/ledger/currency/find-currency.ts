@@ -3,8 +3,8 @@ import type { Database } from "../../db/database.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 
 /**
- * Makes a function that finds a currency by its code; undefined when there is none, or the database does not answer.
- * Currencies never change, so each is read once: those that there are now, at once.
+ * Creates a function that finds a currency by its code; undefined when there is none, or the database is unavailable.
+ * Currencies never change, so each is read once: the existing ones now.
  */
 export async function createFindCurrency(
   database: Database,

@@ -3,15 +3,15 @@ import { toIso, type Micros } from "../../base/time.js";
 import { CLOCK } from "../../db/clock.js";
 import type { Queryable } from "../../db/database.js";
 
-/** How much one currency is worth in another, while it is valid. */
+/** An exchange rate between two currencies, with its validity. */
 export interface Rate {
   readonly id: Uuid;
   readonly sourceCurrencyCode: string;
   readonly targetCurrencyCode: string;
-  /** A decimal number of more than 0. */
+  /** A decimal number greater than 0. */
   readonly rate: string;
   readonly validFrom: Micros;
-  /** null: until the next one. */
+  /** Exclusive; null for a rate that is valid until the next one. */
   readonly validUntil: Micros | null;
   readonly createTime: Micros;
 }
@@ -32,7 +32,7 @@ const COLUMNS = `SELECT id, source_currency_code, target_currency_code, rate,
   (extract(epoch FROM create_time) * 1000000)::bigint AS create_time`;
 
 /**
- * The rate that is or was valid at a time: the one that had become valid last, unless it has ended.
+ * Finds the rate that is valid at a time: the latest one to become valid, unless it has ended.
  * @param at null for now, by the ledger's clock
  */
 export async function findRate(
@@ -52,18 +52,18 @@ export async function findRate(
   return rows.map(fromRow)[0];
 }
 
-/** Where a page of rates begins. */
-export interface RatePlace {
+/** The last rate of a page, after which the next page begins. */
+export interface RateCursor {
   readonly validFrom: Micros;
   readonly id: Uuid;
 }
 
-/** The rates between two currencies, the one that becomes valid last first. */
+/** Lists the rates between two currencies, latest validity first. */
 export async function listRates(
   client: Queryable,
   source: string,
   target: string,
-  after: RatePlace | undefined,
+  after: RateCursor | undefined,
   limit: number,
 ): Promise<Rate[]> {
   const { rows } = await client.query<Row>({

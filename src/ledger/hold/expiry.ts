@@ -3,15 +3,15 @@ import { expiryRequestId, LEDGER_CALLER, newId, type Uuid } from "../../base/ids
 import type { Database } from "../../db/database.js";
 import { startSweep, withAdvisoryLock, type Sweep, type SweepOptions } from "../../db/sweep.js";
 import type { Engine } from "../post/engine.js";
-import { findDueHolds } from "./rows.js";
+import { findDueHolds } from "./store.js";
 import type { ExpireHoldCommand } from "../command/command.js";
 
 /** An advisory lock that nothing else in this database takes. */
 const LOCK_KEY = 7_236_914_452_001n;
 
 /**
- * Starts the expiry of due holds, in the order of their times. Of several processes one does it at a time, and each expiry has
- * one request id, so that it happens once.
+ * Starts the expiry of due holds, in the order of their times. One process at a time does this, and each expiry has one request id, so that
+ * it is posted once.
  */
 export function startExpiry(
   database: Database,
@@ -26,7 +26,7 @@ export function startExpiry(
   );
 }
 
-/** Expires a number of due holds. @returns whether more may be due */
+/** Expires due holds, up to a limit. @returns whether more may be due */
 async function expireDue(client: PoolClient, engine: Engine, limit: number): Promise<boolean> {
   const due = await findDueHolds(client, limit);
   if (due.length > 0) await engine.post({ commands: due.map(toExpiryCommand), mode: "INDEPENDENT" }, NO_CALLER);

@@ -6,7 +6,7 @@ import { toUnavailable } from "../../db/in-transaction.js";
 import { FailureError } from "../../base/failure.js";
 import type { Config } from "../../config/config.js";
 
-/** One statement for the posting connection. */
+/** A named statement for the posting connection. */
 export interface PostingQuery {
   readonly name: string;
   readonly text: string;
@@ -15,15 +15,15 @@ export interface PostingQuery {
 
 /**
  * The connection that optimistic batches are sent on. It is pipelined: a batch is sent while the one before it is being
- * committed, and PostgreSQL takes them in the order in which they were sent.
+ * committed, and PostgreSQL executes them in the order in which they were sent.
  */
 export interface PostingConnection {
   /**
-   * Sends a statement, in the order of the calls. Fails with DATABASE_UNAVAILABLE when it was not sent, with
-   * OUTCOME_UNKNOWN when a warning came with its commit, and otherwise with the database's or the connection's error.
+   * Sends statements in the order of the calls. Fails with DATABASE_UNAVAILABLE when the statement was not sent, with
+   * OUTCOME_UNKNOWN when its commit raised a warning, and otherwise with the database's or the connection's error.
    */
   query<Row extends pg.QueryResultRow>(query: PostingQuery): Promise<pg.QueryResult<Row>>;
-  /** Breaks the connection, for when the network has fallen silent. The next statement makes another one. */
+  /** Closes a connection that no longer responds. The next statement opens another one. */
   breakConnection(): void;
   stop(): Promise<void>;
 }
@@ -39,7 +39,7 @@ export function createPostingConnection(url: string, config: Config): PostingCon
       application_name: "grey-posting",
       connectionTimeoutMillis: config.GREY_DATABASE_CONNECT_TIMEOUT_MS,
       keepAlive: true,
-      // When an answer is overdue the driver breaks the connection, and all that was sent on it fails.
+      // When a response is overdue, the driver closes the connection, and all statements sent on it fail.
       query_timeout: readTimeoutMs(config),
       pipeline: true,
       types: { getTypeParser: getParser as typeof pg.types.getTypeParser },
@@ -51,7 +51,7 @@ export function createPostingConnection(url: string, config: Config): PostingCon
     client.on("error", forget);
     client.on("end", forget);
     connected.catch(forget);
-    // A commit that is cancelled while it waits for a replica succeeds with a warning: it may be lost in a failover.
+    // A commit that is cancelled while it waits for a replica succeeds with a warning: a failover may lose it.
     client.on("notice", (notice) => {
       if (isWarning(notice)) warnings += 1;
     });
@@ -89,7 +89,7 @@ export function createPostingConnection(url: string, config: Config): PostingCon
     stop: async () => {
       const client = await current?.catch(() => undefined);
       if (client === undefined) return;
-      // An orderly end waits for what is under way; a dead network would never let it end.
+      // end() waits for statements in progress, on a dead network for ever.
       const timer = setTimeout(() => breakConnection(client), config.GREY_DATABASE_CONNECT_TIMEOUT_MS);
       await client.end().catch(() => undefined);
       clearTimeout(timer);

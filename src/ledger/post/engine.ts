@@ -12,7 +12,7 @@ import type { ReadAccount } from "../account/account.js";
 import { readAccounts } from "../account/store.js";
 import { isMovement, requestKey, type Command, type UnitOfWork } from "../command/command.js";
 import type { Hold, ReadHold } from "../decide/hold.js";
-import { readHolds } from "../hold/rows.js";
+import { readHolds } from "../hold/store.js";
 import { listAccounts } from "../transaction/transaction.js";
 import { openBatch } from "./batch.js";
 import type { Cache } from "./cache.js";

@@ -12,9 +12,9 @@ import type { DecidedCommand } from "../decide/decision.js";
 import { listHoldAccounts } from "../decide/hold-steps.js";
 import type { Hold } from "../decide/hold.js";
 import { decideUnit, type StoredAnswers, type Verdict } from "../decide/unit.js";
-import { readHolds } from "../hold/rows.js";
-import { findReversed, toOriginal } from "../transaction/reversed.js";
-import { findAnswers, findTransactions } from "../transaction/rows.js";
+import { readHolds } from "../hold/store.js";
+import { findReversals, toOriginal } from "../transaction/reversals.js";
+import { findAnswers, findTransactions } from "../transaction/store.js";
 import { listAccounts } from "../transaction/transaction.js";
 import { openBatch, type Batch } from "./batch.js";
 import { NO_REPLAYS, toReplays, type FindDifferences, type Outcome, type Replay } from "./outcome.js";
@@ -96,7 +96,7 @@ async function openUnits(
   // The accounts of a hold are locked and stay the same, so that the hold stays the same from here on.
   const holds = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
   // The same goes for reversals: each locks the accounts of its original.
-  const reversed = await findReversed(client, [...originals.keys()], 0);
+  const reversed = await findReversals(client, [...originals.keys()], 0);
   const batch = openBatch(
     accounts,
     holds,

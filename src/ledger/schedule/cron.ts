@@ -1,6 +1,6 @@
 import { Cron } from "croner";
 
-/** The fields of a cron expression: what each is, the values that it may have, and the characters that it is made of. */
+/** The fields of a cron expression: name, permitted values and permitted characters. */
 const FIELDS = [
   ["minute", "0 to 59", /^[0-9*,/-]+$/],
   ["hour", "0 to 23", /^[0-9*,/-]+$/],
@@ -11,18 +11,18 @@ const FIELDS = [
 
 const EXAMPLE = 'such as "0 9 1 * *" for 09:00 on the first of each month';
 
-/** Says what is wrong with the text as a cron expression of five fields; undefined when nothing is. */
-export function cronFault(cron: string): string | undefined {
-  const given = cron === "" ? [] : cron.split(" ");
-  if (given.length !== FIELDS.length) {
+/** Describes what is wrong with a cron expression of five fields; undefined when it is valid. */
+export function findCronFault(cron: string): string | undefined {
+  const parts = cron === "" ? [] : cron.split(" ");
+  if (parts.length !== FIELDS.length) {
     const names = FIELDS.map(([name]) => name).join(", ");
-    return `must have five fields (${names}) with one blank between them, not ${given.length}; ${EXAMPLE}`;
+    return `must have five fields (${names}) separated by one space, not ${parts.length}; ${EXAMPLE}`;
   }
   for (const [index, [name, values, pattern]] of FIELDS.entries()) {
-    const field = given[index] ?? "";
-    const alone = given.map((_, at) => (at === index ? field : "*")).join(" ");
+    const field = parts[index] ?? "";
+    const alone = parts.map((_, at) => (at === index ? field : "*")).join(" ");
     if (!pattern.test(field) || !parses(alone))
-      return `the ${name}, ${field}, must be ${values}, or made of them by * , - and /; ${EXAMPLE}`;
+      return `the ${name}, ${field}, must be ${values}, combined with * , - and /; ${EXAMPLE}`;
   }
   return parses(cron) ? undefined : `must be a cron expression of five fields, ${EXAMPLE}`;
 }

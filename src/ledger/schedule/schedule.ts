@@ -4,7 +4,7 @@ import type { Micros } from "../../base/time.js";
 import type { FundsPolicy, RunState, ScheduleState } from "../../entities/schedule.js";
 import type { MovementCommand } from "../command/command.js";
 
-/** What each run of a schedule moves. */
+/** The movement that each run of a schedule posts. */
 export type ScheduledMovement = Pick<
   MovementCommand,
   | "kind"
@@ -18,41 +18,41 @@ export type ScheduledMovement = Pick<
   | "metadata"
 >;
 
-/** The times at which clocks of a zone show what a cron expression says. */
-export interface Recurring {
+/** The times that match a cron expression in local time of a zone. */
+export interface RecurringTimes {
   readonly cron: string;
   readonly timeZone: string;
-  /** No time before it; null for any. */
+  /** Inclusive; null for no start. */
   readonly startTime: Micros | null;
-  /** No time from it on; null for any. */
+  /** Exclusive; null for no end. */
   readonly endTime: Micros | null;
 }
 
-/** When a schedule runs. */
-export type ScheduleTimes = { readonly once: Micros } | Recurring;
+/** The times of a schedule's runs. */
+export type ScheduleTimes = { readonly once: Micros } | RecurringTimes;
 
-/** What changes as a schedule goes on. */
-export interface Progress {
+/** The part of a schedule that changes as it runs. */
+export interface ScheduleProgress {
   readonly state: ScheduleState;
-  /** The time of the run that is next, or is being retried; null once the schedule has ended. */
+  /** The time of the next run, or of the one that is being retried; null once the schedule has ended. */
   readonly plannedTime: Micros | null;
-  /** When that run is to be tried, unless the schedule is paused. */
+  /** The time of that run's next attempt, unless the schedule is paused. */
   readonly dueTime: Micros | null;
-  /** Counts attempts and interruptions: each has a request id of its own. */
+  /** The number of the next attempt, for its request id. Pauses and cancellations count too. */
   readonly attempt: number;
-  /** How often the run that is next was tried already. */
+  /** The number of failed attempts at the next run. */
   readonly tries: number;
-  /** How many runs have ended. */
+  /** The number of runs that have ended. */
   readonly runCount: number;
-  /** Why it failed; null unless it did. */
+  /** The reason why the schedule failed; null unless it did. */
   readonly failure: Failure | null;
 }
 
-export interface Schedule extends Progress {
+export interface Schedule extends ScheduleProgress {
   readonly id: Uuid;
   readonly movement: ScheduledMovement;
   readonly times: ScheduleTimes;
-  /** null for any number. */
+  /** null for no limit. */
   readonly maxRuns: number | null;
   readonly onInsufficientFunds: FundsPolicy;
   readonly retryIntervalMicros: bigint;
@@ -61,13 +61,13 @@ export interface Schedule extends Progress {
   readonly updateTime: Micros;
 }
 
-/** What a schedule came to at one of its times. */
+/** A run of a schedule: its outcome at one planned time. */
 export interface ScheduleRun {
   readonly id: Uuid;
   readonly plannedTime: Micros;
   readonly state: RunState;
   readonly attempts: number;
-  /** Of its latest attempt, posted or rejected. */
+  /** The transaction of its latest attempt, posted or rejected. */
   readonly transactionId: Uuid;
   readonly failure: Failure | null;
   readonly createTime: Micros;

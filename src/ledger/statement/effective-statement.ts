@@ -3,21 +3,21 @@ import type { Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
 import { NORMAL_SIDE } from "../../base/codes.js";
-import { findEffectiveBalance, type EffectiveBalance } from "./effective-history.js";
+import { findEffectiveBalance, type EffectiveBalance } from "./effective-balance.js";
 import {
   assertSummary,
   toTurnover,
-  type LinePlace,
+  type LinePosition,
   type Period,
   type StatementAccount,
-  type StatementBeginning,
+  type StatementStart,
   type StatementLine,
   type Turnover,
 } from "./statement.js";
 
 const LAST_ENTRY = "SELECT coalesce(max(sequence), 0) AS last FROM entries WHERE account_id = $1";
 
-// Entries without an effective time of their own take effect when they are recorded, the others when theirs is.
+// An entry without an effective time takes effect when it is recorded.
 const TURNOVER = `
 WITH period AS MATERIALIZED (
   SELECT entry_sequence_before_index($1::uuid, journal_index_from_time($2::timestamptz)) AS first,
@@ -35,15 +35,15 @@ FROM (
 ) l`;
 
 /**
- * What took effect on an account in a period, whenever it was recorded; undefined when there is no such account. No balance of it need
- * ever have been one of the record, nor within its limits.
- * @param client sees one snapshot
+ * Finds the statement of what took effect on an account in a period, whenever it was recorded; undefined when there is no such account. Its
+ * balances may never have been recorded, and may be outside the account's limits.
+ * @param client reads from one snapshot
  */
 export async function findEffectiveStatement(
   client: Queryable,
   id: Uuid,
   { from, before }: Period,
-): Promise<StatementBeginning | undefined> {
+): Promise<StatementStart | undefined> {
   const [opening, closing] = [await balanceBefore(client, id, from), await balanceBefore(client, id, before)];
   if (opening === undefined || closing === undefined) return undefined;
   const { systemAccount, currencyCode, normalSide, balanceMinor: openingMinor } = opening;
@@ -58,25 +58,25 @@ export async function findEffectiveStatement(
   const sums = toTurnover(account, assertPresent(turnover.rows[0], "the turnover of a period"));
   return {
     summary: assertSummary({ account, openingMinor, ...sums, closingMinor: closing.balanceMinor, last }),
-    place: { sequence: 0n, effectiveTime: from, balanceAfterMinor: openingMinor },
+    position: { sequence: 0n, effectiveTime: from, balanceAfterMinor: openingMinor },
   };
 }
 
-/** The balance of what took effect before the time: nothing does before 1970. */
+/** Finds the balance of what took effect before a time; nothing takes effect before 1970. */
 async function balanceBefore(client: Queryable, id: Uuid, time: Micros): Promise<EffectiveBalance | undefined> {
   if (time > 0n) return findEffectiveBalance(client, id, time - 1n);
   const first = await findEffectiveBalance(client, id, 0n);
   return first === undefined ? undefined : { ...first, balanceMinor: 0n };
 }
 
-// Of those with a time of their own as many as may be needed; of the others no more than are among these, or as many as may be needed.
+// Reads up to a page of entries with an effective time, and of the others those within the same times, up to a page.
 const LINES = `
 WITH dated AS MATERIALIZED (
   SELECT sequence, amount, effective_time AS time FROM dated_entries
   WHERE account_id = $1::uuid AND (effective_time, sequence) > ($2::timestamptz, $3::bigint) AND effective_time < $4::timestamptz
     AND sequence <= $5 AND amount <> 0
   ORDER BY effective_time, sequence LIMIT $6
-), among AS MATERIALIZED (
+), within AS MATERIALIZED (
   SELECT entry_sequence_before_index($1::uuid, journal_index_from_time($2::timestamptz)) AS first,
     least($5, entry_sequence_before_index($1::uuid, journal_index_from_time(
       CASE WHEN count(*) < $6 THEN $4::timestamptz ELSE max(time) + interval '1 microsecond' END
@@ -84,7 +84,7 @@ WITH dated AS MATERIALIZED (
   FROM dated
 ), recorded AS (
   SELECT sequence, amount, create_time AS time FROM entries e
-  WHERE account_id = $1::uuid AND sequence > (SELECT first FROM among) AND sequence <= (SELECT last FROM among)
+  WHERE account_id = $1::uuid AND sequence > (SELECT first FROM within) AND sequence <= (SELECT last FROM within)
     AND (create_time, sequence) > ($2::timestamptz, $3::bigint) AND amount <> 0
     AND NOT EXISTS (SELECT FROM dated_entries d WHERE d.account_id = $1::uuid AND d.sequence = e.sequence)
   ORDER BY sequence LIMIT $6
@@ -96,7 +96,7 @@ FROM (SELECT * FROM dated UNION ALL SELECT * FROM recorded ORDER BY time, sequen
 JOIN entries e ON e.account_id = $1::uuid AND e.sequence = page.sequence JOIN transactions t ON t.id = e.transaction_id
 ORDER BY page.time, page.sequence`;
 
-/** What took effect on an account after a line and before a time, in the order of effect; nothing that was recorded after its `last` entry. */
+/** Reads the lines that took effect after a line and before a time, in that order; entries recorded after `last` are left out. */
 export async function readEffectiveLines(
   client: Queryable,
   { id, normalSide }: Pick<StatementAccount, "id" | "normalSide">,
@@ -105,7 +105,7 @@ export async function readEffectiveLines(
     before,
     last,
     limit,
-  }: { readonly after: LinePlace; readonly before: Micros; readonly last: bigint; readonly limit: number },
+  }: { readonly after: LinePosition; readonly before: Micros; readonly last: bigint; readonly limit: number },
 ): Promise<StatementLine[]> {
   const { rows } = await client.query<{
     transaction_id: Uuid;

@@ -2,41 +2,41 @@ import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import type { TransactionKind, TransactionState } from "../../base/codes.js";
 
-/** Which transactions are looked for; empty lists and texts mean all. */
+/** A filter of transactions; empty lists and texts match all. */
 export interface TransactionFilter {
-  /** Those that touch any of these accounts; null: any account. */
+  /** Matches transactions that touch any of these accounts; null matches all. */
   readonly accountIds: readonly Uuid[] | null;
   readonly kinds: readonly TransactionKind[];
   readonly states: readonly TransactionState[];
-  /** Recorded at this time or later. */
+  /** The earliest record time, inclusive. */
   readonly from: Micros | null;
-  /** Recorded before this time. */
+  /** The end of the record time, exclusive. */
   readonly before: Micros | null;
-  /** Bounds of the transaction's own amount, in minor units, both included. */
+  /** Bounds of the transaction's amount, in minor units, inclusive. */
   readonly minAmount: bigint | null;
   readonly maxAmount: bigint | null;
   readonly currencyCode: string;
   readonly descriptionPrefix: string;
   readonly externalReference: string;
-  /** What its metadata must all be. */
+  /** Conditions that the metadata must all meet. */
   readonly metadata: readonly MetadataCondition[];
 }
 
-/** What a pair of the metadata must be: one of some values, within a range, or only there. */
+/** A condition on a metadata key: one of some values, a range, or mere presence. */
 export interface MetadataCondition {
   readonly key: string;
   readonly values: readonly string[] | null;
   readonly range: ValueRange | null;
 }
 
-/** A range of values in the order of their bytes; empty: without this bound. */
+/** A range of values in byte order; an empty bound is none. */
 export interface ValueRange {
   readonly from: string;
-  /** Not included. */
+  /** Exclusive. */
   readonly before: string;
 }
 
-/** What is known of a transaction when it is looked at. */
+/** The part of a transaction that a filter examines. */
 export interface Candidate {
   readonly kind: TransactionKind;
   readonly state: TransactionState;
@@ -45,11 +45,11 @@ export interface Candidate {
   readonly description: string;
   readonly externalReference: string;
   readonly metadata: Readonly<Record<string, string>>;
-  /** All accounts that it touches, or would have touched. */
+  /** The accounts that it touched, or was to touch. */
   readonly accountIds: readonly (Uuid | null)[];
 }
 
-/** Whether the transaction is looked for; the time apart, which is a place in the journal. */
+/** Returns whether the transaction matches the filter, except for its time, which is a range of the journal. */
 export function matchesFilter(filter: TransactionFilter, candidate: Candidate): boolean {
   const { accountIds, kinds, states, minAmount, maxAmount, currencyCode, externalReference } = filter;
   return (
@@ -66,7 +66,7 @@ export function matchesFilter(filter: TransactionFilter, candidate: Candidate): 
 }
 
 function matchesMetadata({ key, values, range }: MetadataCondition, metadata: Candidate["metadata"]): boolean {
-  // Keys are the caller's own: a property that every object has is none of them.
+  // Keys are the caller's: an inherited property is none of them.
   const value = Object.hasOwn(metadata, key) ? metadata[key] : undefined;
   return (
     value !== undefined && (values === null || values.includes(value)) && (range === null || isWithin(value, range))

@@ -6,12 +6,12 @@ import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
 import { kindFromCode, type TransactionKindCode, type TransactionState } from "../../base/codes.js";
 import { matchesFilter, type Candidate, type TransactionFilter } from "./filter.js";
-import { findTransactions } from "./rows.js";
-import { LATEST_METADATA, withMetadata } from "./metadata.js";
+import { findTransactions } from "./store.js";
+import { LATEST_METADATA, attachCurrentMetadata } from "./metadata.js";
 import type { LedgerTransaction } from "./transaction.js";
 import { walkFurthest } from "./walks.js";
 
-/** A page of transactions, newest first, and the journal index below which the next page starts, if there is one. */
+/** A page of transactions, newest first, with the journal index below which the next page begins, if any. */
 export interface TransactionPage {
   readonly transactions: readonly LedgerTransaction[];
   readonly nextBelow: bigint | undefined;
@@ -19,19 +19,19 @@ export interface TransactionPage {
 
 const INDEX_FROM_TIME = "SELECT journal_index_from_time($1::timestamptz) AS index";
 
-/** How many transactions one call looks at before it answers with a page that is not full: 20 for each asked for, or 1,000. */
-const LOOKED_AT_MAX = 20;
-const LOOKED_AT_LEAST = 1_000;
-/** How many are looked at together: more than asked for where most may not pass, and no more than are held in memory with all their metadata. */
-const STRETCH = 200;
-/** An entry in an answer takes less than this. */
+/** The number of transactions that a call examines for each one requested, and at least, before it returns a page that is not full. */
+const EXAMINED_PER_RESULT_MAX = 20;
+const EXAMINED_MIN = 1_000;
+/** The number of transactions examined together: their metadata is held in memory. */
+const EXAMINED_BATCH = 200;
+/** An upper bound of an entry's size in a response. */
 const ENTRY_BYTES_MAX = 112;
 const LAST_INDEX = 2n ** 63n - 1n;
 
 /**
- * Lists the transactions that pass the filter, newest first.
- * @param below only those whose journal index is less; undefined for the first page
- * @param pageSize how many at the most, more than 0; fewer are returned where they take some ANSWER_BYTES_MAX
+ * Lists the transactions that match the filter, newest first.
+ * @param below selects journal indexes below this one; undefined for the first page
+ * @param pageSize more than 0; the page is shorter when it would exceed about ANSWER_BYTES_MAX
  */
 export async function listTransactions(
   client: Queryable,
@@ -39,8 +39,8 @@ export async function listTransactions(
   below: bigint | undefined,
   pageSize: number,
 ): Promise<TransactionPage> {
-  const from = filter.from === null ? 0n : await indexFromTime(client, filter.from);
-  const end = filter.before === null ? LAST_INDEX : await indexFromTime(client, filter.before);
+  const from = filter.from === null ? 0n : await findIndexFromTime(client, filter.from);
+  const end = filter.before === null ? LAST_INDEX : await findIndexFromTime(client, filter.before);
   const found = await findIds(
     client,
     filter,
@@ -49,10 +49,10 @@ export async function listTransactions(
   );
   const transactions = await findTransactions(client, found.ids);
   const listed = found.ids.map((id) => assertPresent(transactions.get(id), "a listed transaction"));
-  return { transactions: await withMetadata(client, listed), nextBelow: found.nextBelow };
+  return { transactions: await attachCurrentMetadata(client, listed), nextBelow: found.nextBelow };
 }
 
-/** Goes down the journal until the page is full, there is nothing more, or enough was looked at. */
+/** Walks down the journal until the page is full, the walk ends, or the call has examined enough. */
 async function findIds(
   client: Queryable,
   filter: TransactionFilter,
@@ -60,49 +60,49 @@ async function findIds(
   pageSize: number,
 ): Promise<{ readonly ids: readonly Uuid[]; readonly nextBelow: bigint | undefined }> {
   const ids: Uuid[] = [];
-  const lookedAtMax = Math.max(LOOKED_AT_MAX * pageSize, LOOKED_AT_LEAST);
+  const examinedMax = Math.max(EXAMINED_PER_RESULT_MAX * pageSize, EXAMINED_MIN);
   let next = below;
   let bytes = 0;
-  // One more than the page tells whether there is another.
-  let length = Math.min(pageSize + 1, STRETCH);
-  for (let lookedAt = 0; lookedAt < lookedAtMax; lookedAt += length) {
-    if (lookedAt > 0) length = STRETCH;
-    const walked = await walkFurthest(client, filter, { below: next, from, length });
-    const places = walked.filter(({ id }, index) => id === null || id !== walked[index - 1]?.id);
+  // One more than the page shows whether there is another page.
+  let limit = Math.min(pageSize + 1, EXAMINED_BATCH);
+  for (let examined = 0; examined < examinedMax; examined += limit) {
+    if (examined > 0) limit = EXAMINED_BATCH;
+    const rows = await walkFurthest(client, filter, { below: next, from, limit });
+    const distinct = rows.filter(({ id }, index) => id === null || id !== rows[index - 1]?.id);
     const candidates = await findCandidates(
       client,
-      places.flatMap(({ id }) => (id === null ? [] : [id])),
+      distinct.flatMap(({ id }) => (id === null ? [] : [id])),
     );
-    for (const { id, journal_index: index } of places) {
+    for (const { id, journal_index: index } of distinct) {
       const candidate = id === null ? undefined : candidates.get(id);
       if (id === null || candidate === undefined || !matchesFilter(filter, candidate)) continue;
-      // The rest of what was looked at belongs to the next page.
+      // The remaining rows belong to the next page.
       bytes += estimateBytes(candidate);
       if (ids.length === pageSize || (ids.length > 0 && bytes > ANSWER_BYTES_MAX)) return { ids, nextBelow: next };
       ids.push(id);
       next = index;
     }
-    const last = walked.at(-1);
-    if (last === undefined || walked.length < length) return { ids, nextBelow: undefined };
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < limit) return { ids, nextBelow: undefined };
     next = last.journal_index;
   }
   return { ids, nextBelow: next };
 }
 
-/** About what the transaction takes in an answer. */
+/** Estimates the transaction's size in a response. */
 function estimateBytes({ accountIds, metadata, description }: Candidate): number {
   return (
     accountIds.length * ENTRY_BYTES_MAX + Buffer.byteLength(JSON.stringify(metadata)) + Buffer.byteLength(description)
   );
 }
 
-// By their primary key; the latest change of the metadata, if there is one, by its own.
+// By primary keys, also of the latest change of metadata.
 const CANDIDATES = `
 SELECT t.id, t.kind, t.state, t.currency_code, t.amount, t.description, t.external_reference,
-  coalesce(changed.metadata, t.metadata) AS metadata, t.debit_account_id, t.credit_account_id,
+  coalesce(latest.metadata, t.metadata) AS metadata, t.debit_account_id, t.credit_account_id,
   t.leg_account_ids::text[] AS leg_account_ids
-FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id
-LEFT JOIN LATERAL (${LATEST_METADATA}) changed ON true`;
+FROM unnest($1::uuid[]) AS requested (id) JOIN transactions t ON t.id = requested.id
+LEFT JOIN LATERAL (${LATEST_METADATA}) latest ON true`;
 
 async function findCandidates(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Candidate>> {
   if (ids.length === 0) return new Map();
@@ -136,8 +136,8 @@ async function findCandidates(client: Queryable, ids: readonly Uuid[]): Promise<
   );
 }
 
-/** The first journal index at this time or later. */
-async function indexFromTime(client: Queryable, time: Micros): Promise<bigint> {
+/** Finds the first journal index at this time or later. */
+async function findIndexFromTime(client: Queryable, time: Micros): Promise<bigint> {
   const { rows } = await client.query<{ index: bigint }>({
     name: "journal-index-from-time",
     text: INDEX_FROM_TIME,

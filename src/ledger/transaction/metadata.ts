@@ -7,24 +7,24 @@ import type { LedgerTransaction } from "./transaction.js";
 /** The client's own data about a transaction. */
 export type Metadata = Readonly<Record<string, string>>;
 
-/** A change of it: pairs that are set, and keys of pairs that are removed; no key is in both. */
+/** A change of metadata: pairs to set, and keys to remove; no key is in both. */
 export interface MetadataChange {
   readonly set: Metadata;
   readonly remove: readonly string[];
 }
 
-/** How many pairs a transaction has at the most; the contract bounds those of requests alike. */
+/** The maximum number of pairs of a transaction; the contract bounds requests alike. */
 export const PAIRS_MAX = 32;
 
-/** The metadata of the transaction `t` since its latest change; nothing when it was never changed. */
+/** The metadata of the transaction `t` after its latest change; no row when it never changed. */
 export const LATEST_METADATA = `
 SELECT c.metadata FROM metadata_changes c WHERE c.transaction_id = t.id ORDER BY c.revision DESC LIMIT 1`;
 
 const CURRENT = `
-SELECT t.id, changed.metadata FROM unnest($1::uuid[]) AS t (id) CROSS JOIN LATERAL (${LATEST_METADATA}) changed`;
+SELECT t.id, latest.metadata FROM unnest($1::uuid[]) AS t (id) CROSS JOIN LATERAL (${LATEST_METADATA}) latest`;
 
-/** The transactions with their metadata as it is now. As they are found elsewhere, they have what their requests gave. */
-export async function withMetadata(
+/** Replaces the metadata of the transactions' requests by their current metadata. */
+export async function attachCurrentMetadata(
   client: Queryable,
   transactions: readonly LedgerTransaction[],
 ): Promise<LedgerTransaction[]> {
@@ -41,7 +41,7 @@ export async function withMetadata(
   }));
 }
 
-// The transaction itself cannot be locked, since nothing may change it: its request is locked for it.
+// A transaction's row cannot be locked, since nothing may change it; its request's row is locked instead.
 const LOCK = `
 SELECT t.id FROM transactions t JOIN requests r ON r.caller = t.caller AND r.request_id = t.request_id
 WHERE t.id = $1 FOR NO KEY UPDATE OF r`;
@@ -59,9 +59,9 @@ INSERT INTO metadata_changes (transaction_id, revision, caller, set_pairs, remov
 VALUES ($1, $2, $3, $4, $5::text[], $6, ${CLOCK})`;
 
 /**
- * Changes the metadata of a transaction, in the caller's database transaction. Concurrent changes come one after the other.
- * @returns what it is after the change; what it would be, and nothing is written, when that has more than PAIRS_MAX pairs; undefined
- * when there is no such transaction
+ * Changes the metadata of a transaction, in the caller's database transaction. Serializes concurrent changes.
+ * @returns the metadata after the change, which is not written if it has more than PAIRS_MAX pairs; undefined when there is no such
+ * transaction
  */
 export async function changeMetadata(
   client: Queryable,
@@ -73,7 +73,7 @@ export async function changeMetadata(
   const { rows } = await client.query<{ revision: number; metadata: Metadata }>(LATEST, [transactionId]);
   const [latest] = rows;
   if (latest === undefined) return undefined;
-  const metadata = changedMetadata(latest.metadata, change);
+  const metadata = applyMetadataChange(latest.metadata, change);
   if (Object.keys(metadata).length > PAIRS_MAX) return metadata;
   await client.query(CHANGE, [
     transactionId,
@@ -86,8 +86,8 @@ export async function changeMetadata(
   return metadata;
 }
 
-/** The metadata after a change. */
-export function changedMetadata(before: Metadata, { set, remove }: MetadataChange): Metadata {
-  const kept = Object.entries(before).filter(([key]) => !remove.includes(key));
-  return { ...Object.fromEntries(kept), ...set };
+/** Returns the metadata after a change. */
+export function applyMetadataChange(before: Metadata, { set, remove }: MetadataChange): Metadata {
+  const remaining = Object.entries(before).filter(([key]) => !remove.includes(key));
+  return { ...Object.fromEntries(remaining), ...set };
 }

@@ -27,7 +27,7 @@ export interface LedgerTransaction
 }
 
 /** The reversals of a transaction. */
-export interface Reversed {
+export interface ReversalSummary {
   /** Minor units. */
   readonly amountMinor: bigint;
   readonly count: number;

@@ -6,8 +6,8 @@ import { TRANSACTION_STATE } from "../../base/codes.js";
 import type { TransactionFilter } from "./filter.js";
 
 /**
- * A way down the journal along an ordered index, on which every transaction that a filter looks for is met, newest first. Each takes
- * as its first three parameters the index below which it begins, the index above which it ends, and how many places it goes.
+ * A walk down an ordered index that meets every transaction a filter selects, newest first. The first three parameters of its query are the
+ * journal index below which it begins, the one at which it ends, and the number of rows.
  */
 interface Walk {
   readonly name: string;
@@ -15,43 +15,43 @@ interface Walk {
   readonly values: readonly unknown[];
 }
 
-/** A place on the way: null where the journal has no transaction. A transaction may have several, which stand together. */
-export interface Place {
+/** A row of a walk; its id is null for a journal record of no transaction. A transaction may have several rows, in succession. */
+export interface WalkRow {
   readonly id: Uuid | null;
   readonly journal_index: bigint;
 }
 
-/** What is gone down at once. */
-export interface Stretch {
-  /** Only places with a lesser journal index. */
+/** A range of journal indexes to walk down. */
+export interface WalkRange {
+  /** Exclusive. */
   readonly below: bigint;
-  /** Only places with this journal index or a greater one. */
+  /** Inclusive. */
   readonly from: bigint;
-  /** How many places at the most. */
-  readonly length: number;
+  /** The number of rows to read. */
+  readonly limit: number;
 }
 
-/** The next places of the way that leads furthest down the journal, which is the way with the fewest transactions to look at. */
+/** Reads the next rows of the walk that leads furthest down the journal, which has the fewest transactions to examine. */
 export async function walkFurthest(
   client: Queryable,
   filter: TransactionFilter,
-  { below, from, length }: Stretch,
-): Promise<readonly Place[]> {
-  let furthest: readonly Place[] | undefined;
+  { below, from, limit }: WalkRange,
+): Promise<readonly WalkRow[]> {
+  let furthest: readonly WalkRow[] | undefined;
   for (const { name, text, values } of listWalks(filter)) {
-    const { rows } = await client.query<Place>({ name, text, values: [below, from, length, ...values] });
-    if (furthest === undefined || isFurther(rows, furthest, length)) furthest = rows;
+    const { rows } = await client.query<WalkRow>({ name, text, values: [below, from, limit, ...values] });
+    if (furthest === undefined || isFurther(rows, furthest, limit)) furthest = rows;
   }
   return furthest ?? [];
 }
 
-function isFurther(places: readonly Place[], than: readonly Place[], length: number): boolean {
-  if (places.length < length || than.length < length) return places.length < than.length;
-  const [last, other] = [places.at(-1), than.at(-1)];
+function isFurther(rows: readonly WalkRow[], than: readonly WalkRow[], limit: number): boolean {
+  if (rows.length < limit || than.length < limit) return rows.length < than.length;
+  const [last, other] = [rows.at(-1), than.at(-1)];
   return last !== undefined && other !== undefined && last.journal_index < other.journal_index;
 }
 
-/** The ways that the filter allows, at least one. */
+/** Lists the walks that the filter permits, at least one. */
 function listWalks({ externalReference, metadata, accountIds, states }: TransactionFilter): readonly Walk[] {
   const walks: Walk[] = [];
   if (externalReference !== "")
@@ -64,11 +64,11 @@ function listWalks({ externalReference, metadata, accountIds, states }: Transact
     );
   }
   if (accountIds !== null) {
-    const wanted = states.length === 0 ? Object.values(TRANSACTION_STATE) : states;
+    const walkedStates = states.length === 0 ? Object.values(TRANSACTION_STATE) : states;
     walks.push({
       name: "transactions-list",
       text: OF_ACCOUNTS,
-      values: [uuidArray(accountIds), int2Array(wanted)],
+      values: [uuidArray(accountIds), int2Array(walkedStates)],
     });
   }
   return walks.length === 0 ? [{ name: "transactions-of-journal", text: OF_JOURNAL, values: [] }] : walks;
@@ -86,32 +86,32 @@ ORDER BY journal_index DESC LIMIT $3`;
 
 const OF_VALUES = `
 SELECT p.transaction_id AS id, p.journal_index
-FROM unnest($5::text[]) AS wanted (value) CROSS JOIN LATERAL (
+FROM unnest($5::text[]) AS requested (value) CROSS JOIN LATERAL (
   SELECT transaction_id, journal_index FROM transaction_metadata
-  WHERE key = $4 AND value = wanted.value AND journal_index < $1::bigint AND journal_index >= $2::bigint
+  WHERE key = $4 AND value = requested.value AND journal_index < $1::bigint AND journal_index >= $2::bigint
   ORDER BY key DESC, value DESC, journal_index DESC LIMIT $3
 ) p
 ORDER BY p.journal_index DESC LIMIT $3`;
 
-// For each account: its posted transactions through the entries' primary key, entered by binary search at the page's
-// place; its rejected ones through their partial indexes and the legs of those that have many. A transaction stands here once for each
-// of its entries on the accounts. So the cost does not grow with the number of transactions before or after the page.
+// For each account: its posted transactions by the entries' primary key, entered by binary search; its rejected ones by their partial
+// indexes and by rejected_legs. A transaction has a row for each of its entries on the accounts. The cost does not grow with the number of
+// transactions before or after the page.
 const OF_ACCOUNTS = `
-WITH places AS (
+WITH bounds AS (
   SELECT w.id, entry_sequence_before_index(w.id, $1::bigint) AS below,
     CASE WHEN $2::bigint = 0 THEN 0 ELSE entry_sequence_before_index(w.id, $2::bigint) END AS above
   FROM unnest($4::uuid[]) AS w (id)
 )
 SELECT id, journal_index FROM (
   SELECT e.transaction_id AS id, e.journal_index
-  FROM places p CROSS JOIN LATERAL (
+  FROM bounds p CROSS JOIN LATERAL (
     SELECT transaction_id, journal_index FROM entries
     WHERE account_id = p.id AND sequence <= p.below AND sequence > p.above
     ORDER BY sequence DESC LIMIT $3
   ) e WHERE ${TRANSACTION_STATE.POSTED} = ANY ($5::smallint[])
   UNION ALL
   SELECT r.id, r.journal_index
-  FROM places p CROSS JOIN LATERAL (
+  FROM bounds p CROSS JOIN LATERAL (
     (SELECT id, journal_index FROM transactions
      WHERE debit_account_id = p.id AND state = ${TRANSACTION_STATE.REJECTED} AND journal_index < $1 AND journal_index >= $2
      ORDER BY journal_index DESC LIMIT $3)
@@ -127,7 +127,7 @@ SELECT id, journal_index FROM (
 ) found
 ORDER BY journal_index DESC LIMIT $3`;
 
-// The journal itself, batch by batch: the sort is by batch, so that no more batches are taken apart than are needed.
+// The journal itself: sorted by batch first, so that no more batches are unnested than are needed.
 const OF_JOURNAL = `
 SELECT CASE WHEN r.type IN (${RECORD_TYPE.TRANSACTION_POSTED}, ${RECORD_TYPE.TRANSACTION_REJECTED}) THEN r.id END AS id,
   b.first_index + r.position - 1 AS journal_index

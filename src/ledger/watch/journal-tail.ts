@@ -1,136 +1,103 @@
 import { AsyncResource } from "node:async_hooks";
-import { assertPresent } from "../../base/assert.js";
 import { FailureError } from "../../base/failure.js";
-import type { Uuid } from "../../base/ids.js";
 import { limitConcurrency } from "../../base/concurrency.js";
-import { uuidArray } from "../../db/binary-array.js";
-import type { Database, Queryable } from "../../db/database.js";
+import type { Database } from "../../db/database.js";
 import { translateError } from "../../db/in-transaction.js";
-import { RECORD_TYPE } from "../../entities/journal.js";
-import { readRecords, type PlacedRecord } from "../../journal/read.js";
-import { findTransactions } from "../transaction/rows.js";
-import { listAccounts, type LedgerTransaction } from "../transaction/transaction.js";
+import { readPage, type JournalPage, type WatchedRecord } from "./journal-page.js";
 
-/** A record of the journal, and the transaction that it is of, if it is of one. */
-export interface WatchedRecord extends PlacedRecord {
-  readonly transaction: LedgerTransaction | undefined;
-}
-
-/** What a record takes of memory, in legs of a transaction: who holds many counts them by this. */
-export function weigh({ transaction }: WatchedRecord): number {
-  return transaction?.legs?.length ?? LEGS_OF_A_MOVEMENT;
-}
-
-const LEGS_OF_A_MOVEMENT = 2;
-
-/** What stands in the journal from `first` to `end`, which is not included. */
-export interface JournalPage {
-  readonly first: bigint;
-  readonly end: bigint;
-  readonly records: readonly WatchedRecord[];
-  /** What they weigh together, see weightOf. */
-  readonly weight: number;
-  /** The accounts of its transactions, and what its other records are about: who watches nothing of it passes it over. */
-  readonly touched: ReadonlySet<Uuid>;
-  /** The wallets that were opened, and whose they are. */
-  readonly opened: ReadonlyMap<Uuid, Uuid>;
-}
-
-/** What a watcher wants to be told of. */
+/** The records that a watcher selects. */
 export interface WatchFilter {
-  /** Whether the page may hold something of it. Asked of each page, in order. */
+  /** Returns false when no record of the page can match. Called for each page in order. */
   readonly mayMatch: (page: JournalPage) => boolean;
   readonly matches: (record: WatchedRecord) => boolean;
 }
 
-/** What a watcher asks for. */
+/** A watcher's request for its next page. */
 export interface PageRequest {
-  /** The next place that it has not read. */
-  readonly place: bigint;
+  /** The first journal index that the watcher has not read. */
+  readonly index: bigint;
   readonly filter: WatchFilter;
-  /** How many records to read when they are not in memory any more. */
-  readonly atOnce: bigint;
-  /** It is answered in this time, and when it has been led to this place, even if there is nothing for it. */
+  /** The number of records to read when they are no longer in memory. */
+  readonly recordsMax: bigint;
+  /** The time, and the journal index, at which a reply is due even when nothing matches. */
   readonly waitMs: number;
-  readonly placeMax: bigint;
+  readonly indexMax: bigint;
 }
 
-/** What it gets: everything before the place has been read, and what is on the page at that place, if there is one, has not. */
+/** A reply: the watcher has passed everything before the index; the page, if any, contains it. */
 export interface PageReply {
-  readonly place: bigint;
+  readonly index: bigint;
   readonly page: JournalPage | undefined;
 }
 
 /**
- * The end of the journal, for everyone in this process who watches it. While someone does, one reader asks for its size
- * and reads what is new, once; it keeps the latest in memory. Who waits is not woken by what does not concern them. Who is
- * further behind reads by themselves, a few at once.
+ * The end of the journal, shared by all watchers of the process. While there are any, one reader polls the journal's size, reads new
+ * records once, and keeps the latest in memory. Wakes only watchers that a page concerns; lagging watchers read their own pages, a few
+ * at a time.
  */
 export interface JournalTail {
-  /** Begins to watch. @returns what ends it */
+  /** Registers a watcher. @returns a function that unregisters it */
   join(): () => void;
   /**
-   * What is next for one who has joined. Goes on when the database is back. Fails when what was read cannot be right.
+   * Waits for the next page of a registered watcher. Survives an unavailable database; fails when the records read are inconsistent.
    */
   next(request: PageRequest, signal: AbortSignal): Promise<PageReply>;
 }
 
-/** One who waits at the end. */
+/** A watcher that waits for new records. */
 interface Waiter {
   readonly request: PageRequest;
-  place: bigint;
-  readonly done: () => void;
+  index: bigint;
+  readonly wake: () => void;
 }
 
-/** What the reader reads at once. */
+/** The number of records that the shared reader reads in one page. */
 const PAGE_MAX = 1_000n;
-/** A page ends early before its records weigh more than this. */
-const PAGE_WEIGHT_MAX = 10_000;
-/** What the records that are kept in memory weigh. */
+/** The total weight of the pages in memory. */
 const RECENT_WEIGHT_MAX = 20_000;
-/** Those who are behind leave most connections to others. */
-const OWN_READS_MAX = 2;
+/** Lagging watchers leave most connections to other calls. */
+const LAGGING_READS_MAX = 2;
 
 export function createJournalTail(database: Database): JournalTail {
   const recent: JournalPage[] = [];
-  const waiting = new Set<Waiter>();
-  const limited = limitConcurrency(OWN_READS_MAX);
+  const waiters = new Set<Waiter>();
+  const limitLaggingReads = limitConcurrency(LAGGING_READS_MAX);
   let watchers = 0;
   let isRunning = false;
-  /** Up to where the journal is known to be there; -1 while nothing is known. */
+  /** The journal index up to which records are known to exist; -1 before the first poll. */
   let end = -1n;
   let fault: unknown;
 
-  const wake = (): void => {
-    for (const { done } of waiting) done();
+  const wakeAll = (): void => {
+    for (const waiter of waiters) waiter.wake();
   };
 
-  /** Wakes whom the new page concerns; leads on those who have nothing on it. */
+  /** Wakes the watchers that a new page concerns, and moves the others past it. */
   const announce = (page: JournalPage): void => {
-    for (const one of waiting) {
-      const { filter, placeMax } = one.request;
-      if (one.place >= page.end) continue;
-      if (one.place === page.first && page.end < placeMax && !filter.mayMatch(page)) one.place = page.end;
-      else one.done();
+    for (const waiter of waiters) {
+      const { filter, indexMax } = waiter.request;
+      if (waiter.index >= page.end) continue;
+      if (waiter.index === page.first && page.end < indexMax && !filter.mayMatch(page)) waiter.index = page.end;
+      else waiter.wake();
     }
   };
 
-  const keep = (page: JournalPage): void => {
+  const addRecent = (page: JournalPage): void => {
     recent.push(page);
-    let weight = recent.reduce((sum, one) => sum + one.weight, 0);
+    let weight = recent.reduce((sum, { weight: more }) => sum + more, 0);
     while (weight > RECENT_WEIGHT_MAX && recent.length > 1) weight -= recent.shift()?.weight ?? 0;
     end = page.end;
   };
 
-  const readOn = async (): Promise<void> => {
+  const readNewRecords = async (): Promise<void> => {
     const size = await database.journalSize.next();
     if (end < 0n) {
       end = size;
-      wake();
+      wakeAll();
     }
     while (end < size && watchers > 0) {
       const page = await readPage(database.pool, end, min(end + PAGE_MAX, size));
-      keep(page);
+      addRecent(page);
       announce(page);
     }
   };
@@ -140,7 +107,7 @@ export function createJournalTail(database: Database): JournalTail {
     fault = undefined;
     while (watchers > 0 && fault === undefined) {
       try {
-        await readOn();
+        await readNewRecords();
       } catch (error) {
         if (!isTransient(error)) fault = error;
       }
@@ -148,32 +115,32 @@ export function createJournalTail(database: Database): JournalTail {
     isRunning = false;
     recent.length = 0;
     end = -1n;
-    wake();
+    wakeAll();
   };
 
-  // What is read for all is no part of the trace of the call that happened to be the first.
+  // Detached, so that shared reads do not join the trace of the call that started them.
   const start = AsyncResource.bind(() => {
     run().catch((error: unknown) => {
       fault = error;
       isRunning = false;
-      wake();
+      wakeAll();
     });
   });
 
-  /** Resolves when there is something new, or after the time, with the place up to which there was nothing of interest. */
-  const change = (request: PageRequest, signal: AbortSignal): Promise<bigint> =>
+  /** Resolves on new records or on timeout, with the index up to which nothing concerned the watcher. */
+  const waitForRecords = (request: PageRequest, signal: AbortSignal): Promise<bigint> =>
     new Promise((resolve) => {
-      const done = (): void => {
+      const wake = (): void => {
         clearTimeout(timer);
-        waiting.delete(one);
-        signal.removeEventListener("abort", done);
-        resolve(one.place);
+        waiters.delete(waiter);
+        signal.removeEventListener("abort", wake);
+        resolve(waiter.index);
       };
-      const one: Waiter = { request, place: request.place, done };
-      const timer = setTimeout(done, request.waitMs);
-      waiting.add(one);
-      signal.addEventListener("abort", done);
-      if (signal.aborted) done();
+      const waiter: Waiter = { request, index: request.index, wake };
+      const timer = setTimeout(wake, request.waitMs);
+      waiters.add(waiter);
+      signal.addEventListener("abort", wake);
+      if (signal.aborted) wake();
     });
 
   return {
@@ -185,83 +152,23 @@ export function createJournalTail(database: Database): JournalTail {
       };
     },
     next: async (request, signal) => {
-      const place = request.place < end ? request.place : await change(request, signal);
+      const index = request.index < end ? request.index : await waitForRecords(request, signal);
       if (fault !== undefined) throw fault;
-      if (place >= end || signal.aborted) return { place, page: undefined };
-      const inMemory = recent.find((page) => page.first <= place && place < page.end);
-      if (inMemory !== undefined) return { place, page: inMemory };
-      const before = min(place + request.atOnce, end);
+      if (index >= end || signal.aborted) return { index, page: undefined };
+      const inMemory = recent.find((page) => page.first <= index && index < page.end);
+      if (inMemory !== undefined) return { index, page: inMemory };
+      const before = min(index + request.recordsMax, end);
       try {
-        return { place, page: await limited(() => readPage(database.pool, place, before)) };
+        return { index, page: await limitLaggingReads(() => readPage(database.pool, index, before)) };
       } catch (error) {
         if (!isTransient(error)) throw error;
-        return { place: await change({ ...request, place }, signal), page: undefined };
+        return { index: await waitForRecords({ ...request, index }, signal), page: undefined };
       }
     },
   };
 }
 
-/** Reads from `first` up to `before` at the furthest, and at least one record. */
-async function readPage(client: Queryable, first: bigint, before: bigint): Promise<JournalPage> {
-  const { records, weight } = await takeFitting(client, await readRecords(client, first, before));
-  const found = await findTransactions(client, listTransactionIds(records));
-  const touched = new Set<Uuid>();
-  const withTransactions = records.map((record) => {
-    const transaction = isOfTransaction(record)
-      ? assertPresent(found.get(record.id), "a recorded transaction")
-      : undefined;
-    for (const id of transaction === undefined ? [record.id] : listAccounts(transaction)) touched.add(id);
-    return { ...record, transaction };
-  });
-  const opened = records.filter(({ type }) => type === RECORD_TYPE.WALLET_CREATED).map(({ id }) => id);
-  const end = first + BigInt(records.length);
-  return { first, end, records: withTransactions, weight, touched, opened: await findOwners(client, opened) };
-}
-
-const LEG_COUNTS = `
-SELECT t.id, cardinality(t.leg_account_ids) AS legs
-FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id
-WHERE t.leg_account_ids IS NOT NULL`;
-
-/** The first of the records, as many as a page may weigh. */
-async function takeFitting(
-  client: Queryable,
-  records: readonly PlacedRecord[],
-): Promise<{ readonly records: readonly PlacedRecord[]; readonly weight: number }> {
-  const { rows } = await client.query<{ id: Uuid; legs: number }>({
-    name: "legs-counted",
-    text: LEG_COUNTS,
-    values: [uuidArray(listTransactionIds(records))],
-  });
-  const legs = new Map(rows.map((row) => [row.id, row.legs]));
-  let weight = 0;
-  for (const [position, { id }] of records.entries()) {
-    const more = legs.get(id) ?? LEGS_OF_A_MOVEMENT;
-    if (position > 0 && weight + more > PAGE_WEIGHT_MAX) return { records: records.slice(0, position), weight };
-    weight += more;
-  }
-  return { records, weight };
-}
-
-function listTransactionIds(records: readonly PlacedRecord[]): readonly Uuid[] {
-  return records.filter(isOfTransaction).map(({ id }) => id);
-}
-
-function isOfTransaction({ type }: PlacedRecord): boolean {
-  return type === RECORD_TYPE.TRANSACTION_POSTED || type === RECORD_TYPE.TRANSACTION_REJECTED;
-}
-
-async function findOwners(client: Queryable, walletIds: readonly Uuid[]): Promise<Map<Uuid, Uuid>> {
-  if (walletIds.length === 0) return new Map();
-  const { rows } = await client.query<{ id: Uuid; user_id: Uuid }>({
-    name: "wallet-owners",
-    text: "SELECT id, user_id FROM wallets WHERE id = ANY($1::uuid[])",
-    values: [uuidArray(walletIds)],
-  });
-  return new Map(rows.map((row) => [row.id, row.user_id]));
-}
-
-/** Whether the error is of the moment: the database is away or has too much to do. */
+/** Returns whether the failure is temporary: the database is unavailable or overloaded. */
 function isTransient(error: unknown): boolean {
   return translateError(error) instanceof FailureError;
 }

@@ -1,23 +1,24 @@
-import { weigh, type PageReply, type WatchFilter, type WatchedRecord, type JournalTail } from "./journal-tail.js";
+import { measureRecord, type WatchedRecord } from "./journal-page.js";
+import type { JournalTail, PageReply, WatchFilter } from "./journal-tail.js";
 
-/** An event of a watch: a record that matches, or only that everything up to the index was read. */
+/** An event of a watch: a matching record, or without one the journal index up to which everything was read. */
 export interface WatchEvent {
   readonly index: bigint;
   readonly record: WatchedRecord | undefined;
 }
 
-/** After this many records without a match a watch reports its place. */
-const SILENT_MAX = 10_000n;
-/** What a watcher holds at the most while its client takes it, by weight, and one record at least: many may be slow. */
-const HELD_WEIGHT_MAX = 256;
-/** Records that a lagging watch reads at once, where most of them match and where few do. */
-const AT_ONCE = { dense: 128n, sparse: 1_000n } as const;
+/** The number of records without a match after which a watch reports its progress. */
+const UNREPORTED_MAX = 10_000n;
+/** The weight that a watcher buffers while its client reads, but at least one record: there may be many slow clients. */
+const BUFFERED_WEIGHT_MAX = 256;
+/** The number of records that a lagging watch reads at once, where many match and where few do. */
+const READ_MAX = { dense: 128n, sparse: 1_000n } as const;
 
 /**
- * Yields the matching records in the journal's order, without end. It reads no faster than its consumer takes, and keeps
- * nothing but its place meanwhile, so that a slow consumer costs no more than a fast one.
- * @param from the first place that is read
- * @param progressMs after so long without anything to tell it tells how far it is; at the beginning too
+ * Yields the matching records in the journal's order, without end. Reads no faster than its consumer and holds no page meanwhile, so that
+ * a slow consumer costs no more than a fast one.
+ * @param from the first journal index to read
+ * @param progressMs the interval without an event after which progress is reported; it is reported at the start too
  */
 export async function* watchJournal(
   tail: JournalTail,
@@ -27,25 +28,25 @@ export async function* watchJournal(
   const leave = tail.join();
   try {
     yield { index: from - 1n, record: undefined };
-    let place = from;
+    let index = from;
     let reported = from;
     let reportedAt = performance.now();
-    let atOnce: bigint = AT_ONCE.dense;
+    let recordsMax: bigint = READ_MAX.dense;
     while (!signal.aborted) {
       const waitMs = Math.max(0, reportedAt + progressMs - performance.now());
-      const request = { place, filter, atOnce, waitMs, placeMax: reported + SILENT_MAX };
-      // The page itself is not held meanwhile.
+      const request = { index, filter, recordsMax, waitMs, indexMax: reported + UNREPORTED_MAX };
+      // Keeps the matching records only, so that the page can be freed.
       const { start, records, end } = selectMatching(await tail.next(request, signal), filter);
       for (const record of records) {
         yield { index: record.index, record };
         reported = record.index + 1n;
         reportedAt = performance.now();
       }
-      atOnce = 8n * BigInt(records.length) > end - start ? AT_ONCE.dense : AT_ONCE.sparse;
-      place = end;
-      if (place - reported >= SILENT_MAX || performance.now() - reportedAt >= progressMs) {
-        yield { index: place - 1n, record: undefined };
-        reported = place;
+      recordsMax = 8n * BigInt(records.length) > end - start ? READ_MAX.dense : READ_MAX.sparse;
+      index = end;
+      if (index - reported >= UNREPORTED_MAX || performance.now() - reportedAt >= progressMs) {
+        yield { index: index - 1n, record: undefined };
+        reported = index;
         reportedAt = performance.now();
       }
     }
@@ -54,20 +55,20 @@ export async function* watchJournal(
   }
 }
 
-/** Selects the matching records of a page, no more than a watch may hold, and the places between which they are. */
+/** Selects the matching records of a page, up to BUFFERED_WEIGHT_MAX, and the range of journal indexes that they cover. */
 function selectMatching(
-  { place, page }: PageReply,
+  { index, page }: PageReply,
   { mayMatch, matches }: WatchFilter,
 ): { start: bigint; records: readonly WatchedRecord[]; end: bigint } {
-  if (page === undefined) return { start: place, records: [], end: place };
-  if (!mayMatch(page)) return { start: place, records: [], end: page.end };
+  if (page === undefined) return { start: index, records: [], end: index };
+  if (!mayMatch(page)) return { start: index, records: [], end: page.end };
   const records: WatchedRecord[] = [];
   let weight = 0;
-  for (const record of page.records.slice(Number(place - page.first))) {
+  for (const record of page.records.slice(Number(index - page.first))) {
     if (!matches(record)) continue;
-    weight += weigh(record);
-    if (records.length > 0 && weight > HELD_WEIGHT_MAX) return { start: place, records, end: record.index };
+    weight += measureRecord(record);
+    if (records.length > 0 && weight > BUFFERED_WEIGHT_MAX) return { start: index, records, end: record.index };
     records.push(record);
   }
-  return { start: place, records, end: page.end };
+  return { start: index, records, end: page.end };
 }

@@ -9,7 +9,7 @@ import type { Database } from "../../db/database.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
-import { findRate, listRates, type Rate, type RatePlace } from "../../ledger/currency/find-rate.js";
+import { findRate, listRates, type Rate, type RateCursor } from "../../ledger/currency/find-rate.js";
 import { insertRate } from "../../ledger/currency/insert-rate.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
@@ -91,7 +91,7 @@ async function setRate(session: Session, request: SetRateRequest, { caller }: Ca
   };
 }
 
-function parsePlace(cursor: string): RatePlace {
+function parsePlace(cursor: string): RateCursor {
   const [validFrom = "", id = ""] = cursor.split("/");
   return { validFrom: BigInt(validFrom), id };
 }

@@ -25,19 +25,32 @@ import type { JournalRecord } from "../../journal/append.js";
 import { openBatch } from "../../ledger/post/batch.js";
 import { readAccounts } from "../../ledger/account/store.js";
 import type { ReadAccount } from "../../ledger/account/account.js";
-import { listRuns, listSchedules, lockSchedules, readSchedule } from "../../ledger/schedule/rows.js";
-import { cronFault } from "../../ledger/schedule/cron.js";
+import {
+  insertSchedule,
+  listSchedules,
+  lockSchedules,
+  readSchedule,
+  updateSchedules,
+} from "../../ledger/schedule/store.js";
+import { findCronFault } from "../../ledger/schedule/cron.js";
 import { decideMovement } from "../../ledger/decide/movement.js";
-import { afterCancel, afterPause, afterResume, isLasting, isTimeZone, nextTime } from "../../ledger/schedule/rules.js";
+import {
+  applyCancel,
+  applyPause,
+  applyResume,
+  findNextTime,
+  isPermanent,
+  isTimeZone,
+} from "../../ledger/schedule/rules.js";
 import type {
-  Progress,
   Schedule,
   ScheduledMovement,
+  ScheduleProgress,
   ScheduleRun,
   ScheduleTimes,
 } from "../../ledger/schedule/schedule.js";
 import type { MovementCommand } from "../../ledger/command/command.js";
-import { toEndRecords, insertSchedule, skipRun, withholdRun, writeProgress } from "../../ledger/schedule/write.js";
+import { listRuns, skipRun, toEndRecords, withholdRun } from "../../ledger/schedule/runs.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { CASH, parseDeposit, parseTransfer, parseWithdraw } from "../transaction/movements.js";
@@ -59,7 +72,7 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
       const { times, maxRuns } = parseTimes(request.when);
       return answerOnce(database, context, "CREATE_SCHEDULE", request, async ({ client }) => {
         const now = await readClock(client);
-        const plannedTime = nextTime(times, now);
+        const plannedTime = findNextTime(times, now);
         if (plannedTime === null || plannedTime > now + AHEAD_MICROS_MAX) fail({ reason: "SCHEDULE_TIME_INVALID" });
         await assertPossible(client, command);
         const schedule: Schedule = {
@@ -142,25 +155,25 @@ interface Change {
   readonly record: RecordType;
   /** Why it cannot be done to a schedule in this state. */
   readonly refuses: (schedule: Schedule) => Failure | undefined;
-  readonly apply: (schedule: Schedule, now: Micros) => Progress;
+  readonly apply: (schedule: Schedule, now: Micros) => ScheduleProgress;
 }
 
 const PAUSE: Change = {
   record: RECORD_TYPE.SCHEDULE_PAUSED,
   refuses: ({ id, state }) =>
     state === SCHEDULE_STATE.PAUSED ? { reason: "SCHEDULE_NOT_ACTIVE", scheduleId: id } : undefined,
-  apply: afterPause,
+  apply: applyPause,
 };
 const RESUME: Change = {
   record: RECORD_TYPE.SCHEDULE_RESUMED,
   refuses: ({ id, state }) =>
     state === SCHEDULE_STATE.PAUSED ? undefined : { reason: "SCHEDULE_NOT_PAUSED", scheduleId: id },
-  apply: afterResume,
+  apply: applyResume,
 };
 const CANCEL: Change = {
   record: RECORD_TYPE.SCHEDULE_CANCELLED,
   refuses: () => undefined,
-  apply: afterCancel,
+  apply: applyCancel,
 };
 
 /** Changes a schedule with its row locked and, while it is active, with its next attempt withheld. */
@@ -174,7 +187,7 @@ async function change({ client }: Session, request: PauseScheduleRequest, { reco
   assertAllowed(schedule, refuses);
   const now = await readClock(client);
   const progress = apply(schedule, now);
-  await writeProgress(client, [{ id, progress }], now);
+  await updateSchedules(client, [{ id, progress }], now);
   const skipped: JournalRecord[] =
     progress.state === SCHEDULE_STATE.CANCELLED && schedule.tries > 0 ? await skipRun(client, id, now) : [];
   return {
@@ -205,7 +218,7 @@ const STATE_NAMES = {
 async function assertPossible(client: Queryable, command: MovementCommand): Promise<void> {
   const read = await readAccounts(client, [command.debitAccountId, command.creditAccountId]);
   const decision = decideMovement(openBatch(read.map(withoutFreeze)), command);
-  if ("failure" in decision && isLasting(decision.failure)) fail(decision.failure);
+  if ("failure" in decision && isPermanent(decision.failure)) fail(decision.failure);
 }
 
 /** The account as it is when nothing passing is in the way of it. */
@@ -250,7 +263,7 @@ function parseTimes(when: CreateScheduleRequest["when"]): {
 } {
   if (when?.$case === "once") return { times: { once: microsUp(when.value) }, maxRuns: null };
   const { cron, timeZone, startTime, endTime, maxRuns } = assertPresent(when, "when").value;
-  const fault = cronFault(cron);
+  const fault = findCronFault(cron);
   if (fault !== undefined) invalid("recurring.cron", fault);
   if (!isTimeZone(timeZone)) invalid("recurring.time_zone", "must be an IANA time zone, such as Europe/Berlin");
   const [start, end] = [microsOrNull(startTime), microsOrNull(endTime)];

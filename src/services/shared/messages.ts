@@ -16,12 +16,12 @@ import { isInt64 } from "../../base/money.js";
 import { fromDate, fromMicros } from "../../base/time.js";
 import { NORMAL_SIDE, TRANSACTION_KIND } from "../../base/codes.js";
 import type { AccountRow } from "../../entities/account.js";
-import type { PastAccount } from "../../ledger/account/history.js";
+import type { PastAccount } from "../../ledger/account/past-account.js";
 import { availableMinor } from "../../ledger/account/account.js";
 import type { WalletRow } from "../../entities/wallet.js";
 import type { Exchange } from "../../ledger/command/command.js";
 import type { Entry } from "../../ledger/account/entry.js";
-import type { LedgerTransaction, Reversed } from "../../ledger/transaction/transaction.js";
+import type { LedgerTransaction, ReversalSummary } from "../../ledger/transaction/transaction.js";
 
 export function toMoney(currencyCode: string, minorUnits: bigint): Money {
   return { currencyCode, minorUnits };
@@ -54,7 +54,7 @@ export function toBalanceMessage(account: PastAccount): Balance {
 }
 
 /** @param reversed its reversals, where the message shows them */
-export function toTransactionMessage(transaction: LedgerTransaction, reversed?: Reversed): Transaction {
+export function toTransactionMessage(transaction: LedgerTransaction, reversed?: ReversalSummary): Transaction {
   const { currencyCode, createTime } = transaction;
   return {
     id: transaction.id,

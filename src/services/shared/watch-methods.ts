@@ -17,8 +17,9 @@ import { readInSession, readSnapshot } from "../../db/in-transaction.js";
 import { AccountEntity } from "../../entities/account.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { WalletEntity } from "../../entities/wallet.js";
-import { findPastAccount } from "../../ledger/account/history.js";
-import type { WatchFilter, WatchedRecord, JournalTail } from "../../ledger/watch/journal-tail.js";
+import { findPastAccount } from "../../ledger/account/past-account.js";
+import type { WatchedRecord } from "../../ledger/watch/journal-page.js";
+import type { JournalTail, WatchFilter } from "../../ledger/watch/journal-tail.js";
 import { listAccounts } from "../../ledger/transaction/transaction.js";
 import { watchJournal } from "../../ledger/watch/watch-journal.js";
 import type { CallContext } from "../../rpc/context.js";
@@ -75,7 +76,7 @@ export function createWalletWatch(
         const walletId = parseId(request.walletId);
         const { from, asked, ...beginning } = await findBeginning(database, context, request);
         const interest = {
-          mayMatch: ({ touched }) => touched.has(walletId),
+          mayMatch: ({ subjectIds }) => subjectIds.has(walletId),
           matches: (sight) => toWalletChange(sight, walletId) !== undefined,
         } satisfies WatchFilter;
         /** What the wallet is right before the place that was asked for, until it is told. */
@@ -128,9 +129,9 @@ async function parseInterest(manager: EntityManager, request: WatchTransactionsR
   const kinds = request.kinds.length === 0 ? undefined : new Set(request.kinds.map(kindFromCode));
   const states = new Set(request.states.length === 0 ? [TransactionState.POSTED] : request.states);
   return {
-    mayMatch: ({ touched, opened }) => {
-      for (const [walletId, owner] of opened) if (owner === userId) ofUser?.add(walletId);
-      return intersects(touched, wallets) && intersects(touched, ofUser);
+    mayMatch: ({ subjectIds, newWalletOwners }) => {
+      for (const [walletId, owner] of newWalletOwners) if (owner === userId) ofUser?.add(walletId);
+      return intersects(subjectIds, wallets) && intersects(subjectIds, ofUser);
     },
     matches: ({ transaction }) => {
       if (transaction === undefined) return false;

@@ -4,7 +4,7 @@ import type { Config } from "../../config/config.js";
 import type { Database } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
 import { requestKey, type Command } from "../../ledger/command/command.js";
-import { findAnswers } from "../../ledger/transaction/rows.js";
+import { findAnswers } from "../../ledger/transaction/store.js";
 import type { CallContext } from "../../rpc/context.js";
 
 /** The distance from now at which a transaction may take effect, in whole days. */

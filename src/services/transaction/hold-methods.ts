@@ -24,7 +24,7 @@ import type {
   RequestTerms,
 } from "../../ledger/command/command.js";
 import { getRemainingMinor, type Hold } from "../../ledger/decide/hold.js";
-import { listHolds, readHolds } from "../../ledger/hold/rows.js";
+import { listHolds, readHolds } from "../../ledger/hold/store.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { toMoney } from "../shared/messages.js";

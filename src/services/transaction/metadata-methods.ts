@@ -10,7 +10,7 @@ import { readInSession } from "../../db/in-transaction.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { MetadataChangeEntity, type MetadataChangeRow } from "../../entities/metadata.js";
 import { TransactionEntity } from "../../entities/transaction.js";
-import { findTransactions } from "../../ledger/transaction/rows.js";
+import { findTransactions } from "../../ledger/transaction/store.js";
 import { changeMetadata, PAIRS_MAX } from "../../ledger/transaction/metadata.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce } from "../shared/once.js";

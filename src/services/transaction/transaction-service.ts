@@ -16,12 +16,12 @@ import type { Database, Queryable } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
 import { kindFromCode, type TransactionState as StoredState } from "../../base/codes.js";
 import { WalletEntity } from "../../entities/wallet.js";
-import { findAnswers, findTransactions } from "../../ledger/transaction/rows.js";
-import { findReversed } from "../../ledger/transaction/reversed.js";
+import { findAnswers, findTransactions } from "../../ledger/transaction/store.js";
+import { findReversals } from "../../ledger/transaction/reversals.js";
 import { REVERSALS_MAX } from "../../ledger/decide/reversal.js";
 import type { MetadataCondition, TransactionFilter } from "../../ledger/transaction/filter.js";
 import { listTransactions } from "../../ledger/transaction/list.js";
-import { withMetadata } from "../../ledger/transaction/metadata.js";
+import { attachCurrentMetadata } from "../../ledger/transaction/metadata.js";
 import type { Engine } from "../../ledger/post/engine.js";
 import type { Outcome } from "../../ledger/post/outcome.js";
 import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
@@ -136,7 +136,7 @@ export function createTransactionService(
         const filter = await parseFilter(manager, request);
         const below = cursor === undefined ? undefined : BigInt(cursor);
         const page = await listTransactions(client, filter, below, getPageSize(request));
-        const reversed = await findReversed(
+        const reversed = await findReversals(
           client,
           page.transactions.map(({ id }) => id),
           LISTED_REVERSALS_MAX,
@@ -172,8 +172,8 @@ function parseReverse(request: ReverseRequest, context: CallContext): ReverseCom
 
 /** Returns the transaction as it is now: with its reversals and its current metadata. */
 async function toCurrentMessage(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
-  const reversed = await findReversed(client, [transaction.id], REVERSALS_MAX + 1);
-  const [current] = await withMetadata(client, [transaction]);
+  const reversed = await findReversals(client, [transaction.id], REVERSALS_MAX + 1);
+  const [current] = await attachCurrentMetadata(client, [transaction]);
   return toTransactionMessage(assertPresent(current, "the transaction"), reversed.get(transaction.id));
 }
 

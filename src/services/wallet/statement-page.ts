@@ -8,13 +8,8 @@ import { fail } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
 import type { Queryable } from "../../db/database.js";
 import { findEffectiveStatement, readEffectiveLines } from "../../ledger/statement/effective-statement.js";
-import {
-  findStatement,
-  readLines,
-  type LinePlace,
-  type StatementBeginning,
-  type StatementSummary,
-} from "../../ledger/statement/statement.js";
+import { findRecordStatement, readRecordLines } from "../../ledger/statement/record-statement.js";
+import type { LinePosition, StatementStart, StatementSummary } from "../../ledger/statement/statement.js";
 import type { CallContext } from "../../rpc/context.js";
 import { getPageSize, type PageTokens } from "../shared/paging.js";
 import { toMoneyIfInt64 } from "../shared/messages.js";
@@ -38,21 +33,21 @@ export async function toStatementResponse(
   // Named by what its tokens carry: one of another version is not taken.
   const scope = ["GetStatement 2", context.caller, walletId, period, isEffective];
   const cursor = tokens.open(scope, request.pageToken);
-  const find = isEffective ? findEffectiveStatement : findStatement;
+  const find = isEffective ? findEffectiveStatement : findRecordStatement;
   const beginning = cursor === undefined ? await find(client, walletId, period) : decode(walletId, cursor);
   if (beginning === undefined || beginning.summary.account.systemAccount !== null)
     return fail({ reason: "WALLET_NOT_FOUND", walletId });
-  const { summary, place } = beginning;
+  const { summary, position } = beginning;
   const { account, last, openingMinor, raisedMinor, loweredMinor, closingMinor } = summary;
   const { currencyCode } = account;
   const pageSize = getPageSize(request);
   const limit = pageSize + 1;
   const lines = isEffective
-    ? await readEffectiveLines(client, account, { after: place, before: period.before, last, limit })
-    : await readLines(client, account, { after: place.sequence, last, limit });
+    ? await readEffectiveLines(client, account, { after: position, before: period.before, last, limit })
+    : await readRecordLines(client, account, { after: position.sequence, last, limit });
   const page = lines.slice(0, pageSize);
   const next = lines.length > pageSize ? page.at(-1) : undefined;
-  let balanceMinor = place.balanceAfterMinor;
+  let balanceMinor = position.balanceAfterMinor;
   for (const { amountMinor, balanceAfterMinor } of page) {
     balanceMinor += amountMinor;
     assert(balanceMinor === balanceAfterMinor, "a line of a statement does not follow from the one before");
@@ -65,7 +60,7 @@ export async function toStatementResponse(
     credits: toMoneyIfInt64(currencyCode, raisedMinor),
     debits: toMoneyIfInt64(currencyCode, loweredMinor),
     closing: toMoneyIfInt64(currencyCode, closingMinor),
-    nextPageToken: next === undefined ? "" : tokens.seal(scope, encode({ summary, place: next })),
+    nextPageToken: next === undefined ? "" : tokens.seal(scope, encode({ summary, position: next })),
     openingMinorUnits: openingMinor.toString(),
     creditMinorUnits: raisedMinor.toString(),
     debitMinorUnits: loweredMinor.toString(),
@@ -73,20 +68,26 @@ export async function toStatementResponse(
   };
 }
 
-function encode({ summary, place }: { readonly summary: StatementSummary; readonly place: LinePlace }): string {
+function encode({
+  summary,
+  position,
+}: {
+  readonly summary: StatementSummary;
+  readonly position: LinePosition;
+}): string {
   const { account, openingMinor, raisedMinor, loweredMinor, closingMinor, last } = summary;
   const numbers = [openingMinor, raisedMinor, loweredMinor, closingMinor, last];
-  const placed = [place.sequence, place.effectiveTime, place.balanceAfterMinor];
-  return [account.currencyCode, account.normalSide, ...numbers, ...placed].join("/");
+  const after = [position.sequence, position.effectiveTime, position.balanceAfterMinor];
+  return [account.currencyCode, account.normalSide, ...numbers, ...after].join("/");
 }
 
 /** What encode() wrote, of an account that is a wallet. */
-function decode(walletId: string, cursor: string): StatementBeginning {
+function decode(walletId: string, cursor: string): StatementStart {
   const [currencyCode = "", side, ...numbers] = cursor.split("/");
   const [openingMinor, raisedMinor, loweredMinor, closingMinor, last, sequence, effectiveTime, balanceAfterMinor] =
     numbers.map(BigInt) as [bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint];
   const normalSide = Number(side) as StatementSummary["account"]["normalSide"];
   const account = { id: walletId, systemAccount: null, currencyCode, normalSide };
   const summary = { account, openingMinor, raisedMinor, loweredMinor, closingMinor, last };
-  return { summary, place: { sequence, effectiveTime, balanceAfterMinor } };
+  return { summary, position: { sequence, effectiveTime, balanceAfterMinor } };
 }

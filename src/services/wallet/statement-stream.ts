@@ -12,13 +12,8 @@ import { limitConcurrency } from "../../base/concurrency.js";
 import { fromMicros, microsUp } from "../../base/time.js";
 import type { Database } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
-import {
-  findStatementExtent,
-  readLines,
-  type Period,
-  type StatementExtent,
-  type StatementLine,
-} from "../../ledger/statement/statement.js";
+import { findStatementExtent, readRecordLines, type StatementExtent } from "../../ledger/statement/record-statement.js";
+import type { Period, StatementLine } from "../../ledger/statement/statement.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { toMoneyIfInt64, toMoney } from "../shared/messages.js";
@@ -47,7 +42,7 @@ export function createStatementStream(
         for (let isLast = false; !isLast;) {
           const page = { after, last, limit: LINES_MAX };
           const lines = await limited(() =>
-            readInSession(database, context, ({ client }) => readLines(client, account, page)),
+            readInSession(database, context, ({ client }) => readRecordLines(client, account, page)),
           );
           for (const { amountMinor, balanceAfterMinor, sequence } of lines) {
             balanceMinor += amountMinor;

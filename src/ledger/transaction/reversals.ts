@@ -2,17 +2,17 @@ import type { Uuid } from "../../base/ids.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
 import type { Original } from "../decide/state.js";
-import type { LedgerTransaction, Reversed } from "./transaction.js";
+import type { LedgerTransaction, ReversalSummary } from "./transaction.js";
 
 /**
- * Finds the reversals of these transactions, by id; those without any are left out.
- * @param idsMax the number of reversals of each that are named, the latest ones
+ * Finds the reversals of transactions, by id; transactions without any are left out.
+ * @param idsMax the number of reversal ids to return for each, the latest ones
  */
-export async function findReversed(
+export async function findReversals(
   client: Queryable,
   ids: readonly Uuid[],
   idsMax: number,
-): Promise<Map<Uuid, Reversed>> {
+): Promise<Map<Uuid, ReversalSummary>> {
   if (ids.length === 0) return new Map();
   const { rows } = await client.query<{
     id: Uuid;
@@ -35,22 +35,22 @@ export async function findReversed(
   return new Map(
     rows.map(({ id, amount, count, by_ids: byIds }) => [
       id,
-      { amountMinor: amount, count, byIds, legs: legs.get(id) ?? NONE },
+      { amountMinor: amount, count, byIds, legs: legs.get(id) ?? NO_LEGS },
     ]),
   );
 }
 
-/** Returns a transaction with what is reversed of it, as decisions see it. */
-export function toOriginal(transaction: LedgerTransaction, reversed: Reversed | undefined): Original {
-  const left = new Map(reversed?.legs);
+/** Returns a transaction and its reversals as decisions read them. */
+export function toOriginal(transaction: LedgerTransaction, reversed: ReversalSummary | undefined): Original {
+  const unassigned = new Map(reversed?.legs);
   const reversedLegs = (transaction.legs ?? []).map(({ accountId, amountMinor }) => {
-    // Legs of one account and side are alike: what was reversed of them is counted towards the first of them first.
+    // Reversals are stored by account and side: assigns them to the matching legs in order.
     const key = legKey(accountId, amountMinor > 0n);
-    const most = amountMinor > 0n ? amountMinor : -amountMinor;
-    const available = left.get(key) ?? 0n;
-    const taken = available < most ? available : most;
-    left.set(key, available - taken);
-    return taken;
+    const legMinor = amountMinor > 0n ? amountMinor : -amountMinor;
+    const available = unassigned.get(key) ?? 0n;
+    const assigned = available < legMinor ? available : legMinor;
+    unassigned.set(key, available - assigned);
+    return assigned;
   });
   return {
     id: transaction.id,
@@ -63,23 +63,23 @@ export function toOriginal(transaction: LedgerTransaction, reversed: Reversed | 
   };
 }
 
-const NONE: ReadonlyMap<string, bigint> = new Map();
+const NO_LEGS: ReadonlyMap<string, bigint> = new Map();
 
-/** Sums what was reversed of the debits and of the credits of each account. */
+/** Sums the reversed debits and credits of each account. */
 async function findReversedLegs(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Map<string, bigint>>> {
   const legs = new Map<Uuid, Map<string, bigint>>();
   if (ids.length === 0) return legs;
   const { rows } = await client.query<{ id: Uuid; account_id: Uuid; was_debit: boolean; amount: bigint }>({
     name: "transactions-reversed-legs",
-    // A reversal has the other side.
+    // A reversal's leg is on the opposite side.
     text: `SELECT t.reverses_id AS id, leg.account_id, leg.amount < 0 AS was_debit, sum(abs(leg.amount))::bigint AS amount
       FROM transactions t CROSS JOIN LATERAL unnest(t.leg_account_ids, t.leg_amounts) AS leg (account_id, amount)
       WHERE t.reverses_id = ANY($1::uuid[]) AND t.state = 1 GROUP BY 1, 2, 3`,
     values: [uuidArray(ids)],
   });
   for (const row of rows) {
-    const ofTransaction = legs.get(row.id) ?? new Map<string, bigint>();
-    legs.set(row.id, ofTransaction.set(legKey(row.account_id, row.was_debit), row.amount));
+    const byLeg = legs.get(row.id) ?? new Map<string, bigint>();
+    legs.set(row.id, byLeg.set(legKey(row.account_id, row.was_debit), row.amount));
   }
   return legs;
 }

@@ -27,7 +27,7 @@ interface HoldRow {
   readonly update_time: Micros;
 }
 
-/** Reads the holds that exist of these, as they are at the moment. */
+/** Reads the holds that exist, without a lock. */
 export async function readHolds(client: Queryable, ids: Iterable<Uuid>): Promise<ReadHold[]> {
   const { rows } = await client.query<HoldRow>({
     name: "holds-read",
@@ -38,8 +38,8 @@ export async function readHolds(client: Queryable, ids: Iterable<Uuid>): Promise
 }
 
 /**
- * The holds on a wallet's money, newest first.
- * @param below only those whose id is less; undefined for the first page
+ * Lists the holds on a wallet's money, newest first.
+ * @param below selects ids below this one; undefined for the first page
  */
 export async function listHolds(
   client: Queryable,
@@ -54,7 +54,7 @@ export async function listHolds(
   return rows.map(fromRow);
 }
 
-/** The active holds whose time has come, in the order of their expiry. */
+/** Finds the active holds that are due to expire, in the order of their expiry times. */
 export async function findDueHolds(client: Queryable, limit: number): Promise<Uuid[]> {
   const { rows } = await client.query<{ id: Uuid }>({
     name: "holds-due",

@@ -3,9 +3,9 @@ import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
 import { NORMAL_SIDE, type NormalSide } from "../../base/codes.js";
 
-// The balance of the record at the time, less what was recorded by then and takes effect later, and with what took effect by then and was
-// recorded later. Those are found by the span between both times: of each length, only rows that are no further from the time than that
-// are read, and about half of these count if they are evenly spread. 2^34 seconds are 544 years, 2^40 more than any two times are apart.
+// Takes the recorded balance at the time, adds what took effect by then but was recorded later, and subtracts what was recorded by then but
+// takes effect later. Both are found by span, the class of the distance between the two times: of each class only rows within that distance
+// of the time are read, and about half of these count when evenly spread. 2^34 seconds are 544 years; 2^40 exceed any distance.
 const EFFECTIVE_BALANCE = `
 SELECT a.system_account, a.currency_code, a.normal_side,
   (coalesce(e.balance_after, 0) + CASE a.normal_side WHEN ${NORMAL_SIDE.DEBIT} THEN 1 ELSE -1 END * d.total)::text AS balance
@@ -29,16 +29,16 @@ CROSS JOIN LATERAL (
 ) d
 WHERE a.id = $1`;
 
-/** What an account held when what had taken effect by a time is counted, whenever it was recorded. */
+/** An account's balance of all that took effect by a time, whenever it was recorded. */
 export interface EffectiveBalance {
   readonly systemAccount: string | null;
   readonly currencyCode: string;
   readonly normalSide: NormalSide;
-  /** Minor units on the normal side; as it was never a balance of the record, it may exceed what one can be. */
+  /** Minor units on the normal side; it may exceed the range of a recorded balance. */
   readonly balanceMinor: bigint;
 }
 
-/** The balance of everything that took effect at the time or before; undefined when there is no such account. */
+/** Finds the balance of all that took effect at the time or before; undefined when there is no such account. */
 export async function findEffectiveBalance(
   client: Queryable,
   id: Uuid,

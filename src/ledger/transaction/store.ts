@@ -9,6 +9,7 @@ import type { Entry } from "../account/entry.js";
 import { requestKey, type Leg, type RequestTerms } from "../command/command.js";
 import type { Hold } from "../decide/hold.js";
 import { decodeExchange } from "./exchange-detail.js";
+import { findLegEntries, type LegEntries } from "./leg-entries.js";
 import type { LedgerTransaction } from "./transaction.js";
 
 interface Row {
@@ -55,7 +56,7 @@ interface Row {
   readonly credit_is_wallet: boolean | null;
 }
 
-// A transaction's entries are found by their primary key, so the cost does not depend on how many there are.
+// Entries are joined by their primary key, so that the cost does not depend on the size of the ledger.
 const COLUMNS = `
 SELECT t.id, t.journal_index, t.kind, t.request_id, t.debit_account_id, t.credit_account_id, t.currency_code, t.amount,
   t.description, t.metadata, t.failure, t.terms, t.reverses_id, t.external_reference, t.leg_account_ids::text[],
@@ -78,23 +79,22 @@ LEFT JOIN entries c ON c.account_id = t.credit_account_id AND c.sequence = t.cre
 LEFT JOIN accounts ca ON ca.id = t.credit_account_id
 LEFT JOIN holds h ON h.id = t.hold_id
 `;
-const BY_ID = `${COLUMNS} FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id ${JOINS}`;
+const BY_ID = `${COLUMNS} FROM unnest($1::uuid[]) AS requested (id) JOIN transactions t ON t.id = requested.id ${JOINS}`;
 const BY_REQUEST = `${COLUMNS}, r.caller AS of_caller, r.request_id AS of_request
-FROM unnest($1::uuid[], $2::uuid[]) AS wanted (caller, request_id)
-JOIN requests r ON r.caller = wanted.caller AND r.request_id = wanted.request_id
+FROM unnest($1::uuid[], $2::uuid[]) AS requested (caller, request_id)
+JOIN requests r ON r.caller = requested.caller AND r.request_id = requested.request_id
 LEFT JOIN transactions t ON t.id = r.transaction_id ${JOINS}`;
 
-/** Finds the transactions of these ids that exist, by id. */
+/** Finds the transactions that exist, by id. */
 export async function findTransactions(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, LedgerTransaction>> {
   if (ids.length === 0) return new Map();
   const { rows } = await client.query<Row>({ name: "transactions-by-id", text: BY_ID, values: [uuidArray(ids)] });
-  const legs = await findLegEntries(client, rows);
-  return new Map(rows.map((row) => [row.id, toTransaction(row, legs)]));
+  const entries = await findLegEntries(client, listIdsWithLegs(rows));
+  return new Map(rows.map((row) => [row.id, toTransaction(row, entries)]));
 }
 
 /**
- * Finds the answers to requests, by requestKey(): the transaction, or null for a request that made none. A request that was
- * never answered is left out.
+ * Finds the transactions of answered requests, by requestKey(); null for a request that has none. Unanswered requests are left out.
  */
 export async function findAnswers(
   client: Queryable,
@@ -109,69 +109,18 @@ export async function findAnswers(
       uuidArray(requests.map((request) => request.requestId)),
     ],
   });
-  const legs = await findLegEntries(client, rows);
+  const entries = await findLegEntries(client, listIdsWithLegs(rows));
   return new Map(
     rows.map((row) => [
       requestKey({ caller: row.of_caller, requestId: row.of_request }),
-      row.id === null ? null : toTransaction({ ...row, id: row.id }, legs),
+      row.id === null ? null : toTransaction({ ...row, id: row.id }, entries),
     ]),
   );
 }
 
-/** The entries of transactions with many legs, in the order of the legs, by transaction. */
-type LegEntries = ReadonlyMap<Uuid, readonly Entry[]>;
-
-const NO_LEGS: LegEntries = new Map();
-
-async function findLegEntries(client: Queryable, rows: readonly Pick<Row, "leg_account_ids">[]): Promise<LegEntries> {
-  const ids = (rows as readonly Pick<Row, "id" | "leg_account_ids">[])
-    .filter((row) => row.leg_account_ids !== null)
-    .map((row) => row.id);
-  if (ids.length === 0) return NO_LEGS;
-  const { rows: found } = await client.query<LegRow>({
-    name: "legs-of-transactions",
-    text: LEGS,
-    values: [uuidArray(ids)],
-  });
-  const entries = new Map<Uuid, Entry[]>();
-  for (const row of found) {
-    const ofTransaction = entries.get(row.id) ?? [];
-    if (ofTransaction.length === 0) entries.set(row.id, ofTransaction);
-    ofTransaction.push({
-      accountId: row.account_id,
-      currencyCode: row.currency_code,
-      isWallet: row.is_wallet,
-      sequence: row.sequence,
-      amountMinor: row.amount,
-      balanceAfterMinor: row.balance_after,
-      pendingDebitsAfterMinor: row.pending_debits_after ?? 0n,
-      pendingCreditsAfterMinor: row.pending_credits_after ?? 0n,
-    });
-  }
-  return entries;
+function listIdsWithLegs(rows: readonly { readonly id: Uuid | null; readonly leg_account_ids: unknown }[]): Uuid[] {
+  return rows.flatMap(({ id, leg_account_ids: legs }) => (id === null || legs === null ? [] : [id]));
 }
-
-interface LegRow {
-  readonly id: Uuid;
-  readonly account_id: Uuid;
-  readonly currency_code: string;
-  readonly is_wallet: boolean;
-  readonly sequence: bigint;
-  readonly amount: bigint;
-  readonly balance_after: bigint;
-  readonly pending_debits_after: bigint | null;
-  readonly pending_credits_after: bigint | null;
-}
-
-const LEGS = `
-SELECT t.id, e.account_id, leg.currency_code, a.system_account IS NULL AS is_wallet, e.sequence, e.amount, e.balance_after,
-  e.pending_debits_after, e.pending_credits_after
-FROM unnest($1::uuid[]) AS wanted (id) JOIN transactions t ON t.id = wanted.id
-CROSS JOIN LATERAL unnest(t.leg_account_ids, t.leg_sequences, t.leg_currency_codes) WITH ORDINALITY
-  AS leg (account_id, sequence, currency_code, position)
-JOIN entries e ON e.account_id = leg.account_id AND e.sequence = leg.sequence
-JOIN accounts a ON a.id = e.account_id
-ORDER BY t.id, leg.position`;
 
 function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
   return {
@@ -219,7 +168,7 @@ function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
   };
 }
 
-/** Returns the hold right after the step; null when the transaction is no step of one, or was rejected. */
+/** Returns the hold right after this step; null when the transaction is no step of a hold, or was rejected. */
 function toHold(row: Row): Hold | null {
   if (row.hold_id === null || row.hold_state === null || row.hold_account_id === null) return null;
   return {

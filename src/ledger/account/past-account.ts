@@ -3,16 +3,16 @@ import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
 import type { AccountRow } from "../../entities/account.js";
 
-/** A moment in the past: a time by the database's clock, or a place in the journal; both included. */
+/** A moment in the past: a record time or a journal index, both inclusive. */
 export type AsOf = { readonly recordTime: Micros } | { readonly journalIndex: bigint };
 
-/** What an account held at a moment. */
+/** An account's balance and pending sums at a moment. */
 export type PastAccount = Pick<
   AccountRow,
   "id" | "systemAccount" | "currencyCode" | "normalSide" | "balance" | "pendingDebits" | "pendingCredits" | "sequence"
 >;
 
-// Each entry keeps what the account held after it, and the right one is found by binary search: no history is replayed.
+// Each entry has the account's sums after it, and is found by binary search: no history is replayed.
 const PAST_ACCOUNT = `
 SELECT a.id, a.system_account, a.currency_code, a.normal_side, coalesce(e.balance_after, 0) AS balance,
   coalesce(e.pending_debits_after, 0) AS pending_debits, coalesce(e.pending_credits_after, 0) AS pending_credits,
@@ -23,7 +23,7 @@ WHERE a.id = $1`;
 
 const INDEX_AFTER_TIME = "SELECT journal_index_from_time($1::timestamptz + interval '1 microsecond') AS index";
 
-/** What the account held right after everything up to the moment; undefined when there is no such account. */
+/** Finds the account as it was at the moment; undefined when there is no such account. */
 export async function findPastAccount(client: Queryable, id: Uuid, asOf: AsOf): Promise<PastAccount | undefined> {
   const { rows } = await client.query<{
     id: Uuid;
@@ -34,7 +34,7 @@ export async function findPastAccount(client: Queryable, id: Uuid, asOf: AsOf): 
     pending_debits: bigint;
     pending_credits: bigint;
     sequence: bigint;
-  }>({ name: "account-past", text: PAST_ACCOUNT, values: [id, await indexAfter(client, asOf)] });
+  }>({ name: "account-past", text: PAST_ACCOUNT, values: [id, await findIndexAfter(client, asOf)] });
   const [row] = rows;
   return row === undefined
     ? undefined
@@ -50,8 +50,8 @@ export async function findPastAccount(client: Queryable, id: Uuid, asOf: AsOf): 
       };
 }
 
-/** The journal index of the first record after the moment. */
-async function indexAfter(client: Queryable, asOf: AsOf): Promise<bigint> {
+/** Finds the journal index of the first record after the moment. */
+async function findIndexAfter(client: Queryable, asOf: AsOf): Promise<bigint> {
   if ("journalIndex" in asOf) return asOf.journalIndex === INDEX_MAX ? INDEX_MAX : asOf.journalIndex + 1n;
   const { rows } = await client.query<{ index: bigint }>({
     name: "journal-index-after-time",

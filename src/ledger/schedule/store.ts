@@ -1,23 +1,23 @@
-import { decodeFailure } from "../../base/failure.js";
-import { kindFromCode, type TransactionKindCode } from "../../base/codes.js";
+import { decodeFailure, encodeFailure } from "../../base/failure.js";
+import { kindFromCode, TRANSACTION_KIND, type TransactionKindCode } from "../../base/codes.js";
 import type { Uuid } from "../../base/ids.js";
-import type { Micros } from "../../base/time.js";
-import { toIso } from "../../base/time.js";
+import { toIso, type Micros } from "../../base/time.js";
 import { int2Array, uuidArray } from "../../db/binary-array.js";
 import { CLOCK } from "../../db/clock.js";
 import type { Queryable } from "../../db/database.js";
-import { SCHEDULE_STATE, type FundsPolicy, type RunState, type ScheduleState } from "../../entities/schedule.js";
-import type { Schedule, ScheduledMovement, ScheduleRun } from "./schedule.js";
+import { SCHEDULE_STATE, type FundsPolicy, type ScheduleState } from "../../entities/schedule.js";
+import type { Schedule, ScheduledMovement, ScheduleProgress } from "./schedule.js";
 
-function micros(column: string): string {
+/** Returns the SQL that selects a time as microseconds since 1970. */
+export function selectMicros(column: string): string {
   return `(extract(epoch FROM ${column}) * 1000000)::bigint AS ${column}`;
 }
 
 const COLUMNS = `
 SELECT id, state, kind, debit_account_id, credit_account_id, system_account, currency_code, amount, is_up_to, description, metadata,
-  ${micros("once_time")}, cron, time_zone, ${micros("start_time")}, ${micros("end_time")}, max_runs, on_insufficient_funds,
-  retry_interval_micros, retry_max, ${micros("planned_time")}, ${micros("due_time")}, attempt, tries, run_count, failure,
-  ${micros("create_time")}, ${micros("update_time")}
+  ${selectMicros("once_time")}, cron, time_zone, ${selectMicros("start_time")}, ${selectMicros("end_time")}, max_runs, on_insufficient_funds,
+  retry_interval_micros, retry_max, ${selectMicros("planned_time")}, ${selectMicros("due_time")}, attempt, tries, run_count, failure,
+  ${selectMicros("create_time")}, ${selectMicros("update_time")}
 FROM schedules`;
 
 interface Row {
@@ -51,7 +51,7 @@ interface Row {
   readonly update_time: Micros;
 }
 
-/** The active schedules whose next attempt is due, in the order of their times. */
+/** Finds the active schedules whose next attempt is due, in the order of their times. */
 export async function findDueSchedules(client: Queryable, limit: number): Promise<Schedule[]> {
   const { rows } = await client.query<Row>({
     name: "schedules-due",
@@ -62,7 +62,7 @@ export async function findDueSchedules(client: Queryable, limit: number): Promis
   return rows.map(fromRow);
 }
 
-/** The schedule as it is at the moment; undefined when there is none. */
+/** Reads a schedule without a lock; undefined when there is none. */
 export async function readSchedule(client: Queryable, id: Uuid): Promise<Schedule | undefined> {
   const { rows } = await client.query<Row>({
     name: "schedule-read",
@@ -72,7 +72,7 @@ export async function readSchedule(client: Queryable, id: Uuid): Promise<Schedul
   return rows.map(fromRow)[0];
 }
 
-/** The schedules that exist of these, locked in the order of their ids for the rest of the transaction. */
+/** Reads and locks the schedules that exist, in the order of their ids, until the database transaction ends. */
 export async function lockSchedules(client: Queryable, ids: readonly Uuid[]): Promise<Schedule[]> {
   const { rows } = await client.query<Row>({
     name: "schedules-lock",
@@ -83,9 +83,9 @@ export async function lockSchedules(client: Queryable, ids: readonly Uuid[]): Pr
 }
 
 /**
- * The schedules of a wallet, or all, newest first.
- * @param states only those in these; empty for all
- * @param below only those whose id is less; undefined for the first page
+ * Lists the schedules of a wallet, or all, newest first.
+ * @param states the states to select; empty for all
+ * @param below selects ids below this one; undefined for the first page
  */
 export async function listSchedules(
   client: Queryable,
@@ -106,44 +106,74 @@ export async function listSchedules(
   return rows.map(fromRow);
 }
 
-interface RunRow {
-  readonly id: Uuid;
-  readonly planned_time: Micros;
-  readonly state: RunState;
-  readonly attempts: number;
-  readonly transaction_id: Uuid;
-  readonly failure: string | null;
-  readonly create_time: Micros;
-  readonly update_time: Micros;
+/** Inserts a schedule. */
+export async function insertSchedule(client: Queryable, schedule: Schedule): Promise<void> {
+  const { movement, times } = schedule;
+  const recurring = "once" in times ? undefined : times;
+  await client.query({
+    name: "schedule-insert",
+    text: `INSERT INTO schedules (id, state, kind, debit_account_id, credit_account_id, system_account, currency_code, amount,
+        is_up_to, description, metadata, once_time, cron, time_zone, start_time, end_time, max_runs, on_insufficient_funds,
+        retry_interval_micros, retry_max, planned_time, due_time, attempt, tries, run_count, create_time, update_time)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+        $26, $27)`,
+    values: [
+      schedule.id,
+      schedule.state,
+      TRANSACTION_KIND[movement.kind],
+      movement.debitAccountId,
+      movement.creditAccountId,
+      movement.system?.name ?? null,
+      movement.currencyCode,
+      movement.amountMinor,
+      movement.isUpTo,
+      movement.description,
+      movement.metadata,
+      "once" in times ? toIso(times.once) : null,
+      recurring?.cron ?? null,
+      recurring?.timeZone ?? null,
+      toIsoOrNull(recurring?.startTime),
+      toIsoOrNull(recurring?.endTime),
+      schedule.maxRuns,
+      schedule.onInsufficientFunds,
+      schedule.retryIntervalMicros,
+      schedule.retryMax,
+      toIsoOrNull(schedule.plannedTime),
+      toIsoOrNull(schedule.dueTime),
+      schedule.attempt,
+      schedule.tries,
+      schedule.runCount,
+      toIso(schedule.createTime),
+      toIso(schedule.updateTime),
+    ],
+  });
 }
 
-/**
- * The runs of a schedule, latest first.
- * @param before only those planned before; undefined for the first page
- */
-export async function listRuns(
+/** Updates the progress of schedules, which the database transaction has locked. */
+export async function updateSchedules(
   client: Queryable,
-  scheduleId: Uuid,
-  { before, limit }: { before: Micros | undefined; limit: number },
-): Promise<ScheduleRun[]> {
-  const { rows } = await client.query<RunRow>({
-    name: "schedule-runs-list",
-    text: `SELECT id, ${micros("planned_time")}, state, attempts, transaction_id, failure, ${micros("create_time")},
-        ${micros("update_time")}
-      FROM schedule_runs WHERE schedule_id = $1 AND schedule_runs.planned_time < coalesce($2::timestamptz, 'infinity')
-      ORDER BY schedule_runs.planned_time DESC LIMIT $3`,
-    values: [scheduleId, before === undefined ? null : toIso(before), limit],
+  changes: readonly { readonly id: Uuid; readonly progress: ScheduleProgress }[],
+  now: Micros,
+): Promise<void> {
+  await client.query({
+    name: "schedules-update",
+    text: `UPDATE schedules s SET state = c.state, planned_time = c.planned_time, due_time = c.due_time, attempt = c.attempt,
+        tries = c.tries, run_count = c.run_count, failure = c.failure, update_time = $9
+      FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::timestamptz[], $5::int[], $6::int[], $7::int[], $8::text[])
+        AS c (id, state, planned_time, due_time, attempt, tries, run_count, failure)
+      WHERE s.id = c.id`,
+    values: [
+      changes.map(({ id }) => id),
+      changes.map(({ progress }) => progress.state),
+      changes.map(({ progress }) => toIsoOrNull(progress.plannedTime)),
+      changes.map(({ progress }) => toIsoOrNull(progress.dueTime)),
+      changes.map(({ progress }) => progress.attempt),
+      changes.map(({ progress }) => progress.tries),
+      changes.map(({ progress }) => progress.runCount),
+      changes.map(({ progress: { failure } }) => (failure === null ? null : encodeFailure(failure))),
+      toIso(now),
+    ],
   });
-  return rows.map((row) => ({
-    id: row.id,
-    plannedTime: row.planned_time,
-    state: row.state,
-    attempts: row.attempts,
-    transactionId: row.transaction_id,
-    failure: row.failure === null ? null : decodeFailure(row.failure),
-    createTime: row.create_time,
-    updateTime: row.update_time,
-  }));
 }
 
 function fromRow(row: Row): Schedule {
@@ -186,4 +216,8 @@ function toMovement(row: Row): ScheduledMovement {
     description: row.description,
     metadata: row.metadata,
   };
+}
+
+export function toIsoOrNull(time: Micros | null | undefined): string | null {
+  return time === null || time === undefined ? null : toIso(time);
 }

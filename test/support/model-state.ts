@@ -4,8 +4,8 @@ import type { Account } from "../../src/ledger/account/account.js";
 import type { LedgerState, Original } from "../../src/ledger/decide/state.js";
 import type { Hold } from "../../src/ledger/decide/hold.js";
 
-/** Books in memory, for the pure rules to be asked by themselves. */
-export class ModelBooks extends Map<Uuid, Account> implements LedgerState {
+/** A ledger state in memory, for tests of the pure rules. */
+export class ModelState extends Map<Uuid, Account> implements LedgerState {
   readonly holds = new Map<Uuid, Hold>();
   now: Micros = 0n;
 
@@ -26,7 +26,7 @@ export class ModelBooks extends Map<Uuid, Account> implements LedgerState {
   }
 
   setOriginal(): void {
-    throw new Error("this model knows no transactions");
+    throw new Error("the model has no transactions");
   }
 
   setHold(hold: Hold): void {
@@ -34,6 +34,6 @@ export class ModelBooks extends Map<Uuid, Account> implements LedgerState {
   }
 }
 
-export function modelBooks(accounts: readonly Account[]): ModelBooks {
-  return new ModelBooks(accounts.map((account) => [account.id, account]));
+export function createModelState(accounts: readonly Account[]): ModelState {
+  return new ModelState(accounts.map((account) => [account.id, account]));
 }
