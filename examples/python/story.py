@@ -1,6 +1,6 @@
-"""The README's story, told by a Python client: Ada has 1000.00 USD, Bob 500.00, and 100.00 go from her to him.
+"""Runs the README's story with a Python client: Ada has 1000.00 USD, Bob 500.00, and 100.00 go from her to him.
 
-Usage, with the SDK that the README tells how to generate:
+Usage, with the SDK generated as in docs/sdks.md:
     PYTHONPATH=sdk/python python examples/python/story.py [host:port]
 """
 
@@ -24,17 +24,17 @@ TIMEOUT_S = 10
 
 
 def usd(minor_units: int) -> Money:
-    """Amounts are whole minor units: 10000 is 100.00 USD."""
+    """Returns an amount in whole minor units: 10000 is 100.00 USD."""
     return Money(currency_code="USD", minor_units=minor_units)
 
 
 def request_id() -> str:
-    """Keep the id of a change until it is answered: the same request again is carried out once."""
+    """Creates the id of a change. Keep it until the response: a retry with the same id is carried out once."""
     return str(uuid.uuid4())
 
 
 def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
-    """Why a call was refused: match on `reason`, never on the message."""
+    """Returns the error details of a refused call: match on `reason`, never on the message."""
     trailers = dict(error.trailing_metadata())
     status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
     info = error_details_pb2.ErrorInfo()
@@ -44,7 +44,7 @@ def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
 
 
 def open_wallet(channel: grpc.Channel, name: str, initial_minor: int) -> CreateWalletResponse:
-    # The email is made up anew, so that the story can be told more than once.
+    # A new email each time, so that the story can be run again.
     email = f"{name.lower()}-{uuid.uuid4()}@example.com"
     request = CreateUserRequest(request_id=request_id(), name=name, email=email)
     user = UserServiceStub(channel).CreateUser(request, timeout=TIMEOUT_S).user

@@ -1,4 +1,4 @@
-// The README's story, told by a TypeScript client: Ada has 1000.00 USD, Bob 500.00, and 100.00 go from her to him.
+// Runs the README's story with a TypeScript client: Ada has 1000.00 USD, Bob 500.00, and 100.00 go from her to him.
 // Usage: npm run story [host:port]
 import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
@@ -7,11 +7,11 @@ import { connect, decodeCallFailure } from "grey-client";
 
 const grey = connect(process.argv[2] ?? "localhost:50051");
 
-/** Amounts are whole minor units: 10_000n is 100.00 USD. */
+/** Returns an amount in whole minor units: 10_000n is 100.00 USD. */
 const usd = (minorUnits: bigint) => ({ currencyCode: "USD", minorUnits });
 
 async function openWallet(name: string, initialMinor: bigint) {
-  // The email is made up anew, so that the story can be told more than once.
+  // A new email each time, so that the story can be run again.
   const email = `${name.toLowerCase()}-${randomUUID()}@example.com`;
   const { user } = await grey.users.createUser({ requestId: randomUUID(), name, email });
   const { wallet, balance } = await grey.wallets.createWallet({
@@ -29,7 +29,7 @@ const bob = await openWallet("Bob", 500_00n);
 console.log(`before: Ada ${ada.postedMinor}, Bob ${bob.postedMinor}`);
 
 const lunch = {
-  // Keep the id of a change until it is answered: the same request again is carried out once.
+  // Keep the id of a change until the response: a retry with the same id is carried out once.
   requestId: randomUUID(),
   fromWalletId: ada.id,
   toWalletId: bob.id,

@@ -1,4 +1,4 @@
-// The README's story, told by a Go client: Ada has 1000.00 USD, Bob 500.00, and 100.00 go from her to him.
+// Command story runs the README's story with a Go client: Ada has 1000.00 USD, Bob 500.00, and 100.00 go from her to him.
 //
 // Usage, in the SDK's module: go run ./story [host:port]
 package main
@@ -26,12 +26,12 @@ import (
 
 const timeout = 30 * time.Second
 
-// usd is an amount in whole minor units: 10000 is 100.00 USD.
+// usd returns an amount in whole minor units: 10000 is 100.00 USD.
 func usd(minorUnits int64) *money.Money {
 	return &money.Money{CurrencyCode: "USD", MinorUnits: minorUnits}
 }
 
-// requestID makes the id of a change. Keep it until the change is answered: the same request again is carried out once.
+// requestID creates the id of a change. Keep it until the response: a retry with the same id is carried out once.
 func requestID() string {
 	var id [16]byte
 	rand.Read(id[:])
@@ -40,7 +40,7 @@ func requestID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-// errorInfo tells why a call was refused: match on its reason, never on the message.
+// errorInfo returns the error details of a refused call: match on the reason, never on the message.
 func errorInfo(err error) (*errdetails.ErrorInfo, error) {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
@@ -54,7 +54,7 @@ func openWallet(ctx context.Context, conn *grpc.ClientConn, name string, initial
 	made, err := user.NewUserServiceClient(conn).CreateUser(ctx, &user.CreateUserRequest{
 		RequestId: requestID(),
 		Name:      name,
-		// The email is made up anew, so that the story can be told more than once.
+		// A new email each time, so that the story can be run again.
 		Email: fmt.Sprintf("%s-%s@example.com", strings.ToLower(name), requestID()),
 	})
 	if err != nil {

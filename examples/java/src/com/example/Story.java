@@ -25,7 +25,7 @@ import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The README's story, told by a Java client: Ada has 1000.00 USD, Bob 500.00, and 100.00 go from her to him. Takes the
+ * Runs the README's story with a Java client: Ada has 1000.00 USD, Bob 500.00, and 100.00 go from her to him. Takes the
  * server's host:port.
  */
 public final class Story {
@@ -47,17 +47,17 @@ public final class Story {
     }
   }
 
-  /** An amount in whole minor units: 10000 is 100.00 USD. */
+  /** Returns an amount in whole minor units: 10000 is 100.00 USD. */
   private static Money usd(long minorUnits) {
     return Money.newBuilder().setCurrencyCode("USD").setMinorUnits(minorUnits).build();
   }
 
-  /** Keep the id of a change until it is answered: the same request again is carried out once. */
+  /** Creates the id of a change. Keep it until the response: a retry with the same id is carried out once. */
   private static String requestId() {
     return UUID.randomUUID().toString();
   }
 
-  /** Tells why a call was refused: match on the reason, never on the message. */
+  /** Returns the error details of a refused call: match on the reason, never on the message. */
   private static ErrorInfo errorInfo(StatusRuntimeException error) throws InvalidProtocolBufferException {
     for (var detail : StatusProto.fromThrowable(error).getDetailsList()) {
       if (detail.is(ErrorInfo.class)) return detail.unpack(ErrorInfo.class);
@@ -73,7 +73,7 @@ public final class Story {
                 CreateUserRequest.newBuilder()
                     .setRequestId(requestId())
                     .setName(name)
-                    // Made up anew, so that the story can be told more than once.
+                    // A new email each time, so that the story can be run again.
                     .setEmail(name.toLowerCase(Locale.ROOT) + "-" + UUID.randomUUID() + "@example.com")
                     .build())
             .getUser();
