@@ -31,12 +31,12 @@ export class SessionError extends Error {
 }
 
 /**
- * How the statements of a session that serves are planned: rows are found by keys, also while PostgreSQL's statistics are of
- * a time when the tables were nearly empty. A plan that was made then is kept until the tables are analysed.
+ * The planner settings of a session that serves: rows are found by keys, also while PostgreSQL's statistics date from a time when
+ * the tables were nearly empty. A plan made then would be kept until the tables are analysed.
  */
 const BY_KEYS = { enable_seqscan: "off", enable_hashjoin: "off", enable_mergejoin: "off" };
 
-/** Lets the current transaction's statements be planned to read whole tables, for what is about everything. */
+/** Allows plans that read whole tables, for the rest of the transaction. */
 export const READ_WHOLE_TABLES =
   "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
 

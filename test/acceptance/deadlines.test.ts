@@ -105,7 +105,7 @@ describe("a deadline", () => {
     expect(await isKnown(late.requestId)).to.equal(false);
   });
 
-  it("that passes while a read waits for a connection: the database is not asked", async () => {
+  it("that passes while a read waits for a connection: no statement is sent", async () => {
     const reads: ((id: string, timeoutMs: number) => Promise<unknown>)[] = [
       (id, timeoutMs) => grey.wallets.getBalance({ walletId: id }, {}, timeoutMs),
       (id, timeoutMs) => grey.wallets.getWallet({ id }, {}, timeoutMs),
@@ -135,7 +135,7 @@ describe("a deadline", () => {
     expect(asked(late), "what was asked too late").to.deep.equal(reads.map(() => false));
   });
 
-  it("that the caller leaves out is GREY_CALL_TIMEOUT_MS: past it the call is OVERLOADED, writes nothing, and may come again", async () => {
+  it("that the caller leaves out is GREY_CALL_TIMEOUT_MS: past it the call is OVERLOADED, writes nothing, and may be retried", async () => {
     const request = transfer();
     const answers: Promise<unknown>[] = [];
     let patient: ReturnType<RawClient["call"]> | undefined;

@@ -506,7 +506,7 @@ describe("an error", () => {
   ];
 
   for (const { reason, code, metadata, ask } of REFUSALS) {
-    it(`${reason} is ${code} and tells ${metadata.join(", ") || "nothing more"}, request and trace id, and no internals`, async () => {
+    it(`${reason} is ${code} and carries ${metadata.join(", ") || "no metadata"}, request and trace id, and no internals`, async () => {
       const requestId = randomUUID();
       const error = await refusal(ask(requestId));
       expect(error).to.include({ code, reason, domain: "grey", traceId: TRACE_ID });
@@ -598,7 +598,7 @@ describe("an error", () => {
     expect(trailers.get("grey-trace-id")).to.deep.equal([TRACE_ID]);
   });
 
-  it("that is a stored answer says so, also for a user or a wallet", async () => {
+  it("that is a stored answer is marked as replayed, also for a user or a wallet", async () => {
     const request = { ...wallet("ZQZ"), requestId: randomUUID() };
     expect((await refusal(grey.wallets.createWallet(request))).info).to.deep.equal({ currency_code: "ZQZ" });
     expect((await refusal(grey.wallets.createWallet(request))).info).to.deep.equal({
@@ -607,7 +607,7 @@ describe("an error", () => {
     });
   });
 
-  it("that nobody foresaw is INTERNAL: the caller is told nothing of it, the log everything but values", async () => {
+  it("that is unforeseen is INTERNAL: the caller learns nothing of it, the log everything but values", async () => {
     await admin.query("ALTER TABLE users ADD CONSTRAINT unforeseen CHECK (name <> 'canary-name')");
     const request = { ...user(), name: "canary-name" };
     const error = await refusal(grey.users.createUser(request, HEADERS));
@@ -630,7 +630,7 @@ describe("an error", () => {
     await grey.users.createUser(request);
   });
 
-  it("of an unreachable database is UNAVAILABLE with RetryInfo, and says nothing of where the database is", async () => {
+  it("of an unreachable database is UNAVAILABLE with RetryInfo, and does not reveal the location of the database", async () => {
     const way = await createRoute(server.databaseUrl);
     await way.open();
     const other = await startServer({ DATABASE_URL: way.url, GREY_RETRY_AFTER_MS: "1500" });

@@ -53,7 +53,7 @@ describe("health", () => {
     expect(unknown).to.equal(5);
   });
 
-  it("is NOT_SERVING while the database is not there yet, calls are told to come back, and SERVING once it is", async () => {
+  it("is NOT_SERVING while the database is not there yet, calls are answered with a delay to retry after, and SERVING once it is", async () => {
     const port = await freePort();
     const starting = startServer({ DATABASE_URL: way.url, GREY_PORT: `${port}` });
     const client = new HealthClient(`127.0.0.1:${port}`, credentials.createInsecure());
@@ -80,7 +80,7 @@ describe("health", () => {
     grey.close();
   });
 
-  it("is NOT_SERVING when the database goes away, and SERVING when it is back, without a restart", async () => {
+  it("is NOT_SERVING when the database becomes unavailable, and SERVING when it is back, without a restart", async () => {
     const client = await start();
     const watched = [watch(client), watch(client, "grey.transaction.v1.TransactionService")];
     await eventually("both watches", () => watched.every(({ seen }) => seen.length === 1));
@@ -95,7 +95,7 @@ describe("health", () => {
     }
   });
 
-  it("is NOT_SERVING when the database only lets nobody in any more", async () => {
+  it("is NOT_SERVING when the database refuses new sessions", async () => {
     const client = await start();
     const watched = watch(client);
     const admin = new pg.Client(databaseOf(database.url, "postgres"));
@@ -110,7 +110,7 @@ describe("health", () => {
     watched.stream.cancel();
   });
 
-  it("is NOT_SERVING while the server drains, though it goes on to answer until GREY_DRAIN_MS is over", async () => {
+  it("is NOT_SERVING while the server drains, though it continues to answer until GREY_DRAIN_MS is over", async () => {
     // Longer than the time between two looks at the database, which is still there.
     const drainMs = 3_000;
     const client = await start({ GREY_DRAIN_MS: `${drainMs}` });

@@ -58,7 +58,7 @@ describe("the log", () => {
     expect(durationMs).to.be.a("number").that.is.above(0).and.below(60_000);
   });
 
-  it("has one line for a call that is refused, with the reason and nothing of what was asked", async () => {
+  it("has one line for a call that is refused, with the reason and nothing of the request", async () => {
     const requestId = randomUUID();
     const { traceId } = await refusal(grey.users.deleteUser({ requestId, userId: randomUUID(), etag: "" }));
     const lines = await linesOf(requestId);
@@ -76,7 +76,7 @@ describe("the log", () => {
     });
   });
 
-  it("has one line for a stream, with how many items it had and how many were refused", async () => {
+  it("has one line for a stream, with its numbers of items and of refusals", async () => {
     const stream = "/grey.transaction.v1.TransactionService/StreamTransfers";
     // A message without its transfer.
     await raw.stream(stream, Buffer.from([0x08, 7]), { headers: { ...HEADERS, "x-request-id": "the-stream" } });
@@ -104,7 +104,7 @@ describe("the log", () => {
     expect(count() - before).to.equal(30);
   });
 
-  it("holds no name, email, label, description, metadata, amount or token, whatever becomes of the call", async () => {
+  it("holds no name, email, label, description, metadata, amount or token, whatever the outcome of the call", async () => {
     const metadata = { [`${CANARY}-key`]: `${CANARY}-value` };
     const name = `${CANARY} name`;
     const email = `${CANARY}@example.com`;
@@ -164,7 +164,7 @@ describe("the log", () => {
     expect(reason).to.equal("INTERNAL");
   }
 
-  it("cannot be forged by a header: what is not plain is not taken, what is plain stays in its field", async () => {
+  it("cannot be forged by a header: unsafe text is ignored, safe text stays in its field", async () => {
     const forged = '","level":"error","message":"forged';
     await grey.users.listUsers({ pageSize: 1, pageToken: "" }, { "x-request-id": forged });
     const [line] = await linesOf(forged);
@@ -180,7 +180,7 @@ describe("the log", () => {
     }
   });
 
-  it("is all that a server prints: what no header may hold comes out nowhere", async () => {
+  it("is everything that a server prints: invalid header values are printed nowhere", async () => {
     const other = await startGreyProcess({ DATABASE_URL: server.databaseUrl });
     for (const value of [`${CANARY}\t1`, `${CANARY}\u00e9`]) {
       await postBare(other.address, "/grey.user.v1.UserService/ListUsers", frame(Buffer.alloc(0)), {

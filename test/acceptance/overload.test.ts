@@ -17,7 +17,7 @@ const QUEUE_MAX = 8;
 /** Two batches under way, of at most what waited, and what waits. */
 const TAKEN_MAX = 3 * QUEUE_MAX;
 
-describe("a server with more to post than the database takes", function () {
+describe("a server with more to post than the database can write", function () {
   this.timeout(60_000);
 
   let server: TestServer;
@@ -104,7 +104,7 @@ describe("a server with more to post than the database takes", function () {
     expect(error.retryAfterMs).to.be.within(250, 20_000);
   }
 
-  it("refuses at once what its queue does not hold, posts none of it, and answers all that it took", async () => {
+  it("refuses at once what exceeds its queue, posts none of it, and answers everything that it accepted", async () => {
     const balance = await balanceOf(grey, b);
     const { requests, refused, done } = await fill();
     // Nothing moves, and still each of these is answered.
@@ -123,7 +123,7 @@ describe("a server with more to post than the database takes", function () {
     expect(await balanceOf(grey, b)).to.equal(balance + BigInt(requests.length));
   });
 
-  it("refuses a batch as a whole, and reads go on", async () => {
+  it("refuses a batch as a whole, and continues to serve reads", async () => {
     const { done } = await fill();
     const transfers = [one(), one()];
     assertOverloaded(await refusal(grey.transactions.batchTransfer({ mode: BatchMode.ATOMIC, transfers })));
@@ -135,7 +135,7 @@ describe("a server with more to post than the database takes", function () {
     expect(results.map((result) => result.replayed)).to.deep.equal([false, false]);
   });
 
-  it("takes a batch that is larger than its queue when nothing waits, as a whole, and refuses it behind others", async () => {
+  it("accepts a batch that is larger than its queue when nothing waits, as a whole, and refuses it behind others", async () => {
     const transfers = Array.from({ length: 3 * QUEUE_MAX }, one);
     const { done } = await fill();
     assertOverloaded(await refusal(grey.transactions.batchTransfer({ mode: BatchMode.ATOMIC, transfers })));
@@ -146,7 +146,7 @@ describe("a server with more to post than the database takes", function () {
     expect(results.map(({ state }) => state)).to.deep.equal(transfers.map(() => TransactionState.POSTED));
   });
 
-  it("tells each transfer of a stream that it does not take so, and the stream goes on", async () => {
+  it("refuses each transfer of a stream that exceeds its queue, and the stream continues", async () => {
     const { done } = await fill();
     const client = new TransactionServiceClient(server.address, credentials.createInsecure());
     const stream = client.streamTransfers();
@@ -176,7 +176,7 @@ describe("a server with more to post than the database takes", function () {
     client.close();
   });
 
-  it("drops calls whose deadline passes while they wait: they are not posted, and nobody else is held up", async () => {
+  it("drops calls whose deadline passes while they wait: they are not posted, and no other call is delayed", async () => {
     lock = await lockAccount(server.databaseUrl, a);
     const first = ask(one());
     await waitsForLock(admin, "grey-posting");

@@ -80,7 +80,7 @@ for (const [version, Client] of [
       expect(service.map(({ name }) => name)).to.have.members(SERVICES);
     });
 
-    it("repeats the question in its answer, and answers many on one stream in their order", async () => {
+    it("repeats the request in its answer, and answers many on one stream in order", async () => {
       const questions: Question[] = [
         { $case: "fileContainingSymbol", value: "grey.user.v1.User" },
         { $case: "listServices", value: "" },
@@ -96,7 +96,7 @@ for (const [version, Client] of [
       ]);
     });
 
-    it("gives each service's file with all that it imports: enough to make a client of", async () => {
+    it("returns each service's file with all that it imports: enough to build a client", async () => {
       for (const name of SERVICES) {
         const registry = registryOf(await filesWith(name));
         const service = registry.getService(name);
@@ -135,7 +135,7 @@ for (const [version, Client] of [
       }
     });
 
-    it("gives the files with the rules of their fields and their comments", async () => {
+    it("returns the files with the rules of their fields and their comments", async () => {
       const registry = registryOf(await filesWith("grey.transaction.v1.TransactionService"));
       const request = registry.getMessage("grey.transaction.v1.TransferRequest")!;
       const requestId = request.fields.find((field) => field.name === "request_id")!;
@@ -147,19 +147,19 @@ for (const [version, Client] of [
       expect(comments).not.to.deep.equal([]);
     });
 
-    it("gives a file by its name", async () => {
+    it("returns a file by its name", async () => {
       const [file] = filesOf(await askOne({ $case: "fileByFilename", value: "grey/type/v1/money.proto" }));
       expect(file!.messageType.map(({ name }) => name)).to.deep.equal(["Money"]);
     });
 
-    it("finds the messages that error details are", async () => {
+    it("finds the messages of error details", async () => {
       for (const name of ["ErrorInfo", "RequestInfo", "RetryInfo", "BadRequest", "BadRequest.FieldViolation"]) {
         const files = await filesWith(`google.rpc.${name}`);
         expect(registryOf(files).getMessage(`google.rpc.${name}`), name).not.to.equal(undefined);
       }
     });
 
-    it("gives the numbers of a message's extensions, and the file of each", async () => {
+    it("returns the numbers of a message's extensions, and the file of each", async () => {
       const files = loadDescriptors().files;
       const extensions = files.flatMap((file) => file.extension.map((extension) => ({ file, extension })));
       const extendees = new Set(extensions.map(({ extension }) => extension.extendee.slice(1)));
@@ -179,7 +179,7 @@ for (const [version, Client] of [
       }
     });
 
-    it("says that a message without extensions has none", async () => {
+    it("returns no numbers for a message without extensions", async () => {
       for (const value of registryMessages) {
         const reply = await askOne({ $case: "allExtensionNumbersOfType", value });
         if (reply.$case !== "allExtensionNumbersResponse") throw new Error(`${value}: ${reply.$case}`);
@@ -187,7 +187,7 @@ for (const [version, Client] of [
       }
     });
 
-    it("answers a request that asks for nothing with INVALID_ARGUMENT, and goes on", async () => {
+    it("answers an empty request with INVALID_ARGUMENT, and continues", async () => {
       const [nothing, list] = await ask(undefined, { $case: "listServices", value: "" });
       expect((nothing!.messageResponse!.value as { errorCode: number }).errorCode).to.equal(INVALID_ARGUMENT);
       expect(list!.messageResponse!.$case).to.equal("listServicesResponse");
@@ -203,7 +203,7 @@ for (const [version, Client] of [
       { $case: "fileByFilename", value: "../../package.json" },
       { $case: "fileByFilename", value: "constructor" },
     ] as const) {
-      it(`answers ${question.$case} ${JSON.stringify(question.value)} with NOT_FOUND, and goes on`, async () => {
+      it(`answers ${question.$case} ${JSON.stringify(question.value)} with NOT_FOUND, and continues`, async () => {
         const [missing, list] = await ask(question, { $case: "listServices", value: "" });
         expect(missing!.messageResponse).to.deep.include({ $case: "errorResponse" });
         expect((missing!.messageResponse!.value as { errorCode: number }).errorCode).to.equal(NOT_FOUND);

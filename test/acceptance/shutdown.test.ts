@@ -42,7 +42,7 @@ describe("a stop of the server", () => {
     after(() => folder.remove());
 
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
-      it(`by ${signal} ends quickly with 0, says so, and leaves no process and no lock`, async () => {
+      it(`by ${signal} exits quickly with 0, logs it, and leaves no process and no lock`, async () => {
         const server = await startGreyProcess({ GREY_DATA_DIR: dataDir });
         const grey = connect(server.address);
         await grey.users.createUser(user());
@@ -72,7 +72,7 @@ describe("a stop of the server", () => {
     it("by a second signal ends open streams with SHUTTING_DOWN before PostgreSQL goes away", () =>
       assertSecondSignalEndsStreams({ GREY_DATA_DIR: dataDir }));
 
-    it("while it starts ends it with 0 as well, and leaves no process", async () => {
+    it("during the start exits with 0 as well, and leaves no process", async () => {
       const server = spawnGrey({ GREY_DATA_DIR: dataDir });
       const pidFile = join(dataDir, "postgres", "postmaster.pid");
       await eventually("PostgreSQL", () => existsSync(pidFile), 30_000);
@@ -103,7 +103,7 @@ describe("a stop of the server", () => {
       await database.drop();
     });
 
-    it("answers the calls that are in flight, and lets no new ones in", async () => {
+    it("answers the calls in flight, and takes no new ones", async () => {
       const server = await startGreyProcess({ DATABASE_URL: database.url });
       const grey = connect(server.address);
       const made = await openWallets(grey);
@@ -153,7 +153,7 @@ describe("a stop of the server", () => {
     it("by a second signal ends open streams with SHUTTING_DOWN", () =>
       assertSecondSignalEndsStreams({ DATABASE_URL: database.url }));
 
-    it("while it waits for a database that is not there ends it quickly with 0", async () => {
+    it("during the wait for an unreachable database exits quickly with 0", async () => {
       const port = await freePort();
       const server = spawnGrey({ DATABASE_URL: `postgres://nobody:secret@127.0.0.1:${port}/nothing` });
       await server.line("the database cannot be reached yet");

@@ -42,7 +42,7 @@ describe("a start of the server", () => {
     afterEach(() => endAllGrey());
     after(() => folder.remove());
 
-    it("makes the data folder, under a path with a blank, says where it is, and serves", async () => {
+    it("creates the data folder, under a path with a space, logs its location, and serves", async () => {
       const server = await startGreyProcess({ GREY_DATA_DIR: dataDir });
       expect(server.logs.find((line) => line.message === "serving")).to.include({
         address: server.address,
@@ -97,7 +97,7 @@ describe("a start of the server", () => {
       await second.ended;
     });
 
-    it("of a second copy on the same data is refused and names GREY_DATA_DIR, and the first serves on", async () => {
+    it("of a second copy on the same data is refused and names GREY_DATA_DIR, and the first continues to serve", async () => {
       const first = await startGreyProcess({ GREY_DATA_DIR: dataDir });
       const { code, err } = await runGrey({ GREY_DATA_DIR: dataDir });
       expect(code).to.equal(WRONGLY_SET);
@@ -241,7 +241,7 @@ describe("a start of the server", () => {
     });
   }
 
-  it("on an address that is not loopback needs the setting that is named for its danger", async () => {
+  it("on an address that is not loopback needs the setting whose name warns of it", async () => {
     const server = await startGreyProcess({
       DATABASE_URL: database.url,
       GREY_HOST: "0.0.0.0",

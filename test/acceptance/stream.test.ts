@@ -111,7 +111,7 @@ describe("StreamTransfers", function () {
     expect(await balanceOf(grey, wallets[0]!)).to.equal(5n);
   });
 
-  it("goes on after a transfer that is refused, malformed, a copy, or under a used request id", async () => {
+  it("continues after a transfer that is refused, malformed, a copy, or under a used request id", async () => {
     const [a, b] = (await walletsOf(2, 100n)) as [Uuid, Uuid];
     const stream = open();
     const first = transferRequest(a, b, 10n);
@@ -178,7 +178,7 @@ describe("StreamTransfers", function () {
     expect(await balanceOf(grey, b)).to.equal(BigInt(BEFORE));
   });
 
-  it("stops reading while its results are not taken, and goes on when they are", async () => {
+  it("stops reading while its results are not taken, and continues when they are", async () => {
     const SENT = 4_000;
     // 1,024 under way, and the results that the transport holds.
     const POSTED_MAX = 2_000;
@@ -210,7 +210,7 @@ describe("StreamTransfers", function () {
     expect(await balanceOf(grey, b)).to.equal(BigInt(SENT));
   });
 
-  it("that is cancelled leaves what was posted; sent again, each transfer is made once", async () => {
+  it("that is cancelled leaves what was posted; sent again, each transfer is posted once", async () => {
     const [a, b] = (await walletsOf(2, 1_000n)) as [Uuid, Uuid];
     const requests = Array.from({ length: 300 }, () => transferRequest(a, b, 1n, { description: "cancelled" }));
     const stream = open();
@@ -231,7 +231,7 @@ describe("StreamTransfers", function () {
     expect(await balanceOf(grey, b)).to.equal(BigInt(requests.length));
   });
 
-  it("ends with SHUTTING_DOWN when the server stops, after what is under way is answered", async () => {
+  it("ends with SHUTTING_DOWN when the server stops, after the transfers in flight are answered", async () => {
     const stopping = await startServer({ DATABASE_URL: server.databaseUrl });
     const clientOfStopping = new TransactionServiceClient(stopping.address, credentials.createInsecure());
     const [a, b] = (await walletsOf(2, 100n)) as [Uuid, Uuid];

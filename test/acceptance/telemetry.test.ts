@@ -84,7 +84,7 @@ describe("telemetry", () => {
       await eventually("its span", () => spansOf(error.traceId!).some((span) => span.kind === SERVER));
     });
 
-    it("a watch's span continues the caller's trace and ends with the watch; what is read for all watches is not below it", async () => {
+    it("a watch's span continues the caller's trace and ends with the watch; reads for all watches are not below it", async () => {
       const traceId = newTraceId();
       const client = new TransactionServiceClient(server.address, credentials.createInsecure());
       const metadata = new Metadata();
@@ -117,7 +117,7 @@ describe("telemetry", () => {
       expect(receiver.spans.map((span) => span.name).join()).not.to.match(/health/i);
     });
 
-    it("no span, metric or log holds what people write or what moves", async () => {
+    it("no span, metric or log contains text of users or amounts", async () => {
       const metadata = { [`${CANARY}-key`]: `${CANARY}-value` };
       const email = `${CANARY}@example.com`;
       const { user } = await grey.users.createUser({ requestId: randomUUID(), name: CANARY, email, metadata });
@@ -146,7 +146,7 @@ describe("telemetry", () => {
     }
   });
 
-  it("that nobody receives does not keep the server from answering and from stopping", async () => {
+  it("that cannot be sent does not keep the server from answering and stopping", async () => {
     const server = await startGreyProcess({
       DATABASE_URL: database.url,
       OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1",

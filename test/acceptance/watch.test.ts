@@ -115,7 +115,7 @@ describe("a watch", function () {
   }
 
   describe("of transactions", () => {
-    it("begins with where it begins, and tells each transaction once, in the journal's order, with its balances", async () => {
+    it("begins with its own index, and sends each transaction once, in the journal's order, with its balances", async () => {
       const [from, to] = [await makeWallet(grey, { minorUnits: 100n }), await makeWallet(grey)];
       const size = await journalSize();
       const watched = await watch();
@@ -130,7 +130,7 @@ describe("a watch", function () {
       });
     });
 
-    it("leaves none out and tells none twice while two servers post at once", async () => {
+    it("sends each one once while two servers post at once", async () => {
       const size = await journalSize();
       const both = [await watch(), await watchAt(servers[1])];
       const traffic = makeTraffic(150);
@@ -145,7 +145,7 @@ describe("a watch", function () {
       }
     });
 
-    it("resumed at any place tells exactly what is after it, also when that is long ago", async () => {
+    it("resumed at any index sends exactly what follows, also when that is long ago", async () => {
       const start = await journalSize();
       await makeTraffic(60);
       const whole = await watch({ fromJournalIndex: start, states: BOTH });
@@ -161,14 +161,14 @@ describe("a watch", function () {
       }
     });
 
-    it("from 0 tells everything there is", async () => {
+    it("from 0 sends everything", async () => {
       const watched = await watch({ fromJournalIndex: 0n, states: BOTH });
       const size = await journalSize();
       await watched.until("the end", (all) => all.at(-1)!.journalIndex >= size - 1n, 60_000);
       expect(told(watched.messages).map(idOf)).to.deep.equal(await idsFrom(0n, "true"));
     });
 
-    it("from a place to come waits for it", async () => {
+    it("from a future index waits for it", async () => {
       const to = (await makeWallet(grey)).id;
       const size = await journalSize();
       const watched = await watch({ fromJournalIndex: size + 1n });
@@ -178,7 +178,7 @@ describe("a watch", function () {
       expect(told(watched.messages).map(idOf)).to.deep.equal([second.transaction!.id]);
     });
 
-    it("from a place to come knows the wallets that its user opens before", async () => {
+    it("from a future index includes the wallets that its user opens before it", async () => {
       const { id: userId } = await makeUser(grey);
       const size = await journalSize();
       const watched = await watch({ fromJournalIndex: size + 2n, userId });
@@ -192,7 +192,7 @@ describe("a watch", function () {
       assertRising(watched.messages);
     });
 
-    it("with filters tells only what passes all of them, and how far it is meanwhile", async () => {
+    it("with filters sends only what passes all of them, and its progress meanwhile", async () => {
       const ada = await makeUser(grey);
       const [hers, other] = [await makeWallet(grey, { userId: ada.id, minorUnits: 100n }), await makeWallet(grey)];
       const third = await makeWallet(grey, { minorUnits: 100n });
@@ -235,7 +235,7 @@ describe("a watch", function () {
       expect(message!.balances).to.deep.equal([]);
     });
 
-    it("tells a refused transaction of many legs to those who watch any of its accounts", async () => {
+    it("sends a refused transaction of many legs to watchers of any of its accounts", async () => {
       const [poor, payee, payer] = [await makeWallet(grey), await makeWallet(grey), await makeWallet(grey)];
       const watched = await watch({ walletIds: [payee.id], states: [TransactionState.REJECTED] });
       const request = PostTransactionRequest.fromPartial({
@@ -253,7 +253,7 @@ describe("a watch", function () {
       expect(message!.transaction).to.include({ id: refused.info.transaction_id, creditAccountId: payer.id });
     });
 
-    it("tells transactions of many legs between others, however many legs they have together", async () => {
+    it("sends transactions of many legs among others, however many legs they have together", async () => {
       const [from, to] = [await makeWallet(grey, { minorUnits: 100_000n }), await makeWallet(grey)];
       const start = await journalSize();
       const pair = [leg(from.id, EntrySide.DEBIT, 1n), leg(to.id, EntrySide.CREDIT, 1n)];
@@ -270,7 +270,7 @@ describe("a watch", function () {
       assertRising(watched.messages);
     });
 
-    it("tells that it is still there while nothing happens", async () => {
+    it("sends its progress while nothing happens", async () => {
       const watched = await watch();
       await watched.until("three messages", (all) => all.length >= 3);
       expect(new Set(watched.messages.map(({ journalIndex }) => journalIndex)).size).to.equal(1);
@@ -295,7 +295,7 @@ describe("a watch", function () {
   });
 
   describe("of a wallet", () => {
-    it("tells its balance and state at once, then each change of them, and nothing of others", async () => {
+    it("sends its balance and state at once, then each change of them, and nothing about other wallets", async () => {
       const [wallet, other] = [await makeWallet(grey, { minorUnits: 100n }), await makeWallet(grey)];
       const watched = await watchWallet(wallet.id);
       const [first] = watched.messages;
@@ -345,7 +345,7 @@ describe("a watch", function () {
       expect(opening!.balance).to.deep.equal(first!.balance);
     });
 
-    it("from a place to come tells what it is right before it, and each change from there on", async () => {
+    it("from a future index sends its state right before it, and each change from there on", async () => {
       const { id } = await makeWallet(grey, { minorUnits: 100n });
       for (const ahead of [0n, 1n, 2n, 3n]) {
         const size = await journalSize();
@@ -376,10 +376,10 @@ describe("a watch", function () {
     });
   });
 
-  describe("that many have opened", () => {
+  describe("that many clients have opened", () => {
     const WATCHERS = 1_000;
 
-    it(`tells ${WATCHERS} of them the same transaction, and asks the database once`, async () => {
+    it(`sends the same transaction to ${WATCHERS} of them, and reads it from the database once`, async () => {
       const own = await startServer({ DATABASE_URL: database.url, GREY_WATCH_PROGRESS_MS: "60000" });
       const client = new TransactionServiceClient(own.address, credentials.createInsecure());
       const to = (await makeWallet(grey)).id;
@@ -434,7 +434,7 @@ describe("a watch", function () {
   });
 
   describe("whose client is slow", () => {
-    it("holds up nobody else, and the client gets everything once it reads on", async () => {
+    it("delays no other watch, and the client gets everything once it continues to read", async () => {
       const size = await journalSize();
       const to = (await makeWallet(grey)).id;
       const stream = transactions.watchTransactions(
@@ -451,7 +451,7 @@ describe("a watch", function () {
       expect(told(slow.messages)).to.deep.equal(told(others.messages));
     });
 
-    it("ends it after GREY_WATCH_STALL_MS, and says where to go on", async () => {
+    it("ends after GREY_WATCH_STALL_MS, with the index to resume at", async () => {
       const own = await startServer({ DATABASE_URL: database.url, GREY_WATCH_STALL_MS: "2000" });
       const client = new TransactionServiceClient(own.address, credentials.createInsecure());
       try {
@@ -495,7 +495,7 @@ describe("a watch", function () {
   });
 
   describe("when the server stops", () => {
-    it("ends at once and says where to go on", async () => {
+    it("ends at once, with the index to resume at", async () => {
       const own = await startServer({ DATABASE_URL: database.url });
       const client = new TransactionServiceClient(own.address, credentials.createInsecure());
       const to = (await makeWallet(grey)).id;
@@ -522,8 +522,8 @@ describe("a watch", function () {
     });
   });
 
-  describe("while the database is away", () => {
-    it("stays, and goes on without a gap when it is back", async () => {
+  describe("while the database is unavailable", () => {
+    it("stays open, and continues without a gap when it is back", async () => {
       const way = await createRoute(database.url);
       await way.open();
       const own = await startServer({ DATABASE_URL: way.url, GREY_WATCH_PROGRESS_MS: "100" });
@@ -547,7 +547,7 @@ describe("a watch", function () {
     });
   });
 
-  it("that its client cancels leaves one line in the log, with how much it told", async () => {
+  it("that its client cancels leaves one line in the log, with its number of messages", async () => {
     const watched = await watch();
     const before = servers[0].logs.length;
     watched.cancel();

@@ -53,7 +53,7 @@ const FAULTS: Readonly<Record<string, { readonly item?: Partial<Item>; readonly 
   },
 };
 
-describe("a message of a stream that meets a fault", () => {
+describe("a message of a stream that meets a bug", () => {
   let server: StubServer | undefined;
   const unhandled: unknown[] = [];
   const note = (error: unknown): number => unhandled.push(error);
@@ -66,7 +66,7 @@ describe("a message of a stream that meets a fault", () => {
   after(() => process.off("unhandledRejection", note));
 
   for (const [place, { item, over }] of Object.entries(FAULTS)) {
-    it(`in ${place}: those before it are answered, then the stream ends with INTERNAL, and the process goes on`, async () => {
+    it(`in ${place}: those before it are answered, then the stream ends with INTERNAL, and the process continues`, async () => {
       server = await startStubServer(TransactionServiceService, { streamTransfers: { ...ITEM, ...item } }, {}, over);
       const { answered, ended } = await send(server.address, [1n, 2n, FAULTY]);
       expect(answered).to.deep.equal([1n, 2n]);

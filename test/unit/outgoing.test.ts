@@ -24,7 +24,7 @@ const CONNECTION_MAX = 8 * MIB;
 const ALL_MAX = 16 * MIB;
 const ANSWER = { transactions: [], nextPageToken: "t".repeat(MIB) } satisfies ListTransactionsResponse;
 
-describe("answers that nobody takes", () => {
+describe("answers that their clients do not take", () => {
   let server: StubServer;
   let answered = 0;
   const sessions: ClientHttp2Session[] = [];
@@ -116,7 +116,7 @@ describe("answers that nobody takes", () => {
     await eventually("nothing to be held", () => server.outgoingBytes() === 0);
   });
 
-  it("are bounded in all: the connection with most of them loses calls, and one with few keeps its own", async () => {
+  it("are bounded in total: the connection with most of them loses calls, and one with few keeps its own", async () => {
     await start();
     const small = await open();
     const kept = ask(small);
@@ -131,7 +131,7 @@ describe("answers that nobody takes", () => {
     expect(resetOf(kept)).to.equal(undefined);
   });
 
-  it("are there for a client that begins to take them", async () => {
+  it("reach a client that begins to take them", async () => {
     await start();
     const session = await open();
     const stream = ask(session);
@@ -167,7 +167,7 @@ describe("answers that nobody takes", () => {
     });
   }
 
-  it("of a watch stop it: it makes no more of them than may be on their way", async () => {
+  it("of a server stream pause it: it produces no more messages than may be on their way", async () => {
     await start();
     ask(await open(), WATCH, Buffer.alloc(0));
     await eventually("a stall", async () => {
