@@ -1,4 +1,4 @@
--- Writes a batch of decided transactions in one round trip, all or nothing. Called by src/ledger/post/batch.ts.
+-- Writes a batch of decided transactions in one round trip, all or nothing. Called by src/ledger/post/write.ts.
 --
 -- A function, because several statements that need each other's results would each cost a round trip while the locks are held.
 -- The decisions may come from accounts and holds that the caller read without a lock: each must still have the revision that
@@ -30,12 +30,13 @@ CREATE FUNCTION post_batch(
   p_credit_balances bigint[],
   p_currency_codes text[],
   p_amounts bigint[],
-  p_descriptions text[],
-  p_metadata text[],
   p_effective_times timestamptz[],
   p_failures text[],
   p_terms text[],
   p_reverses_ids uuid[],
+  p_descriptions text[],
+  p_metadata text[],
+  p_external_references text[],
   -- By transaction, if any of the batch concerns a hold or an account with pending sums; otherwise empty.
   p_entry_amounts bigint[],
   p_debit_pending_debits bigint[],
@@ -63,8 +64,6 @@ CREATE FUNCTION post_batch(
   -- Journal records before those of the transactions.
   p_leading_ids uuid[],
   p_leading_types smallint[],
-  -- By transaction, if any of the batch has one; otherwise empty.
-  p_external_references text[],
   -- By transaction, each an array as text, if any of the batch has many legs; otherwise empty.
   p_leg_account_ids text[],
   p_leg_currency_codes text[],

@@ -5,16 +5,22 @@ import { KINDS, type KindOf } from "./kinds.js";
 
 // What callers request of the ledger, one type for each family of kinds. Amounts are minor units.
 
-/** The fields of every command. */
-export interface CommandFields {
-  readonly caller: Uuid;
-  readonly requestId: Uuid;
-  /** The id that its transaction will have. */
-  readonly transactionId: Uuid;
+/** The caller's own data about a transaction, which the ledger stores and does not interpret. */
+export interface CallerData {
   readonly description: string;
   readonly metadata: Readonly<Record<string, string>>;
   /** The caller's own name for the transaction; empty for none. */
   readonly externalReference: string;
+}
+
+export const NO_CALLER_DATA: CallerData = { description: "", metadata: {}, externalReference: "" };
+
+/** The fields of every command. */
+export interface CommandFields extends CallerData {
+  readonly caller: Uuid;
+  readonly requestId: Uuid;
+  /** The id that its transaction will have. */
+  readonly transactionId: Uuid;
   /** Conditions that must hold for it to be posted. */
   readonly preconditions: readonly Precondition[];
   /** Parts of the request that its transaction does not show, stored with it; null for none. */

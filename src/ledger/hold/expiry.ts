@@ -4,7 +4,7 @@ import type { Database } from "../../db/database.js";
 import { startSweep, withAdvisoryLock, type Sweep, type SweepOptions } from "../../db/sweep.js";
 import type { Engine } from "../post/engine.js";
 import { findDueHolds } from "./store.js";
-import type { ExpireHoldCommand } from "../command/command.js";
+import { NO_CALLER_DATA, type ExpireHoldCommand } from "../command/command.js";
 
 /** An advisory lock that nothing else in this database takes. */
 const LOCK_KEY = 7_236_914_452_001n;
@@ -41,9 +41,7 @@ export function toExpiryCommand(holdId: Uuid): ExpireHoldCommand {
     requestId: expiryRequestId(holdId),
     transactionId: newId(),
     holdId,
-    description: "",
-    externalReference: "",
-    metadata: {},
+    ...NO_CALLER_DATA,
     preconditions: [],
     requestTerms: null,
   };

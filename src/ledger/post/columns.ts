@@ -14,7 +14,9 @@ import { encodeExchange } from "../transaction/exchange-detail.js";
 import type { Batch } from "./batch.js";
 
 // The parameters of post_batch(): columns of accounts, transactions, holds and usage. Columns that only some kinds need are
-// empty when no transaction of the batch needs them.
+// empty when no transaction of the batch needs them. Before each function are the types of its columns.
+
+export const ACCOUNT_TYPES = ["bigint", "uuid[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]"] as const;
 
 /** Returns the accounts, in the order of their ids, which is the order in which every writer locks accounts. */
 export function toAccountColumns(batch: Batch): unknown[] {
@@ -29,6 +31,26 @@ export function toAccountColumns(batch: Batch): unknown[] {
     int8Array(touched.map(({ account }) => account.sequence)),
   ];
 }
+
+export const TRANSACTION_TYPES = [
+  "uuid[]",
+  "smallint[]",
+  "smallint[]",
+  "uuid[]",
+  "uuid[]",
+  "uuid[]",
+  "uuid[]",
+  "bigint[]",
+  "bigint[]",
+  "bigint[]",
+  "bigint[]",
+  "text[]",
+  "bigint[]",
+  "timestamptz[]",
+  "text[]",
+  "text[]",
+  "uuid[]",
+] as const;
 
 export function toTransactionColumns(decided: readonly DecidedCommand[]): Buffer[] {
   const commands = decided.map((one) => one.command);
@@ -53,8 +75,6 @@ export function toTransactionColumns(decided: readonly DecidedCommand[]): Buffer
     int8Array(entries.map((pair) => pair[1]?.balanceAfterMinor ?? null)),
     textArray(movements.map((movement) => movement.currencyCode)),
     int8Array(movements.map((movement) => movement.amountMinor)),
-    textArray(commands.map((command) => command.description)),
-    textArray(commands.map((command) => toJsonOrNull(command.metadata))),
     timestampArray(movements.map((movement) => movement.effectiveTime)),
     textArray(decided.map(({ decision }) => ("failure" in decision ? encodeFailure(decision.failure) : null))),
     textArray(commands.map(({ requestTerms }) => (requestTerms === null ? null : JSON.stringify(requestTerms)))),
@@ -78,6 +98,20 @@ export function getHoldId(command: Command, isPosted: boolean): Uuid | null {
   if (isHoldStep(command)) return command.holdId;
   return command.kind === "HOLD" && isPosted ? command.transactionId : null;
 }
+
+export const PENDING_TYPES = [
+  "bigint[]",
+  "bigint[]",
+  "bigint[]",
+  "bigint[]",
+  "bigint[]",
+  "uuid[]",
+  "bigint[]",
+  "bigint[]",
+  "smallint[]",
+  "timestamptz[]",
+  "bigint[]",
+] as const;
 
 /** Returns the pending sums after the entries, and the holds after their steps. */
 export function toPendingColumns(decided: readonly DecidedCommand[]): Buffer[] {
@@ -108,11 +142,7 @@ function hasPending({ command, decision }: DecidedCommand): boolean {
   );
 }
 
-/** Returns the callers' own names of the transactions. */
-export function toReferenceColumn(decided: readonly DecidedCommand[]): Buffer {
-  const concerned = decided.some(({ command }) => command.externalReference !== "") ? decided : [];
-  return textArray(concerned.map(({ command }) => command.externalReference || null));
-}
+export const LEG_TYPES = ["text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]"] as const;
 
 /** Returns the legs and their entries, each column an array as text, and the details of exchanges. */
 export function toLegColumns(decided: readonly DecidedCommand[]): Buffer[] {
@@ -157,6 +187,8 @@ export function toValidUntil(decided: readonly DecidedCommand[]): string | null 
   return earliest === null ? null : toIso(earliest);
 }
 
+export const USAGE_TYPES = ["uuid[]", "text[]", "bigint[]", "bigint[]", "bigint[]"] as const;
+
 /** Returns the uses of velocity limits, which the database counts in the slice of the time at which it records the batch. */
 export function toUsageColumns(batch: Batch): Buffer[] {
   const used = batch.touched
@@ -182,6 +214,20 @@ function listUses({ id, velocity }: Account, before: Account) {
   });
 }
 
+export const HOLD_TYPES = [
+  "uuid[]",
+  "bigint[]",
+  "smallint[]",
+  "uuid[]",
+  "uuid[]",
+  "text[]",
+  "bigint[]",
+  "bigint[]",
+  "smallint[]",
+  "timestamptz[]",
+  "bigint[]",
+] as const;
+
 export function toHoldColumns(batch: Batch): Buffer[] {
   const touched = batch.touchedHolds;
   const holds = touched.map(({ hold }) => hold);
@@ -204,10 +250,4 @@ export function toHoldColumns(batch: Batch): Buffer[] {
 function toLiveness(hold: Hold, now: Micros): 0 | 1 | null {
   if (hold.state !== HOLD_STATE.ACTIVE) return null;
   return hasExpired(hold, now) ? 0 : 1;
-}
-
-/** Encodes pairs as JSON; null for none. */
-function toJsonOrNull(pairs: Readonly<Record<string, string>>): string | null {
-  for (const _ in pairs) return JSON.stringify(pairs);
-  return null;
 }

@@ -6,16 +6,22 @@ import type { JournalRecord } from "../../journal/append.js";
 import type { DecidedCommand } from "../decide/decision.js";
 import { assertBalanced } from "../decide/double-entry.js";
 import { settleHold } from "../decide/hold.js";
+import { CALLER_DATA_TYPES, pickCallerData, toCallerDataColumns } from "../transaction/caller-data.js";
 import type { LedgerTransaction } from "../transaction/transaction.js";
 import type { Batch } from "./batch.js";
 import {
+  ACCOUNT_TYPES,
+  HOLD_TYPES,
+  LEG_TYPES,
+  PENDING_TYPES,
+  TRANSACTION_TYPES,
+  USAGE_TYPES,
   getHoldId,
   getReversedId,
   toAccountColumns,
   toHoldColumns,
   toLegColumns,
   toPendingColumns,
-  toReferenceColumn,
   toTransactionColumns,
   toUsageColumns,
   toValidUntil,
@@ -40,17 +46,21 @@ export interface JournalPlace {
   readonly createTime: Micros;
 }
 
-const POST_BATCH = `
-SELECT first_index, create_time_micros FROM post_batch(
-  $1::boolean, $2::bigint, $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-  $9::uuid[], $10::smallint[], $11::smallint[], $12::uuid[], $13::uuid[], $14::uuid[], $15::uuid[], $16::bigint[],
-  $17::bigint[], $18::bigint[], $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::text[],
-  $24::timestamptz[], $25::text[], $26::text[], $27::uuid[], $28::bigint[], $29::bigint[], $30::bigint[],
-  $31::bigint[], $32::bigint[], $33::uuid[], $34::bigint[], $35::bigint[], $36::smallint[], $37::timestamptz[],
-  $38::bigint[], $39::uuid[], $40::bigint[], $41::smallint[], $42::uuid[], $43::uuid[], $44::text[], $45::bigint[],
-  $46::bigint[], $47::smallint[], $48::timestamptz[], $49::bigint[], $50::uuid[], $51::smallint[], $52::text[],
-  $53::text[], $54::text[], $55::text[], $56::text[], $57::text[], $58::text[], $59::text[], $60::text[],
-  $61::uuid[], $62::text[], $63::bigint[], $64::bigint[], $65::bigint[], $66::timestamptz)`;
+const TYPES = [
+  "boolean",
+  ...ACCOUNT_TYPES,
+  ...TRANSACTION_TYPES,
+  ...CALLER_DATA_TYPES,
+  ...PENDING_TYPES,
+  ...HOLD_TYPES,
+  "uuid[]",
+  "smallint[]",
+  ...LEG_TYPES,
+  ...USAGE_TYPES,
+  "timestamptz",
+];
+const POST_BATCH = `SELECT first_index, create_time_micros FROM post_batch(
+  ${TYPES.map((type, index) => `$${index + 1}::${type}`).join(", ")})`;
 
 /**
  * Writes decisions: transactions, entries, balances, requests and the journal, all or nothing.
@@ -72,11 +82,11 @@ export async function writeBatch(
       claims,
       ...toAccountColumns(batch),
       ...toTransactionColumns(decided),
+      ...toCallerDataColumns(decided.map(({ command }) => command)),
       ...toPendingColumns(decided),
       ...toHoldColumns(batch),
       uuidArray(leading.map((record) => record.id)),
       int2Array(leading.map((record) => record.type)),
-      toReferenceColumn(decided),
       ...toLegColumns(decided),
       ...toUsageColumns(batch),
       toValidUntil(decided),
@@ -107,9 +117,7 @@ export function toTransactions(
       legs: movement.legs,
       exchange: movement.exchange,
       requestId: command.requestId,
-      description: command.description,
-      metadata: command.metadata,
-      externalReference: command.externalReference,
+      ...pickCallerData(command),
       requestTerms: command.requestTerms,
       entries: isPosted ? decision.entries : [],
       failure: isPosted ? null : decision.failure,

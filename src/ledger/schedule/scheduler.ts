@@ -6,7 +6,7 @@ import { inTransaction } from "../../db/in-transaction.js";
 import type { Engine } from "../post/engine.js";
 import { findDueSchedules } from "./store.js";
 import type { Schedule } from "./schedule.js";
-import type { MovementCommand } from "../command/command.js";
+import { NO_CALLER_DATA, type MovementCommand } from "../command/command.js";
 import { recordAttempts, toRequestId } from "./runs.js";
 
 /** An advisory lock that nothing else in this database takes. */
@@ -51,12 +51,12 @@ export async function runDue(database: Database, client: Queryable, engine: Engi
 function toCommand(schedule: Schedule): MovementCommand {
   const { movement, plannedTime } = schedule;
   return {
+    ...NO_CALLER_DATA,
     ...movement,
     caller: LEDGER_CALLER,
     requestId: toRequestId(schedule),
     transactionId: newId(),
     effectiveTime: plannedTime,
-    externalReference: "",
     preconditions: [],
     requestTerms: null,
   };

@@ -8,11 +8,12 @@ import { kindFromCode, type HoldState, type TransactionKindCode } from "../../ba
 import type { Entry } from "../account/entry.js";
 import { requestKey, type Leg, type RequestTerms } from "../command/command.js";
 import type { Hold } from "../decide/hold.js";
+import { CALLER_DATA_COLUMNS, fromCallerDataRow, type CallerDataRow } from "./caller-data.js";
 import { decodeExchange } from "./exchange-detail.js";
 import { findLegEntries, type LegEntries } from "./leg-entries.js";
 import type { LedgerTransaction } from "./transaction.js";
 
-interface Row {
+interface Row extends CallerDataRow {
   readonly id: Uuid;
   readonly journal_index: bigint;
   readonly kind: TransactionKindCode;
@@ -21,8 +22,6 @@ interface Row {
   readonly credit_account_id: Uuid | null;
   readonly currency_code: string;
   readonly amount: bigint;
-  readonly description: string;
-  readonly metadata: Record<string, string> | null;
   readonly create_time: Micros;
   readonly effective_time: Micros | null;
   readonly failure: string | null;
@@ -37,7 +36,6 @@ interface Row {
   readonly hold_currency_code: string | null;
   readonly hold_create_time: Micros | null;
   readonly reverses_id: Uuid | null;
-  readonly external_reference: string | null;
   readonly leg_account_ids: readonly Uuid[] | null;
   readonly leg_currency_codes: readonly string[] | null;
   readonly leg_amounts: readonly string[] | null;
@@ -59,7 +57,7 @@ interface Row {
 // Entries are joined by their primary key, so that the cost does not depend on the size of the ledger.
 const COLUMNS = `
 SELECT t.id, t.journal_index, t.kind, t.request_id, t.debit_account_id, t.credit_account_id, t.currency_code, t.amount,
-  t.description, t.metadata, t.failure, t.terms, t.reverses_id, t.external_reference, t.leg_account_ids::text[],
+  ${CALLER_DATA_COLUMNS}, t.failure, t.terms, t.reverses_id, t.leg_account_ids::text[],
   t.leg_currency_codes, t.leg_amounts::text[], t.detail,
   t.hold_id, t.hold_amount, t.hold_captured, t.hold_state,
   (extract(epoch FROM t.hold_expire_time) * 1000000)::bigint AS hold_expire_time,
@@ -132,8 +130,7 @@ function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
     creditAccountId: row.credit_account_id,
     currencyCode: row.currency_code,
     amountMinor: row.amount,
-    description: row.description,
-    metadata: row.metadata ?? {},
+    ...fromCallerDataRow(row),
     createTime: row.create_time,
     effectiveTime: row.effective_time,
     failure: row.failure === null ? null : decodeFailure(row.failure),
@@ -141,7 +138,6 @@ function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
     holdId: row.hold_id,
     hold: toHold(row),
     reversesId: row.reverses_id,
-    externalReference: row.external_reference ?? "",
     legs: toLegs(row),
     exchange:
       row.detail === null

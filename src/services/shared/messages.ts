@@ -14,6 +14,7 @@ import type { Reason } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import { isInt64 } from "../../base/money.js";
 import { fromDate, fromMicros } from "../../base/time.js";
+import { toCallerDataFields } from "../transaction/caller-data.js";
 import { NORMAL_SIDE, TRANSACTION_KIND } from "../../base/codes.js";
 import type { AccountRow } from "../../entities/account.js";
 import type { PastAccount } from "../../ledger/account/past-account.js";
@@ -63,8 +64,7 @@ export function toTransactionMessage(transaction: LedgerTransaction, reversed?: 
     state: transaction.failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
     // Entries that only change what is pending move nothing.
     entries: transaction.entries.filter((entry) => entry.amountMinor !== 0n).map(toEntryMessage),
-    description: transaction.description,
-    metadata: transaction.metadata,
+    ...toCallerDataFields(transaction),
     createTime: fromMicros(createTime),
     effectiveTime: fromMicros(transaction.effectiveTime ?? createTime),
     journalIndex: transaction.journalIndex,
@@ -76,7 +76,6 @@ export function toTransactionMessage(transaction: LedgerTransaction, reversed?: 
     reversesId: transaction.reversesId ?? "",
     reversed: reversed === undefined ? undefined : toMoney(currencyCode, reversed.amountMinor),
     reversalIds: [...(reversed?.byIds ?? [])],
-    externalReference: transaction.externalReference,
     exchange: transaction.exchange === null ? undefined : toExchangeTerms(transaction.exchange),
   };
 }

@@ -9,6 +9,7 @@ import {
 } from "../../ledger/command/command.js";
 import type { KindOf } from "../../ledger/command/kinds.js";
 import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
+import { findCallerDataDifferences } from "./caller-data.js";
 
 /** Names the fields in which a request differs from the one that was answered under its id. */
 export function findDifferences(command: Command, stored: LedgerTransaction | null): readonly string[] {
@@ -23,9 +24,7 @@ export function findDifferences(command: Command, stored: LedgerTransaction | nu
       : []),
     ...(isHoldStep(command) && command.holdId !== stored.holdId ? ["hold_id"] : []),
     ...(command.kind === "REVERSAL" && command.originalId !== stored.reversesId ? ["transaction_id"] : []),
-    ...(command.description === stored.description ? [] : ["description"]),
-    ...(haveSamePairs(command.metadata, stored.metadata) ? [] : ["metadata"]),
-    ...(command.externalReference === stored.externalReference ? [] : ["external_reference"]),
+    ...findCallerDataDifferences(command, stored),
   ];
 }
 
@@ -76,9 +75,4 @@ function haveSameLegs(a: readonly Leg[], b: readonly Leg[]): boolean {
       );
     })
   );
-}
-
-function haveSamePairs(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }

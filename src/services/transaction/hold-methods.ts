@@ -31,7 +31,13 @@ import { toMoney } from "../shared/messages.js";
 import { openPage, type PageTokens } from "../shared/paging.js";
 import { CASH } from "./movements.js";
 import { postOne, type Posting } from "./post.js";
-import { amountTerms, parseAmount, parseCommandFields, preconditionTerms } from "./request-terms.js";
+import {
+  amountTerms,
+  parseAmount,
+  parseCommandFields,
+  preconditionTerms,
+  type CommandRequest,
+} from "./request-terms.js";
 
 type HoldMethods = Pick<
   Methods<typeof TransactionServiceService>,
@@ -100,12 +106,9 @@ export function toHoldMessage(hold: Hold): HoldMessage {
   };
 }
 
-function parseStep(context: CallContext, request: StepRequest) {
+function parseStep(context: CallContext, request: CommandRequest & { readonly holdId: string }) {
   return { ...parseCommandFields(context, request), holdId: parseId(request.holdId), requestTerms: null };
 }
-
-type StepRequest = Pick<HoldRequest, "description" | "metadata" | "externalReference"> &
-  Partial<Pick<HoldRequest, "preconditions">> & { readonly holdId: string };
 
 function parseHold(request: HoldRequest, context: CallContext): HoldCommand {
   const amount = assertPresent(request.amount, "amount");

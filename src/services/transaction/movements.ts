@@ -9,7 +9,7 @@ import { parseId, systemAccountId } from "../../base/ids.js";
 import { microsDown } from "../../base/time.js";
 import type { MovementCommand, NamedAccount } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
-import { parseAmount, parseCommandFields, preconditionTerms, upToTerms } from "./request-terms.js";
+import { parseAmount, parseCommandFields, preconditionTerms, upToTerms, type CommandRequest } from "./request-terms.js";
 
 /** The system account of a movement that names none. */
 export const CASH = "cash";
@@ -17,8 +17,9 @@ export const CASH = "cash";
 type Caller = Pick<CallContext, "caller" | "requestId">;
 
 /** The fields of a request for a movement; one for a schedule has fewer. */
-type MovementFields = Pick<TransferRequest, "amount" | "description" | "metadata"> &
-  Partial<Pick<TransferRequest, "effectiveTime" | "preconditions" | "amountMode" | "externalReference">>;
+type MovementFields = CommandRequest &
+  Pick<TransferRequest, "amount"> &
+  Partial<Pick<TransferRequest, "effectiveTime" | "amountMode">>;
 
 /** The kind of a movement and its accounts. */
 type Sides = Pick<MovementCommand, "kind" | "debitAccountId" | "creditAccountId" | "system">;
@@ -29,21 +30,12 @@ function parseMovement(context: Caller, request: MovementFields, sides: Sides): 
   const isUpTo = request.amountMode === AmountMode.UP_TO;
   const hasTerms = isUpTo || fields.preconditions.length > 0;
   return {
-    caller: fields.caller,
-    requestId: fields.requestId,
-    transactionId: fields.transactionId,
-    kind: sides.kind,
-    debitAccountId: sides.debitAccountId,
-    creditAccountId: sides.creditAccountId,
-    system: sides.system,
+    ...fields,
+    ...sides,
     currencyCode,
     amountMinor,
     isUpTo,
     effectiveTime: request.effectiveTime === undefined ? null : microsDown(request.effectiveTime),
-    description: fields.description,
-    metadata: fields.metadata,
-    externalReference: fields.externalReference,
-    preconditions: fields.preconditions,
     requestTerms: hasTerms
       ? { ...(isUpTo && upToTerms(amountMinor)), ...preconditionTerms(fields.preconditions) }
       : null,

@@ -3,29 +3,23 @@ import type { Money } from "../../../generated/grey/type/v1/money.js";
 import { newId, parseId } from "../../base/ids.js";
 import type { Amount, CommandFields, Precondition, RequestTerms } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
+import { parseCallerData, type CallerDataFields } from "./caller-data.js";
 
 // The parts of requests that all commands share, and the terms that are stored with a transaction to recognise its request.
 
-/** The fields that requests for commands have; those for schedules have fewer. The contract's annotations have checked them. */
-interface RequestFields {
-  readonly description: string;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly externalReference?: string;
-  readonly preconditions?: readonly PreconditionMessage[];
-}
+/** The fields that all requests for commands share; the contract's annotations have checked them. */
+export type CommandRequest = CallerDataFields & { readonly preconditions?: readonly PreconditionMessage[] };
 
 export function parseCommandFields(
   { caller, requestId }: Pick<CallContext, "caller" | "requestId">,
-  { description, metadata, externalReference = "", preconditions = [] }: RequestFields,
+  request: CommandRequest,
 ): Omit<CommandFields, "requestTerms"> {
   return {
     caller,
     requestId: parseId(requestId),
     transactionId: newId(),
-    description,
-    metadata,
-    externalReference,
-    preconditions: parsePreconditions(preconditions),
+    ...parseCallerData(request),
+    preconditions: parsePreconditions(request.preconditions ?? []),
   };
 }
 

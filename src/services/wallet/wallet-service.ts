@@ -21,7 +21,7 @@ import { findPastAccount, type AsOf } from "../../ledger/account/past-account.js
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../../ledger/account/limits.js";
 import { postUnits } from "../../ledger/post/post-units.js";
 import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
-import type { MovementCommand } from "../../ledger/command/command.js";
+import { NO_CALLER_DATA, type MovementCommand } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce } from "../shared/once.js";
@@ -204,10 +204,8 @@ async function postOpening(
     creditAccountId: walletId,
     currencyCode,
     amountMinor,
-    description: "",
-    metadata: {},
+    ...NO_CALLER_DATA,
     effectiveTime: null,
-    externalReference: "",
     isUpTo: false,
     preconditions: [],
     requestTerms: null,
