@@ -143,7 +143,7 @@ export class Admission {
     const seen = this.#answers - Math.max(answersBefore, this.#answersAtWindowStart);
     this.#rates.push(seen / Math.max(now - Math.max(sinceMs, this.#windowStart), STAY_MS_MIN));
     if (this.#durations.length < CALLS_MIN || now - this.#windowStart < WINDOW_MS) return;
-    this.#adjust(medianOf(this.#rates), medianOf(this.#durations));
+    this.#adjust(computeMedian(this.#rates), computeMedian(this.#durations));
     this.#windowStart = now;
     this.#answersAtWindowStart = this.#answers;
     this.#durations = [];
@@ -170,7 +170,7 @@ export class Admission {
   }
 }
 
-function medianOf(numbers: readonly number[]): number {
+function computeMedian(numbers: readonly number[]): number {
   const sorted = numbers.toSorted((a, b) => a - b);
   return sorted[sorted.length >> 1] ?? 0;
 }

@@ -5,7 +5,7 @@ import { formatAmount, type CurrencyUnit } from "../base/money.js";
 export type FindCurrency = (code: string) => Promise<CurrencyUnit | undefined>;
 
 /** Returns the currency code of the failure's amounts; undefined when it has none. */
-export function currencyCodeOf(failure: Failure): string | undefined {
+export function findCurrencyCode(failure: Failure): string | undefined {
   return "currencyCode" in failure && amountsIn(failure).length > 0 ? failure.currencyCode : undefined;
 }
 
@@ -16,7 +16,7 @@ export function currencyCodeOf(failure: Failure): string | undefined {
 export function formatAmounts(failure: Failure, currency: CurrencyUnit | undefined): string {
   if (failure.reason === "VELOCITY_EXCEEDED" && failure.measure === "count")
     return `${failure.max} transactions allowed, ${failure.used} used`;
-  const code = currencyCodeOf(failure) ?? "";
+  const code = findCurrencyCode(failure) ?? "";
   const format = (amount: bigint): string =>
     currency === undefined ? `${amount} minor units of ${code}` : formatAmount(amount, currency);
   return amountsIn(failure)
@@ -43,7 +43,7 @@ function amountsIn(failure: Failure): [name: string, amount: bigint][] {
     ];
   }
   return Object.entries(failure).flatMap(([field, value]) =>
-    typeof value === "bigint" && field.endsWith(SUFFIX) ? [[wordsOf(field.slice(0, -SUFFIX.length)), value]] : [],
+    typeof value === "bigint" && field.endsWith(SUFFIX) ? [[toWords(field.slice(0, -SUFFIX.length)), value]] : [],
   );
 }
 
@@ -58,6 +58,6 @@ const WORDS: Readonly<Record<string, string>> = {
   pendingIncoming: "pending incoming",
 };
 
-function wordsOf(field: string): string {
+function toWords(field: string): string {
   return WORDS[field] ?? field;
 }

@@ -4,7 +4,7 @@ import { fail, FailureError, type FieldViolation } from "../base/failure.js";
 import { newId } from "../base/ids.js";
 import { describeError } from "../telemetry/logger.js";
 import { parseTraceId } from "../telemetry/trace.js";
-import { currencyCodeOf } from "./amounts.js";
+import { findCurrencyCode } from "./amounts.js";
 import { createContext, resolveDeadline, type CallContext } from "./context.js";
 import { findHeaderViolations, readIdHeader } from "./headers.js";
 import type { Pipeline } from "./pipeline.js";
@@ -110,7 +110,7 @@ export class IncomingCall implements CallIds {
   /** Returns the error as a failure, with the currency that its message needs to show amounts. */
   async toFailureWithCurrency(error: unknown, ids: CallIds = this): Promise<FailureError> {
     const failure = this.toFailure(error, ids);
-    const code = currencyCodeOf(failure.failure);
+    const code = findCurrencyCode(failure.failure);
     if (code === undefined) return failure;
     const currency = await this.#endpoint.pipeline.findCurrency(code);
     return new FailureError(failure.failure, { ...failure.details, currency });

@@ -55,9 +55,9 @@ type Answer = (request: ServerReflectionRequest) => ServerReflectionResponse;
 
 function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): Answer {
   const byName = new Map(files.map((file) => [file.name, file]));
-  const bySymbol = new Map(files.flatMap((file) => symbolsOf(file).map((symbol) => [symbol, file] as const)));
-  const messages = new Set(files.flatMap((file) => messagesOf(file).map(({ name }) => name)));
-  const byExtendee = extensionsOf(files);
+  const bySymbol = new Map(files.flatMap((file) => listSymbols(file).map((symbol) => [symbol, file] as const)));
+  const messages = new Set(files.flatMap((file) => listMessages(file).map(({ name }) => name)));
+  const byExtendee = collectExtensions(files);
   const listed = serviceNames.map((name) => ({ name }));
   const withImports = (file: FileDescriptorProto, seen = new Set<FileDescriptorProto>()): Set<FileDescriptorProto> => {
     seen.add(file);
@@ -110,12 +110,12 @@ function createAnswer({ files }: Descriptors, serviceNames: readonly string[]): 
 }
 
 /** Lists the full names of everything that a file defines. */
-function symbolsOf(file: FileDescriptorProto): string[] {
+function listSymbols(file: FileDescriptorProto): string[] {
   // An enum's values belong to the enclosing scope.
   const enums = (scope: string, list: readonly EnumDescriptorProto[]): string[] =>
     list.flatMap((one) => [`${scope}.${one.name}`, ...one.value.map((value) => `${scope}.${value.name}`)]);
   return [
-    ...messagesOf(file).flatMap(({ name, message }) => [
+    ...listMessages(file).flatMap(({ name, message }) => [
       name,
       ...[...message.field, ...message.oneofDecl, ...message.extension].map((part) => `${name}.${part.name}`),
       ...enums(name, message.enumType),
@@ -130,8 +130,8 @@ function symbolsOf(file: FileDescriptorProto): string[] {
 }
 
 /** Lists the messages of a file, nested ones included, with their full names. */
-function messagesOf(file: FileDescriptorProto): { readonly name: string; readonly message: DescriptorProto }[] {
-  const within = (scope: string, list: readonly DescriptorProto[]): ReturnType<typeof messagesOf> =>
+function listMessages(file: FileDescriptorProto): { readonly name: string; readonly message: DescriptorProto }[] {
+  const within = (scope: string, list: readonly DescriptorProto[]): ReturnType<typeof listMessages> =>
     list.flatMap((message) => {
       const name = `${scope}.${message.name}`;
       return [{ name, message }, ...within(name, message.nestedType)];
@@ -140,10 +140,10 @@ function messagesOf(file: FileDescriptorProto): { readonly name: string; readonl
 }
 
 /** Maps the full name of each extended message, and the number of each extension, to the extension's file. */
-function extensionsOf(files: readonly FileDescriptorProto[]): Map<string, Map<number, FileDescriptorProto>> {
+function collectExtensions(files: readonly FileDescriptorProto[]): Map<string, Map<number, FileDescriptorProto>> {
   const byExtendee = new Map<string, Map<number, FileDescriptorProto>>();
   for (const file of files) {
-    const nested = messagesOf(file).flatMap(({ message }) => message.extension);
+    const nested = listMessages(file).flatMap(({ message }) => message.extension);
     for (const { extendee, number } of [...file.extension, ...nested]) {
       // Descriptors write type names with a leading dot.
       const name = extendee.replace(/^\./, "");

@@ -197,7 +197,7 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
   if (details.replayed === true) extra.replayed = "true";
   if (details.transactionId !== undefined) extra.transaction_id = details.transactionId;
   if (details.journalIndex !== undefined) extra.journal_index = details.journalIndex.toString();
-  const info = { reason: failure.reason, domain: DOMAIN, metadata: fitMetadata({ ...metadataOf(failure), ...extra }) };
+  const info = { reason: failure.reason, domain: DOMAIN, metadata: fitMetadata({ ...toMetadata(failure), ...extra }) };
   const packed: Any[] = [pack("ErrorInfo", ErrorInfo.encode(info).finish())];
   if (failure.reason === "INVALID_REQUEST") {
     packed.push(pack("BadRequest", encodeViolations(failure.violations)));
@@ -211,7 +211,7 @@ export function toStatus({ failure, details }: FailureError, ids: CallIds | unde
     packed.push(pack("RequestInfo", requestInfo.finish()));
   }
   // A lone surrogate cannot be percent-encoded.
-  const message = messageOf(failure, details.currency).replace(/\p{Surrogate}/gu, "\ufffd");
+  const message = toMessage(failure, details.currency).replace(/\p{Surrogate}/gu, "\ufffd");
   return {
     code: CODE[failure.reason],
     message: truncate(message, MESSAGE_BYTES_MAX, percentEncodedBytes),
@@ -228,7 +228,7 @@ export function withoutMetadata({ code, message, details }: Status): Status {
   return { code, message, details: bare };
 }
 
-function messageOf(failure: Failure, currency: CurrencyUnit | undefined): string {
+function toMessage(failure: Failure, currency: CurrencyUnit | undefined): string {
   if (failure.reason !== "INVALID_REQUEST") {
     if (failure.reason === "DATABASE_UNAVAILABLE" && failure.cause !== undefined) {
       return `the database ${TROUBLE[failure.cause]}; nothing was written`;
@@ -272,7 +272,7 @@ function fitMetadata(metadata: Record<string, string>): Record<string, string> {
 }
 
 /** Returns the failure's fields as ErrorInfo metadata: snake_case names, amounts as decimal strings, lists with commas. */
-function metadataOf(failure: Failure): Record<string, string> {
+function toMetadata(failure: Failure): Record<string, string> {
   const metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(failure)) {
     if (name === "reason" || name === "violations" || value === undefined) continue;

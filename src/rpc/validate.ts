@@ -42,8 +42,8 @@ export function createValidatorFor(
 ): (path: string) => Validate {
   const validator = createValidator({ registry, regexMatch: matches });
   return (path) => {
-    const input = inputOf(registry, path);
-    const isProven = prove(input, { registry, regexOf });
+    const input = findInput(registry, path);
+    const isProven = prove(input, { registry, regexOf: toRegExp });
     const validate: Validate = (bytes) => {
       if (isProven?.(bytes, 0, bytes.length) === true) return { violations: NONE, bytes };
       let message;
@@ -67,7 +67,7 @@ export function createValidatorFor(
   };
 }
 
-function inputOf(registry: FileRegistry, path: string): DescMessage {
+function findInput(registry: FileRegistry, path: string): DescMessage {
   const [, serviceName = "", methodName = ""] = path.split("/");
   const service = assertPresent(registry.getService(serviceName), serviceName);
   return assertPresent(
@@ -158,10 +158,10 @@ function fieldViolation({ field, message }: Violation): FieldViolation {
 
 /** Matches with the platform's engine, which is faster than the library's RE2: Grey's own patterns are simple and linear. */
 function matches(pattern: string, text: string): boolean {
-  return regexOf(pattern).test(text);
+  return toRegExp(pattern).test(text);
 }
 
-function regexOf(pattern: string): RegExp {
+function toRegExp(pattern: string): RegExp {
   let expression = expressions.get(pattern);
   if (expression === undefined) {
     expression = new RegExp(pattern, "u");

@@ -5,7 +5,7 @@ import type { Account } from "./account.js";
 export interface Entry {
   readonly accountId: Uuid;
   readonly currencyCode: string;
-  /** Whether the account is a wallet's, not a system account. */
+  /** True for a wallet's account, false for a system account. */
   readonly isWallet: boolean;
   /** The entry's number in its account, from 1. */
   readonly sequence: bigint;

@@ -25,7 +25,7 @@ export interface IntegrityReport {
   readonly recordCount: bigint;
   readonly faultCount: bigint;
   readonly faults: readonly Fault[];
-  /** How many records the journal had at the moment of the check. */
+  /** The number of records in the journal at the moment of the check. */
   readonly journalSize: bigint;
 }
 

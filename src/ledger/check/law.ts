@@ -1,6 +1,6 @@
 import type { Scope } from "./scope.js";
 
-/** How many rows a scope has of each kind. */
+/** The number of rows of each kind in a scope. */
 export interface RowCounts {
   readonly accounts: bigint;
   readonly transactions: bigint;

@@ -1,7 +1,7 @@
 import { LAWS, type LawName } from "./laws.js";
 import type { RowCounts } from "./law.js";
 
-/** How far a check is. */
+/** The progress of a check. */
 export interface IntegrityProgress {
   /** 0 until the check has begun. */
   readonly journalSize: bigint;
@@ -27,12 +27,12 @@ export const NOT_BEGUN: IntegrityProgress = {
 /** Lists the laws in the order in which they are checked, each with the progress at its beginning. */
 export function planLaws(counts: RowCounts, journalSize: bigint): (IntegrityProgress & { readonly law: LawName })[] {
   const laws = Object.keys(LAWS) as LawName[];
-  const rowsOf = (law: LawName): bigint => LAWS[law].reads.reduce((sum, kind) => sum + counts[kind], 0n);
-  const rowsTotal = laws.reduce((sum, law) => sum + rowsOf(law), 0n);
+  const countRows = (law: LawName): bigint => LAWS[law].reads.reduce((sum, kind) => sum + counts[kind], 0n);
+  const rowsTotal = laws.reduce((sum, law) => sum + countRows(law), 0n);
   let rowsRead = 0n;
   return laws.map((law, lawsDone) => {
     const progress = { journalSize, lawsDone, lawsTotal: laws.length, law, rowsRead, rowsTotal };
-    rowsRead += rowsOf(law);
+    rowsRead += countRows(law);
     return progress;
   });
 }

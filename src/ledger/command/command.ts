@@ -3,7 +3,7 @@ import { systemAccountId, type Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import { KINDS, type KindOf } from "./kinds.js";
 
-// What callers request of the ledger, one type for each family of kinds. Amounts are minor units.
+// Requests to the ledger, one type for each family of kinds. Amounts are minor units.
 
 /** The caller's own data about a transaction, which the ledger stores and does not interpret. */
 export interface CallerData {
@@ -67,7 +67,7 @@ export interface MovementCommand extends CommandFields, Amount {
   readonly creditAccountId: Uuid;
   /** The system account among the two, if any. */
   readonly system: NamedAccount | null;
-  /** Whether it moves what is available, up to the amount. */
+  /** True to move what is available, up to the amount. */
   readonly isUpTo: boolean;
   /** null when the caller gave none. */
   readonly effectiveTime: Micros | null;
@@ -106,7 +106,7 @@ export interface Exchange {
   readonly rateId: Uuid | null;
 }
 
-/** How an amount between two minor units is rounded; the names are those of grey.transaction.v1.Rounding. */
+/** The rounding of an amount between two minor units; the names are those of grey.transaction.v1.Rounding. */
 export type Rounding = "HALF_EVEN" | "HALF_UP" | "DOWN" | "UP";
 
 /** The time at which a hold expires: a time, or so many microseconds after it is recorded. */
@@ -143,7 +143,7 @@ export interface CaptureHoldCommand extends HoldStepFields {
   readonly kind: "HOLD_CAPTURE";
   /** null: all that is left. */
   readonly amount: Amount | null;
-  /** Whether it releases what is left. */
+  /** True to release what is left. */
   readonly isFinal: boolean;
   /** The destination, if the hold has none: a wallet, or a system account by its name; null: `cash`. */
   readonly to: { readonly walletId: Uuid } | { readonly systemAccount: string } | null;
@@ -163,7 +163,7 @@ export interface ReverseCommand extends CommandFields {
   readonly originalId: Uuid;
   /** null: all that is not reversed yet. */
   readonly amount: Amount | null;
-  /** Whether it takes effect when the original did. */
+  /** True to take effect when the original did. */
   readonly atEffectiveTimeOfOriginal: boolean;
 }
 

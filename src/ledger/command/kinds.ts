@@ -1,21 +1,20 @@
 import { kindFromCode, TRANSACTION_KIND, type TransactionKind, type TransactionKindCode } from "../../base/codes.js";
 
-/** What the ledger knows of a kind of transaction. A kind that is missing from the table does not compile. */
+/** The rules of a kind of transaction. A kind that is missing from the table does not compile. */
 interface KindRules {
   /** The rules that decide its commands. */
   readonly family: Family;
-  /** Whether it moves money that a reversal can move back. */
+  /** True for kinds that move money which a reversal can move back. */
   readonly isReversible: boolean;
   /**
-   * Whether it counts towards velocity limits: what customers do counts. Held money counts when it is held, so that a capture
-   * cannot breach what the hold has passed; a capture counts only for a wallet that the hold was not for.
+   * True for kinds that count towards velocity limits, which are those that customers initiate. Held money counts when it is
+   * held, so that a capture cannot break a limit that its hold has passed; a capture counts only for a wallet that the hold was
+   * not for.
    */
   readonly countsForVelocity: boolean;
-  /** Where the accounts that it touches are named: in the command, in the hold, or in the transaction that it reverses. */
-  readonly accountsFrom: "COMMAND" | "HOLD" | "ORIGINAL";
-  /** Whether the time decides what becomes of it; an exchange only by a quote, which expires. */
+  /** The cases in which a decision depends on the time; an exchange only with a quote, which expires. */
   readonly needsClock: "ALWAYS" | "WITH_QUOTE" | "NEVER";
-  /** Whether it is decided with its accounts locked only: what is reversed of a transaction is not remembered. */
+  /** True for kinds that are decided with their accounts locked only: the memory does not hold what is reversed. */
   readonly needsLocks: boolean;
 }
 
@@ -26,7 +25,6 @@ const MOVEMENT = {
   family: "MOVEMENT",
   isReversible: true,
   countsForVelocity: true,
-  accountsFrom: "COMMAND",
   needsClock: "NEVER",
   needsLocks: false,
 } as const satisfies KindRules;
@@ -35,17 +33,17 @@ const HOLD_STEP = {
   family: "HOLD_STEP",
   isReversible: false,
   countsForVelocity: false,
-  accountsFrom: "HOLD",
   needsClock: "ALWAYS",
   needsLocks: false,
 } as const satisfies KindRules;
 
+/** The table of kinds: all that the ledger knows of each. */
 export const KINDS = {
   OPENING: { ...MOVEMENT, countsForVelocity: false },
   DEPOSIT: MOVEMENT,
   WITHDRAWAL: MOVEMENT,
   TRANSFER: MOVEMENT,
-  HOLD: { ...HOLD_STEP, family: "HOLD", countsForVelocity: true, accountsFrom: "COMMAND" },
+  HOLD: { ...HOLD_STEP, family: "HOLD", countsForVelocity: true },
   HOLD_INCREASE: HOLD_STEP,
   HOLD_EXTENSION: HOLD_STEP,
   HOLD_CAPTURE: { ...HOLD_STEP, isReversible: true, countsForVelocity: true },
@@ -55,7 +53,6 @@ export const KINDS = {
     family: "REVERSAL",
     isReversible: false,
     countsForVelocity: false,
-    accountsFrom: "ORIGINAL",
     needsClock: "NEVER",
     needsLocks: true,
   },

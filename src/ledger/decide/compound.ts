@@ -8,7 +8,7 @@ import type { LedgerState } from "./state.js";
 /**
  * Decides a transaction of many legs, which sum to zero in each currency, and, when it is posted, changes the accounts.
  *
- * When several rules refuse it, the first of this order answers: leg by leg, that the account exists; then as postLegs().
+ * The first broken rule of this order is the failure: leg by leg, that the account exists; then as postLegs().
  */
 export function decideCompound(state: LedgerState, command: CompoundCommand): RecordedDecision {
   const { legs, system } = command;

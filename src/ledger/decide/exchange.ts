@@ -9,7 +9,7 @@ import type { LedgerState } from "./state.js";
 /**
  * Decides an exchange and, when it is posted, changes the accounts.
  *
- * When several rules refuse it, the first of this order answers: that its amounts could be worked out; that its quote has not
+ * The first broken rule of this order is the failure: that its amounts could be worked out; that its quote has not
  * expired; leg by leg, that the account exists; then as postLegs().
  */
 export function decideExchange(state: LedgerState, command: ExchangeCommand): RecordedDecision {

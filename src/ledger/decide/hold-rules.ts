@@ -19,7 +19,7 @@ export const HOLD_MICROS_MAX = 400n * 86_400n * 1_000_000n;
  * Decides a new hold and, when it is posted, changes the accounts: the amount is pending on the wallet's debit side, and on the
  * credit side of the wallet that it is for.
  *
- * When several rules refuse it, the first of this order answers: SAME_WALLET; that the wallets exist; that each has the
+ * The first broken rule of this order is the failure: SAME_WALLET; that the wallets exist; that each has the
  * currency, is not closed, is not frozen; the expiry; then the funds of the one and the maximum balance of the other; then the
  * velocity limits.
  */

@@ -32,7 +32,7 @@ interface Step {
 /**
  * Decides a step of a hold and, when it is posted, changes the hold and its accounts.
  *
- * When several rules refuse it, the first of this order answers: that the hold exists; that it has not ended, has not
+ * The first broken rule of this order is the failure: that the hold exists; that it has not ended, has not
  * expired; the currency; that the accounts are neither closed nor frozen, save for a release or an expiry; what is left of it;
  * the new expiry; then funds and maximum balance.
  */

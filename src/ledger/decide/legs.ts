@@ -13,7 +13,7 @@ import type { LedgerState } from "./state.js";
 /**
  * Decides a movement of these legs, whose accounts exist, and, when it is posted, changes the accounts.
  *
- * When several rules refuse it, the first of this order answers: leg by leg, that the account has the currency, is not closed,
+ * The first broken rule of this order is the failure: leg by leg, that the account has the currency, is not closed,
  * is not frozen; then, account by account, funds or maximum balance for the net of its legs; then the velocity limits; then
  * the range of int64.
  */

@@ -11,7 +11,7 @@ import type { LedgerState } from "./state.js";
 /**
  * Decides a movement between two accounts and, when it is posted, changes them.
  *
- * When several rules refuse it, the first of this order answers: SAME_WALLET; then, each for the debited before the credited
+ * The first broken rule of this order is the failure: SAME_WALLET; then, each for the debited before the credited
  * account, that it exists; that it has the currency, is not closed, is not frozen; then funds and maximum balance; then the
  * velocity limits.
  */

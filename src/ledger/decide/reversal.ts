@@ -15,7 +15,7 @@ export const REVERSALS_MAX = 1_000;
  * Decides a reversal and, when it is posted, changes the accounts: it debits what the original credited and credits what the
  * original debited, under the same limits as any movement. Of an original with many legs, a part is reversed in proportion.
  *
- * When several rules refuse it, the first of this order answers: that the original exists; that it was posted and moved money;
+ * The first broken rule of this order is the failure: that the original exists; that it was posted and moved money;
  * what is not reversed yet; the number of its reversals; then the rules of a movement.
  */
 export function decideReversal(state: LedgerState, command: ReverseCommand): Decision {

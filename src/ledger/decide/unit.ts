@@ -10,7 +10,7 @@ export interface StoredAnswer {
   readonly failure: Failure | null;
 }
 
-/** What becomes of a command: a decision that is recorded, the stored answer, or a refusal without a trace. */
+/** The verdict on a command: a decision that is recorded, the stored answer, or a refusal without a trace. */
 export type Verdict<Answer extends StoredAnswer> =
   DecidedCommand | { readonly answer: Answer } | { readonly untraced: Failure };
 

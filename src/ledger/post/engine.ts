@@ -64,7 +64,7 @@ interface Size {
   /** The number of commands, of which one with many legs counts as many. */
   readonly weight: number;
   readonly bytes: number;
-  /** Whether it consists of movements only, as most do: it skips the checks of other kinds. */
+  /** True for a unit of movements only, as most are: it skips the checks of other kinds. */
   readonly isPlain: boolean;
 }
 
@@ -293,8 +293,10 @@ export function createEngine(
    * forget one while another is read.
    */
   async function recall(units: readonly UnitOfWork[], holds: readonly ReadHold[]): Promise<ReadAccount[]> {
-    const holdOf = new Map(holds.map(({ hold }) => [hold.id, hold]));
-    return recallOrRead(memory.accounts, collectAccountIds(units, holdOf), (ids) => readAccounts(database.pool, ids));
+    const holdsById = new Map(holds.map(({ hold }) => [hold.id, hold]));
+    return recallOrRead(memory.accounts, collectAccountIds(units, holdsById), (ids) =>
+      readAccounts(database.pool, ids),
+    );
   }
 
   /** Returns the existing holds that the units name, from memory or read. */

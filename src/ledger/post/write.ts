@@ -34,7 +34,7 @@ export interface Writer {
 
 /** Additions to a batch. */
 export interface WriteOptions {
-  /** Whether the batch claims its request ids; false when the caller has claimed them. */
+  /** True when the batch claims its request ids; false when the caller has claimed them. */
   readonly claims?: boolean;
   /** Journal records that precede those of the transactions. */
   readonly leading?: readonly JournalRecord[];

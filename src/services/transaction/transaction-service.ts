@@ -27,7 +27,7 @@ import type { Outcome } from "../../ledger/post/outcome.js";
 import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
 import type { MovementCommand, ReverseCommand } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
-import { currencyCodeOf, type FindCurrency } from "../../rpc/amounts.js";
+import { findCurrencyCode, type FindCurrency } from "../../rpc/amounts.js";
 import { toStatus, withoutMetadata } from "../../rpc/status.js";
 import type { Methods } from "../../rpc/methods.js";
 import { getPageSize, type PageTokens } from "../shared/paging.js";
@@ -227,7 +227,7 @@ async function toBatchResults(
   const currencies = await findFailureCurrencies(outcomes, findCurrency);
   const results = outcomes.map((outcome) => {
     const error = (failure: Failure, details: FailureDetails) => {
-      const currency = currencies.get(currencyCodeOf(failure));
+      const currency = currencies.get(findCurrencyCode(failure));
       // No error in a result is transient, so that it has no retry delay; the ids are those of the whole call.
       return toStatus(new FailureError(failure, { ...details, currency }), undefined, 0);
     };
@@ -251,7 +251,7 @@ async function findFailureCurrencies(outcomes: readonly Outcome[], findCurrency:
   const codes = new Set<string>();
   for (const outcome of outcomes) {
     const failure = "failure" in outcome ? outcome.failure : outcome.transaction.failure;
-    const code = failure === null ? undefined : currencyCodeOf(failure);
+    const code = failure === null ? undefined : findCurrencyCode(failure);
     if (code !== undefined) codes.add(code);
   }
   return new Map<string | undefined, CurrencyUnit | undefined>(
