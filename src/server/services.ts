@@ -15,7 +15,7 @@ import type { Pipeline } from "../rpc/pipeline.js";
 import { createAlertService } from "../services/alert/alert-service.js";
 import { createLedgerService } from "../services/ledger/ledger-service.js";
 import { createScheduleService } from "../services/schedule/schedule-service.js";
-import { createPageTokens } from "../services/shared/paging.js";
+import { createPageTokens } from "../services/shared/page-tokens.js";
 import { effectiveWindow } from "../services/transaction/effective-window.js";
 import { createTransactionService } from "../services/transaction/transaction-service.js";
 import { createUserService } from "../services/user/user-service.js";
@@ -40,8 +40,8 @@ export async function createServiceParts(database: Database, engine: Engine, con
 const SERVICES = [
   service(UserServiceService, ({ database, tokens }) => createUserService(database, tokens)),
   service(WalletServiceService, ({ database, tokens, watching }) => createWalletService(database, tokens, watching)),
-  service(TransactionServiceService, ({ database, engine, tokens, window, watching, findCurrency }) =>
-    createTransactionService(database, engine, tokens, window, watching, findCurrency),
+  service(TransactionServiceService, ({ tokens, watching, findCurrency, ...posting }) =>
+    createTransactionService(posting, tokens, watching, findCurrency),
   ),
   service(LedgerServiceService, ({ database, tokens, watching }) =>
     createLedgerService(database, tokens, watching.progressMs),

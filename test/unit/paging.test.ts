@@ -5,7 +5,8 @@ import { Transaction } from "../../generated/grey/transaction/v1/transaction.js"
 import { StatementLine } from "../../generated/grey/wallet/v1/statement.js";
 import type { FailureError } from "../../src/base/failure.js";
 import { ANSWER_BYTES_MAX, estimateBytesMax } from "../../src/base/room.js";
-import { createPageTokens, openPage, getPageSize, ROWS_AT_ONCE } from "../../src/services/shared/paging.js";
+import { createPageTokens } from "../../src/services/shared/page-tokens.js";
+import { answerPage, getPageSize, readListing, ROWS_AT_ONCE, type Listing } from "../../src/services/shared/paging.js";
 
 const tokens = createPageTokens(Buffer.alloc(32, 7));
 const SCOPE = ["ListTransactions", "caller-1", { walletId: "w1", kinds: [1, 2], from: 5n }] as const;
@@ -91,6 +92,8 @@ describe("a page token", () => {
 });
 
 describe("the pages of a list", () => {
+  const CONTEXT = { caller: SCOPE[1] };
+  const scope = [SCOPE[0], SCOPE[2]] as const;
   const KIB = 1_024;
   const lengths = fc.oneof(
     fc.nat({ max: 40 }),
@@ -112,19 +115,23 @@ describe("the pages of a list", () => {
         const all: StatementLine[] = rows.map((length, index) =>
           StatementLine.fromPartial({ accountSequence: BigInt(index), description: text.slice(0, length) }),
         );
+        const listing: Listing<StatementLine, StatementLine, "items"> = {
+          field: "items",
+          read: async (after, limit) => {
+            expect(limit).to.be.at.most(ROWS_AT_ONCE + 1);
+            const start = after === undefined ? 0 : Number(after) + 1;
+            return all.slice(start, start + limit);
+          },
+          render: (found) => found,
+          codec: StatementLine,
+          cursorOf: (line) => line.accountSequence.toString(),
+        };
         const read: StatementLine[] = [];
         let pageToken = "";
         do {
-          const { items, nextPageToken } = await openPage(tokens, SCOPE, { pageSize, pageToken }).read({
-            read: async (after, limit) => {
-              expect(limit).to.be.at.most(ROWS_AT_ONCE + 1);
-              const start = after === undefined ? 0 : Number(after) + 1;
-              return all.slice(start, start + limit);
-            },
-            render: (found) => found,
-            codec: StatementLine,
-            cursorOf: (line) => line.accountSequence.toString(),
-          });
+          const { items, nextPageToken } = await answerPage(tokens, { pageToken }, CONTEXT, scope, (cursor) =>
+            readListing(listing, cursor, pageSize),
+          );
           const bytes = items.reduce((sum, one) => sum + StatementLine.encode(one).finish().length, 0);
           expect(items.length).to.be.at.most(pageSize);
           if (all.length > 0) expect(items).to.have.length.above(0);
@@ -146,9 +153,19 @@ describe("the pages of a list", () => {
     expect(short).to.be.above(0);
   });
 
-  it("do not begin for a token of another list", () => {
-    const token = tokens.seal(SCOPE, CURSOR);
-    expect(() => openPage(tokens, ["ListUsers"], { pageSize: 1, pageToken: token })).to.throw("PAGE_TOKEN_INVALID");
+  it("are not read for a token of another list or caller", async () => {
+    const pageToken = tokens.seal(SCOPE, CURSOR);
+    const read = async (cursor: string | undefined) => ({ page: { cursor }, next: undefined });
+    const own = await answerPage(tokens, { pageToken }, CONTEXT, scope, read);
+    expect(own).to.deep.equal({ cursor: CURSOR, nextPageToken: "" });
+    const calls = [
+      answerPage(tokens, { pageToken }, CONTEXT, ["ListUsers"], () => expect.fail("read")),
+      answerPage(tokens, { pageToken }, { caller: "caller-2" }, scope, () => expect.fail("read")),
+    ];
+    for (const call of calls) {
+      const error: unknown = await call.catch((thrown: unknown) => thrown);
+      expect((error as FailureError).failure).to.deep.equal({ reason: "PAGE_TOKEN_INVALID" });
+    }
   });
 
   it("have 50 items unless the caller says how many", () => {

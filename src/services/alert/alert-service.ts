@@ -26,22 +26,24 @@ import { WalletEntity } from "../../entities/wallet.js";
 import { appendRecords } from "../../journal/append.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce } from "../shared/once.js";
-import { openPage, type PageTokens } from "../shared/paging.js";
+import { assertWalletExists } from "../wallet/wallets.js";
+import type { PageTokens } from "../shared/page-tokens.js";
+import { listPage } from "../shared/paging.js";
 import { toMoney } from "../shared/messages.js";
 
-/** Each entry of a wallet is compared with all its alerts. */
+/** The most alerts of a wallet: each of its entries is compared with all of them. */
 const ALERTS_MAX = 100;
 
-/** grey.alert.v1.AlertService. */
+/** Creates grey.alert.v1.AlertService. */
 export function createAlertService(database: Database, tokens: PageTokens): Methods<typeof AlertServiceService> {
   return {
-    createAlert: (asked, context) => {
-      const request = { ...asked, balance: asked.balance || AlertBalance.AVAILABLE };
+    createAlert: (received, context) => {
+      const request = { ...received, balance: received.balance || AlertBalance.AVAILABLE };
       return answerOnce(database, context, "CREATE_ALERT", request, async (session) => {
         const { manager } = session;
         const threshold = assertPresent(request.threshold, "threshold");
         const walletId = parseId(request.walletId);
-        // Locked, so that alerts that are made at the same time are counted one after the other.
+        // Locked, so that alerts created at the same time are counted one after the other.
         const lock = { mode: "for_no_key_update" } as const;
         const wallet = await manager.findOne(WalletEntity, { where: { id: walletId }, lock });
         if (wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
@@ -87,24 +89,26 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
       return { alert: toAlertMessage(alert ?? fail({ reason: "ALERT_NOT_FOUND", alertId: id })) };
     },
 
-    listAlerts: async (request, context) => {
+    listAlerts: (request, context) => {
       const walletId = parseId(request.walletId);
-      const scope = ["ListAlerts", context.caller, walletId];
-      const page = openPage(tokens, scope, request);
-      return readInSession(database, context, async ({ manager }) => {
-        if (!(await manager.existsBy(WalletEntity, { id: walletId }))) fail({ reason: "WALLET_NOT_FOUND", walletId });
-        const { items: alerts, nextPageToken } = await page.read({
+      return listPage(database, tokens, request, context, ["ListAlerts", walletId], async ({ manager }) => {
+        await assertWalletExists(manager, walletId);
+        return {
+          field: "alerts",
           read: (below, take) =>
             manager.find(BalanceAlertEntity, {
-              where: { accountId: walletId, deleteTime: IsNull(), ...(below !== undefined && { id: LessThan(below) }) },
+              where: {
+                accountId: walletId,
+                deleteTime: IsNull(),
+                ...(below !== undefined && { id: LessThan(below) }),
+              },
               order: { id: "DESC" },
               take,
             }),
           render: (found) => found.map(toAlertMessage),
           codec: Alert,
           cursorOf: (alert) => alert.id,
-        });
-        return { alerts, nextPageToken };
+        };
       });
     },
 
@@ -124,14 +128,13 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
         return { response, resourceId: id, journalIndex: endIndex };
       }),
 
-    listAlertEvents: async (request, context) => {
+    listAlertEvents: (request, context) => {
       const alertId = parseId(request.alertId);
-      const scope = ["ListAlertEvents", context.caller, alertId];
-      const page = openPage(tokens, scope, request);
-      return readInSession(database, context, async ({ manager }) => {
+      return listPage(database, tokens, request, context, ["ListAlertEvents", alertId], async ({ manager }) => {
         const alert = await manager.findOneBy(BalanceAlertEntity, { id: alertId });
         if (alert === null) return fail({ reason: "ALERT_NOT_FOUND", alertId });
-        const { items: events, nextPageToken } = await page.read({
+        return {
+          field: "events",
           read: (below, take) =>
             manager.find(BalanceAlertEventEntity, {
               where: { alertId, ...(below !== undefined && { sequence: LessThan(BigInt(below)) }) },
@@ -141,8 +144,7 @@ export function createAlertService(database: Database, tokens: PageTokens): Meth
           render: (found) => found.map((event) => toEventMessage(event, alert)),
           codec: AlertEvent,
           cursorOf: (event) => event.sequence.toString(),
-        });
-        return { events, nextPageToken };
+        };
       });
     },
   };

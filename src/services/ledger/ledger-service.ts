@@ -22,33 +22,30 @@ import { createNamingMethods } from "./naming-methods.js";
 import { createLimitMethods } from "./limit-methods.js";
 import { createRateMethods } from "./rate-methods.js";
 import { answerOnce } from "../shared/once.js";
-import { openPage, type PageTokens } from "../shared/paging.js";
+import type { PageTokens } from "../shared/page-tokens.js";
+import { answerPage, listPage } from "../shared/paging.js";
 import { toMoney } from "../shared/messages.js";
 
-/** grey.ledger.v1.LedgerService. @param progressMs a check of the books says how far it is after this */
+/** Creates grey.ledger.v1.LedgerService. Its own methods are about currencies, accounts and the trial balance. @param progressMs how often a check of the ledger reports its progress, in ms */
 export function createLedgerService(
   database: Database,
   tokens: PageTokens,
   progressMs: number,
 ): Methods<typeof LedgerServiceService> {
   return {
-    listCurrencies: async (request, context) => {
-      const scope = ["ListCurrencies", context.caller];
-      const page = openPage(tokens, scope, request);
-      const { items: currencies, nextPageToken } = await readInSession(database, context, ({ manager }) =>
-        page.read({
-          read: (after, take) =>
-            manager.find(CurrencyEntity, {
-              where: { ...(after !== undefined && { code: MoreThan(after) }) },
-              order: { code: "ASC" },
-              take,
-            }),
-          render: (found) => found,
-          codec: CurrencyMessage,
-          cursorOf: (currency) => currency.code,
-        }),
-      );
-      return { currencies, nextPageToken };
+    listCurrencies: (request, context) => {
+      return listPage(database, tokens, request, context, ["ListCurrencies"], ({ manager }) => ({
+        field: "currencies",
+        read: (after, take) =>
+          manager.find(CurrencyEntity, {
+            where: { ...(after !== undefined && { code: MoreThan(after) }) },
+            order: { code: "ASC" },
+            take,
+          }),
+        render: (found) => found,
+        codec: CurrencyMessage,
+        cursorOf: (currency) => currency.code,
+      }));
     },
 
     createCurrency: (request, context) =>
@@ -85,12 +82,16 @@ export function createLedgerService(
         : fail({ reason: "ACCOUNT_NOT_FOUND", accountId: id });
     },
 
-    listAccounts: async (request, context) => {
+    listAccounts: (request, context) => {
       const { currencyCode, systemOnly } = request;
-      const scope = ["ListAccounts", context.caller, currencyCode, systemOnly];
-      const page = openPage(tokens, scope, request);
-      const { items: accounts, nextPageToken } = await readInSession(database, context, ({ manager }) =>
-        page.read({
+      return listPage(
+        database,
+        tokens,
+        request,
+        context,
+        ["ListAccounts", currencyCode, systemOnly],
+        ({ manager }) => ({
+          field: "accounts",
           read: (after, take) =>
             manager.find(AccountEntity, {
               where: {
@@ -106,19 +107,20 @@ export function createLedgerService(
           cursorOf: (account) => account.id,
         }),
       );
-      return { accounts, nextPageToken };
     },
 
-    getTrialBalance: async ({ currencyCode, pageToken }, context) => {
-      const scope = ["GetTrialBalance", context.caller, currencyCode];
-      const after = tokens.open(scope, pageToken);
-      const balances = await readSnapshot(database, context, ({ client }) =>
-        readTrialBalance(client, currencyCode, after),
-      );
-      const presented = balances.map(toTrialBalanceMessage);
-      const currencies = [...createRoom(TrialBalanceMessage).take(presented)];
-      const last = currencies.length < presented.length ? currencies.at(-1) : undefined;
-      return { currencies, nextPageToken: last === undefined ? "" : tokens.seal(scope, last.currencyCode) };
+    getTrialBalance: (request, context) => {
+      const { currencyCode } = request;
+      // The whole trial balance is read at one snapshot, and a page is cut by bytes alone.
+      return answerPage(tokens, request, context, ["GetTrialBalance", currencyCode], async (after) => {
+        const balances = await readSnapshot(database, context, ({ client }) =>
+          readTrialBalance(client, currencyCode, after),
+        );
+        const messages = balances.map(toTrialBalanceMessage);
+        const currencies = [...createRoom(TrialBalanceMessage).take(messages)];
+        const last = currencies.length < messages.length ? currencies.at(-1) : undefined;
+        return { page: { currencies }, next: last?.currencyCode };
+      });
     },
   };
 }
@@ -146,7 +148,7 @@ async function createAccount({ manager, client }: Session, request: CreateAccoun
   };
 }
 
-/** So many lines of a currency, and that of all wallets, fit into an answer. */
+/** The most lines of a currency, besides that of all wallets, so that they fit into an answer. */
 const TRIAL_BALANCE_LINES_MAX = 10_000;
 
 function toAccountMessage(account: AccountRow): AccountMessage {

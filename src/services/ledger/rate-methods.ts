@@ -14,11 +14,12 @@ import { insertRate } from "../../ledger/currency/insert-rate.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce } from "../shared/once.js";
-import { openPage, type PageTokens } from "../shared/paging.js";
+import type { PageTokens } from "../shared/page-tokens.js";
+import { listPage } from "../shared/paging.js";
 
 type RateMethods = Pick<Methods<typeof LedgerServiceService>, "setRate" | "getRate" | "listRates">;
 
-/** The methods of grey.ledger.v1.LedgerService that are about rates. */
+/** Creates the methods of grey.ledger.v1.LedgerService about rates: SetRate, GetRate and ListRates. */
 export function createRateMethods(database: Database, tokens: PageTokens): RateMethods {
   return {
     setRate: (request, context) => {
@@ -37,12 +38,16 @@ export function createRateMethods(database: Database, tokens: PageTokens): RateM
       };
     },
 
-    listRates: async (request, context) => {
+    listRates: (request, context) => {
       const { sourceCurrencyCode, targetCurrencyCode } = request;
-      const scope = ["ListRates", context.caller, sourceCurrencyCode, targetCurrencyCode];
-      const page = openPage(tokens, scope, request);
-      const { items: rates, nextPageToken } = await readInSession(database, context, ({ client }) =>
-        page.read({
+      return listPage(
+        database,
+        tokens,
+        request,
+        context,
+        ["ListRates", sourceCurrencyCode, targetCurrencyCode],
+        ({ client }) => ({
+          field: "rates",
           read: (after, limit) =>
             listRates(
               client,
@@ -56,7 +61,6 @@ export function createRateMethods(database: Database, tokens: PageTokens): RateM
           cursorOf: (rate) => `${rate.validFrom}/${rate.id}`,
         }),
       );
-      return { rates, nextPageToken };
     },
   };
 }
@@ -67,7 +71,7 @@ async function setRate(session: Session, request: SetRateRequest, { caller }: Ca
   const now = await readClock(client);
   const validFrom = request.validFrom === undefined ? now : microsUp(request.validFrom);
   const validUntil = request.validUntil === undefined ? null : microsUp(request.validUntil);
-  // What a rate was at any time stays what it was.
+  // Past rates never change.
   if (validFrom < now) invalid("valid_from", "must not be in the past");
   if (validUntil !== null && validUntil <= validFrom) invalid("valid_until", "must be later than valid_from");
   const codes = [sourceCurrencyCode, targetCurrencyCode];

@@ -8,11 +8,11 @@ import { microsUp } from "../../base/time.js";
 import { loadDescriptors } from "../../rpc/descriptors.js";
 
 /**
- * The contract's names of the fields in which two requests of a type differ: of a choice, the member that is set. Only ids are
- * compared without case, and times as they are kept. Defaults are filled in already.
+ * Returns the contract's names of the fields in which two requests differ; of a choice, that of the member that is set. Ids are
+ * compared without case, and times as they are stored. Defaults are filled in already.
  * @param typeName the full name of their message
  */
-export function differingFields(typeName: string, a: Uint8Array, b: Uint8Array): string[] {
+export function findDifferingFields(typeName: string, a: Uint8Array, b: Uint8Array): string[] {
   const type = assertPresent(loadDescriptors().registry.getMessage(typeName), typeName);
   const [one, other] = [a, b].map((bytes) => canonical(reflect(type, fromBinary(type, bytes)))) as [Fields, Fields];
   return [...new Set([...Object.keys(one), ...Object.keys(other)])]
@@ -23,7 +23,7 @@ export function differingFields(typeName: string, a: Uint8Array, b: Uint8Array):
 /** The fields that are set, by the contract's names. */
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Whether another member of the same choice is set in the first request, which tells the difference already. */
+/** Reports whether another member of the same choice is set in the first request: that member shows the difference already. */
 function isReplaced(type: DescMessage, name: string, one: Fields, other: Fields): boolean {
   const { oneof } = assertPresent(
     type.fields.find((field) => field.name === name),
@@ -32,7 +32,7 @@ function isReplaced(type: DescMessage, name: string, one: Fields, other: Fields)
   return name in other && !(name in one) && (oneof?.fields.some((member) => member.name in one) ?? false);
 }
 
-/** The request in the form in which equal requests are equal. */
+/** Returns the request in a form in which equal requests are deeply equal. */
 function canonical(message: ReflectMessage): Fields {
   return Object.fromEntries(
     message.fields.filter((field) => message.isSet(field)).map((field) => [field.name, canonicalValue(message, field)]),
@@ -59,12 +59,12 @@ function canonicalValue(message: ReflectMessage, field: DescField): unknown {
 
 const TIMES = ["google.protobuf.Timestamp", "google.protobuf.Duration"];
 
-/** Times of requests that are compared so are bounds, which are rounded up. */
+/** Rounds times up: in these requests they are bounds. */
 function canonicalMessage(message: ReflectMessage): unknown {
   return TIMES.includes(message.desc.typeName) ? microsUp(message.message as Timestamp) : canonical(message);
 }
 
-/** UUIDs are the same in any case. */
+/** Returns a UUID in lower case, and any other scalar as it is. */
 function canonicalScalar(value: unknown, rules: FieldRules | undefined): unknown {
   const isId = rules?.type.case === "string" && rules.type.value.wellKnown.case === "uuid";
   return isId ? String(value).toLowerCase() : value;

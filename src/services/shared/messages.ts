@@ -54,7 +54,7 @@ export function toBalanceMessage(account: PastAccount): Balance {
   };
 }
 
-/** @param reversed its reversals, where the message shows them */
+/** Returns a transaction as its message. @param reversed its reversals, where the message shows them */
 export function toTransactionMessage(transaction: LedgerTransaction, reversed?: ReversalSummary): Transaction {
   const { currencyCode, createTime } = transaction;
   return {

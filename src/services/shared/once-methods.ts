@@ -72,6 +72,10 @@ export interface OnceMethod<Request, Response> {
   readonly answerErased?: (session: Session, resourceId: Uuid) => Promise<Omit<Response, "journalIndex">>;
 }
 
+/** A method that answerOnce() answers: any but those that the engine and the scheduler answer. */
+export type OnceMethodName = Exclude<keyof typeof REQUEST_METHOD, "POST" | "WITHHOLD_RUN">;
+
+// A method that is missing does not compile.
 const METHODS = {
   CREATE_USER: { request: CreateUserRequest, response: CreateUserResponse, answerErased: answerErasedUser },
   UPDATE_USER: { request: UpdateUserRequest, response: UpdateUserResponse, answerErased: answerErasedUser },
@@ -94,14 +98,12 @@ const METHODS = {
   CANCEL_SCHEDULE: { request: CancelScheduleRequest, response: CancelScheduleResponse },
   CREATE_ALERT: { request: CreateAlertRequest, response: CreateAlertResponse },
   DELETE_ALERT: { request: DeleteAlertRequest, response: DeleteAlertResponse },
-};
+} satisfies Readonly<Record<OnceMethodName, unknown>>;
 
-/** The methods that answerOnce() answers: all that take a request_id, but for those that the engine and the scheduler answer. */
-export type OnceMethodName = Exclude<keyof typeof REQUEST_METHOD, "POST" | "WITHHOLD_RUN">;
 export type OnceRequest<Name extends OnceMethodName> = ReturnType<(typeof METHODS)[Name]["request"]["decode"]>;
 export type OnceResponse<Name extends OnceMethodName> = ReturnType<(typeof METHODS)[Name]["response"]["decode"]>;
 
-/** The table of the methods; one that is missing does not compile. */
+/** The codecs of each method, typed by its messages. */
 export const ONCE_METHODS: {
   readonly [Name in OnceMethodName]: OnceMethod<OnceRequest<Name>, OnceResponse<Name>>;
 } = METHODS;

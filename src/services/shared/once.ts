@@ -6,7 +6,7 @@ import { awaitReplicas, inClaimingTransaction, type Session } from "../../db/in-
 import { REQUEST_METHOD, RequestEntity, type RequestRow } from "../../entities/request.js";
 import { appendRecords, type JournalRecord } from "../../journal/append.js";
 import type { CallContext } from "../../rpc/context.js";
-import { differingFields } from "./canonical.js";
+import { findDifferingFields } from "./canonical.js";
 import { ONCE_METHODS, type OnceMethodName, type OnceRequest, type OnceResponse } from "./once-methods.js";
 import { beginWork, claimRequest, rollBackWork, storeAnswer, storeRefusal, type RequestKey } from "./requests.js";
 
@@ -121,5 +121,5 @@ async function replay<Name extends OnceMethodName>(
 function findDifferences(stored: RequestRow, method: OnceMethodName, request: Uint8Array): string[] {
   if (stored.method !== REQUEST_METHOD[method]) return ["method"];
   if (stored.request === null) return [];
-  return differingFields(ONCE_METHODS[method].request.$type, request, stored.request);
+  return findDifferingFields(ONCE_METHODS[method].request.$type, request, stored.request);
 }

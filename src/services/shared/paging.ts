@@ -1,107 +1,89 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
-import { fail } from "../../base/failure.js";
 import { createRoom, type Codec } from "../../base/room.js";
+import type { Database } from "../../db/database.js";
+import { readInSession, type Session } from "../../db/in-transaction.js";
+import type { CallContext } from "../../rpc/context.js";
+import type { PageTokens } from "./page-tokens.js";
+
+/** The most rows that are read at once: of the largest, some 28 MB. */
+export const ROWS_AT_ONCE = 200;
 
 const PAGE_SIZE_DEFAULT = 50;
-const MAC_BYTES = 16;
 
-/** The number of things on a page: as asked for, and 50 when the caller leaves it to the service. */
+/** Returns the number of items on a page. */
 export function getPageSize(request: { readonly pageSize: number }): number {
   return request.pageSize === 0 ? PAGE_SIZE_DEFAULT : request.pageSize;
 }
 
+/** The method's name, and everything in its request that selects or orders the items. */
+type Scope = readonly [method: string, ...selection: unknown[]];
+
 /**
- * Page tokens: where the next page starts, sealed with the ledger's secret together with what the page is of, so that a
- * token serves only the caller, method and filters that it was made for.
+ * Answers a request for a page: opens its token, has the page read from the token's cursor on, and seals the cursor of the next page.
+ * @param read reads a page, and returns the cursor of the next one; undefined for none
+ * Fails: PAGE_TOKEN_INVALID, before anything is read
  */
-export interface PageTokens {
-  /** The token of the page that starts after `cursor`. */
-  seal(scope: readonly unknown[], cursor: string): string;
-  /** The cursor of the token, or undefined for the empty token. Fails: PAGE_TOKEN_INVALID. */
-  open(scope: readonly unknown[], token: string): string | undefined;
-  /** What was sealed, or undefined when this ledger has not sealed it for this scope. */
-  unseal(scope: readonly unknown[], token: string): string | undefined;
+export async function answerPage<Page>(
+  tokens: PageTokens,
+  { pageToken }: { readonly pageToken: string },
+  { caller }: Pick<CallContext, "caller">,
+  [method, ...selection]: Scope,
+  read: (cursor: string | undefined) => Promise<{ readonly page: Page; readonly next: string | undefined }>,
+): Promise<Page & { readonly nextPageToken: string }> {
+  const scope = [method, caller, ...selection];
+  const { page, next } = await read(tokens.open(scope, pageToken));
+  return { ...page, nextPageToken: next === undefined ? "" : tokens.seal(scope, next) };
 }
 
-export function createPageTokens(secret: Buffer): PageTokens {
-  const computeMac = (scope: readonly unknown[], cursor: string): Buffer =>
-    createHmac("sha256", secret)
-      .update(canonical([scope, cursor]))
-      .digest()
-      .subarray(0, MAC_BYTES);
-  const unseal = (scope: readonly unknown[], token: string): string | undefined => {
-    const bytes = Buffer.from(token, "base64url");
-    const cursor = bytes.subarray(MAC_BYTES).toString();
-    const isOurs =
-      bytes.length > MAC_BYTES &&
-      bytes.toString("base64url") === token &&
-      timingSafeEqual(bytes.subarray(0, MAC_BYTES), computeMac(scope, cursor));
-    return isOurs ? cursor : undefined;
-  };
-  return {
-    unseal,
-    seal: (scope, cursor) => Buffer.concat([computeMac(scope, cursor), Buffer.from(cursor)]).toString("base64url"),
-    open: (scope, token) => {
-      if (token === "") return undefined;
-      return unseal(scope, token) ?? fail({ reason: "PAGE_TOKEN_INVALID" });
-    },
-  };
-}
-
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) => (typeof part === "bigint" ? `${part}n` : part));
-}
-
-/** How many rows are read at once: of the largest, some 28 MB. */
-export const ROWS_AT_ONCE = 200;
-
-/** What makes a page of a list. */
-interface Listing<Row, Item> {
+/** A list that is read row by row. */
+export interface Listing<Row, Item, Field extends string> {
+  /** The field of the response that has the items. */
+  readonly field: Field;
   /** Reads the next rows in the order of the list. @param after the cursor of the row before them; undefined at the beginning */
   readonly read: (after: string | undefined, limit: number) => Promise<readonly Row[]>;
   readonly render: (rows: readonly Row[]) => readonly Item[] | Promise<readonly Item[]>;
   readonly codec: Codec<Item>;
-  /** Names the place of a row in the order. */
+  /** Returns the place of a row in the order. */
   readonly cursorOf: (row: Row) => string;
 }
 
-/** The items of a page, and the token of the page after it; "" on the last. */
-interface ListedPage<Item> {
-  readonly items: Item[];
-  readonly nextPageToken: string;
+/**
+ * Answers a request for a page of a list, in one session of the database.
+ * @param open checks what the list is about, and returns the list
+ * Fails: PAGE_TOKEN_INVALID, JOURNAL_BEHIND, and as `open` does
+ */
+export function listPage<Row, Item, Field extends string>(
+  database: Database,
+  tokens: PageTokens,
+  request: { readonly pageSize: number; readonly pageToken: string },
+  context: CallContext,
+  scope: Scope,
+  open: (session: Session) => Listing<Row, Item, Field> | Promise<Listing<Row, Item, Field>>,
+): Promise<Readonly<Record<Field, Item[]>> & { readonly nextPageToken: string }> {
+  return answerPage(tokens, request, context, scope, (cursor) =>
+    readInSession(database, context, async (session) => readListing(await open(session), cursor, getPageSize(request))),
+  );
 }
 
-/**
- * Reads the page that a request asks for. It ends before it has more items than asked for, or takes more bytes than an answer may.
- * Fails at once: PAGE_TOKEN_INVALID.
- * @param scope what the list is of, see PageTokens
- */
-export function openPage(
-  tokens: PageTokens,
-  scope: readonly unknown[],
-  request: { readonly pageSize: number; readonly pageToken: string },
-): { read<Row, Item>(listing: Listing<Row, Item>): Promise<ListedPage<Item>> } {
-  const opened = tokens.open(scope, request.pageToken);
-  const pageSize = getPageSize(request);
-  return {
-    read: async ({ read, render: present, codec, cursorOf }) => {
-      const room = createRoom(codec);
-      let cursor = opened;
-      const items = [];
-      for (;;) {
-        const limit = Math.min(pageSize - items.length, ROWS_AT_ONCE);
-        // One more than needed tells whether there is another.
-        const rows = await read(cursor, limit + 1);
-        const slice = rows.slice(0, limit);
-        const presented = await present(slice);
-        const fitting = room.take(presented);
-        items.push(...fitting);
-        const last = slice[fitting.length - 1];
-        if (last !== undefined) cursor = cursorOf(last);
-        if (fitting.length === rows.length) return { items, nextPageToken: "" };
-        if (fitting.length < slice.length || items.length === pageSize)
-          return { items, nextPageToken: tokens.seal(scope, cursor ?? "") };
-      }
-    },
-  };
+/** Reads items until the page has as many as requested, or an answer has no room for more. */
+export async function readListing<Row, Item, Field extends string>(
+  { field, read, render, codec, cursorOf }: Listing<Row, Item, Field>,
+  after: string | undefined,
+  pageSize: number,
+): Promise<{ readonly page: Record<Field, Item[]>; readonly next: string | undefined }> {
+  const room = createRoom(codec);
+  const items: Item[] = [];
+  const page = { [field]: items } as Record<Field, Item[]>;
+  let cursor = after;
+  for (;;) {
+    const limit = Math.min(pageSize - items.length, ROWS_AT_ONCE);
+    // One more than needed shows whether there is another page.
+    const rows = await read(cursor, limit + 1);
+    const slice = rows.slice(0, limit);
+    const fitting = room.take(await render(slice));
+    items.push(...fitting);
+    const last = slice[fitting.length - 1];
+    if (last !== undefined) cursor = cursorOf(last);
+    if (fitting.length === rows.length) return { page, next: undefined };
+    if (fitting.length < slice.length || items.length === pageSize) return { page, next: cursor ?? "" };
+  }
 }

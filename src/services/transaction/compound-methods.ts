@@ -10,12 +10,12 @@ import type { CompoundCommand, Leg } from "../../ledger/command/command.js";
 import { sumByCurrency } from "../../ledger/decide/double-entry.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
-import { postOne, type Posting } from "./post.js";
+import { postOne, type PostingParts } from "./post.js";
 import { parseCommandFields, preconditionTerms } from "./request-terms.js";
 
-/** Creates the method of grey.transaction.v1.TransactionService that posts transactions of many legs. */
+/** Creates the method of grey.transaction.v1.TransactionService that posts transactions of many legs: PostTransaction. */
 export function createCompoundMethods(
-  posting: Posting,
+  posting: PostingParts,
 ): Pick<Methods<typeof TransactionServiceService>, "postTransaction"> {
   return {
     postTransaction: async (request, context) =>

@@ -26,14 +26,14 @@ export function isDated(command: Command): boolean {
 
 /**
  * Refuses commands whose effective time is outside of the window, by this server's clock. Fails: INVALID_REQUEST. The window
- * moves on, so that a request that was answered before passes: it gets that answer again.
- * @param nameField returns the field that holds the time of the command at this index
+ * moves on, so that a request that was answered before passes, and gets that answer again.
+ * @param getField returns the field that holds the time of the command at this index
  */
 export async function assertEffective(
   { database, window }: { readonly database: Database; readonly window: EffectiveWindow },
   context: CallContext,
   commands: readonly Command[],
-  nameField: (index: number) => string,
+  getField: (index: number) => string,
 ): Promise<void> {
   const now = toMicros(new Date());
   const outside = commands.filter((command) => !isWithin(window, now, getEffectiveTime(command)));
@@ -42,7 +42,7 @@ export async function assertEffective(
   const rule = `must be no more than ${window.daysBack} days ago, and no more than ${window.daysAhead} days ahead`;
   const violations = outside
     .filter((command) => !answered.has(requestKey(command)))
-    .map((command) => ({ field: nameField(commands.indexOf(command)), rule }));
+    .map((command) => ({ field: getField(commands.indexOf(command)), rule }));
   if (violations.length > 0) fail({ reason: "INVALID_REQUEST", violations });
 }
 

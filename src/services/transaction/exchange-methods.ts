@@ -18,16 +18,16 @@ import { decodeExchange, encodeExchange } from "../../ledger/transaction/exchang
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { toExchangeTerms } from "../shared/messages.js";
-import type { PageTokens } from "../shared/paging.js";
-import { postOne, type Posting } from "./post.js";
+import type { PageTokens } from "../shared/page-tokens.js";
+import { postOne, type PostingParts } from "./post.js";
 import { amountTerms, parseAmount, parseCommandFields, preconditionTerms } from "./request-terms.js";
 
 /** The default lifetime of a quote: 60 s. */
 const QUOTE_MICROS_DEFAULT = 60_000_000n;
 
-/** Creates the methods of grey.transaction.v1.TransactionService that exchange currencies. */
+/** Creates the methods of grey.transaction.v1.TransactionService that exchange currencies: Exchange and GetQuote. */
 export function createExchangeMethods(
-  posting: Posting,
+  posting: PostingParts,
   tokens: PageTokens,
 ): Pick<Methods<typeof TransactionServiceService>, "exchange" | "getQuote"> {
   return {
@@ -63,7 +63,7 @@ function encodeQuote({ exchange, validUntil }: Quote): string {
   return JSON.stringify([currencyCode, amountMinor.toString(), encodeExchange(exchange), validUntil.toString()]);
 }
 
-/** Decodes a quote that this service has given this caller. Fails: QUOTE_INVALID. */
+/** Opens a quote that this ledger has sealed for this caller. Fails: QUOTE_INVALID. */
 function openQuote(tokens: PageTokens, context: CallContext, text: string): Quote {
   const json = tokens.unseal(quoteScope(context), text) ?? fail({ reason: "QUOTE_INVALID" });
   const [currencyCode, amountMinor, exchange, validUntil] = JSON.parse(json) as [string, string, string, string];
@@ -175,7 +175,7 @@ async function workOut(
   return convert(session, { source, target, given, rate, rounding: parseRounding(request) });
 }
 
-/** Works out the amount that is not given, by the given rate or else by the current rate of the table. */
+/** Works out the other amount, by the rate of the terms or else by the current rate of the table. */
 async function convert(
   { client }: Session,
   terms: {
@@ -202,10 +202,10 @@ async function convert(
   };
 }
 
-function checkCurrency(walletId: Uuid, { code }: CurrencyUnit, given: string | undefined): Failure | undefined {
-  return given === undefined || given === code
+function checkCurrency(walletId: Uuid, { code }: CurrencyUnit, amountCode: string | undefined): Failure | undefined {
+  return amountCode === undefined || amountCode === code
     ? undefined
-    : { reason: "CURRENCY_MISMATCH", walletId, walletCurrencyCode: code, amountCurrencyCode: given };
+    : { reason: "CURRENCY_MISMATCH", walletId, walletCurrencyCode: code, amountCurrencyCode: amountCode };
 }
 
 /** Finds the currencies of those of the accounts that are wallets. */

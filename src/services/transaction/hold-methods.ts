@@ -13,7 +13,6 @@ import { fail } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
 import { fromMicros, microsUp } from "../../base/time.js";
 import { readInSession } from "../../db/in-transaction.js";
-import { WalletEntity } from "../../entities/wallet.js";
 import type {
   CaptureHoldCommand,
   Expiry,
@@ -28,9 +27,11 @@ import { listHolds, readHolds } from "../../ledger/hold/store.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { toMoney } from "../shared/messages.js";
-import { openPage, type PageTokens } from "../shared/paging.js";
-import { CASH } from "./movements.js";
-import { postOne, type Posting } from "./post.js";
+import { assertWalletExists } from "../wallet/wallets.js";
+import type { PageTokens } from "../shared/page-tokens.js";
+import { listPage } from "../shared/paging.js";
+import { CASH } from "./parse-movements.js";
+import { postOne, type PostingParts } from "./post.js";
 import {
   amountTerms,
   parseAmount,
@@ -44,11 +45,11 @@ type HoldMethods = Pick<
   "hold" | "increaseHold" | "extendHold" | "captureHold" | "releaseHold" | "getHold" | "listHolds"
 >;
 
-/** A hold lasts this long when nothing else is asked for: 7 days. */
+/** The default lifetime of a hold: 7 days. */
 const EXPIRES_IN_DEFAULT: Duration = { seconds: 7n * 86_400n, nanos: 0 };
 
-/** The methods of grey.transaction.v1.TransactionService that are about holds. */
-export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMethods {
+/** Creates the methods of grey.transaction.v1.TransactionService about holds: Hold, IncreaseHold, ExtendHold, CaptureHold, ReleaseHold, GetHold and ListHolds. */
+export function createHoldMethods(posting: PostingParts, tokens: PageTokens): HoldMethods {
   const { database } = posting;
   const post = async (
     { dryRun }: { readonly dryRun: boolean },
@@ -72,20 +73,25 @@ export function createHoldMethods(posting: Posting, tokens: PageTokens): HoldMet
       return { hold: toHoldMessage(read?.hold ?? fail({ reason: "HOLD_NOT_FOUND", holdId: id })) };
     },
 
-    listHolds: async (request, context) => {
+    listHolds: (request, context) => {
       const walletId = parseId(request.walletId);
-      const scope = ["ListHolds", context.caller, walletId, request.activeOnly];
-      const page = openPage(tokens, scope, request);
-      return readInSession(database, context, async ({ manager, client }) => {
-        if (!(await manager.existsBy(WalletEntity, { id: walletId }))) fail({ reason: "WALLET_NOT_FOUND", walletId });
-        const { items: holds, nextPageToken } = await page.read({
-          read: (below, limit) => listHolds(client, walletId, { activeOnly: request.activeOnly, below, limit }),
-          render: (found) => found.map(toHoldMessage),
-          codec: HoldMessage,
-          cursorOf: (hold) => hold.id,
-        });
-        return { holds, nextPageToken };
-      });
+      return listPage(
+        database,
+        tokens,
+        request,
+        context,
+        ["ListHolds", walletId, request.activeOnly],
+        async ({ manager, client }) => {
+          await assertWalletExists(manager, walletId);
+          return {
+            field: "holds",
+            read: (below, limit) => listHolds(client, walletId, { activeOnly: request.activeOnly, below, limit }),
+            render: (found) => found.map(toHoldMessage),
+            codec: HoldMessage,
+            cursorOf: (hold) => hold.id,
+          };
+        },
+      );
     },
   };
 }
@@ -167,7 +173,7 @@ function parseCapture(request: CaptureHoldRequest, context: CallContext): Captur
       ...(amount !== undefined && amountTerms(amount)),
       ...(final && { final: "true" }),
       ...(to?.$case === "toWalletId" && { to_wallet_id: parseId(to.value) }),
-      // The default, so that a request that names it is the same as one that does not.
+      // The default is left out: a request that names it is the same as one that does not.
       ...(to?.$case === "toSystemAccount" && to.value !== CASH && { to_system_account: to.value }),
       ...preconditionTerms(step.preconditions),
     },

@@ -6,7 +6,6 @@ import { fail } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
 import { fromDate } from "../../base/time.js";
 import type { Database } from "../../db/database.js";
-import { readInSession } from "../../db/in-transaction.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { MetadataChangeEntity, type MetadataChangeRow } from "../../entities/metadata.js";
 import { TransactionEntity } from "../../entities/transaction.js";
@@ -14,7 +13,8 @@ import { findTransactions } from "../../ledger/transaction/store.js";
 import { changeMetadata, PAIRS_MAX } from "../../ledger/transaction/metadata.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce } from "../shared/once.js";
-import { openPage, type PageTokens } from "../shared/paging.js";
+import type { PageTokens } from "../shared/page-tokens.js";
+import { listPage } from "../shared/paging.js";
 import { toTransactionMessage } from "../shared/messages.js";
 
 type MetadataMethods = Pick<
@@ -22,7 +22,7 @@ type MetadataMethods = Pick<
   "setTransactionMetadata" | "listMetadataChanges"
 >;
 
-/** The methods of grey.transaction.v1.TransactionService that are about the metadata of transactions. */
+/** Creates the methods of grey.transaction.v1.TransactionService about metadata: SetTransactionMetadata and ListMetadataChanges. */
 export function createMetadataMethods(database: Database, tokens: PageTokens): MetadataMethods {
   return {
     setTransactionMetadata: (request, context) =>
@@ -42,26 +42,31 @@ export function createMetadataMethods(database: Database, tokens: PageTokens): M
         };
       }),
 
-    listMetadataChanges: async (request, context) => {
+    listMetadataChanges: (request, context) => {
       const transactionId = parseId(request.transactionId);
-      const scope = ["ListMetadataChanges", context.caller, transactionId];
-      const page = openPage(tokens, scope, request);
-      return readInSession(database, context, async ({ manager }) => {
-        if (!(await manager.existsBy(TransactionEntity, { id: transactionId })))
-          fail({ reason: "TRANSACTION_NOT_FOUND", transactionId });
-        const { items: changes, nextPageToken } = await page.read({
-          read: (below, take) =>
-            manager.find(MetadataChangeEntity, {
-              where: { transactionId, ...(below !== undefined && { revision: LessThan(Number(below)) }) },
-              order: { revision: "DESC" },
-              take,
-            }),
-          render: (found) => found.map(toChangeMessage),
-          codec: MetadataChange,
-          cursorOf: (change) => change.revision.toString(),
-        });
-        return { changes, nextPageToken };
-      });
+      return listPage(
+        database,
+        tokens,
+        request,
+        context,
+        ["ListMetadataChanges", transactionId],
+        async ({ manager }) => {
+          if (!(await manager.existsBy(TransactionEntity, { id: transactionId })))
+            fail({ reason: "TRANSACTION_NOT_FOUND", transactionId });
+          return {
+            field: "changes",
+            read: (below, take) =>
+              manager.find(MetadataChangeEntity, {
+                where: { transactionId, ...(below !== undefined && { revision: LessThan(Number(below)) }) },
+                order: { revision: "DESC" },
+                take,
+              }),
+            render: (found) => found.map(toChangeMessage),
+            codec: MetadataChange,
+            cursorOf: (change) => change.revision.toString(),
+          };
+        },
+      );
     },
   };
 }

@@ -12,8 +12,8 @@ import { toBalancesAfter, toTransactionMessage } from "../shared/messages.js";
 import { assertEffective, isDated, type EffectiveWindow } from "./effective-window.js";
 import { findDifferences } from "./find-differences.js";
 
-/** The parts that calls which move money need. */
-export interface Posting {
+/** The parts that the methods which post transactions are created from. */
+export interface PostingParts {
   readonly engine: Engine;
   readonly database: Database;
   readonly window: EffectiveWindow;
@@ -21,21 +21,21 @@ export interface Posting {
 
 /**
  * Posts a unit of work, or only tries it out.
- * @param nameField returns the field that holds the effective time of the command at this index
+ * @param getField returns the field that holds the effective time of the command at this index
  */
 export function postUnit(
-  posting: Posting,
+  posting: PostingParts,
   context: CallContext,
   unit: UnitOfWork,
   isDry: boolean,
-  nameField: (index: number) => string = () => "effective_time",
+  getField: (index: number) => string = () => "effective_time",
 ): Promise<Outcome[]> {
   if (!unit.commands.some(isDated)) return post(posting, context, unit, isDry);
-  return assertEffective(posting, context, unit.commands, nameField).then(() => post(posting, context, unit, isDry));
+  return assertEffective(posting, context, unit.commands, getField).then(() => post(posting, context, unit, isDry));
 }
 
 function post(
-  { engine, database }: Posting,
+  { engine, database }: PostingParts,
   context: CallContext,
   unit: UnitOfWork,
   isDry: boolean,
@@ -48,7 +48,7 @@ function post(
 }
 
 /** Posts one command, or only tries it out. Throws a refusal as its failure, which names the rejected transaction. */
-export async function postOne(posting: Posting, context: CallContext, command: Command, isDry: boolean) {
+export async function postOne(posting: PostingParts, context: CallContext, command: Command, isDry: boolean) {
   const outcomes = await postUnit(posting, context, { commands: [command], mode: "INDEPENDENT" }, isDry);
   const outcome = assertPresent(outcomes[0], "an outcome");
   if ("failure" in outcome) throw new FailureError(outcome.failure);

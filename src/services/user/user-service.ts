@@ -12,7 +12,8 @@ import type { JournalRecord } from "../../journal/append.js";
 import { closeWallets } from "../../ledger/account/close-wallets.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce } from "../shared/once.js";
-import { openPage, type PageTokens } from "../shared/paging.js";
+import type { PageTokens } from "../shared/page-tokens.js";
+import { listPage } from "../shared/paging.js";
 import { eraseRequests } from "../shared/requests.js";
 import { toUserMessage } from "./user-message.js";
 import { lockUserForUpdate, userNotFound } from "./users.js";
@@ -54,23 +55,19 @@ export function createUserService(database: Database, tokens: PageTokens): Metho
       return { user: toUserMessage(user ?? fail(userNotFound(userId))) };
     },
 
-    listUsers: async (request, context) => {
-      const scope = ["ListUsers", context.caller];
-      const page = openPage(tokens, scope, request);
-      const { items: users, nextPageToken } = await readInSession(database, context, ({ manager }) =>
-        page.read({
-          read: (after, take) =>
-            manager.find(UserEntity, {
-              where: { deleteTime: IsNull(), ...(after !== undefined && { id: MoreThan(after) }) },
-              order: { id: "ASC" },
-              take,
-            }),
-          render: (found) => found.map(toUserMessage),
-          codec: UserMessage,
-          cursorOf: (user) => user.id,
-        }),
-      );
-      return { users, nextPageToken };
+    listUsers: (request, context) => {
+      return listPage(database, tokens, request, context, ["ListUsers"], ({ manager }) => ({
+        field: "users",
+        read: (after, take) =>
+          manager.find(UserEntity, {
+            where: { deleteTime: IsNull(), ...(after !== undefined && { id: MoreThan(after) }) },
+            order: { id: "ASC" },
+            take,
+          }),
+        render: (found) => found.map(toUserMessage),
+        codec: UserMessage,
+        cursorOf: (user) => user.id,
+      }));
     },
 
     updateUser: (request, context) =>

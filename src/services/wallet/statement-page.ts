@@ -3,25 +3,45 @@ import {
   type GetStatementRequest,
   type GetStatementResponse,
 } from "../../../generated/grey/wallet/v1/statement.js";
+import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import { assert } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
-import type { Queryable } from "../../db/database.js";
+import type { Database, Queryable } from "../../db/database.js";
+import { readSnapshot } from "../../db/in-transaction.js";
 import { findEffectiveStatement, readEffectiveLines } from "../../ledger/statement/effective-statement.js";
 import { findRecordStatement, readRecordLines } from "../../ledger/statement/record-statement.js";
-import type { LinePosition, StatementStart, StatementSummary } from "../../ledger/statement/statement.js";
+import type {
+  LinePosition,
+  StatementLine,
+  StatementStart,
+  StatementSummary,
+} from "../../ledger/statement/statement.js";
 import type { CallContext } from "../../rpc/context.js";
-import { getPageSize, type PageTokens } from "../shared/paging.js";
+import type { Methods } from "../../rpc/methods.js";
+import type { PageTokens } from "../shared/page-tokens.js";
+import { answerPage, getPageSize } from "../shared/paging.js";
 import { toMoneyIfInt64 } from "../shared/messages.js";
-import { parsePeriod, toLineMessage } from "./statement-stream.js";
+import { parsePeriod, toLineMessage } from "./statement-message.js";
+
+/** Creates the method of grey.wallet.v1.WalletService that answers with a page of a statement: GetStatement. */
+export function createStatementPages(
+  database: Database,
+  tokens: PageTokens,
+): Pick<Methods<typeof WalletServiceService>, "getStatement"> {
+  return {
+    getStatement: (request, context) =>
+      readSnapshot(database, context, ({ client }) => answerStatement(client, request, context, tokens)),
+  };
+}
 
 /**
- * A page of a statement. What the period comes to is found once, for the first page; the token carries it on to the others, with the
- * line that they follow, so that each costs what its own lines do and all are pages of one statement, whatever is posted meanwhile.
- * The scope of the tokens is the whole request.
+ * Answers with a page of a statement. The sums of the period are found once, for the first page; the token carries them on to the
+ * others, with the line that they follow, so that each page costs what its own lines cost and all are pages of one statement,
+ * whatever is posted meanwhile.
  * @param client sees one snapshot
  */
-export async function toStatementResponse(
+async function answerStatement(
   client: Queryable,
   request: GetStatementRequest,
   context: CallContext,
@@ -30,37 +50,52 @@ export async function toStatementResponse(
   const walletId = parseId(request.walletId);
   const period = parsePeriod(request);
   const isEffective = request.order === StatementOrder.EFFECTIVE_TIME;
-  // Named by what its tokens carry: one of another version is not taken.
-  const scope = ["GetStatement 2", context.caller, walletId, period, isEffective];
-  const cursor = tokens.open(scope, request.pageToken);
   const find = isEffective ? findEffectiveStatement : findRecordStatement;
-  const beginning = cursor === undefined ? await find(client, walletId, period) : decode(walletId, cursor);
-  if (beginning === undefined || beginning.summary.account.systemAccount !== null)
-    return fail({ reason: "WALLET_NOT_FOUND", walletId });
-  const { summary, position } = beginning;
-  const { account, last, openingMinor, raisedMinor, loweredMinor, closingMinor } = summary;
-  const { currencyCode } = account;
-  const pageSize = getPageSize(request);
-  const limit = pageSize + 1;
-  const lines = isEffective
-    ? await readEffectiveLines(client, account, { after: position, before: period.before, last, limit })
-    : await readRecordLines(client, account, { after: position.sequence, last, limit });
-  const page = lines.slice(0, pageSize);
-  const next = lines.length > pageSize ? page.at(-1) : undefined;
-  let balanceMinor = position.balanceAfterMinor;
-  for (const { amountMinor, balanceAfterMinor } of page) {
+  // The number is that of the cursor's form: a token of another form is refused.
+  const scope = ["GetStatement 2", walletId, period, isEffective] as const;
+  return answerPage(tokens, request, context, scope, async (cursor) => {
+    const beginning = cursor === undefined ? await find(client, walletId, period) : decode(walletId, cursor);
+    if (beginning === undefined || beginning.summary.account.systemAccount !== null)
+      return fail({ reason: "WALLET_NOT_FOUND", walletId });
+    const { summary, position } = beginning;
+    const { account, last } = summary;
+    const pageSize = getPageSize(request);
+    const limit = pageSize + 1;
+    const read = isEffective
+      ? await readEffectiveLines(client, account, { after: position, before: period.before, last, limit })
+      : await readRecordLines(client, account, { after: position.sequence, last, limit });
+    const lines = read.slice(0, pageSize);
+    const next = read.length > pageSize ? lines.at(-1) : undefined;
+    const balanceMinor = addLines(position.balanceAfterMinor, lines);
+    if (next === undefined)
+      assert(balanceMinor === summary.closingMinor, "the lines of a statement do not end at its closing balance");
+    return {
+      page: toPage(summary, lines),
+      next: next && encode({ summary, position: next }),
+    };
+  });
+}
+
+/** Returns the balance after the lines, and asserts that each follows from the one before. */
+function addLines(openingMinor: bigint, lines: readonly StatementLine[]): bigint {
+  let balanceMinor = openingMinor;
+  for (const { amountMinor, balanceAfterMinor } of lines) {
     balanceMinor += amountMinor;
     assert(balanceMinor === balanceAfterMinor, "a line of a statement does not follow from the one before");
   }
-  if (next === undefined)
-    assert(balanceMinor === closingMinor, "the lines of a statement do not end at its closing balance");
+  return balanceMinor;
+}
+
+function toPage(
+  { account: { currencyCode }, openingMinor, raisedMinor, loweredMinor, closingMinor }: StatementSummary,
+  lines: readonly StatementLine[],
+): Omit<GetStatementResponse, "nextPageToken"> {
   return {
     opening: toMoneyIfInt64(currencyCode, openingMinor),
-    lines: page.map((line) => toLineMessage(line, currencyCode)),
+    lines: lines.map((line) => toLineMessage(line, currencyCode)),
     credits: toMoneyIfInt64(currencyCode, raisedMinor),
     debits: toMoneyIfInt64(currencyCode, loweredMinor),
     closing: toMoneyIfInt64(currencyCode, closingMinor),
-    nextPageToken: next === undefined ? "" : tokens.seal(scope, encode({ summary, position: next })),
     openingMinorUnits: openingMinor.toString(),
     creditMinorUnits: raisedMinor.toString(),
     debitMinorUnits: loweredMinor.toString(),
@@ -81,7 +116,7 @@ function encode({
   return [account.currencyCode, account.normalSide, ...numbers, ...after].join("/");
 }
 
-/** What encode() wrote, of an account that is a wallet. */
+/** Decodes what encode() wrote of a wallet. */
 function decode(walletId: string, cursor: string): StatementStart {
   const [currencyCode = "", side, ...numbers] = cursor.split("/");
   const [openingMinor, raisedMinor, loweredMinor, closingMinor, last, sequence, effectiveTime, balanceAfterMinor] =

@@ -1,29 +1,23 @@
-import type { Timestamp } from "../../../generated/google/protobuf/timestamp.js";
-import type {
-  StatementLine as StatementLineMessage,
-  StreamStatementRequest,
-  StreamStatementResponse,
-} from "../../../generated/grey/wallet/v1/statement.js";
+import type { StreamStatementRequest, StreamStatementResponse } from "../../../generated/grey/wallet/v1/statement.js";
 import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
-import { assert, assertPresent } from "../../base/assert.js";
-import { fail, invalid } from "../../base/failure.js";
+import { assert } from "../../base/assert.js";
+import { fail } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
 import { limitConcurrency } from "../../base/concurrency.js";
-import { fromMicros, microsUp } from "../../base/time.js";
 import type { Database } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
 import { findStatementExtent, readRecordLines, type StatementExtent } from "../../ledger/statement/record-statement.js";
-import type { Period, StatementLine } from "../../ledger/statement/statement.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
 import { toMoneyIfInt64, toMoney } from "../shared/messages.js";
+import { parsePeriod, toLineMessage } from "./statement-message.js";
 
-/** The lines of one message: with the longest descriptions some 1 MiB, of the 4 MiB that clients take unless they say otherwise. */
+/** The most lines of a message: with the longest descriptions some 1 MiB, of the 4 MiB that clients accept by default. */
 const LINES_MAX = 500;
-/** However many statements are sent, most connections are left to others. */
+/** Statements that read at the same time, so that most connections stay free for other calls. */
 const READS_MAX = 2;
 
-/** The method of grey.wallet.v1.WalletService that streams a statement. */
+/** Creates the method of grey.wallet.v1.WalletService that streams a statement: StreamStatement. */
 export function createStatementStream(
   database: Database,
 ): Pick<Methods<typeof WalletServiceService>, "streamStatement"> {
@@ -71,7 +65,7 @@ export function createStatementStream(
   };
 }
 
-/** Fails: WALLET_NOT_FOUND, JOURNAL_BEHIND. */
+/** Finds the extent of a statement. Fails: WALLET_NOT_FOUND, JOURNAL_BEHIND. */
 async function findExtent(
   database: Database,
   context: CallContext,
@@ -80,8 +74,8 @@ async function findExtent(
   const walletId = parseId(request.walletId);
   const period = parsePeriod(request);
   const { minJournalIndex, afterAccountSequence } = request;
-  const patience = minJournalIndex === undefined ? context : { ...context, minJournalIndex };
-  const extent = await readInSession(database, patience, ({ client }) =>
+  const waiting = minJournalIndex === undefined ? context : { ...context, minJournalIndex };
+  const extent = await readInSession(database, waiting, ({ client }) =>
     findStatementExtent(client, walletId, period, afterAccountSequence),
   );
   if (extent === undefined || extent.account.systemAccount !== null)
@@ -95,30 +89,4 @@ function toOpeningMessage(
 ): StreamStatementResponse {
   const opening = toMoney(account.currencyCode, openingMinor);
   return { part: { $case: "opening", value: { walletId: account.id, from, before, opening, journalSize } } };
-}
-
-/** The period of a statement. */
-export function parsePeriod(request: {
-  readonly from?: Timestamp | undefined;
-  readonly before?: Timestamp | undefined;
-}): Period {
-  const period = {
-    from: microsUp(assertPresent(request.from, "from")),
-    before: microsUp(assertPresent(request.before, "before")),
-  };
-  if (period.before < period.from) invalid("before", "must not be earlier than from");
-  return period;
-}
-
-export function toLineMessage(line: StatementLine, currencyCode: string): StatementLineMessage {
-  return {
-    transactionId: line.transactionId,
-    amount: toMoney(currencyCode, line.amountMinor),
-    balanceAfter: toMoneyIfInt64(currencyCode, line.balanceAfterMinor),
-    accountSequence: line.sequence,
-    createTime: fromMicros(line.createTime),
-    effectiveTime: fromMicros(line.effectiveTime),
-    journalIndex: line.journalIndex,
-    description: line.description,
-  };
 }

@@ -23,19 +23,19 @@ type StateMethods = Pick<
 interface Change {
   readonly to: AccountState;
   readonly record: RecordType;
-  /** Why a wallet in this state cannot be changed so. */
-  readonly refuses: (account: AccountRow) => Failure | undefined;
+  /** Returns the rule that forbids the change. */
+  readonly check: (account: AccountRow) => Failure | undefined;
 }
 
 const FREEZE: Change = {
   to: ACCOUNT_STATE.FROZEN,
   record: RECORD_TYPE.WALLET_FROZEN,
-  refuses: ({ id, state }) => isNotOpen(id, state),
+  check: ({ id, state }) => checkOpen(id, state),
 };
 const UNFREEZE: Change = {
   to: ACCOUNT_STATE.OPEN,
   record: RECORD_TYPE.WALLET_UNFROZEN,
-  refuses: ({ id, state }) => {
+  check: ({ id, state }) => {
     if (state === ACCOUNT_STATE.CLOSED) return { reason: "WALLET_CLOSED", walletId: id };
     return state === ACCOUNT_STATE.OPEN ? { reason: "WALLET_NOT_FROZEN", walletId: id } : undefined;
   },
@@ -43,8 +43,8 @@ const UNFREEZE: Change = {
 const CLOSE: Change = {
   to: ACCOUNT_STATE.CLOSED,
   record: RECORD_TYPE.WALLET_CLOSED,
-  refuses: ({ id, state, balance, pendingDebits, pendingCredits, currencyCode }) => {
-    const failure = isNotOpen(id, state);
+  check: ({ id, state, balance, pendingDebits, pendingCredits, currencyCode }) => {
+    const failure = checkOpen(id, state);
     if (failure !== undefined || (balance === 0n && pendingDebits === 0n && pendingCredits === 0n)) return failure;
     return {
       reason: "WALLET_NOT_EMPTY",
@@ -59,11 +59,11 @@ const CLOSE: Change = {
 const REOPEN: Change = {
   to: ACCOUNT_STATE.OPEN,
   record: RECORD_TYPE.WALLET_REOPENED,
-  refuses: ({ id, state }) =>
+  check: ({ id, state }) =>
     state === ACCOUNT_STATE.CLOSED ? undefined : { reason: "WALLET_NOT_CLOSED", walletId: id },
 };
 
-/** The methods of grey.wallet.v1.WalletService that say whether a wallet takes part in movements. */
+/** Creates the methods of grey.wallet.v1.WalletService that change states: FreezeWallet, UnfreezeWallet, CloseWallet and ReopenWallet. */
 export function createStateMethods(database: Database): StateMethods {
   return {
     freezeWallet: (request, context) =>
@@ -74,7 +74,7 @@ export function createStateMethods(database: Database): StateMethods {
       answerOnce(database, context, "CLOSE_WALLET", request, (session) => changeState(session, request, CLOSE)),
     reopenWallet: (request, context) =>
       answerOnce(database, context, "REOPEN_WALLET", request, async (session) => {
-        // A wallet of nobody stays closed. The user is locked before the account, as in every writer.
+        // The wallet of a deleted user stays closed. The user is locked before the account, as in every writer.
         const { manager } = session;
         const wallet = await manager.findOneBy(WalletEntity, { id: parseId(request.walletId) });
         if (wallet !== null) await lockUserForShare(session, wallet.userId);
@@ -83,19 +83,15 @@ export function createStateMethods(database: Database): StateMethods {
   };
 }
 
-/** Changes the state with the account locked: what is being posted comes before it or sees it. */
-async function changeState(
-  session: Session,
-  { walletId, reason }: FreezeWalletRequest,
-  { to, record, refuses }: Change,
-) {
+/** Changes the state with the account locked, so that every posting comes before the change or sees it. */
+async function changeState(session: Session, { walletId, reason }: FreezeWalletRequest, { to, record, check }: Change) {
   const { manager } = session;
   const id = parseId(walletId);
   const lock = { mode: "pessimistic_write" } as const;
   const account = await manager.findOne(AccountEntity, { where: { id }, lock });
   const wallet = account === null ? null : await manager.findOne(WalletEntity, { where: { id }, lock });
   if (account === null || wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId: id });
-  const failure = refuses(account);
+  const failure = check(account);
   if (failure !== undefined) fail(failure);
   account.state = to;
   wallet.stateReason = reason;
@@ -110,7 +106,7 @@ async function changeState(
   };
 }
 
-function isNotOpen(walletId: string, state: AccountState): Failure | undefined {
+function checkOpen(walletId: string, state: AccountState): Failure | undefined {
   if (state === ACCOUNT_STATE.FROZEN) return { reason: "WALLET_FROZEN", walletId };
   return state === ACCOUNT_STATE.CLOSED ? { reason: "WALLET_CLOSED", walletId } : undefined;
 }
