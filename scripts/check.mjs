@@ -105,9 +105,16 @@ function checkLock() {
     return wrong(`package-lock.json names registries (npm's omit-lockfile-registry-resolved):\n${urls[0]}`);
 }
 
+/** Finds what a merge has left behind. */
+async function checkConflicts() {
+  const { stdout } = await git("grep", "-nE", "^(<{7}|>{7})( |$)");
+  if (stdout.length > 0) return wrong(`${stdout}`);
+}
+
 /** The steps in order: later ones use the build of the types step. */
 const STEPS = [
   ["the lock file names no registry", checkLock],
+  ["no conflict markers", checkConflicts],
   ["generated code is up to date", checkGenerated],
   ["buf lint", () => must("buf", "lint")],
   ["buf format", () => must("buf", "format", "proto", "--diff", "--exit-code")],

@@ -62,15 +62,18 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
   v_low bigint := 0;
   v_high bigint;
+  v_middle bigint;
   v_first bigint;
   v_end bigint;
   v_time timestamptz;
 BEGIN
   SELECT size INTO STRICT v_high FROM journal_head;
   WHILE v_low < v_high LOOP
-    SELECT first_index, first_index + cardinality(record_ids), create_time INTO STRICT v_first, v_end, v_time
-    FROM journal_batches WHERE first_index <= (v_low + v_high) / 2 ORDER BY first_index DESC LIMIT 1;
-    IF v_time < p_time THEN v_low := v_end; ELSE v_high := v_first; END IF;
+    v_middle := (v_low + v_high) / 2;
+    SELECT first_index, first_index + cardinality(record_ids), create_time INTO v_first, v_end, v_time
+    FROM journal_batches WHERE first_index <= v_middle ORDER BY first_index DESC LIMIT 1;
+    -- The batch holds the middle, unless the journal has a gap there: the search ends all the same.
+    IF NOT FOUND OR v_time < p_time THEN v_low := greatest(v_end, v_middle + 1); ELSE v_high := least(v_first, v_middle); END IF;
   END LOOP;
   RETURN v_low;
 END $$;

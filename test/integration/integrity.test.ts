@@ -166,6 +166,11 @@ const TAMPERINGS: readonly Tampering[] = [
     named: ({ held }) => [["HOLD_MATCHES_STEPS", held]],
   },
   {
+    title: "a rejected transaction names a hold that does not exist",
+    sql: ({ rejected }) => `UPDATE transactions SET hold_id = '${NOBODY}' WHERE id = '${rejected}'`,
+    named: () => [["HOLD_MATCHES_STEPS", NOBODY]],
+  },
+  {
     title: "the search index has another value for a key of a transaction",
     sql: ({ dated }) =>
       `UPDATE transaction_metadata SET value = 'x' WHERE transaction_id = '${dated}' AND key = 'kept'`,
@@ -816,6 +821,34 @@ describe("the integrity check", () => {
       });
     }
   }
+
+  it("of the whole ledger ends, and names the gap, when the journal's first batch is deleted", async () => {
+    await admin.query("DELETE FROM journal_batches WHERE first_index = (SELECT min(first_index) FROM journal_batches)");
+    expect(faultsOf(await clients.ledger.checkIntegrity({ maxFaults: 0 })).join()).to.include("JOURNAL_DENSE");
+  });
+
+  for (const { scope, check } of SCOPES) {
+    it(`of ${scope} ends, and names the gap, when the journal's last batch is deleted and its head stays`, async () => {
+      await admin.query(
+        "DELETE FROM journal_batches WHERE first_index = (SELECT max(first_index) FROM journal_batches)",
+      );
+      expect(faultsOf(await check()).join()).to.include("JOURNAL_DENSE");
+    });
+  }
+
+  it("finds a place in the journal by time also where a batch is missing", async () => {
+    const { rows: batches } = await admin.query<{ index: bigint }>("SELECT first_index AS index FROM journal_batches");
+    const places = `SELECT journal_index_from_time(create_time + offset_time) AS index FROM backup.journal_batches,
+      unnest(ARRAY['0', '1 microsecond', '-1 microsecond']::interval[]) AS offset_time`;
+    for (const { index } of batches) {
+      await admin.query("BEGIN");
+      await admin.query("SET LOCAL statement_timeout = 10000");
+      await admin.query("DELETE FROM journal_batches WHERE first_index = $1", [index]);
+      const { rows } = await admin.query<{ index: bigint }>(places);
+      expect(rows).to.have.lengthOf(3 * batches.length);
+      await admin.query("ROLLBACK");
+    }
+  });
 
   it("has a way of tampering for every law", () => {
     const laws = new Set(TAMPERINGS.flatMap(({ named }) => named(fixture)).map(([law]) => law));

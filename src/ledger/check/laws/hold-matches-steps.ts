@@ -5,7 +5,7 @@ const { HOLD, HOLD_INCREASE, HOLD_CAPTURE } = TRANSACTION_KIND;
 
 export const holdMatchesSteps: Law = {
   reads: ["transactions"],
-  findBreaches: ({ transactions, rowsOf, choose }) => {
+  findBreaches: ({ transactions, rowsOf, lookUp, choose }) => {
     // No index finds the step before the first new one, so nothing is known before it.
     const before = (column: string): string =>
       `coalesce(lag(${column}) OVER w, CASE WHEN kind = ${HOLD} THEN 0 ELSE ${choose("0", "NULL")} END)`;
@@ -28,6 +28,10 @@ export const holdMatchesSteps: Law = {
     SELECT hold_id::text, format('after transaction %s it holds %s, captured %s, which does not follow', id, hold_amount, hold_captured)
     FROM step
     WHERE hold_amount <> amount_before + CASE WHEN kind IN (${HOLD}, ${HOLD_INCREASE}) THEN amount ELSE 0 END
-      OR hold_captured <> captured_before + CASE WHEN kind = ${HOLD_CAPTURE} THEN amount ELSE 0 END`;
+      OR hold_captured <> captured_before + CASE WHEN kind = ${HOLD_CAPTURE} THEN amount ELSE 0 END
+    UNION ALL
+    SELECT t.hold_id::text, format('transaction %s is a rejected step of no hold', t.id)
+    FROM ${transactions} t LEFT JOIN ${lookUp("holds", "h", "h.id = t.hold_id")}
+    WHERE t.hold_id IS NOT NULL AND t.state = ${TRANSACTION_STATE.REJECTED} AND h.id IS NULL`;
   },
 };
