@@ -7,3 +7,6 @@ export interface CallerContext {
   /** Waits without holding the call's admission slot: for waits that are not work of the service. */
   readonly withoutSlot?: <T>(wait: Promise<T>) => Promise<T>;
 }
+
+/** The context of work that no call waits for. */
+export const NO_CALLER: CallerContext = { assertWaiting: () => undefined };

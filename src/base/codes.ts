@@ -34,13 +34,13 @@ export const TRANSACTION_KIND = {
 export type TransactionKind = keyof typeof TRANSACTION_KIND;
 export type TransactionKindCode = (typeof TRANSACTION_KIND)[TransactionKind];
 
-const KINDS = new Map<number, TransactionKind>(
+const KIND_BY_CODE = new Map<number, TransactionKind>(
   Object.entries(TRANSACTION_KIND).map(([kind, code]) => [code, kind as TransactionKind]),
 );
 
 /** Returns the kind with this number. @throws AssertionError when there is none */
 export function kindFromCode(code: number): TransactionKind {
-  return assertPresent(KINDS.get(code), `the kind ${code}`);
+  return assertPresent(KIND_BY_CODE.get(code), `the kind ${code}`);
 }
 
 /** The state of a transaction; the numbers are those of grey.transaction.v1.TransactionState. */

@@ -1,3 +1,4 @@
+import { NO_CALLER } from "../base/caller-context.js";
 import { newId, type Uuid } from "../base/ids.js";
 import { toIso, type Micros } from "../base/time.js";
 import type { Database, Queryable } from "../db/database.js";
@@ -43,8 +44,6 @@ export function readPage(database: Database, limit: number): Promise<number> {
     return Number(end - from);
   });
 }
-
-const NO_CALLER = { assertWaiting: () => undefined };
 
 // Records that were appended together are read together.
 const PAGE_END = `

@@ -1,3 +1,4 @@
+import { fxAccountId } from "../../src/ledger/command/system-account.js";
 import type { TransactionKind } from "../../src/base/codes.js";
 import { toMovement } from "../../src/ledger/decide/movement.js";
 import { expect } from "chai";
@@ -9,7 +10,6 @@ import { decide } from "../../src/ledger/decide/decide.js";
 import { toExpiryCommand } from "../../src/ledger/hold/expiry.js";
 import type { Hold } from "../../src/ledger/decide/hold.js";
 import {
-  fxAccountId,
   type Command,
   type CompoundCommand,
   type ExchangeCommand,

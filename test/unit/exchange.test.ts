@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { isInt64 } from "../../src/base/money.js";
-import { convertAt } from "../../src/ledger/decide/convert.js";
+import { convertAt } from "../../src/ledger/currency/convert.js";
 import type { Rounding } from "../../src/ledger/command/command.js";
 
 const unit = (exponent: number) => ({ code: "XXX", exponent });

@@ -4,7 +4,7 @@ import { dirname, join, normalize, relative } from "node:path";
 import { expect } from "chai";
 import { PROJECT_DIR } from "../../src/config/config.js";
 
-/** The folders of src/ that the files of each may import, besides their own: section 2 of the design. */
+/** The folders of src/ that the files of each may import, besides their own: the table in docs/architecture.md. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   base: [],
   config: ["base"],
@@ -13,11 +13,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   db: ["base", "config", "entities", "telemetry"],
   journal: ["base", "db", "entities", "telemetry"],
   ledger: ["base", "config", "telemetry", "entities", "db", "journal"],
-  auth: ["base", "db", "entities", "journal", "telemetry"],
   readers: ["base", "db", "entities", "journal", "telemetry"],
-  rpc: ["base", "auth", "config", "telemetry", "generated"],
+  rpc: ["base", "config", "telemetry", "generated"],
   services: [
-    "base", "config", "telemetry", "entities", "db", "journal", "ledger", "auth", "readers", "rpc", "generated",
+    "base", "config", "telemetry", "entities", "db", "journal", "ledger", "readers", "rpc", "generated",
   ], // prettier-ignore
   migrations: ["base"],
   // The client's package has nothing of the server.
@@ -103,12 +102,12 @@ describe("the layers", () => {
   const files = ["src", "migrations", "generated", "runtime", "sdk/typescript/src"].flatMap(sourcesOf);
   const imports = files.flatMap((file) => importsOf(file, readFileSync(join(PROJECT_DIR, file), "utf8")));
 
-  it("are folders that the design knows", () => {
+  it("are folders that the table knows", () => {
     const unknown = files.filter((file) => !(layerOf(file) in MAY_IMPORT) && !COMPOSE.includes(layerOf(file)));
     expect(unknown).to.deep.equal([]);
   });
 
-  it("import down only, as the design's table says", () => expect(violationsOf(imports)).to.deep.equal([]));
+  it("import down only, as the table says", () => expect(violationsOf(imports)).to.deep.equal([]));
 
   it("keep decisions pure: they import accounts and commands only, and reach nothing but them and the base", () => {
     const isDecision = (file: string) => file.startsWith("src/ledger/decide/");

@@ -1,7 +1,8 @@
 import type { Failure } from "../../base/failure.js";
-import { systemAccountId, type Uuid } from "../../base/ids.js";
+import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import { KINDS, type KindOf } from "./kinds.js";
+import { fxAccountId } from "./system-account.js";
 
 // Requests to the ledger, one type for each family of kinds. Amounts are minor units.
 
@@ -220,11 +221,4 @@ export function addNamedAccounts(ids: Set<Uuid>, command: Command): void {
     case "REVERSAL":
       return;
   }
-}
-
-/** The name of the system account that exchanges go through. */
-export const FX = "fx";
-
-export function fxAccountId(currencyCode: string): Uuid {
-  return systemAccountId(currencyCode, FX);
 }

@@ -1,3 +1,4 @@
+import { SYSTEM_ACCOUNT } from "../command/system-account.js";
 import { NORMAL_SIDE } from "../../base/codes.js";
 import { systemAccountId } from "../../base/ids.js";
 import type { CurrencyUnit } from "../../base/money.js";
@@ -6,10 +7,10 @@ import { AccountEntity } from "../../entities/account.js";
 
 /** The accounts that each currency has from the start; the first migration opens those of the currencies of ISO 4217. */
 const SYSTEM_ACCOUNTS = [
-  { systemAccount: "cash", normalSide: NORMAL_SIDE.DEBIT },
+  { systemAccount: SYSTEM_ACCOUNT.CASH, normalSide: NORMAL_SIDE.DEBIT },
   { systemAccount: "fees", normalSide: NORMAL_SIDE.CREDIT },
-  { systemAccount: "fx", normalSide: NORMAL_SIDE.CREDIT },
-  { systemAccount: "opening", normalSide: NORMAL_SIDE.DEBIT },
+  { systemAccount: SYSTEM_ACCOUNT.FX, normalSide: NORMAL_SIDE.CREDIT },
+  { systemAccount: SYSTEM_ACCOUNT.OPENING, normalSide: NORMAL_SIDE.DEBIT },
 ] as const;
 
 /**

@@ -2,7 +2,7 @@ import { assertPresent } from "../../base/assert.js";
 import type { CompoundCommand } from "../command/command.js";
 import type { Movement, RecordedDecision } from "./decision.js";
 import { assertBalanced } from "./double-entry.js";
-import { checkLegAccounts, postLegs } from "./legs.js";
+import { checkLegAccounts, decideLegs } from "./legs.js";
 import type { LedgerState } from "./state.js";
 
 /**
@@ -15,7 +15,7 @@ export function decideCompound(state: LedgerState, command: CompoundCommand): Re
   assertBalanced(legs);
   const movement = toMovement(command);
   const failure = checkLegAccounts(state, legs, system);
-  return failure === undefined ? postLegs(state, movement, legs) : { movement, failure };
+  return failure === undefined ? decideLegs(state, movement, legs) : { movement, failure };
 }
 
 function toMovement({ kind, legs, effectiveTime }: CompoundCommand): Movement {

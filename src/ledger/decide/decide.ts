@@ -2,7 +2,7 @@ import type { Command } from "../command/command.js";
 import { decideCompound } from "./compound.js";
 import type { Decision } from "./decision.js";
 import { decideExchange } from "./exchange.js";
-import { decideHold } from "./hold-rules.js";
+import { decideHold } from "./new-hold.js";
 import { decideHoldStep } from "./hold-steps.js";
 import { decideMovement } from "./movement.js";
 import { checkPrecondition } from "./precondition.js";

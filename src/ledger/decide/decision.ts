@@ -27,7 +27,7 @@ export interface Movement {
 }
 
 /** The decision on a command: it is recorded, or refused without a trace, so that its request id stays free. */
-export type Decision = RecordedDecision | { readonly untraced: Failure };
+export type Decision = RecordedDecision | { readonly unrecorded: Failure };
 
 /** A decision that is recorded: posted, or rejected with a failure. */
 export type RecordedDecision = Posted | Rejected;

@@ -1,9 +1,10 @@
 import type { Failure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import { toIso } from "../../base/time.js";
-import { FX, fxAccountId, type Exchange, type ExchangeCommand, type Leg } from "../command/command.js";
+import type { Exchange, ExchangeCommand, Leg } from "../command/command.js";
+import { fxAccountId, SYSTEM_ACCOUNT } from "../command/system-account.js";
 import type { Movement, RecordedDecision } from "./decision.js";
-import { checkLegAccounts, postLegs } from "./legs.js";
+import { checkLegAccounts, decideLegs } from "./legs.js";
 import type { LedgerState } from "./state.js";
 
 /**
@@ -20,7 +21,7 @@ export function decideExchange(state: LedgerState, command: ExchangeCommand): Re
   const legs = toLegs(fromWalletId, toWalletId, exchange);
   const movement: Movement = { ...sides, ...exchange.source, legs, exchange };
   const failure = checkQuote(state, validUntil) ?? checkLegAccounts(state, legs, toSystemAccounts(exchange));
-  return failure === undefined ? postLegs(state, movement, legs) : { movement, failure };
+  return failure === undefined ? decideLegs(state, movement, legs) : { movement, failure };
 }
 
 function checkQuote({ now }: LedgerState, validUntil: bigint | null): Failure | undefined {
@@ -43,5 +44,5 @@ function toLegs(fromWalletId: Uuid, toWalletId: Uuid, { source, target }: Exchan
 }
 
 function toSystemAccounts({ source, target }: Exchange): ReadonlyMap<Uuid, string> {
-  return new Map([source, target].map(({ currencyCode }) => [fxAccountId(currencyCode), FX]));
+  return new Map([source, target].map(({ currencyCode }) => [fxAccountId(currencyCode), SYSTEM_ACCOUNT.FX]));
 }

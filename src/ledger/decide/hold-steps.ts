@@ -11,11 +11,11 @@ import type {
   ExtendHoldCommand,
   HoldStepCommand,
   IncreaseHoldCommand,
-  ReleaseHoldCommand,
 } from "../command/command.js";
+import { SYSTEM_ACCOUNT } from "../command/system-account.js";
 import { checkAccount, checkFunds, checkUse, countUse } from "./account-checks.js";
 import type { Decision, Movement, RecordedDecision } from "./decision.js";
-import { checkExpiry, checkReserve, postHold, reserve, toHoldExpiry, toHoldMovement } from "./hold-rules.js";
+import { checkExpiry, checkReserve, applyHoldChange, reserve, toHoldExpiry, toHoldMovement } from "./new-hold.js";
 import { getRemainingMinor, hasExpired, type Hold } from "./hold.js";
 import type { LedgerState } from "./state.js";
 
@@ -41,7 +41,7 @@ export function decideHoldStep(state: LedgerState, command: HoldStepCommand): De
   // Read whatever the decision is: the accounts' revisions guard the hold's too.
   const wallet = hold && state.getAccount(hold.accountId);
   if (hold === undefined || wallet === undefined)
-    return { untraced: { reason: "HOLD_NOT_FOUND", holdId: command.holdId } };
+    return { unrecorded: { reason: "HOLD_NOT_FOUND", holdId: command.holdId } };
   if (command.kind === "HOLD_EXPIRY") return decideExpiry(state, command, hold, wallet);
   const remaining = getRemainingMinor(hold);
   const toId = getDestination(hold, command);
@@ -57,7 +57,7 @@ export function decideHoldStep(state: LedgerState, command: HoldStepCommand): De
   const step = { hold, remaining, wallet, to, movement };
   switch (command.kind) {
     case "HOLD_RELEASE":
-      return decideRelease(state, step, command);
+      return decideRelease(state, step);
     case "HOLD_INCREASE":
       return decideIncrease(state, step, command);
     case "HOLD_EXTENSION":
@@ -67,9 +67,9 @@ export function decideHoldStep(state: LedgerState, command: HoldStepCommand): De
   }
 }
 
-function decideRelease(state: LedgerState, step: Step, _command: ReleaseHoldCommand): RecordedDecision {
+function decideRelease(state: LedgerState, step: Step): RecordedDecision {
   const { hold, remaining, wallet, to, movement } = step;
-  return postHold(state, movement, { ...hold, state: HOLD_STATE.RELEASED }, [
+  return applyHoldChange(state, movement, { ...hold, state: HOLD_STATE.RELEASED }, [
     [wallet, { pendingDebits: -remaining }],
     [to, { pendingCredits: -remaining }],
   ]);
@@ -89,7 +89,7 @@ function decideIncrease(
   // The sum of all that was ever held has a range too, with what was captured of it.
   const heldMinor = hold.amountMinor + amountMinor;
   if (!isInt64(heldMinor)) return { movement, failure: { reason: "BALANCE_OVERFLOW", accountId: wallet.id } };
-  return postHold(state, movement, { ...hold, amountMinor: heldMinor }, reserve(state, wallet, to, increase));
+  return applyHoldChange(state, movement, { ...hold, amountMinor: heldMinor }, reserve(state, wallet, to, increase));
 }
 
 function decideExtension(
@@ -102,7 +102,7 @@ function decideExtension(
     (to === null ? undefined : checkAccount(to, hold.currencyCode)) ??
     checkExpiry(state.now, expiry, getExpireTime(hold, state.now));
   if (failure !== undefined) return { movement, failure };
-  return postHold(state, movement, { ...hold, ...toHoldExpiry(expiry) }, [[wallet, {}]]);
+  return applyHoldChange(state, movement, { ...hold, ...toHoldExpiry(expiry) }, [[wallet, {}]]);
 }
 
 function decideCapture(
@@ -147,8 +147,10 @@ function decideCapture(
   const after = { ...hold, capturedMinor, state: isLast ? ended : hold.state };
   // A capture of nothing does not concern an account that the hold is not for.
   if (amountMinor === 0n && !isHeldForIt)
-    return postHold(state, { ...movement, creditAccountId: null }, after, [[wallet, { pendingDebits: -released }]]);
-  return postHold(state, movement, after, [
+    return applyHoldChange(state, { ...movement, creditAccountId: null }, after, [
+      [wallet, { pendingDebits: -released }],
+    ]);
+  return applyHoldChange(state, movement, after, [
     [wallet, { debit: amountMinor, pendingDebits: -released }],
     [counts ? countUse(state, to, use) : to, { debit: -amountMinor, pendingCredits: isHeldForIt ? -released : 0n }],
   ]);
@@ -157,11 +159,11 @@ function decideCapture(
 /** Decides the expiry of a hold. One that does not apply, or not yet, leaves no trace: no caller requested it. */
 function decideExpiry(state: LedgerState, { kind }: ExpireHoldCommand, hold: Hold, wallet: Account): Decision {
   if (hold.state !== HOLD_STATE.ACTIVE || !hasExpired(hold, state.now))
-    return { untraced: { reason: "HOLD_NOT_FOUND", holdId: hold.id } };
+    return { unrecorded: { reason: "HOLD_NOT_FOUND", holdId: hold.id } };
   const remaining = getRemainingMinor(hold);
   const to = hold.toAccountId === null ? null : (state.getAccount(hold.toAccountId) ?? null);
   const movement = toHoldMovement(kind, hold.accountId, hold.toAccountId, hold.currencyCode, remaining);
-  return postHold(state, movement, { ...hold, state: HOLD_STATE.EXPIRED }, [
+  return applyHoldChange(state, movement, { ...hold, state: HOLD_STATE.EXPIRED }, [
     [wallet, { pendingDebits: -remaining }],
     [to, { pendingCredits: -remaining }],
   ]);
@@ -188,15 +190,12 @@ function getAmount(command: HoldStepCommand, remaining: bigint): bigint {
 
 const STATE_NAMES = { 1: "ACTIVE", 2: "CAPTURED", 3: "RELEASED", 4: "EXPIRED" } as const;
 
-/** The system account that receives captured money when neither the hold nor the capture names a destination. */
-const DEFAULT_DESTINATION = "cash";
-
 /** Returns the account on the other side of a step; null for none. */
 function getDestination(hold: Hold, command: HoldStepCommand): Uuid | null {
   if (command.kind !== "HOLD_CAPTURE") return hold.toAccountId;
   const { to } = command;
   if (to !== null) return "walletId" in to ? to.walletId : systemAccountId(hold.currencyCode, to.systemAccount);
-  return hold.toAccountId ?? systemAccountId(hold.currencyCode, DEFAULT_DESTINATION);
+  return hold.toAccountId ?? systemAccountId(hold.currencyCode, SYSTEM_ACCOUNT.CASH);
 }
 
 function isToWallet(hold: Hold, { to }: CaptureHoldCommand): boolean {
@@ -206,5 +205,5 @@ function isToWallet(hold: Hold, { to }: CaptureHoldCommand): boolean {
 function toDestinationNotFound({ to }: CaptureHoldCommand, currencyCode: string): Failure {
   return to !== null && "walletId" in to
     ? { reason: "WALLET_NOT_FOUND", walletId: to.walletId }
-    : { reason: "ACCOUNT_NOT_FOUND", systemAccount: to?.systemAccount ?? DEFAULT_DESTINATION, currencyCode };
+    : { reason: "ACCOUNT_NOT_FOUND", systemAccount: to?.systemAccount ?? SYSTEM_ACCOUNT.CASH, currencyCode };
 }

@@ -17,7 +17,7 @@ import type { LedgerState } from "./state.js";
  * is not frozen; then, account by account, funds or maximum balance for the net of its legs; then the velocity limits; then
  * the range of int64.
  */
-export function postLegs(state: LedgerState, movement: Movement, legs: readonly Leg[]): RecordedDecision {
+export function decideLegs(state: LedgerState, movement: Movement, legs: readonly Leg[]): RecordedDecision {
   const sums = sumByAccount(legs);
   const failure =
     findFailure(legs, (leg) => checkAccount(requireAccount(state, leg.accountId), leg.currencyCode)) ??

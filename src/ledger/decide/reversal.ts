@@ -3,7 +3,7 @@ import type { Failure } from "../../base/failure.js";
 import type { Leg, ReverseCommand } from "../command/command.js";
 import { KINDS } from "../command/kinds.js";
 import type { Decision, Movement } from "./decision.js";
-import { postLegs } from "./legs.js";
+import { decideLegs } from "./legs.js";
 import { moveBetween } from "./movement.js";
 import { shareOut } from "./share.js";
 import type { LedgerState, Original } from "./state.js";
@@ -21,7 +21,7 @@ export const REVERSALS_MAX = 1_000;
 export function decideReversal(state: LedgerState, command: ReverseCommand): Decision {
   const original = state.getOriginal(command.originalId);
   if (original === undefined)
-    return { untraced: { reason: "TRANSACTION_NOT_FOUND", transactionId: command.originalId } };
+    return { unrecorded: { reason: "TRANSACTION_NOT_FOUND", transactionId: command.originalId } };
   const { reversedMinor, reversalCount } = original;
   const { kind, debitAccountId, creditAccountId, amountMinor, effectiveTime, legs } = original.movement;
   const remaining = amountMinor - reversedMinor;
@@ -94,7 +94,7 @@ function reverseLegs(state: LedgerState, movement: Movement, original: Original,
     const part = parts[index] ?? 0n;
     return part === 0n ? [] : [{ ...leg, amountMinor: leg.amountMinor > 0n ? -part : part }];
   });
-  const decision = postLegs(state, { ...movement, legs: mirrored }, mirrored);
+  const decision = decideLegs(state, { ...movement, legs: mirrored }, mirrored);
   if ("entries" in decision) state.setOriginal(addReversal(original, amountMinor, parts));
   return decision;
 }

@@ -12,7 +12,7 @@ export interface StoredAnswer {
 
 /** The verdict on a command: a decision that is recorded, the stored answer, or a refusal without a trace. */
 export type Verdict<Answer extends StoredAnswer> =
-  DecidedCommand | { readonly answer: Answer } | { readonly untraced: Failure };
+  DecidedCommand | { readonly answer: Answer } | { readonly unrecorded: Failure };
 
 /** The answers to requests that were answered before. */
 export interface StoredAnswers<Answer extends StoredAnswer> {
@@ -53,11 +53,11 @@ function decideCommand<Answer extends StoredAnswer>(
   const answer = answers.size === 0 ? undefined : answers.get(command);
   if (answer !== undefined) return { answer };
   const decision = decide(state, command);
-  return "untraced" in decision ? decision : { command, decision };
+  return "unrecorded" in decision ? decision : { command, decision };
 }
 
 function getFailure(verdict: Verdict<StoredAnswer>): Failure | null {
-  if ("untraced" in verdict) return verdict.untraced;
+  if ("unrecorded" in verdict) return verdict.unrecorded;
   if ("answer" in verdict) return verdict.answer.failure;
   return "failure" in verdict.decision ? verdict.decision.failure : null;
 }

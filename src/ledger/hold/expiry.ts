@@ -1,3 +1,4 @@
+import { NO_CALLER } from "../../base/caller-context.js";
 import type { PoolClient } from "pg";
 import { expiryRequestId, LEDGER_CALLER, newId, type Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
@@ -46,5 +47,3 @@ export function toExpiryCommand(holdId: Uuid): ExpireHoldCommand {
     requestTerms: null,
   };
 }
-
-const NO_CALLER = { assertWaiting: () => undefined };

@@ -1,5 +1,5 @@
 import { assertPresent } from "../../base/assert.js";
-import type { CallerContext } from "../../base/caller-context.js";
+import { NO_CALLER, type CallerContext } from "../../base/caller-context.js";
 import { FailureError } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
@@ -35,12 +35,12 @@ import { writeBatch } from "./write.js";
  * Posts the units of work of many callers in shared database transactions (group commit).
  *
  * Units that arrive while a batch is being written form the next one; an idle engine posts a lone command at once. At most two
- * batches are in flight. Units are decided in the order in which they were handed in. A batch goes one of two ways:
+ * batches are in flight. Units are decided in the order in which they were handed in. A batch takes one of two paths:
  *
  * - optimistic: decided from accounts that this process remembers, and written in one round trip that checks that the
  *   accounts have not changed since;
  * - locked: with the accounts locked and the request ids looked up. A batch that meets a conflict, a used request id or a
- *   broken connection goes this way, and for a while those after it.
+ *   broken connection takes this path, and for a while those after it.
  *
  * No caller is answered before the outcome is known.
  */
@@ -69,10 +69,10 @@ interface Size {
 }
 
 interface QueuedUnit {
-  readonly work: UnitOfWork;
+  readonly unit: UnitOfWork;
   /** The requestKey() of each of its commands. */
   readonly keys: readonly string[];
-  readonly patience: CallerContext;
+  readonly context: CallerContext;
   readonly size: Size;
   readonly since: number;
   readonly done: Promise<Outcome[]>;
@@ -95,7 +95,7 @@ export function createEngine(
   let bytes = 0;
   let inFlight = 0;
   let commandsInFlight = 0;
-  /** The number of batches that go, or are about to go, the locked way. */
+  /** The number of batches that take, or are about to take, the locked path. */
   let locked = 0;
   let isPumpPlanned = false;
   let penalty = 1;
@@ -115,8 +115,8 @@ export function createEngine(
   function findEarlier(keys: readonly string[]): QueuedUnit[] {
     const earlier: QueuedUnit[] = [];
     for (const key of keys) {
-      const waiting = pending.get(key);
-      if (waiting !== undefined) earlier.push(waiting);
+      const queued = pending.get(key);
+      if (queued !== undefined) earlier.push(queued);
     }
     return earlier;
   }
@@ -128,7 +128,7 @@ export function createEngine(
     keys: readonly string[],
     earlier: readonly QueuedUnit[],
   ): Promise<Outcome[]> {
-    await Promise.allSettled(earlier.map((waiting) => waiting.done));
+    await Promise.allSettled(earlier.map((queued) => queued.done));
     const [key] = keys;
     const [first] = earlier;
     if (keys.length > 1 || key === undefined || first === undefined) return post(unit, context);
@@ -148,9 +148,9 @@ export function createEngine(
     depth += unit.commands.length;
     bytes += size.bytes;
     const { promise: done, resolve, reject } = createPromise<Outcome[]>();
-    const waiting = { work: unit, keys, patience: context, size, since: performance.now(), done, resolve, reject };
-    for (const key of keys) pending.set(key, waiting);
-    queue.push(waiting);
+    const queued = { unit, keys, context, size, since: performance.now(), done, resolve, reject };
+    for (const key of keys) pending.set(key, queued);
+    queue.push(queued);
     planPump();
     return done;
   }
@@ -187,14 +187,14 @@ export function createEngine(
     const group: QueuedUnit[] = [];
     let size = 0;
     let taken = 0;
-    for (const waiting of queue) {
-      if (size > 0 && size + waiting.size.weight > wanted) break;
+    for (const queued of queue) {
+      if (size > 0 && size + queued.size.weight > wanted) break;
       taken += 1;
-      depth -= waiting.work.commands.length;
-      bytes -= waiting.size.bytes;
-      if (!stillWaits(waiting)) continue;
-      group.push(waiting);
-      size += waiting.size.weight;
+      depth -= queued.unit.commands.length;
+      bytes -= queued.size.bytes;
+      if (!keepIfWaiting(queued)) continue;
+      group.push(queued);
+      size += queued.size.weight;
     }
     queue = queue.slice(taken);
     return group;
@@ -206,7 +206,7 @@ export function createEngine(
     commandsInFlight += size;
     const before = lastSettled;
     if (isLocked) lockedLeft -= 1;
-    const settled = (isLocked ? takeLockedWay(group, before, false) : postOptimistic(group, before))
+    const settled = (isLocked ? takeLockedPath(group, before, false) : postOptimistic(group, before))
       // An unforeseen fault fails this group, and none of those after it.
       .catch((error: unknown) => rejectAll(group, error))
       .finally(() => {
@@ -220,7 +220,7 @@ export function createEngine(
   }
 
   async function postOptimistic(group: readonly QueuedUnit[], before: Promise<unknown>): Promise<void> {
-    const units = group.map((waiting) => waiting.work);
+    const units = group.map((queued) => queued.unit);
     const started = performance.now();
     try {
       const deciding = lastDecided.then(() => decideOptimistic(units, selectSpecial(group)));
@@ -241,13 +241,13 @@ export function createEngine(
         // Retries come together: the next batch is likely to hold another one.
         lockedLeft = Math.max(lockedLeft, 1);
       }
-      // When the posting connection cannot be opened, nothing was sent: the connections of the locked way may still serve.
-      await takeLockedWay(group, before, isUnknown(error));
+      // When the posting connection cannot be opened, nothing was sent: the connections of the locked path may still serve.
+      await takeLockedPath(group, before, isUnknown(error));
     }
   }
 
   /** Waits until the units before it are answered: these may build on them. */
-  async function takeLockedWay(
+  async function takeLockedPath(
     group: readonly QueuedUnit[],
     before: Promise<unknown>,
     wasTried: boolean,
@@ -313,10 +313,11 @@ export function createEngine(
   /** @param wasTried whether an attempt before this one may have been committed */
   async function postLocked(group: readonly QueuedUnit[], wasTried: boolean): Promise<void> {
     const started = performance.now();
-    const units = group.map((waiting) => waiting.work);
+    const units = group.map((queued) => queued.unit);
     try {
       const outcomes = await inClaimingTransaction(
         database,
+        // Units in flight are carried through, whether their callers wait or not.
         NO_CALLER,
         ({ client }) => postUnits(client, units, { findDifferences }),
         {
@@ -334,7 +335,7 @@ export function createEngine(
     } catch (error) {
       // A fault that one unit causes must not fail its neighbours.
       if (group.length > 1 && !isTransient(error)) {
-        for (const waiting of group) await postLocked([waiting], wasTried);
+        for (const queued of group) await postLocked([queued], wasTried);
       } else {
         rejectAll(group, error);
       }
@@ -344,30 +345,30 @@ export function createEngine(
   }
 
   function answer(group: readonly QueuedUnit[], outcomes: readonly Outcome[][]): void {
-    group.forEach((waiting, index) => {
-      const ofWork = assertPresent(outcomes[index], "the outcomes of a work");
-      for (const outcome of ofWork) countRejection(outcome);
-      unlist(waiting);
-      waiting.resolve(ofWork);
+    group.forEach((queued, index) => {
+      const ofUnit = assertPresent(outcomes[index], "the outcomes of a unit");
+      for (const outcome of ofUnit) countRejection(outcome);
+      unlist(queued);
+      queued.resolve(ofUnit);
     });
   }
 
-  function reject(waiting: QueuedUnit, error: unknown): void {
-    unlist(waiting);
-    waiting.reject(error);
+  function reject(queued: QueuedUnit, error: unknown): void {
+    unlist(queued);
+    queued.reject(error);
   }
 
   function rejectAll(group: readonly QueuedUnit[], error: unknown): void {
-    for (const waiting of group) reject(waiting, error);
+    for (const queued of group) reject(queued, error);
   }
 
   /** Drops a unit whose caller has left. */
-  function stillWaits(waiting: QueuedUnit): boolean {
+  function keepIfWaiting(queued: QueuedUnit): boolean {
     try {
-      waiting.patience.assertWaiting();
+      queued.context.assertWaiting();
       return true;
     } catch (error) {
-      reject(waiting, error);
+      reject(queued, error);
       return false;
     }
   }
@@ -379,7 +380,7 @@ export function createEngine(
   }
 
   function report(shape: "optimistic" | "locked", group: readonly QueuedUnit[], started: number): void {
-    const oldest = assertPresent(group[0], "a work").since;
+    const oldest = assertPresent(group[0], "a unit").since;
     metrics.batch(shape, countCommands(group), started - oldest, performance.now() - started);
   }
 
@@ -438,13 +439,10 @@ function findRecordTime(outcomes: readonly Outcome[][]): Micros | undefined {
   return undefined;
 }
 
-/** The batch was not sent, because it has to be decided the locked way. */
+/** The batch was not sent, because it has to take the locked path. */
 class StaleError extends Error {
   override readonly name = "StaleError";
 }
-
-/** Units in flight are carried through, whether their callers wait or not. */
-const NO_CALLER: CallerContext = { assertWaiting: () => undefined };
 
 /** Reports whether the batch may have been committed. */
 function isUnknown(error: unknown): boolean {
@@ -469,7 +467,7 @@ function createPromise<T>(): { promise: Promise<T>; resolve: (value: T) => void;
 }
 
 function countCommands(group: readonly QueuedUnit[]): number {
-  return group.reduce((sum, { work: unit }) => sum + unit.commands.length, 0);
+  return group.reduce((sum, { unit }) => sum + unit.commands.length, 0);
 }
 
 /** Measures a unit: two legs weigh as much as a movement, and the bytes are about its memory in the queue. */
@@ -499,7 +497,7 @@ const EXCHANGE_LEGS = 4;
 
 /** Selects the units that hold more than movements. */
 function selectSpecial(group: readonly QueuedUnit[]): UnitOfWork[] {
-  return group.filter(({ size }) => !size.isPlain).map(({ work: unit }) => unit);
+  return group.filter(({ size }) => !size.isPlain).map(({ unit }) => unit);
 }
 
 const COMMAND_BYTES = 600;

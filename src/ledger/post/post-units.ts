@@ -134,7 +134,7 @@ export function toOutcomes(
   return verdicts.map((ofUnit) =>
     ofUnit.map((verdict) => {
       if ("answer" in verdict) return verdict.answer.outcome;
-      if ("untraced" in verdict) return { failure: verdict.untraced };
+      if ("unrecorded" in verdict) return { failure: verdict.unrecorded };
       const transaction = assertPresent(transactions[next], "a recorded transaction");
       next += 1;
       return { transaction, replayed: false };

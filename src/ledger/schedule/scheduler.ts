@@ -1,3 +1,4 @@
+import { NO_CALLER } from "../../base/caller-context.js";
 import { assertPresent } from "../../base/assert.js";
 import { LEDGER_CALLER, newId } from "../../base/ids.js";
 import type { Database, Queryable } from "../../db/database.js";
@@ -61,5 +62,3 @@ function toCommand(schedule: Schedule): MovementCommand {
     requestTerms: null,
   };
 }
-
-const NO_CALLER = { assertWaiting: () => undefined };

@@ -1,3 +1,4 @@
+import { NO_CALLER } from "../../base/caller-context.js";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   IntegrityFault,
@@ -34,7 +35,7 @@ export function createIntegrityMethods(
       withTranslatedErrors(async () => {
         const report = await checkIntegrity(database, FAULTS_MAX, { ...options, from });
         const { journalSize, faultCount } = report;
-        await recordCheck(database, ALWAYS, { from, journalSize, faultCount });
+        await recordCheck(database, NO_CALLER, { from, journalSize, faultCount });
         return report;
       }),
     );
@@ -81,9 +82,6 @@ export function createIntegrityMethods(
     },
   };
 }
-
-/** A check that has ended is recorded even when its caller has left. */
-const ALWAYS = { assertWaiting: () => undefined };
 
 async function parseFrom(
   database: Database,

@@ -1,3 +1,4 @@
+import { SYSTEM_ACCOUNT } from "../../ledger/command/system-account.js";
 import { IsNull, MoreThan, Not } from "typeorm";
 import { Account as AccountMessage, type CreateAccountRequest } from "../../../generated/grey/ledger/v1/account.js";
 import { Currency as CurrencyMessage } from "../../../generated/grey/ledger/v1/currency.js";
@@ -54,7 +55,7 @@ export function createLedgerService(
         if (!(await createCurrency(session, { code, exponent, name })))
           fail({ reason: "CURRENCY_EXISTS", currencyCode: code });
         const currency = { code, exponent, name, custom: true };
-        const cash = systemAccountId(code, "cash");
+        const cash = systemAccountId(code, SYSTEM_ACCOUNT.CASH);
         return {
           response: { currency, replayed: false },
           // The journal names things by UUID: a currency by its cash account.

@@ -1,3 +1,4 @@
+import { SYSTEM_ACCOUNT } from "../../ledger/command/system-account.js";
 import { LessThan } from "typeorm";
 import {
   LimitChange as LimitChangeMessage,
@@ -141,7 +142,7 @@ async function setDefaultLimits(
   );
   if (affected === 0) fail({ reason: "CURRENCY_NOT_FOUND", currencyCode });
   // The journal names things by UUID: a currency by its cash account.
-  const id = systemAccountId(currencyCode, "cash");
+  const id = systemAccountId(currencyCode, SYSTEM_ACCOUNT.CASH);
   await recordChange(session, defaultsSubject(currencyCode), limits, {
     caller,
     reason: request.reason,

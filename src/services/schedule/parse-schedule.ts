@@ -1,3 +1,4 @@
+import { SYSTEM_ACCOUNT } from "../../ledger/command/system-account.js";
 import type { Duration } from "../../../generated/google/protobuf/duration.js";
 import type { Timestamp } from "../../../generated/google/protobuf/timestamp.js";
 import { InsufficientFundsPolicy, type CreateScheduleRequest } from "../../../generated/grey/schedule/v1/schedule.js";
@@ -11,7 +12,7 @@ import { findCronFault } from "../../ledger/schedule/cron.js";
 import { isTimeZone } from "../../ledger/schedule/rules.js";
 import type { ScheduledMovement, ScheduleTimes } from "../../ledger/schedule/schedule.js";
 import type { CallContext } from "../../rpc/context.js";
-import { CASH, parseDeposit, parseTransfer, parseWithdraw } from "../transaction/parse-movements.js";
+import { parseDeposit, parseTransfer, parseWithdraw } from "../transaction/parse-movements.js";
 
 const RETRY_INTERVAL_DEFAULT: Duration = { seconds: 3_600n, nanos: 0 };
 const RETRY_MAX_DEFAULT = 3;
@@ -86,11 +87,14 @@ function movementWithDefaults(movement: CreateScheduleRequest["movement"]): Crea
   switch (movement?.$case) {
     case "deposit": {
       const { systemAccount, ...rest } = movement.value;
-      return { ...movement, value: { ...rest, systemAccount: systemAccount || CASH } };
+      return { ...movement, value: { ...rest, systemAccount: systemAccount || SYSTEM_ACCOUNT.CASH } };
     }
     case "withdrawal": {
       const { systemAccount, amountMode, ...rest } = movement.value;
-      const defaults = { systemAccount: systemAccount || CASH, amountMode: amountMode || AmountMode.EXACT };
+      const defaults = {
+        systemAccount: systemAccount || SYSTEM_ACCOUNT.CASH,
+        amountMode: amountMode || AmountMode.EXACT,
+      };
       return { ...movement, value: { ...rest, ...defaults } };
     }
     case "transfer": {

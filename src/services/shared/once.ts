@@ -8,7 +8,7 @@ import { appendRecords, type JournalRecord } from "../../journal/append.js";
 import type { CallContext } from "../../rpc/context.js";
 import { findDifferingFields } from "./canonical.js";
 import { ONCE_METHODS, type OnceMethodName, type OnceRequest, type OnceResponse } from "./once-methods.js";
-import { beginWork, claimRequest, rollBackWork, storeAnswer, storeRefusal, type RequestKey } from "./requests.js";
+import { beginWork, claimRequest, rollBackWork, storeAnswer, storeRefusal, type RequestId } from "./requests.js";
 
 /** The result of a request's work. */
 export interface OnceResult<Response> {
@@ -57,7 +57,7 @@ type Outcome<Response> = { readonly response: Response } | { readonly failure: F
 /** Does the work of a request that has claimed its id, and stores the answer or the refusal. */
 async function answerFirst<Name extends OnceMethodName>(
   session: Session,
-  key: RequestKey,
+  key: RequestId,
   method: Name,
   work: (session: Session) => Promise<OnceResult<OnceResponse<Name>>>,
 ): Promise<Outcome<OnceResponse<Name>>> {
@@ -97,13 +97,13 @@ function withJournalIndex<Response>(
 /** Answers a request whose id is used already. */
 async function replay<Name extends OnceMethodName>(
   session: Session,
-  key: RequestKey,
+  key: RequestId,
   method: Name,
   request: Uint8Array,
 ): Promise<Outcome<OnceResponse<Name>>> {
   const { response: codec, answerErased } = ONCE_METHODS[method];
   const stored = await session.manager.findOneByOrFail(RequestEntity, key);
-  const differs = findDifferences(stored, method, request);
+  const differs = findRequestDifferences(stored, method, request);
   if (differs.length > 0)
     return { failure: { reason: "REQUEST_ID_REUSED", requestId: key.requestId, differs }, replayed: false };
   if (stored.failure !== null) return { failure: decodeFailure(stored.failure), replayed: true };
@@ -118,7 +118,7 @@ async function replay<Name extends OnceMethodName>(
 }
 
 /** Names the fields in which the request differs from the stored one, as the contract does. An erased one does not differ. */
-function findDifferences(stored: RequestRow, method: OnceMethodName, request: Uint8Array): string[] {
+function findRequestDifferences(stored: RequestRow, method: OnceMethodName, request: Uint8Array): string[] {
   if (stored.method !== REQUEST_METHOD[method]) return ["method"];
   if (stored.request === null) return [];
   return findDifferingFields(ONCE_METHODS[method].request.$type, request, stored.request);

@@ -6,7 +6,7 @@ import type { RequestMethod, RequestRow } from "../../entities/request.js";
 // The statements of answerOnce() on the table of requests.
 
 /** The key of a request. */
-export type RequestKey = Pick<RequestRow, "caller" | "requestId">;
+export type RequestId = Pick<RequestRow, "caller" | "requestId">;
 
 /**
  * Inserts a request under its id. Waits for a concurrent transaction that claims the same id.
@@ -14,7 +14,7 @@ export type RequestKey = Pick<RequestRow, "caller" | "requestId">;
  */
 export async function claimRequest(
   client: Queryable,
-  key: RequestKey,
+  key: RequestId,
   method: RequestMethod,
   request: Uint8Array,
 ): Promise<boolean> {
@@ -26,7 +26,7 @@ export async function claimRequest(
 }
 
 /** The answer to a claimed request. */
-interface StoredAnswer {
+interface EncodedAnswer {
   readonly response: Uint8Array;
   readonly resourceId: Uuid | undefined;
   readonly transactionId: Uuid | undefined;
@@ -34,7 +34,7 @@ interface StoredAnswer {
 }
 
 /** Stores an answer with its claimed request. */
-export async function storeAnswer(client: Queryable, key: RequestKey, answer: StoredAnswer): Promise<void> {
+export async function storeAnswer(client: Queryable, key: RequestId, answer: EncodedAnswer): Promise<void> {
   await client.query(
     `UPDATE requests SET response = $3, resource_id = $4, transaction_id = $5, journal_index = $6
      WHERE caller = $1 AND request_id = $2`,
@@ -55,7 +55,7 @@ export async function storeAnswer(client: Queryable, key: RequestKey, answer: St
  */
 export async function storeRefusal(
   client: Queryable,
-  key: RequestKey,
+  key: RequestId,
   { failure, details: { userIds = [] } }: FailureError,
 ): Promise<void> {
   const { rows } = await client.query<{ is_erased: boolean }>(

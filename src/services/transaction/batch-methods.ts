@@ -13,7 +13,7 @@ import type { Methods } from "../../rpc/methods.js";
 import { toStatus, withoutMetadata } from "../../rpc/status.js";
 import { toBalancesAfter } from "../shared/messages.js";
 import { parseTransfer } from "./parse-movements.js";
-import { postUnit, toFailureDetails, type PostingParts } from "./post.js";
+import { submitUnit, toFailureDetails, type PostingParts } from "./post.js";
 
 /** Creates the method of grey.transaction.v1.TransactionService that posts many transfers: BatchTransfer. */
 export function createBatchMethods(
@@ -28,7 +28,7 @@ export function createBatchMethods(
         parseTransfer(transfer, { ...context, requestId: transfer.requestId }),
       );
       const mode = request.mode === BatchMode.ATOMIC ? "ATOMIC" : "INDEPENDENT";
-      const outcomes = await postUnit(
+      const outcomes = await submitUnit(
         posting,
         context,
         { commands, mode },

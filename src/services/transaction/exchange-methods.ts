@@ -13,7 +13,7 @@ import { AccountEntity } from "../../entities/account.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import type { Exchange, ExchangeCommand, Rounding } from "../../ledger/command/command.js";
 import { findRate } from "../../ledger/currency/find-rate.js";
-import { convertAt, type GivenAmount } from "../../ledger/decide/convert.js";
+import { convertAt, type GivenAmount } from "../../ledger/currency/convert.js";
 import { decodeExchange, encodeExchange } from "../../ledger/transaction/exchange-detail.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";

@@ -1,3 +1,4 @@
+import { SYSTEM_ACCOUNT } from "../../ledger/command/system-account.js";
 import {
   Hold as HoldMessage,
   type CaptureHoldRequest,
@@ -30,7 +31,6 @@ import { toMoney } from "../shared/messages.js";
 import { assertWalletExists } from "../wallet/wallets.js";
 import type { PageTokens } from "../shared/page-tokens.js";
 import { listPage } from "../shared/paging.js";
-import { CASH } from "./parse-movements.js";
 import { postOne, type PostingParts } from "./post.js";
 import {
   amountTerms,
@@ -174,7 +174,7 @@ function parseCapture(request: CaptureHoldRequest, context: CallContext): Captur
       ...(final && { final: "true" }),
       ...(to?.$case === "toWalletId" && { to_wallet_id: parseId(to.value) }),
       // The default is left out: a request that names it is the same as one that does not.
-      ...(to?.$case === "toSystemAccount" && to.value !== CASH && { to_system_account: to.value }),
+      ...(to?.$case === "toSystemAccount" && to.value !== SYSTEM_ACCOUNT.CASH && { to_system_account: to.value }),
       ...preconditionTerms(step.preconditions),
     },
   };

@@ -1,3 +1,4 @@
+import { SYSTEM_ACCOUNT } from "../../ledger/command/system-account.js";
 import { AmountMode } from "../../../generated/grey/transaction/v1/transaction.js";
 import type {
   DepositRequest,
@@ -10,9 +11,6 @@ import { microsDown } from "../../base/time.js";
 import type { MovementCommand, NamedAccount } from "../../ledger/command/command.js";
 import type { CallContext } from "../../rpc/context.js";
 import { parseAmount, parseCommandFields, preconditionTerms, upToTerms, type CommandRequest } from "./request-terms.js";
-
-/** The system account of a movement that names none. */
-export const CASH = "cash";
 
 type Caller = Pick<CallContext, "caller" | "requestId">;
 
@@ -87,6 +85,6 @@ function parseSystemAccount({
   systemAccount,
   amount,
 }: MovementFields & Pick<DepositRequest, "systemAccount">): NamedAccount {
-  const name = systemAccount === "" ? CASH : systemAccount;
+  const name = systemAccount === "" ? SYSTEM_ACCOUNT.CASH : systemAccount;
   return { name, accountId: systemAccountId(assertPresent(amount, "amount").currencyCode, name) };
 }

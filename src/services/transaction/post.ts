@@ -23,7 +23,7 @@ export interface PostingParts {
  * Posts a unit of work, or only tries it out.
  * @param getField returns the field that holds the effective time of the command at this index
  */
-export function postUnit(
+export function submitUnit(
   posting: PostingParts,
   context: CallContext,
   unit: UnitOfWork,
@@ -49,7 +49,7 @@ function post(
 
 /** Posts one command, or only tries it out. Throws a refusal as its failure, which names the rejected transaction. */
 export async function postOne(posting: PostingParts, context: CallContext, command: Command, isDry: boolean) {
-  const outcomes = await postUnit(posting, context, { commands: [command], mode: "INDEPENDENT" }, isDry);
+  const outcomes = await submitUnit(posting, context, { commands: [command], mode: "INDEPENDENT" }, isDry);
   const outcome = assertPresent(outcomes[0], "an outcome");
   if ("failure" in outcome) throw new FailureError(outcome.failure);
   const { transaction, replayed } = outcome;

@@ -1,3 +1,4 @@
+import { SYSTEM_ACCOUNT } from "../../ledger/command/system-account.js";
 import type { CreateWalletRequest } from "../../../generated/grey/wallet/v1/wallet.js";
 import type { WalletServiceService } from "../../../generated/grey/wallet/v1/wallet_service.js";
 import { assertPresent } from "../../base/assert.js";
@@ -97,7 +98,7 @@ async function postOpening(
 ): Promise<LedgerTransaction | undefined> {
   if (initialBalance === undefined) return undefined;
   const amountMinor = initialBalance.minorUnits;
-  const openingId = systemAccountId(currencyCode, "opening");
+  const openingId = systemAccountId(currencyCode, SYSTEM_ACCOUNT.OPENING);
   const opening: MovementCommand = {
     kind: "OPENING",
     caller,
@@ -112,7 +113,7 @@ async function postOpening(
     isUpTo: false,
     preconditions: [],
     requestTerms: null,
-    system: { name: "opening", accountId: openingId },
+    system: { name: SYSTEM_ACCOUNT.OPENING, accountId: openingId },
   };
   const [outcomes] = await postUnits(client, [{ commands: [opening], mode: "ATOMIC" }], {
     findDifferences: null,

@@ -50,7 +50,7 @@ export function decideHold(state: LedgerState, command: HoldCommand): RecordedDe
     createTime: null,
     updateTime: null,
   };
-  return postHold(state, movement, hold, reserve(state, wallet, to, { amountMinor, count: 1n }));
+  return applyHoldChange(state, movement, hold, reserve(state, wallet, to, { amountMinor, count: 1n }));
 }
 
 /** Returns the movement of a hold or of a step of one. */
@@ -77,7 +77,7 @@ export function toHoldMovement(
 type AccountChange = readonly [account: Account | null, change: Change];
 
 /** Changes the accounts, the holder's first, and the hold. */
-export function postHold(
+export function applyHoldChange(
   state: LedgerState,
   movement: Movement,
   hold: Hold,
