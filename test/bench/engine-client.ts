@@ -1,4 +1,5 @@
 // A process that posts through Grey's engine without gRPC: takes a plan over IPC.
+import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import { setTimeout as delay } from "node:timers/promises";
 import { newId } from "../../src/base/ids.js";
@@ -90,9 +91,7 @@ function randomCommand({ wallets, isHot }: EnginePlan): MovementCommand {
     creditAccountId: toWalletId,
     currencyCode: amount!.currencyCode,
     amountMinor: amount!.minorUnits,
-    description: "",
-    metadata: {},
-    externalReference: "",
+    data: NO_CALLER_DATA,
     isUpTo: false,
     preconditions: [],
     requestTerms: null,

@@ -1,3 +1,4 @@
+import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { metrics } from "@opentelemetry/api";
 import { metrics as sdk } from "@opentelemetry/sdk-node";
@@ -401,7 +402,12 @@ describe("the posting engine", function () {
       const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 100n);
       const commands = Array.from({ length: 9 }, (_, n) =>
-        transfer(wallets[0]!, wallets[1]!, 1n, n % 4 === 1 ? { description: "poison" } : {}),
+        transfer(
+          wallets[0]!,
+          wallets[1]!,
+          1n,
+          n % 4 === 1 ? { data: { ...NO_CALLER_DATA, description: "poison" } } : {},
+        ),
       );
       engine.batches.close();
       const settled = Promise.allSettled(
@@ -431,7 +437,7 @@ describe("the posting engine", function () {
       const wallets = await walletsOf(engine, 2, 100n);
       const unit = [
         transfer(wallets[0]!, wallets[1]!, 1n),
-        transfer(wallets[0]!, wallets[1]!, 1n, { description: "poison" }),
+        transfer(wallets[0]!, wallets[1]!, 1n, { data: { ...NO_CALLER_DATA, description: "poison" } }),
       ];
       const other = transfer(wallets[0]!, wallets[1]!, 1n);
       const [failed, done] = await Promise.all([failing(engine.post(unit)), engine.postOne(other)]);
@@ -474,7 +480,8 @@ describe("the posting engine", function () {
       const wallets = await walletsOf(engine, 2, 100n);
       // The contract's maximum: 32 pairs of 512 characters, of two bytes each in memory.
       const metadata = Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`key-${n}`, "x".repeat(512)]));
-      const large = (): MovementCommand => transfer(wallets[0]!, wallets[1]!, 1n, { metadata });
+      const large = (): MovementCommand =>
+        transfer(wallets[0]!, wallets[1]!, 1n, { data: { ...NO_CALLER_DATA, metadata } });
       engine.batches.close();
       const taken: Promise<Outcome>[] = [];
       for (const waiting of [1, 2]) {
@@ -496,7 +503,9 @@ describe("the posting engine", function () {
         const engine = await ledger.startEngine({ [bound]: bound.includes("BYTES") ? "65536" : "5" });
         const wallets = await walletsOf(engine, 2, 1_000n);
         const many = (): MovementCommand[] =>
-          Array.from({ length: 200 }, () => transfer(wallets[0]!, wallets[1]!, 1n, { metadata: { a: "x" } }));
+          Array.from({ length: 200 }, () =>
+            transfer(wallets[0]!, wallets[1]!, 1n, { data: { ...NO_CALLER_DATA, metadata: { a: "x" } } }),
+          );
         engine.batches.close();
         const taken = [engine.post(many())];
         await eventually("a batch", () => engine.batches.waiting === 1, WAIT_MS_MAX);

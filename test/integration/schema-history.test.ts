@@ -36,7 +36,8 @@ const KINDS: readonly {
   {
     title: "a newer version, with other migrations only",
     hasLedger: true,
-    make: "UPDATE migrations SET timestamp = 9000000000000, name = 'Later9000000000000'",
+    make: `DELETE FROM migrations;
+      INSERT INTO migrations (timestamp, name) VALUES (9000000000000, 'Later9000000000000')`,
     refusal: /holds the ledger of a newer version of Grey.*\(found: Later9000000000000\)/,
   },
   {

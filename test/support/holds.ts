@@ -1,3 +1,4 @@
+import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import type {
   Amount,
@@ -24,9 +25,7 @@ function createRequest() {
     caller: LOCAL_CALLER,
     requestId: newId(),
     transactionId: newId(),
-    description: "",
-    metadata: {},
-    externalReference: "",
+    data: NO_CALLER_DATA,
     preconditions: [],
     requestTerms: null,
   };

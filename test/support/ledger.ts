@@ -1,3 +1,4 @@
+import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import pg from "pg";
 import type { Money } from "../../generated/grey/type/v1/money.js";
@@ -78,10 +79,8 @@ export async function insertWallet(admin: pg.Client, row: WalletRow): Promise<vo
 }
 
 const MOVEMENT = {
-  description: "",
-  metadata: {},
+  data: NO_CALLER_DATA,
   effectiveTime: null,
-  externalReference: "",
   isUpTo: false,
   preconditions: [],
   requestTerms: null,

@@ -17,11 +17,12 @@ export interface CallerData {
 export const NO_CALLER_DATA: CallerData = { description: "", metadata: {}, externalReference: "" };
 
 /** The fields of every command. */
-export interface CommandFields extends CallerData {
+export interface CommandFields {
   readonly caller: Uuid;
   readonly requestId: Uuid;
   /** The id that its transaction will have. */
   readonly transactionId: Uuid;
+  readonly data: CallerData;
   /** Conditions that must hold for it to be posted. */
   readonly preconditions: readonly Precondition[];
   /** Parts of the request that its transaction does not show, stored with it; null for none. */

@@ -42,7 +42,7 @@ export function toExpiryCommand(holdId: Uuid): ExpireHoldCommand {
     requestId: expiryRequestId(holdId),
     transactionId: newId(),
     holdId,
-    ...NO_CALLER_DATA,
+    data: NO_CALLER_DATA,
     preconditions: [],
     requestTerms: null,
   };

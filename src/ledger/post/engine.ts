@@ -476,7 +476,7 @@ function measure({ commands }: UnitOfWork): Size {
   let bytes = COMMAND_BYTES * commands.length;
   let isPlain = true;
   for (const command of commands) {
-    const { description, metadata } = command;
+    const { description, metadata } = command.data;
     bytes += 2 * description.length;
     for (const key in metadata) bytes += 2 * (key.length + (metadata[key]?.length ?? 0)) + 64;
     if (isMovement(command)) continue;

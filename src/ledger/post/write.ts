@@ -3,10 +3,11 @@ import { assertPresent } from "../../base/assert.js";
 import type { Micros } from "../../base/time.js";
 import { int2Array, uuidArray } from "../../db/binary-array.js";
 import type { JournalRecord } from "../../journal/append.js";
+import type { Entry } from "../account/entry.js";
 import type { DecidedCommand } from "../decide/decision.js";
 import { assertBalanced } from "../decide/double-entry.js";
 import { settleHold } from "../decide/hold.js";
-import { CALLER_DATA_TYPES, pickCallerData, toCallerDataColumns } from "../transaction/caller-data.js";
+import { CALLER_DATA_TYPES, toCallerDataColumns } from "../transaction/caller-data.js";
 import type { LedgerTransaction } from "../transaction/transaction.js";
 import type { Batch } from "./batch.js";
 import {
@@ -82,7 +83,7 @@ export async function writeBatch(
       claims,
       ...toAccountColumns(batch),
       ...toTransactionColumns(decided),
-      ...toCallerDataColumns(decided.map(({ command }) => command)),
+      ...toCallerDataColumns(decided.map(({ command }) => command.data)),
       ...toPendingColumns(decided),
       ...toHoldColumns(batch),
       uuidArray(leading.map((record) => record.id)),
@@ -95,6 +96,8 @@ export async function writeBatch(
   const row = assertPresent(rows[0], "the batch's place in the journal");
   return { firstIndex: row.first_index, createTime: row.create_time_micros };
 }
+
+const NO_ENTRIES: readonly Entry[] = [];
 
 /** Returns the transactions that a batch has recorded, in the order of its decisions. */
 export function toTransactions(
@@ -117,9 +120,9 @@ export function toTransactions(
       legs: movement.legs,
       exchange: movement.exchange,
       requestId: command.requestId,
-      ...pickCallerData(command),
+      data: command.data,
       requestTerms: command.requestTerms,
-      entries: isPosted ? decision.entries : [],
+      entries: isPosted ? decision.entries : NO_ENTRIES,
       failure: isPosted ? null : decision.failure,
       holdId: getHoldId(command, isPosted),
       hold: isPosted && decision.hold !== null ? settleHold(decision.hold, createTime) : null,

@@ -2,21 +2,14 @@ import type { Failure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import type { FundsPolicy, RunState, ScheduleState } from "../../entities/schedule.js";
-import type { MovementCommand } from "../command/command.js";
+import type { CallerData, MovementCommand } from "../command/command.js";
 
 /** The movement that each run of a schedule posts. */
 export type ScheduledMovement = Pick<
   MovementCommand,
-  | "kind"
-  | "debitAccountId"
-  | "creditAccountId"
-  | "system"
-  | "currencyCode"
-  | "amountMinor"
-  | "isUpTo"
-  | "description"
-  | "metadata"
->;
+  "kind" | "debitAccountId" | "creditAccountId" | "system" | "currencyCode" | "amountMinor" | "isUpTo"
+> &
+  Pick<CallerData, "description" | "metadata">;
 
 /** The times that match a cron expression in local time of a zone. */
 export interface RecurringTimes {

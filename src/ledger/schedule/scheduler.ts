@@ -51,9 +51,10 @@ export async function runDue(database: Database, client: Queryable, engine: Engi
 /** Returns the command of the schedule's next attempt; always the same request. */
 function toCommand(schedule: Schedule): MovementCommand {
   const { movement, plannedTime } = schedule;
+  const { description, metadata, ...terms } = movement;
   return {
-    ...NO_CALLER_DATA,
-    ...movement,
+    ...terms,
+    data: { ...NO_CALLER_DATA, description, metadata },
     caller: LEDGER_CALLER,
     requestId: toRequestId(schedule),
     transactionId: newId(),

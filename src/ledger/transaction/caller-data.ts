@@ -1,45 +1,55 @@
 import { textArray } from "../../db/binary-array.js";
 import type { CallerData } from "../command/command.js";
 
-// How rows of transactions store the caller's own data: the one place that a further field of it needs, beside the schema.
+/** The storage of a field of the caller's own data in a column of `transactions`. */
+interface StoredField<T> {
+  readonly column: string;
+  /** The type of the parameter of post_batch() that takes the column. */
+  readonly type: string;
+  readonly read: (stored: unknown) => T;
+  readonly write: (values: readonly T[]) => Buffer;
+}
+
+/** The fields in the order of post_batch()'s parameters. */
+const FIELDS: { readonly [Field in keyof CallerData]: StoredField<CallerData[Field]> } = {
+  description: { column: "description", type: "text[]", read: (stored) => stored as string, write: textArray },
+  metadata: {
+    column: "metadata",
+    type: "text[]",
+    read: (stored) => (stored ?? {}) as CallerData["metadata"],
+    write: (values) => textArray(values.map(toJsonOrNull)),
+  },
+  externalReference: {
+    column: "external_reference",
+    type: "text[]",
+    read: (stored) => (stored ?? "") as string,
+    // Most batches have none.
+    write: (values) => textArray(values.some(Boolean) ? values.map((value) => value || null) : []),
+  },
+};
+
+const STORED = Object.entries(FIELDS) as [keyof CallerData, StoredField<unknown>][];
 
 /** The columns of `transactions t` that are read. */
-export const CALLER_DATA_COLUMNS = "t.description, t.metadata, t.external_reference";
+export const CALLER_DATA_COLUMNS = STORED.map(([, { column }]) => `t.${column}`).join(", ");
 
-export interface CallerDataRow {
-  readonly description: string;
-  readonly metadata: Record<string, string> | null;
-  readonly external_reference: string | null;
+/** Returns the caller's data of a row that has these columns. */
+export function fromCallerDataRow(row: object): CallerData {
+  const columns = row as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(
+    STORED.map(([field, { column, read }]) => [field, read(columns[column])]),
+  ) as unknown as CallerData;
 }
 
-export function fromCallerDataRow(row: CallerDataRow): CallerData {
-  return {
-    description: row.description,
-    metadata: row.metadata ?? {},
-    externalReference: row.external_reference ?? "",
-  };
-}
+export const CALLER_DATA_TYPES: readonly string[] = STORED.map(([, { type }]) => type);
 
-/** The types of the columns that are written, as post_batch() takes them. */
-export const CALLER_DATA_TYPES = ["text[]", "text[]", "text[]"] as const;
-
+/** Returns the columns that are written. */
 export function toCallerDataColumns(all: readonly CallerData[]): Buffer[] {
-  return [
-    textArray(all.map((one) => one.description)),
-    textArray(all.map((one) => toJsonOrNull(one.metadata))),
-    all.some((one) => one.externalReference !== "")
-      ? textArray(all.map((one) => one.externalReference || null))
-      : textArray([]),
-  ];
-}
-
-/** Returns the caller's data of a command or a transaction. */
-export function pickCallerData({ description, metadata, externalReference }: CallerData): CallerData {
-  return { description, metadata, externalReference };
+  return STORED.map(([field, { write }]) => write(all.map((data) => data[field])));
 }
 
 /** Encodes pairs as JSON; null for none. */
-function toJsonOrNull(pairs: Readonly<Record<string, string>>): string | null {
+function toJsonOrNull(pairs: CallerData["metadata"]): string | null {
   for (const _ in pairs) return JSON.stringify(pairs);
   return null;
 }

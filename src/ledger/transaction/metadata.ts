@@ -37,7 +37,7 @@ export async function attachCurrentMetadata(
   const changed = new Map(rows.map(({ id, metadata }) => [id, metadata]));
   return transactions.map((transaction) => ({
     ...transaction,
-    metadata: changed.get(transaction.id) ?? transaction.metadata,
+    data: { ...transaction.data, metadata: changed.get(transaction.id) ?? transaction.data.metadata },
   }));
 }
 

@@ -8,12 +8,12 @@ import { kindFromCode, type HoldState, type TransactionKindCode } from "../../ba
 import type { Entry } from "../account/entry.js";
 import { requestKey, type Leg, type RequestTerms } from "../command/command.js";
 import type { Hold } from "../decide/hold.js";
-import { CALLER_DATA_COLUMNS, fromCallerDataRow, type CallerDataRow } from "./caller-data.js";
+import { CALLER_DATA_COLUMNS, fromCallerDataRow } from "./caller-data.js";
 import { decodeExchange } from "./exchange-detail.js";
 import { findLegEntries, type LegEntries } from "./leg-entries.js";
 import type { LedgerTransaction } from "./transaction.js";
 
-interface Row extends CallerDataRow {
+interface Row {
   readonly id: Uuid;
   readonly journal_index: bigint;
   readonly kind: TransactionKindCode;
@@ -126,11 +126,11 @@ function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
     journalIndex: row.journal_index,
     kind: kindFromCode(row.kind),
     requestId: row.request_id,
+    data: fromCallerDataRow(row),
     debitAccountId: row.debit_account_id,
     creditAccountId: row.credit_account_id,
     currencyCode: row.currency_code,
     amountMinor: row.amount,
-    ...fromCallerDataRow(row),
     createTime: row.create_time,
     effectiveTime: row.effective_time,
     failure: row.failure === null ? null : decodeFailure(row.failure),

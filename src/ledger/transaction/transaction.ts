@@ -2,12 +2,12 @@ import type { Failure } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import type { Entry } from "../account/entry.js";
-import type { CallerData, CommandFields } from "../command/command.js";
+import type { CommandFields } from "../command/command.js";
 import type { Movement } from "../decide/decision.js";
 import type { Hold } from "../decide/hold.js";
 
 /** A transaction as it was recorded: posted with its entries, or rejected with a failure. */
-export interface LedgerTransaction extends Movement, CallerData, Pick<CommandFields, "requestId" | "requestTerms"> {
+export interface LedgerTransaction extends Movement, Pick<CommandFields, "requestId" | "data" | "requestTerms"> {
   readonly id: Uuid;
   readonly journalIndex: bigint;
   readonly createTime: Micros;

@@ -34,7 +34,7 @@ export function parseCommand({ movement }: CreateScheduleRequest, context: CallC
 /** Returns the part of the command that is the same at each run. */
 export function toScheduledMovement(command: MovementCommand): ScheduledMovement {
   const { kind, debitAccountId, creditAccountId, system, currencyCode, amountMinor, isUpTo } = command;
-  const { description, metadata } = command;
+  const { description, metadata } = command.data;
   return {
     kind,
     debitAccountId,

@@ -14,7 +14,6 @@ import type { Reason } from "../../base/failure.js";
 import type { Uuid } from "../../base/ids.js";
 import { isInt64 } from "../../base/money.js";
 import { fromDate, fromMicros } from "../../base/time.js";
-import { toCallerDataFields } from "../transaction/caller-data.js";
 import { NORMAL_SIDE, TRANSACTION_KIND } from "../../base/codes.js";
 import type { AccountRow } from "../../entities/account.js";
 import type { PastAccount } from "../../ledger/account/past-account.js";
@@ -64,7 +63,9 @@ export function toTransactionMessage(transaction: LedgerTransaction, reversed?: 
     state: transaction.failure === null ? TransactionState.POSTED : TransactionState.REJECTED,
     // Entries that only change what is pending move nothing.
     entries: transaction.entries.filter((entry) => entry.amountMinor !== 0n).map(toEntryMessage),
-    ...toCallerDataFields(transaction),
+    description: transaction.data.description,
+    metadata: transaction.data.metadata,
+    externalReference: transaction.data.externalReference,
     createTime: fromMicros(createTime),
     effectiveTime: fromMicros(transaction.effectiveTime ?? createTime),
     journalIndex: transaction.journalIndex,

@@ -24,7 +24,7 @@ export function findDifferences(command: Command, stored: LedgerTransaction | nu
       : []),
     ...(isHoldStep(command) && command.holdId !== stored.holdId ? ["hold_id"] : []),
     ...(command.kind === "REVERSAL" && command.originalId !== stored.reversesId ? ["transaction_id"] : []),
-    ...findCallerDataDifferences(command, stored),
+    ...findCallerDataDifferences(command.data, stored.data),
   ];
 }
 

@@ -34,7 +34,8 @@ export function createMetadataMethods(database: Database, tokens: PageTokens): M
         const pairs = Object.keys(metadata).length;
         if (pairs > PAIRS_MAX) return fail({ reason: "METADATA_EXCEEDED", transactionId, pairs });
         const found = await findTransactions(client, [transactionId]);
-        const transaction = { ...assertPresent(found.get(transactionId), "a changed transaction"), metadata };
+        const recorded = assertPresent(found.get(transactionId), "a changed transaction");
+        const transaction = { ...recorded, data: { ...recorded.data, metadata } };
         return {
           response: { transaction: toTransactionMessage(transaction), replayed: false },
           resourceId: transactionId,

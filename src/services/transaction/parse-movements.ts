@@ -28,8 +28,16 @@ function parseMovement(context: Caller, request: MovementFields, sides: Sides): 
   const isUpTo = request.amountMode === AmountMode.UP_TO;
   const hasTerms = isUpTo || fields.preconditions.length > 0;
   return {
-    ...fields,
-    ...sides,
+    // Spreads would double the cost of parsing.
+    caller: fields.caller,
+    requestId: fields.requestId,
+    transactionId: fields.transactionId,
+    data: fields.data,
+    preconditions: fields.preconditions,
+    kind: sides.kind,
+    debitAccountId: sides.debitAccountId,
+    creditAccountId: sides.creditAccountId,
+    system: sides.system,
     currencyCode,
     amountMinor,
     isUpTo,

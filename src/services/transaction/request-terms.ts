@@ -18,7 +18,7 @@ export function parseCommandFields(
     caller,
     requestId: parseId(requestId),
     transactionId: newId(),
-    ...parseCallerData(request),
+    data: parseCallerData(request),
     preconditions: parsePreconditions(request.preconditions ?? []),
   };
 }

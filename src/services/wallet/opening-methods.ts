@@ -108,7 +108,7 @@ async function postOpening(
     creditAccountId: walletId,
     currencyCode,
     amountMinor,
-    ...NO_CALLER_DATA,
+    data: NO_CALLER_DATA,
     effectiveTime: null,
     isUpTo: false,
     preconditions: [],
