@@ -43,6 +43,10 @@ describe("the network to the database", () => {
       GREY_RETRY_AFTER_MS: `${RETRY_AFTER_MS}`,
       GREY_DATABASE_CONNECT_TIMEOUT_MS: "1000",
       GREY_DATABASE_POOL_SIZE: "3",
+      // The sweeps would spring traps that are for calls, and hold the connections of a pool as small as this in a black hole.
+      GREY_HOLD_EXPIRY_EVERY_MS: "60000",
+      GREY_SCHEDULE_EVERY_MS: "60000",
+      GREY_ALERT_EVERY_MS: "60000",
       GREY_DATABASE_STATEMENT_TIMEOUT_MS: "1000",
       GREY_SHUTDOWN_TIMEOUT_MS: "1000",
     });
