@@ -1,5 +1,4 @@
 // A process that posts through Grey's engine without gRPC: takes a plan over IPC.
-import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import { setTimeout as delay } from "node:timers/promises";
 import { newId } from "../../src/base/ids.js";
@@ -7,7 +6,7 @@ import { readConfig } from "../../src/config/config.js";
 import { connectDatabase } from "../../src/db/database.js";
 import { createEngine, type Engine } from "../../src/ledger/post/engine.js";
 import { createPostingConnection } from "../../src/ledger/post/connection.js";
-import type { Command, MovementCommand } from "../../src/ledger/command/command.js";
+import { NO_CALLER_DATA, type Command, type MovementCommand } from "../../src/ledger/command/command.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import { capture, hold } from "../support/holds.js";
 import { randomTransfer } from "./frames.js";

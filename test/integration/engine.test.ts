@@ -1,4 +1,3 @@
-import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { metrics } from "@opentelemetry/api";
 import { metrics as sdk } from "@opentelemetry/sdk-node";
@@ -8,7 +7,7 @@ import { newId, type Uuid } from "../../src/base/ids.js";
 import type { CallerContext } from "../../src/base/caller-context.js";
 import { sqlState } from "../../src/db/sqlstate.js";
 import { ACCOUNT_STATE } from "../../src/base/codes.js";
-import type { MovementCommand } from "../../src/ledger/command/command.js";
+import { NO_CALLER_DATA, type MovementCommand } from "../../src/ledger/command/command.js";
 import type { LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
 import type { Outcome } from "../../src/ledger/post/outcome.js";
 import {

@@ -1,13 +1,13 @@
-import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
-import type {
-  Amount,
-  CaptureHoldCommand,
-  Expiry,
-  ExtendHoldCommand,
-  HoldCommand,
-  IncreaseHoldCommand,
-  ReleaseHoldCommand,
+import {
+  NO_CALLER_DATA,
+  type Amount,
+  type CaptureHoldCommand,
+  type Expiry,
+  type ExtendHoldCommand,
+  type HoldCommand,
+  type IncreaseHoldCommand,
+  type ReleaseHoldCommand,
 } from "../../src/ledger/command/command.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 

@@ -1,4 +1,3 @@
-import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { findDifferences } from "../../src/services/transaction/find-differences.js";
 import pg from "pg";
 import type { Money } from "../../generated/grey/type/v1/money.js";
@@ -13,7 +12,7 @@ import { inTransaction } from "../../src/db/in-transaction.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/base/codes.js";
 import { checkIntegrity, type IntegrityReport } from "../../src/ledger/check/check.js";
 import { postUnits } from "../../src/ledger/post/post-units.js";
-import type { MovementCommand } from "../../src/ledger/command/command.js";
+import { NO_CALLER_DATA, type MovementCommand } from "../../src/ledger/command/command.js";
 import type { Outcome } from "../../src/ledger/post/outcome.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";
 import type { Clients } from "./client.js";

@@ -1,9 +1,13 @@
 import { fxAccountId } from "../../src/ledger/command/system-account.js";
-import type { TransactionKind } from "../../src/base/codes.js";
 import { toMovement } from "../../src/ledger/decide/movement.js";
 import { expect } from "chai";
-import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/base/codes.js";
-import { HOLD_STATE } from "../../src/base/codes.js";
+import {
+  type TransactionKind,
+  ACCOUNT_STATE,
+  NORMAL_SIDE,
+  type AccountState,
+  HOLD_STATE,
+} from "../../src/base/codes.js";
 import type { Account } from "../../src/ledger/account/account.js";
 import type { Original } from "../../src/ledger/decide/state.js";
 import { decide } from "../../src/ledger/decide/decide.js";

@@ -1,14 +1,12 @@
-import { NO_CALLER_DATA } from "../../src/ledger/command/command.js";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import type { Failure } from "../../src/base/failure.js";
 import { AMOUNT_MAX, AMOUNT_MIN, isInt64 } from "../../src/base/money.js";
 import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/base/codes.js";
-import type { Account } from "../../src/ledger/account/account.js";
-import { availableMinor } from "../../src/ledger/account/account.js";
+import { type Account, availableMinor } from "../../src/ledger/account/account.js";
 import { decideMovement, toMovement } from "../../src/ledger/decide/movement.js";
 import { createModelState, type ModelState } from "../support/model-state.js";
-import type { MovementCommand } from "../../src/ledger/command/command.js";
+import { NO_CALLER_DATA, type MovementCommand } from "../../src/ledger/command/command.js";
 
 /** Returns a wallet without balance and overdraft by default. */
 function wallet(id: string, over: Partial<Account> = {}): Account {

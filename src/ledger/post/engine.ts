@@ -12,6 +12,7 @@ import type { ReadAccount } from "../account/account.js";
 import { readAccounts } from "../account/store.js";
 import { isMovement, requestKey, type Command, type UnitOfWork } from "../command/command.js";
 import type { Hold, ReadHold } from "../decide/hold.js";
+import { decideUnit } from "../decide/unit.js";
 import { readHolds } from "../hold/store.js";
 import { listAccounts } from "../transaction/transaction.js";
 import { openBatch } from "./batch.js";
@@ -23,7 +24,6 @@ import {
   collectAccountIds,
   collectDecided,
   collectHoldIds,
-  decideUnits,
   needsClock,
   needsLocks,
   postUnits,
@@ -279,7 +279,7 @@ export function createEngine(
     )
       throw new StaleError();
     const batch = openBatch(known, holds, now);
-    const verdicts = decideUnits(batch, units, NO_REPLAYS);
+    const verdicts = units.map((unit) => decideUnit(batch, unit, NO_REPLAYS));
     // A batch without anything to write is answered once all before it are.
     const decided = collectDecided(verdicts);
     if (decided.length === 0) throw new StaleError();

@@ -45,7 +45,8 @@ export async function postUnits(
   { findDifferences, leading = [] }: PostOptions,
 ): Promise<Outcome[][]> {
   const { batch, answers } = await openUnits(client, units, lockAccounts, findDifferences);
-  const verdicts = decideUnits(batch, units, answers);
+  // No two commands have the same request id: the engine keeps copies apart.
+  const verdicts = units.map((unit) => decideUnit(batch, unit, answers));
   const decided = collectDecided(verdicts);
   if (decided.length === 0) {
     await awaitReplicas(client);
@@ -68,7 +69,7 @@ export async function tryUnit(
   findDifferences: FindDifferences,
 ): Promise<Outcome[]> {
   const { batch, answers } = await openUnits(client, [unit], readAccounts, findDifferences);
-  const verdicts = decideUnits(batch, [unit], answers);
+  const verdicts = [decideUnit(batch, unit, answers)];
   const [outcomes] = toOutcomes(verdicts, collectDecided(verdicts), {
     firstIndex: 0n,
     createTime: await readClock(client),
@@ -104,15 +105,6 @@ async function openUnits(
     [...originals.values()].map((transaction) => toOriginal(transaction, reversed.get(transaction.id))),
   );
   return { batch, answers };
-}
-
-/** Decides all units. No two of their commands have the same request id: the engine keeps copies apart. */
-export function decideUnits(
-  batch: Batch,
-  units: readonly UnitOfWork[],
-  answers: StoredAnswers<Replay>,
-): Verdict<Replay>[][] {
-  return units.map((unit) => decideUnit(batch, unit, answers));
 }
 
 /** Returns the decisions that are to be written, in order. */
