@@ -21,11 +21,12 @@ interface LegRow {
 const LEGS = `
 SELECT t.id, e.account_id, leg.currency_code, a.system_account IS NULL AS is_wallet, e.sequence, e.amount, e.balance_after,
   e.pending_debits_after, e.pending_credits_after
-FROM unnest($1::uuid[]) AS requested (id) JOIN transactions t ON t.id = requested.id
+FROM transactions t
 CROSS JOIN LATERAL unnest(t.leg_account_ids, t.leg_sequences, t.leg_currency_codes) WITH ORDINALITY
   AS leg (account_id, sequence, currency_code, position)
 JOIN entries e ON e.account_id = leg.account_id AND e.sequence = leg.sequence
 JOIN accounts a ON a.id = e.account_id
+WHERE t.id = ANY ($1::uuid[])
 ORDER BY t.id, leg.position`;
 
 /** Finds the entries of transactions with legs; rejected transactions have none. */

@@ -101,8 +101,7 @@ const CANDIDATES = `
 SELECT t.id, t.kind, t.state, t.currency_code, t.amount, t.description, t.external_reference,
   coalesce(latest.metadata, t.metadata) AS metadata, t.debit_account_id, t.credit_account_id,
   t.leg_account_ids::text[] AS leg_account_ids
-FROM unnest($1::uuid[]) AS requested (id) JOIN transactions t ON t.id = requested.id
-LEFT JOIN LATERAL (${LATEST_METADATA}) latest ON true`;
+FROM transactions t LEFT JOIN LATERAL (${LATEST_METADATA}) latest ON true WHERE t.id = ANY ($1::uuid[])`;
 
 async function findCandidates(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, Candidate>> {
   if (ids.length === 0) return new Map();

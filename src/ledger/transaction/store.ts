@@ -77,7 +77,7 @@ LEFT JOIN entries c ON c.account_id = t.credit_account_id AND c.sequence = t.cre
 LEFT JOIN accounts ca ON ca.id = t.credit_account_id
 LEFT JOIN holds h ON h.id = t.hold_id
 `;
-const BY_ID = `${COLUMNS} FROM unnest($1::uuid[]) AS requested (id) JOIN transactions t ON t.id = requested.id ${JOINS}`;
+const BY_ID = `${COLUMNS} FROM transactions t ${JOINS} WHERE t.id = ANY ($1::uuid[])`;
 const BY_REQUEST = `${COLUMNS}, r.caller AS of_caller, r.request_id AS of_request
 FROM unnest($1::uuid[], $2::uuid[]) AS requested (caller, request_id)
 JOIN requests r ON r.caller = requested.caller AND r.request_id = requested.request_id
