@@ -69,10 +69,11 @@ DO $$ BEGIN
 END $$`;
 
 const DROP = `
+DROP VIEW account_states;
 DROP TABLE integrity_checks, balance_alert_events, balance_alerts, schedule_runs, schedules, dated_entries, metadata_changes,
   transaction_metadata, rates, limit_changes, velocity_usage, holds, wallets, users, requests, entries, rejected_legs,
   transactions, accounts, currencies, reader_cursors, journal_batches, journal_head, installation;
-DROP FUNCTION post_batch, keep_metadata, keep_changed_metadata, keep_dated_entries, dated_span, entry_sequence_before_index,
+DROP FUNCTION post_batch, number_account_change, keep_metadata, keep_changed_metadata, keep_dated_entries, dated_span, entry_sequence_before_index,
   journal_index_from_time;
 REVOKE SELECT ON migrations FROM :service_role;
 `;

@@ -9,6 +9,10 @@ import { monitorDatabase, type DatabaseMonitor } from "./db/monitor.js";
 import { findDangers } from "./db/session.js";
 import { createPostingConnection } from "./ledger/post/connection.js";
 import { createEngine } from "./ledger/post/engine.js";
+import { follow } from "./ledger/post/follow.js";
+import { createMemory } from "./ledger/post/memory.js";
+import { warm } from "./ledger/post/warm.js";
+import { readHead } from "./journal/head.js";
 import { loadDescriptors } from "./rpc/descriptors.js";
 import type { FindCurrency } from "./rpc/amounts.js";
 import { createPipeline } from "./rpc/pipeline.js";
@@ -80,7 +84,17 @@ export async function startGrey(
     started.push(() => postingDatabase.close());
     const postingConnection = createPostingConnection(url, config);
     started.push(() => postingConnection.stop());
-    const engine = createEngine(postingDatabase, postingConnection, config, findDifferences);
+    const memory = createMemory(config);
+    await follow(postingDatabase.pool, memory, await readHead(postingDatabase.pool));
+    const engine = createEngine(postingDatabase, postingConnection, config, findDifferences, memory);
+    const warming = new AbortController();
+    const warmed = warm(database.pool, memory, warming.signal).catch((error: unknown) => {
+      if (!isStopping) logger.warn("accounts could not be read into memory", describeError(error));
+    });
+    started.push(async () => {
+      warming.abort();
+      await warmed;
+    });
     parts = await createServiceParts(database, engine, config);
     services.open(parts);
 
@@ -133,7 +147,7 @@ const SYSTEM_SERVICE_NAMES = [
   "grpc.reflection.v1alpha.ServerReflection",
 ] as const;
 
-/** For accounts that are not in memory, and for batches that are posted with locks. */
+/** For accounts that are not in memory, and for batches that take their turn. */
 const POSTING_POOL_SIZE = 3;
 
 const TROUBLE = {

@@ -1,22 +1,17 @@
 -- Writes a batch of decided transactions in one round trip, all or nothing. Called by src/ledger/post/write.ts.
 --
--- A function, because several statements that need each other's results would each cost a round trip while the locks are held.
--- The decisions may come from accounts and holds that the caller read without a lock: each must still have the revision that
--- it had then. A change sets a random revision, so an equal revision means an equal row. Otherwise the function raises
--- serialization_failure, as it does if a hold or a quote has expired by the time at which the batch is recorded.
+-- A function, because several statements that need each other's results would each cost a round trip while the journal's head is
+-- locked. It locks the head, and checks by one number that the decisions were made from the ledger as it is: everything that
+-- changes what decisions read replaces the head's revision. Otherwise the function raises serialization_failure, as it does if a
+-- hold or a quote has expired by the time at which the batch is recorded.
 --
--- Lock order: accounts by id (the caller sorts them), requests, holds by id, the journal's head.
+-- Lock order: requests, in their order; then the journal's head, under which nothing waits for a lock.
 --
 -- Servers of two versions may post side by side during an upgrade: a function with other parameters gets another name.
 CREATE FUNCTION post_batch(
   p_claims boolean,
   p_revision bigint,
-  p_account_ids uuid[],
-  p_revisions_before bigint[],
-  p_balances bigint[],
-  p_pending_debits bigint[],
-  p_pending_credits bigint[],
-  p_sequences bigint[],
+  p_revision_before bigint,
   p_ids uuid[],
   p_kinds smallint[],
   p_states smallint[],
@@ -92,34 +87,24 @@ DECLARE
   v_count bigint;
   v_now timestamptz;
 BEGIN
-  UPDATE accounts a
-  SET balance = b.balance, pending_debits = b.pending_debits, pending_credits = b.pending_credits,
-    sequence = b.sequence, revision = p_revision
-  FROM unnest(p_account_ids, p_revisions_before, p_balances, p_pending_debits, p_pending_credits, p_sequences)
-    AS b (id, revision_before, balance, pending_debits, pending_credits, sequence)
-  WHERE a.id = b.id AND a.revision = b.revision_before;
-  GET DIAGNOSTICS v_count = ROW_COUNT;
-  IF v_count <> cardinality(p_account_ids) THEN
-    RAISE EXCEPTION 'an account has changed since it was read' USING ERRCODE = 'serialization_failure';
-  END IF;
-
   IF p_claims THEN
     INSERT INTO requests (caller, request_id, method, transaction_id)
     SELECT caller, request_id, 1, id FROM unnest(p_callers, p_request_ids, p_ids) AS r (caller, request_id, id)
     ORDER BY caller, request_id;
   END IF;
 
-  IF cardinality(p_hold_ids) > 0 THEN
-    PERFORM FROM holds WHERE id = ANY (p_hold_ids) ORDER BY id FOR UPDATE;
-  END IF;
-
   UPDATE journal_head
-  SET size = size + cardinality(p_leading_ids) + cardinality(p_ids), last_time = greatest(last_time, clock_timestamp())
-  WHERE id = 1
-  RETURNING size - cardinality(p_ids), last_time INTO STRICT first_index, v_now;
+  SET size = size + cardinality(p_leading_ids) + cardinality(p_ids), last_time = greatest(last_time, clock_timestamp()),
+    revision = p_revision
+  WHERE id = 1 AND revision = p_revision_before
+  RETURNING size - cardinality(p_ids), last_time INTO first_index, v_now;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the ledger has changed since it was read' USING ERRCODE = 'serialization_failure';
+  END IF;
   IF v_now >= p_valid_until THEN
     RAISE EXCEPTION 'a quote has expired since it was read' USING ERRCODE = 'serialization_failure';
   END IF;
+
   -- The states of transactions and the types of their records have the same numbers.
   INSERT INTO journal_batches (first_index, record_ids, record_types, create_time)
   VALUES (post_batch.first_index - cardinality(p_leading_ids), p_leading_ids || p_ids, p_leading_types || p_states, v_now);

@@ -22,11 +22,17 @@ CREATE TABLE installation (
   CONSTRAINT installation_one_row CHECK (id = 1)
 );
 
--- The number of journal records. Every transaction that appends locks this row last and holds it until the commit, so that
--- indexes are dense and follow the order of the commits.
+-- The end of the journal, and the ledger's one lock: every transaction that appends locks this row last and holds it until the
+-- commit, so that indexes are dense and follow the order of the commits. Who holds it waits for no other lock.
 CREATE TABLE journal_head (
   id smallint NOT NULL DEFAULT 1,
+  -- The number of journal records.
   size bigint NOT NULL DEFAULT 0,
+  -- A random number that everything replaces which changes what postings are decided from: a process that knows the ledger as of
+  -- this revision knows it as it is.
+  revision bigint NOT NULL DEFAULT 0,
+  -- The number of changes of accounts' own rows so far.
+  account_changes bigint NOT NULL DEFAULT 0,
   -- The time of the latest record: time never decreases along the journal, whatever the database's clock does.
   last_time timestamptz NOT NULL,
   CONSTRAINT journal_head_pkey PRIMARY KEY (id),
@@ -103,31 +109,25 @@ CREATE TABLE currencies (
   CONSTRAINT currencies_exponent_range CHECK (exponent >= 0 AND exponent <= 18)
 );
 
--- An account: a wallet's, with the wallet's id, or one of the operator's own. Its balance is on its normal side.
+-- An account: a wallet's, with the wallet's id, or one of the operator's own. What it came to is in its latest entry: a posting
+-- changes no row.
 CREATE TABLE accounts (
   id uuid NOT NULL,
   system_account varchar(32),
   currency_code varchar(12) NOT NULL,
   normal_side smallint NOT NULL,
   state smallint NOT NULL DEFAULT 1,
-  balance bigint NOT NULL DEFAULT 0,
-  pending_debits bigint NOT NULL DEFAULT 0,
-  pending_credits bigint NOT NULL DEFAULT 0,
+  -- The limits of the balance, which is on the normal side; null for none.
   min_balance bigint,
   max_balance bigint,
-  -- The number of the account's entries.
-  sequence bigint NOT NULL DEFAULT 0,
-  -- A random number that each change replaces: an equal revision means an unchanged row.
-  revision bigint NOT NULL DEFAULT 0,
   velocity_limits text,
+  -- The number of the row's latest change among those of all accounts; null if it is as it was made. Set by a trigger.
+  change bigint,
   CONSTRAINT accounts_pkey PRIMARY KEY (id),
-  CONSTRAINT accounts_normal_side CHECK (normal_side = 1 OR normal_side = 2),
-  CONSTRAINT accounts_min_balance CHECK (min_balance IS NULL OR balance >= min_balance),
-  CONSTRAINT accounts_max_balance CHECK (max_balance IS NULL OR balance <= max_balance),
-  CONSTRAINT accounts_pending CHECK (pending_debits >= 0 AND pending_credits >= 0),
-  CONSTRAINT accounts_sequence CHECK (sequence >= 0)
-  -- Half of each page stays free, so that nearly every update of a balance stays in its page and touches no index.
-) WITH (fillfactor = 50);
+  CONSTRAINT accounts_normal_side CHECK (normal_side = 1 OR normal_side = 2)
+);
+-- Finds the accounts that have changed since a number of changes.
+CREATE INDEX accounts_change ON accounts (change) WHERE change IS NOT NULL;
 -- One system account of each name in a currency; finds it by its name.
 CREATE UNIQUE INDEX accounts_system ON accounts (currency_code, system_account) WHERE system_account IS NOT NULL;
 -- Lists system accounts by id without reading those of wallets.
@@ -209,9 +209,34 @@ CREATE TABLE entries (
   -- null if nothing was pending.
   pending_debits_after bigint,
   pending_credits_after bigint,
+  -- Also the guard against two writers: each would write the next entry.
   CONSTRAINT entries_pkey PRIMARY KEY (account_id, sequence),
-  CONSTRAINT entries_sequence CHECK (sequence > 0)
+  CONSTRAINT entries_sequence CHECK (sequence > 0),
+  CONSTRAINT entries_pending CHECK (pending_debits_after >= 0 AND pending_credits_after >= 0)
 );
+
+-- The accounts as they are: with the sums of their latest entries.
+CREATE VIEW account_states AS
+SELECT a.id, a.system_account, a.currency_code, a.normal_side, a.state, a.min_balance, a.max_balance, a.velocity_limits, a.change,
+  coalesce(latest.balance_after, 0) AS balance, coalesce(latest.pending_debits_after, 0) AS pending_debits,
+  coalesce(latest.pending_credits_after, 0) AS pending_credits, coalesce(latest.sequence, 0) AS sequence
+FROM accounts a LEFT JOIN LATERAL (
+  SELECT sequence, balance_after, pending_debits_after, pending_credits_after FROM entries
+  WHERE account_id = a.id ORDER BY sequence DESC LIMIT 1
+) latest ON true;
+
+-- Postings are decided from what processes remember of accounts. A change of an account's row takes its place among them.
+CREATE FUNCTION number_account_change() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE journal_head
+  SET account_changes = account_changes + 1, revision = hashtextextended(gen_random_uuid()::text, 0)
+  WHERE id = 1
+  RETURNING account_changes INTO STRICT NEW.change;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION number_account_change() IS 'Numbers a change of an account, and makes what processes remember out of date.';
+CREATE TRIGGER accounts_change BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION number_account_change();
 
 -- The sequence of an account's entries is dense, and their journal indexes increase along it, so a binary search over the
 -- primary key finds a place in any history without another index.
@@ -236,7 +261,8 @@ COMMENT ON FUNCTION entry_sequence_before_index(uuid, bigint) IS
   'Returns the sequence of the account''s latest entry whose journal index is less than the given one; 0 if there is none.';
 
 GRANT SELECT, INSERT, UPDATE (default_limits) ON currencies TO :service_role;
-GRANT SELECT, INSERT, UPDATE ON accounts TO :service_role;
+GRANT SELECT, INSERT, UPDATE (state, min_balance, max_balance, velocity_limits) ON accounts TO :service_role;
+GRANT SELECT ON account_states TO :service_role;
 GRANT SELECT, INSERT ON transactions, rejected_legs, entries TO :service_role;
 
 

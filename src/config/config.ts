@@ -165,10 +165,10 @@ export const SETTINGS = {
     "2000",
     "maximum number of movements per database transaction; a larger BatchTransfer has one of its own",
   ),
-  GREY_POSTING_CACHE_MAX: setting(
-    whole(1_000, 10_000_000),
-    "200000",
-    "maximum number of accounts cached for posting, about 300 bytes each",
+  GREY_POSTING_MEMORY_BYTES: setting(
+    whole(65_536, 34_359_738_368),
+    "134217728",
+    "memory for the accounts that postings are decided from, in bytes: about 80 an account, used as accounts are",
   ),
   GREY_HOLD_EXPIRY_EVERY_MS: setting(
     whole(10, 3_600_000),

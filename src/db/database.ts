@@ -3,7 +3,7 @@ import pg from "pg";
 import { DataSource } from "typeorm";
 import type { DatabaseTrouble } from "../base/failure.js";
 import type { Config } from "../config/config.js";
-import { AccountEntity } from "../entities/account.js";
+import { AccountEntity, AccountStateEntity } from "../entities/account.js";
 import { BalanceAlertEntity, BalanceAlertEventEntity, ReaderCursorEntity } from "../entities/alert.js";
 import { CurrencyEntity } from "../entities/currency.js";
 import { EntryEntity } from "../entities/entry.js";
@@ -29,6 +29,7 @@ export const ENTITIES = [
   UserEntity,
   WalletEntity,
   AccountEntity,
+  AccountStateEntity,
   TransactionEntity,
   RejectedLegEntity,
   RateEntity,

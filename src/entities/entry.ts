@@ -31,5 +31,8 @@ export const EntryEntity = new EntitySchema<EntryRow>({
     pendingDebitsAfter: { type: "bigint", name: "pending_debits_after", nullable: true },
     pendingCreditsAfter: { type: "bigint", name: "pending_credits_after", nullable: true },
   },
-  checks: [{ name: "entries_sequence", expression: "sequence > 0" }],
+  checks: [
+    { name: "entries_sequence", expression: "sequence > 0" },
+    { name: "entries_pending", expression: "pending_debits_after >= 0 AND pending_credits_after >= 0" },
+  ],
 });

@@ -39,6 +39,10 @@ export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
 export interface JournalHeadRow {
   readonly id: number;
   readonly size: bigint;
+  /** A random number that everything replaces which changes what postings are decided from. */
+  readonly revision: bigint;
+  /** The number of changes of accounts' own rows so far. */
+  readonly accountChanges: bigint;
   /** The time of the latest record: time never decreases along the journal, whatever the clock does. */
   readonly lastTime: Date;
 }
@@ -49,6 +53,8 @@ export const JournalHeadEntity = new EntitySchema<JournalHeadRow>({
   columns: {
     id: { type: "smallint", primary: true, default: 1, primaryKeyConstraintName: "journal_head_pkey" },
     size: { type: "bigint", default: 0 },
+    revision: { type: "bigint", default: 0 },
+    accountChanges: { type: "bigint", name: "account_changes", default: 0 },
     lastTime: { type: "timestamptz", name: "last_time" },
   },
   checks: [

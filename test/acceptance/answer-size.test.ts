@@ -263,10 +263,15 @@ const LARGEST: Readonly<Record<string, Largest>> = {
     atLeast: PAGE_LEAST,
     list: { field: "currencies", items: 8 },
     sql: {
-      before: `INSERT INTO accounts (id, system_account, currency_code, normal_side, balance, sequence)
-        SELECT gen_random_uuid(), 'trial' || lpad(n::text, 27, '0'), 'QQQQQQQ' || lpad(c::text, 5, '0'), 1, ${MOST}, 1
-        FROM generate_series(1, 8) AS c, generate_series(1, 10100) AS n`,
-      after: "DELETE FROM accounts WHERE system_account LIKE 'trial%'",
+      before: `WITH account AS (
+          INSERT INTO accounts (id, system_account, currency_code, normal_side)
+          SELECT gen_random_uuid(), 'trial' || lpad(n::text, 27, '0'), 'QQQQQQQ' || lpad(c::text, 5, '0'), 1
+          FROM generate_series(1, 8) AS c, generate_series(1, 10100) AS n RETURNING id
+        )
+        INSERT INTO entries (account_id, sequence, transaction_id, journal_index, amount, balance_after, create_time)
+        SELECT id, 1, id, 0, ${MOST}, ${MOST}, now() FROM account`,
+      after: `WITH account AS (DELETE FROM accounts WHERE system_account LIKE 'trial%' RETURNING id)
+        DELETE FROM entries USING account WHERE account_id = account.id`,
     },
   },
   "grey.ledger.v1.LedgerService/CheckIntegrity": faulty(),

@@ -529,7 +529,7 @@ describe("bad input", function () {
         (SELECT size FROM journal_head) AS journal,
         (SELECT count(*) + sum(revision) FROM users) AS users,
         (SELECT count(*) + sum(revision) FROM wallets) AS wallets,
-        (SELECT count(*) + sum(sequence) + sum(balance) FROM accounts) AS accounts,
+        (SELECT count(*) + sum(sequence) + sum(balance) FROM account_states) AS accounts,
         (SELECT count(*) FROM currencies) AS currencies`);
     return Object.fromEntries(
       Object.entries(rows[0]!).map(([name, count]) => [name, BigInt(count)]),

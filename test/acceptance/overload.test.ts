@@ -8,7 +8,7 @@ import type { TransferRequest } from "../../generated/grey/transaction/v1/moveme
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import type { Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type CallError, type Clients } from "../support/client.js";
-import { lockAccount, waitsForLock, WAIT_MS_MAX, type RowLock } from "../support/engine.js";
+import { lockLedger, waitsForLock, WAIT_MS_MAX, type RowLock } from "../support/engine.js";
 import { balanceOf, makeUser, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
@@ -77,7 +77,7 @@ describe("a server with more to post than the database can write", function () {
 
   /** Locks a wallet and asks for transfers from it until the queue is full; returns while the lock is held. */
   async function fill(): Promise<Load> {
-    lock = await lockAccount(server.databaseUrl, a);
+    lock = await lockLedger(server.databaseUrl);
     const requests: TransferRequest[] = [];
     const refused = new Map<TransferRequest, CallError>();
     const calls: Promise<unknown>[] = [];
@@ -177,7 +177,7 @@ describe("a server with more to post than the database can write", function () {
   });
 
   it("drops calls whose deadline passes while they wait: they are not posted, and no other call is delayed", async () => {
-    lock = await lockAccount(server.databaseUrl, a);
+    lock = await lockLedger(server.databaseUrl);
     const first = ask(one());
     await waitsForLock(admin, "grey-posting");
     const second = ask(one());

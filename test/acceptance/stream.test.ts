@@ -12,7 +12,7 @@ import type { TransferRequest } from "../../generated/grey/transaction/v1/moveme
 import type { Uuid } from "../../src/base/ids.js";
 import { ACCOUNT_STATE } from "../../src/base/codes.js";
 import { CallError, connect, type Clients } from "../support/client.js";
-import { lockAccount, waitsForLock, WAIT_MS_MAX } from "../support/engine.js";
+import { lockLedger, waitsForLock, WAIT_MS_MAX } from "../support/engine.js";
 import { balanceOf, depositRequest, makeUser, makeWallet, openAdmin, transferRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
 import { startServer, type TestServer } from "../support/server.js";
@@ -98,7 +98,7 @@ describe("StreamTransfers", function () {
     for (const [index, transfer] of requests.entries()) {
       stream.write({ correlation: BigInt(index), transfer });
       if (index % 5 === 0) {
-        const sql = "UPDATE accounts SET state = $2, revision = revision + 1 WHERE id = $1";
+        const sql = "UPDATE accounts SET state = $2 WHERE id = $1";
         await admin.query(sql, [wallets[index % wallets.length], ACCOUNT_STATE.OPEN]);
       }
     }
@@ -238,7 +238,7 @@ describe("StreamTransfers", function () {
     const stream = openStream(clientOfStopping.streamTransfers());
     stream.write({ correlation: 1n, transfer: transferRequest(a, b, 1n) });
     await eventually("a result", () => stream.results.length === 1, WAIT_MS_MAX);
-    const lock = await lockAccount(server.databaseUrl, a);
+    const lock = await lockLedger(server.databaseUrl);
     stream.write({ correlation: 2n, transfer: transferRequest(a, b, 2n) });
     await waitsForLock(admin, "grey-posting");
     const stopped = stopping.stop();

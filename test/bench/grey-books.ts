@@ -27,10 +27,10 @@ export async function greyConservationFaults(url: string): Promise<string[]> {
   }>(
     url,
     `SELECT (SELECT count(*) FROM (
-         SELECT FROM accounts GROUP BY currency_code
+         SELECT FROM account_states GROUP BY currency_code
          HAVING sum(balance * CASE WHEN normal_side = 1 THEN 1 ELSE -1 END::numeric) <> 0
        ) u) AS unequal,
-       e.entries, e.unbalanced, (SELECT sum(sequence) FROM accounts) AS sequences,
+       e.entries, e.unbalanced, (SELECT sum(sequence) FROM account_states) AS sequences,
        (SELECT count(*) FROM transactions) AS transactions, (SELECT size FROM journal_head) AS size
      FROM (SELECT count(*) AS entries, coalesce(sum(amount), 0) AS unbalanced FROM entries) e`,
   );

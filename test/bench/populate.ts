@@ -63,7 +63,6 @@ export async function populate(
       [
         ["users, wallets", insertOwners(shape)],
         ["accounts", insertAccounts(shape)],
-        ["system account", updateOpeningAccount(shape)],
         ["entries", insertEntries(shape)],
       ],
       onProgress,
@@ -197,24 +196,11 @@ function insertOwners({ walletsInAll }: Shape): string {
   FROM generate_series(0::bigint, ${walletsInAll - 1}) AS n`;
 }
 
-function insertAccounts({ walletsInAll, wallets, half, rounds, deepTransfers }: Shape): string {
-  // After an even number of transfers a wallet is back at its opening; after an odd one the first side has paid.
-  const lastAmount = rounds % 2 === 0 ? "0" : roundAmount(`${rounds - 1}`);
-  const deepLast = deepTransfers % 2;
+function insertAccounts({ walletsInAll }: Shape): string {
   return `
-  INSERT INTO accounts (id, system_account, currency_code, normal_side, balance, min_balance, sequence, revision)
-  SELECT ${benchIdSql(ID_SPACE.WALLET, "n")}, NULL, '${CURRENCY}', 2,
-    ${OPENING_MINOR} + CASE WHEN n = ${wallets} THEN -${deepLast} WHEN n > ${wallets} THEN ${deepLast}
-      WHEN n < ${half} THEN -${lastAmount} ELSE ${lastAmount} END,
-    0, 1 + CASE WHEN n >= ${wallets} THEN ${deepTransfers} ELSE ${rounds} END,
-    1 + CASE WHEN n >= ${wallets} THEN ${deepTransfers} ELSE ${rounds} END
+  INSERT INTO accounts (id, system_account, currency_code, normal_side, min_balance)
+  SELECT ${benchIdSql(ID_SPACE.WALLET, "n")}, NULL, '${CURRENCY}', 2, 0
   FROM generate_series(0::bigint, ${walletsInAll - 1}) AS n`;
-}
-
-function updateOpeningAccount({ walletsInAll }: Shape): string {
-  return `
-  UPDATE accounts SET balance = ${walletsInAll}::bigint * ${OPENING_MINOR}, sequence = ${walletsInAll}, revision = ${walletsInAll}
-  WHERE id = '${opening}'`;
 }
 
 function insertTransactions(shape: Shape): string {

@@ -113,6 +113,25 @@ describe("server processes on one database", () => {
     expect(await findViolations(database.url, journal, clientsOfSlow.ledger)).to.deep.equal([]);
   });
 
+  it("one paused under load and woken after the other went on: nothing that it decided before counts", async () => {
+    const wallets = await openWallets(clientsOfSlow, journal, 3, 10_000n);
+    const movements = planMovements(wallets, 100);
+    const load = startLoad({ servers: [clientsOfFast, clientsOfSlow], journal, movements, callers: 16 });
+    await load.answered(40);
+    fast.signal("SIGSTOP");
+    const others = planMovements(wallets, 40);
+    try {
+      // PostgreSQL ends a transaction that it may have begun.
+      await startLoad({ servers: [clientsOfSlow], journal, movements: others, callers: 8 }).done;
+    } finally {
+      fast.signal("SIGCONT");
+    }
+    await load.done;
+
+    await repeatAll(clientsOfSlow, journal, [...movements, ...others]);
+    expect(await findViolations(database.url, journal, clientsOfSlow.ledger)).to.deep.equal([]);
+  });
+
   it("one killed with -9 under load: its callers get their outcomes from the other", async () => {
     const wallets = await openWallets(clientsOfSlow, journal, 3, 10_000n);
     const setbacks = journal.setbacks.length;

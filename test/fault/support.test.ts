@@ -210,23 +210,27 @@ describe("the invariants", () => {
   });
 
   const THE_TRANSFER = "(SELECT id FROM transactions WHERE kind = 4 AND state = 1)";
+  const IS_LATEST = "sequence = (SELECT sequence FROM account_states WHERE id = account_id)";
   const tampered: readonly (readonly [what: string, sql: string, letters: readonly string[]])[] = [
     [
       "the credit of a transfer",
       `UPDATE entries SET amount = amount - 1 WHERE amount < 0 AND transaction_id = ${THE_TRANSFER}`,
       ["B", "C", "D"],
     ],
-    ["another balance", "UPDATE accounts SET balance = balance + 1 WHERE id = $1", ["B", "C"]],
+    [
+      "another balance",
+      `UPDATE entries SET balance_after = balance_after + 1 WHERE account_id = $1 AND ${IS_LATEST}`,
+      ["B", "C"],
+    ],
     [
       "both balances of a transfer",
-      "UPDATE accounts SET balance = balance + CASE WHEN id = $1 THEN 1 ELSE -1 END WHERE id = $1 OR id = $2",
+      `UPDATE entries SET balance_after = balance_after + CASE WHEN account_id = $1 THEN 1 ELSE -1 END WHERE account_id IN ($1, $2) AND ${IS_LATEST}`,
       ["B"],
     ],
     [
       "an acknowledged transfer out of the books",
-      `WITH lost AS (DELETE FROM entries WHERE transaction_id = ${THE_TRANSFER} RETURNING *), gone AS (DELETE FROM transactions WHERE id = ${THE_TRANSFER})
-       UPDATE accounts a SET balance = balance - lost.amount * CASE normal_side WHEN 1 THEN 1 ELSE -1 END, sequence = a.sequence - 1 FROM lost WHERE a.id = account_id`,
-      ["B", "D"],
+      `WITH lost AS (DELETE FROM entries WHERE transaction_id = ${THE_TRANSFER}) DELETE FROM transactions WHERE id = ${THE_TRANSFER}`,
+      ["B", "C", "D"],
     ],
     [
       "a second transaction for one request",

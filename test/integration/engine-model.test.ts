@@ -227,7 +227,7 @@ describe("two posting engines on one database", function () {
         for (const limits of WALLETS) ids.push(...(await ledger.openWallets(1, limits)));
         const accounts = [...ids, systemAccountId("USD", "cash")];
         const model = createModelState([]);
-        for (const { account } of await readAccounts(ledger.database.pool, accounts)) model.set(account.id, account);
+        for (const account of await readAccounts(ledger.database.pool, accounts)) model.set(account.id, account);
 
         const history = await run(steps, [...ids, newId()]);
 
@@ -239,7 +239,7 @@ describe("two posting engines on one database", function () {
         assertSerial(model, history, recorded);
         assertOutcomes(history.posted, recorded);
         assertOrder(history.posted, recorded);
-        for (const { account: now } of await readAccounts(ledger.database.pool, accounts)) {
+        for (const now of await readAccounts(ledger.database.pool, accounts)) {
           const { balanceMinor, sequence } = model.get(now.id)!;
           expect([now.balanceMinor, now.sequence]).to.deep.equal([balanceMinor, sequence]);
         }

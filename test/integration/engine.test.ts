@@ -5,13 +5,14 @@ import { expect } from "chai";
 import { FailureError, type Failure } from "../../src/base/failure.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import type { CallerContext } from "../../src/base/caller-context.js";
+import { readHead } from "../../src/journal/head.js";
 import { sqlState } from "../../src/db/sqlstate.js";
 import { ACCOUNT_STATE } from "../../src/base/codes.js";
 import { NO_CALLER_DATA, type MovementCommand } from "../../src/ledger/command/command.js";
 import type { LedgerTransaction } from "../../src/ledger/transaction/transaction.js";
 import type { Outcome } from "../../src/ledger/post/outcome.js";
 import {
-  lockAccount,
+  lockLedger,
   openEngineLedger,
   waitsForLock,
   WAIT_MS_MAX,
@@ -46,7 +47,7 @@ describe("the posting engine", function () {
 
   async function balances(ids: readonly Uuid[]): Promise<bigint[]> {
     const { rows } = await ledger.admin.query<{ id: Uuid; balance: bigint }>(
-      "SELECT id, balance FROM accounts WHERE id = ANY($1)",
+      "SELECT id, balance FROM account_states WHERE id = ANY($1)",
       [ids],
     );
     return ids.map((id) => rows.find((row) => row.id === id)!.balance);
@@ -137,7 +138,7 @@ describe("the posting engine", function () {
       // A ledger of its own: so many wallets would slow down the other tests' integrity check.
       const own = await openEngineLedger();
       try {
-        const engine = await own.startEngine({ GREY_POSTING_CACHE_MAX: "1000" });
+        const engine = await own.startEngine({ GREY_POSTING_MEMORY_BYTES: "65536" });
         const wallets = await own.openWallets(1_300);
         const into = wallets.map((wallet) => deposit(wallet, 1n));
         for (const outcome of await engine.post(into, "ATOMIC")) posted(outcome);
@@ -253,6 +254,28 @@ describe("the posting engine", function () {
       }
     });
 
+    it("what a failover has lost is forgotten, also when others have posted since", async () => {
+      const own = await openEngineLedger();
+      try {
+        const [engine, other] = [await own.startEngine(), await own.startEngine()];
+        const [a] = (await own.openWallets(1)) as [Uuid];
+        await engine.postOne(deposit(a, 100n));
+        await other.postOne(deposit(a, 1n));
+        const { size, revision } = await readHead(own.admin);
+        posted(await engine.postOne(withdrawal(a, 101n)));
+        await own.admin.query(`
+          DELETE FROM requests WHERE transaction_id IN (SELECT id FROM transactions WHERE journal_index >= ${size});
+          DELETE FROM transactions WHERE journal_index >= ${size}; DELETE FROM entries WHERE journal_index >= ${size};
+          DELETE FROM journal_batches WHERE first_index >= ${size};
+          UPDATE journal_head SET size = ${size}, revision = ${revision}`);
+        for (let n = 0; n < 3; n += 1) posted(await other.postOne(deposit(a, 1n)));
+        posted(await engine.postOne(withdrawal(a, 104n)));
+        await assertIntegrity(own.database);
+      } finally {
+        await own.close();
+      }
+    });
+
     it("a failed batch is decided again before the next one, which depends on it", async () => {
       const engine = await ledger.startEngine();
       const [a, b, c] = (await ledger.openWallets(3)) as [Uuid, Uuid, Uuid];
@@ -262,19 +285,18 @@ describe("the posting engine", function () {
       const commands = [transfer(a, b, 100n), transfer(b, c, 100n)];
       const endedBefore = engine.batches.ended;
       engine.batches.close();
-      engine.locked.close();
       const answers: Promise<Outcome>[] = [];
       for (const [index, command] of commands.entries()) {
         answers.push(engine.postOne(command));
         await eventually("a batch", () => engine.batches.waiting === index + 1, WAIT_MS_MAX);
       }
-      engine.batches.open();
+      engine.batches.let(2);
       await eventually("two conflicts", () => engine.batches.ended === endedBefore + 2, WAIT_MS_MAX);
-      await eventually("the first batch", () => engine.locked.waiting > 0, WAIT_MS_MAX);
+      await eventually("the first batch", () => engine.batches.waiting > 0, WAIT_MS_MAX);
       await nextTurn();
       await nextTurn();
-      expect(engine.locked.waiting, "batches that are about to be decided again").to.equal(1);
-      engine.locked.open();
+      expect(engine.batches.waiting, "batches that are decided again").to.equal(1);
+      engine.batches.open();
       for (const answer of answers) posted(await answer);
       expect(await postedFor(commands)).to.deep.equal(commands.map((command) => command.transactionId));
     });
@@ -291,14 +313,14 @@ describe("the posting engine", function () {
       const second = engine.postOne(transfer(b, c, 98n));
       await eventually("the second batch", () => engine.batches.waiting === 2, WAIT_MS_MAX);
       engine.batches.let(1);
-      // The second decision changes b's revision too.
-      expect(stateOf(await first)).to.equal("WALLET_FROZEN");
+      await eventually("the first batch again", () => engine.batches.waiting === 2, WAIT_MS_MAX);
       engine.batches.open();
+      expect(stateOf(await first)).to.equal("WALLET_FROZEN");
       expect(stateOf(await second)).to.equal("INSUFFICIENT_FUNDS");
       expect(await balances([a, b, c])).to.deep.equal([98n, 1n, 1n]);
     });
 
-    it("a batch whose accounts leave the cache while it reads others is decided from all of them", async () => {
+    it("a batch whose accounts change while it reads others is decided from all of them", async () => {
       const engine = await ledger.startEngine();
       const [a, b] = (await ledger.openWallets(2)) as [Uuid, Uuid];
       const [unknown] = await ledger.openWallets(1);
@@ -311,8 +333,9 @@ describe("the posting engine", function () {
       const second = engine.postOne(transfer(b, unknown!, 1n));
       await eventually("the second batch's read", () => engine.reads.waiting === 1, WAIT_MS_MAX);
       engine.batches.open();
-      expect(stateOf(await first)).to.equal("WALLET_FROZEN");
+      await eventually("the first batch's reading of the journal", () => engine.reads.waiting === 2, WAIT_MS_MAX);
       engine.reads.open();
+      expect(stateOf(await first)).to.equal("WALLET_FROZEN");
       expect(stateOf(await second)).to.equal("POSTED");
     });
   });
@@ -572,7 +595,7 @@ describe("the posting engine", function () {
     it("during writes fails no call: another connection writes the batches", async () => {
       const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 3, 100n);
-      lock = await lockAccount(ledger.url, wallets[0]!);
+      lock = await lockLedger(ledger.url);
       const commands = [transfer(wallets[0]!, wallets[1]!, 9n), transfer(wallets[1]!, wallets[2]!, 9n)];
       const first = engine.postOne(commands[0]!);
       await waitsForLock(ledger.admin, "grey-posting");
@@ -713,11 +736,13 @@ describe("the posting engine", function () {
     it("reports batch sizes, waits, commits, conflicts, rejections by reason and the depth of the queue", async () => {
       const engine = await ledger.startEngine();
       const wallets = await walletsOf(engine, 2, 100n);
-      await engine.postOne(transfer(wallets[0]!, wallets[1]!, 1_000n));
+      const tooMuch = transfer(wallets[0]!, wallets[1]!, 1_000n);
+      await engine.postOne(tooMuch);
       await engine.post([transfer(wallets[0]!, wallets[1]!, 1n), transfer(wallets[0]!, newId(), 1n)]);
       await ledger.changeAccount(wallets[0]!, { state: ACCOUNT_STATE.FROZEN });
       await engine.postOne(transfer(wallets[0]!, wallets[1]!, 1n));
-      // The batch after a conflict is locked too.
+      // The batch after a repeated request takes its turn too.
+      await engine.postOne(copyOf(tooMuch));
       await engine.postOne(deposit(wallets[1]!, 1n));
       engine.batches.close();
       const waiting: Promise<Outcome>[] = [];
@@ -730,16 +755,16 @@ describe("the posting engine", function () {
       const metrics = await read();
       const shaped = (name: string) =>
         metrics[name]!.map(({ attributes, value }) => [attributes, (value as { count: number }).count]);
-      // The deposit, the rejection and the pair; the frozen wallet, which met a conflict, and the deposit after it.
+      // The deposit, the rejection, the pair and the frozen wallet, whose batch met a conflict; the repetition and the deposit after it.
       for (const name of ["grey.posting.batch.size", "grey.posting.wait", "grey.posting.commit"]) {
         expect(shaped(name), name).to.have.deep.members([
-          [{ shape: "optimistic" }, 3],
-          [{ shape: "locked" }, 2],
+          [{ way: "memory" }, 4],
+          [{ way: "turn" }, 2],
         ]);
       }
       const sizes = metrics["grey.posting.batch.size"]!.map(({ value }) => (value as { sum: number }).sum);
-      expect(sizes).to.have.members([4, 2]);
-      expect(metrics["grey.posting.conflicts"]!.map(({ value }) => value)).to.deep.equal([1]);
+      expect(sizes).to.have.members([5, 2]);
+      expect(metrics["grey.posting.conflicts"]!.map(({ value }) => value)).to.deep.equal([2]);
       expect(
         metrics["grey.posting.rejections"]!.map(({ attributes, value }) => [attributes, value]),
       ).to.have.deep.members([

@@ -158,7 +158,7 @@ describe("holds under two posting engines", function () {
         for (const limits of WALLETS) ids.push(...(await ledger.openWallets(1, limits)));
         const accounts = [...ids, systemAccountId("USD", "cash"), systemAccountId("USD", "fees")];
         const model = createModelState([]);
-        for (const { account: book } of await readAccounts(ledger.database.pool, accounts)) model.set(book.id, book);
+        for (const book of await readAccounts(ledger.database.pool, accounts)) model.set(book.id, book);
         const submissions = await run(plans, ids);
 
         const outcomes = await Promise.all(submissions.map(({ outcome }) => outcome));
@@ -200,7 +200,7 @@ describe("holds under two posting engines", function () {
           if (after !== null) model.holds.set(after.id, after);
           processed.set(requestKey(command), transaction);
         }
-        for (const { account: book } of await readAccounts(ledger.database.pool, accounts)) {
+        for (const book of await readAccounts(ledger.database.pool, accounts)) {
           // Changes after the last movement.
           const state = model.get(book.id)!.state;
           expect({ ...book, state }).to.deep.equal(shared(book.id) ? { ...book, state } : model.get(book.id));

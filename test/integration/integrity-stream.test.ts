@@ -157,14 +157,14 @@ describe("a streamed integrity check", function () {
     await makeWallet(grey, { minorUnits: 100n });
     await last();
     const wallet = await makeWallet(grey, { minorUnits: 100n });
-    await admin.query("UPDATE accounts SET balance = balance + 1 WHERE id = $1", [wallet.id]);
+    await admin.query("UPDATE entries SET balance_after = balance_after + 1 WHERE account_id = $1", [wallet.id]);
     const news = await last(SINCE_LAST);
     expect(news.fromJournalIndex > 0n && !news.report!.ok).to.equal(true);
     for (const expected of [false, false]) {
       const { fromJournalIndex, report } = await last(SINCE_LAST);
       expect([fromJournalIndex, report!.ok]).to.deep.equal([0n, expected]);
     }
-    await admin.query("UPDATE accounts SET balance = balance - 1 WHERE id = $1", [wallet.id]);
+    await admin.query("UPDATE entries SET balance_after = balance_after - 1 WHERE account_id = $1", [wallet.id]);
     expect((await last(SINCE_LAST)).report!.ok).to.equal(true);
     expect((await last(SINCE_LAST)).fromJournalIndex).to.equal(await journalSize());
   });

@@ -170,8 +170,8 @@ describe("the migrations", () => {
     },
     {
       title: "a constraint that is missing",
-      change: "ALTER TABLE accounts DROP CONSTRAINT accounts_min_balance",
-      found: /"accounts_min_balance"/,
+      change: "ALTER TABLE accounts DROP CONSTRAINT accounts_normal_side",
+      found: /"accounts_normal_side"/,
     },
     {
       title: "a unique constraint that is missing",

@@ -315,7 +315,7 @@ describe("a movement through the service", () => {
 /** Reads the columns of accounts that a rejection must not change. */
 async function balancesOf(admin: pg.Client): Promise<unknown[]> {
   const { rows } = await admin.query(
-    "SELECT id, state, balance, pending_debits, pending_credits, min_balance, max_balance, sequence FROM accounts ORDER BY id",
+    "SELECT id, state, balance, pending_debits, pending_credits, min_balance, max_balance, sequence FROM account_states ORDER BY id",
   );
   return rows;
 }

@@ -12,7 +12,7 @@ const INSUFFICIENT_PRIVILEGE = "42501";
 const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
   users: "all",
   wallets: "all",
-  accounts: "all",
+  accounts: ["state", "min_balance", "max_balance", "velocity_limits"],
   journal_head: "all",
   holds: ["amount", "captured", "state", "expire_time", "update_time", "revision"],
   velocity_usage: ["amount", "count"],
@@ -65,7 +65,8 @@ describe("the service's database role", () => {
     await service.connect();
     const { rows } = await admin.query<{ table: string; column: string }>(
       `SELECT table_name AS table, column_name AS column FROM information_schema.columns
-       WHERE table_schema = 'public' ORDER BY table_name, ordinal_position`,
+       JOIN information_schema.tables USING (table_schema, table_name)
+       WHERE table_schema = 'public' AND table_type = 'BASE TABLE' ORDER BY table_name, ordinal_position`,
     );
     columns = rows;
     tables = [...new Set(rows.map((row) => row.table))];

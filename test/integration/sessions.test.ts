@@ -12,7 +12,7 @@ import { newId } from "../../src/base/ids.js";
 import { PROJECT_DIR, readConfig } from "../../src/config/config.js";
 import { connectDatabase } from "../../src/db/database.js";
 import { openSession, servicePlan } from "../../src/db/session.js";
-import { postUnits } from "../../src/ledger/post/post-units.js";
+import { postUnits } from "../../src/ledger/post/turn.js";
 import { connect } from "../support/client.js";
 import { createEmptyDatabase, createTestDatabase } from "../support/cluster.js";
 import { capture, hold } from "../support/holds.js";

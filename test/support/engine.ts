@@ -68,7 +68,7 @@ export interface EngineLedger extends TestLedger {
   startEngine(settings?: Readonly<Record<string, string>>, url?: string): Promise<TestEngine>;
   /** Stops all engines. */
   stopEngines(): Promise<void>;
-  /** Changes an account and its revision, as another process does. */
+  /** Changes an account, as another process does. */
   changeAccount(id: Uuid, change: Partial<AccountChange>): Promise<void>;
   /** Lists the record ids of each journal batch, in the order of the journal. */
   postedBatches(): Promise<Uuid[][]>;
@@ -111,7 +111,7 @@ export async function openEngineLedger(): Promise<EngineLedger> {
     stopEngines,
     changeAccount: async (id, change) => {
       for (const [column, value] of Object.entries(change)) {
-        const sql = `UPDATE accounts SET ${pg.escapeIdentifier(column)} = $2, revision = revision + 1 WHERE id = $1`;
+        const sql = `UPDATE accounts SET ${pg.escapeIdentifier(column)} = $2 WHERE id = $1`;
         await admin.query(sql, [id, value]);
       }
     },
@@ -261,17 +261,17 @@ function ledgerOf(database: Database): Clients["ledger"] {
   return { checkIntegrity: () => checkIntegrity(database, 100) } as unknown as Clients["ledger"];
 }
 
-/** A row lock that a separate session holds. */
+/** A lock that a separate session holds. */
 export interface RowLock {
   release(): Promise<void>;
 }
 
-/** Locks an account, so that postings to it wait. */
-export async function lockAccount(url: string, id: Uuid): Promise<RowLock> {
+/** Locks the journal's head, so that postings wait. */
+export async function lockLedger(url: string): Promise<RowLock> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   await client.query("BEGIN");
-  await client.query("SELECT FROM accounts WHERE id = $1 FOR UPDATE", [id]);
+  await client.query("SELECT FROM journal_head FOR UPDATE");
   return {
     release: async () => {
       await client.query("ROLLBACK");

@@ -63,7 +63,7 @@ const BOOKS: readonly (readonly [Invariant, string])[] = [
   [
     "C",
     `SELECT format('balances sum to %s %s', sum(debit), currency_code) AS what
-     FROM (SELECT currency_code, CASE normal_side WHEN 1 THEN balance::numeric ELSE -balance END AS debit FROM accounts) a
+     FROM (SELECT currency_code, CASE normal_side WHEN 1 THEN balance::numeric ELSE -balance END AS debit FROM account_states) a
      GROUP BY currency_code HAVING sum(debit) <> 0`,
   ],
   [
@@ -77,14 +77,14 @@ const BOOKS: readonly (readonly [Invariant, string])[] = [
      FROM (
        SELECT id, balance, (
          SELECT coalesce(sum(amount), 0) * CASE a.normal_side WHEN 1 THEN 1 ELSE -1 END FROM entries WHERE account_id = a.id
-       ) AS total FROM accounts a
+       ) AS total FROM account_states a
      ) sums WHERE balance <> total`,
   ],
   [
     "B",
     `SELECT format('account %s has %s and %s pending, its holds come to %s and %s', id, pending_debits, pending_credits, debits, credits)
        AS what
-     FROM accounts a CROSS JOIN LATERAL (
+     FROM account_states a CROSS JOIN LATERAL (
        SELECT coalesce(sum(amount - captured) FILTER (WHERE account_id = a.id), 0) AS debits,
          coalesce(sum(amount - captured) FILTER (WHERE to_account_id = a.id), 0) AS credits
        FROM holds WHERE state = 1 AND a.id IN (account_id, to_account_id)
@@ -160,7 +160,7 @@ function isSame({ fromWalletId, toWalletId, amountMinor }: Movement, stored: Sto
 }
 
 async function brokenBalances(client: pg.Client, journal: ClientJournal): Promise<string[]> {
-  const { rows } = await client.query<{ id: string; balance: string }>("SELECT id, balance FROM accounts");
+  const { rows } = await client.query<{ id: string; balance: string }>("SELECT id, balance FROM account_states");
   const balances = new Map(rows.map(({ id, balance }) => [id, BigInt(balance)]));
   return [...journal.openings.keys()]
     .filter((walletId) => balances.get(walletId) !== journal.balanceMinor(walletId))

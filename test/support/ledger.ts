@@ -11,7 +11,7 @@ import { connectDatabase, getParser, type Database } from "../../src/db/database
 import { inTransaction } from "../../src/db/in-transaction.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/base/codes.js";
 import { checkIntegrity, type IntegrityReport } from "../../src/ledger/check/check.js";
-import { postUnits } from "../../src/ledger/post/post-units.js";
+import { postUnits } from "../../src/ledger/post/turn.js";
 import { NO_CALLER_DATA, type MovementCommand } from "../../src/ledger/command/command.js";
 import type { Outcome } from "../../src/ledger/post/outcome.js";
 import { LOCAL_CALLER } from "../../src/rpc/context.js";

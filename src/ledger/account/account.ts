@@ -22,13 +22,6 @@ export interface Account {
   readonly sequence: bigint;
 }
 
-/** An account as it was read. */
-export interface ReadAccount {
-  readonly account: Account;
-  /** Identifies this state of the account: no other state ever has the same revision. */
-  readonly revision: bigint;
-}
-
 /** Returns what can be spent: the posted balance less what is pending outgoing. */
 export function availableMinor(
   account: Pick<Account, "normalSide" | "balanceMinor" | "pendingDebitsMinor" | "pendingCreditsMinor">,

@@ -1,14 +1,14 @@
 import type { Uuid } from "../../base/ids.js";
 import { toIso, type Micros } from "../../base/time.js";
 import type { Queryable } from "../../db/database.js";
-import type { AccountRow } from "../../entities/account.js";
+import type { AccountStateRow } from "../../entities/account.js";
 
 /** A moment in the past: a record time or a journal index, both inclusive. */
 export type AsOf = { readonly recordTime: Micros } | { readonly journalIndex: bigint };
 
 /** An account's balance and pending sums at a moment. */
 export type PastAccount = Pick<
-  AccountRow,
+  AccountStateRow,
   "id" | "systemAccount" | "currencyCode" | "normalSide" | "balance" | "pendingDebits" | "pendingCredits" | "sequence"
 >;
 

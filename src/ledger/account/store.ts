@@ -2,14 +2,14 @@ import type { AccountState, NormalSide } from "../../base/codes.js";
 import type { Uuid } from "../../base/ids.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
-import type { ReadAccount } from "./account.js";
+import type { Account } from "./account.js";
 import { decodeVelocity } from "./limits.js";
 import type { Slice, VelocityLimit } from "./velocity.js";
 
 const COLUMNS = `
 SELECT id, system_account IS NULL AS is_wallet, currency_code, normal_side, state, balance, pending_debits,
-  pending_credits, min_balance, max_balance, velocity_limits, sequence, revision
-FROM accounts WHERE id = ANY($1::uuid[])`;
+  pending_credits, min_balance, max_balance, velocity_limits, sequence
+FROM account_states WHERE id = ANY($1::uuid[])`;
 
 interface StoredAccount {
   readonly id: Uuid;
@@ -24,34 +24,28 @@ interface StoredAccount {
   readonly max_balance: bigint | null;
   readonly velocity_limits: string | null;
   readonly sequence: bigint;
-  readonly revision: bigint;
 }
 
-/** Reads and locks the accounts that exist, in the order of their ids, until the database transaction ends. */
-export async function lockAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<ReadAccount[]> {
-  const text = `${COLUMNS} ORDER BY id FOR UPDATE`;
-  const { rows } = await client.query<StoredAccount>({ name: "accounts-lock", text, values: [uuidArray([...ids])] });
-  return toReadAccounts(client, rows);
-}
-
-/** Reads the accounts that exist, without a lock. */
-export async function readAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<ReadAccount[]> {
+/** Reads the accounts that exist, as they are; while postings go on, one may be later than another. */
+export async function readAccounts(client: Queryable, ids: Iterable<Uuid>): Promise<Account[]> {
   const { rows } = await client.query<StoredAccount>({
     name: "accounts-read",
     text: COLUMNS,
     values: [uuidArray([...ids])],
   });
-  return toReadAccounts(client, rows);
-}
-
-/**
- * Adds the usage of velocity limits. It is read after the accounts, and may be that of a later revision and higher; a batch is written only
- * if the accounts still have the revision that was read.
- */
-async function toReadAccounts(client: Queryable, rows: readonly StoredAccount[]): Promise<ReadAccount[]> {
   const limited = rows.filter((row) => row.velocity_limits !== null);
   const usage = limited.length === 0 ? NO_USAGE : await readUsage(client, limited);
-  return rows.map((row) => toReadAccount(row, usage));
+  return rows.map((row) => toAccount(row, usage));
+}
+
+/** Lists ids of accounts after this one, in their order. */
+export async function listAccountIds(client: Queryable, after: Uuid, limit: number): Promise<Uuid[]> {
+  const { rows } = await client.query<{ id: Uuid }>({
+    name: "accounts-ids",
+    text: "SELECT id FROM accounts WHERE id > $1 ORDER BY id LIMIT $2",
+    values: [after, limit],
+  });
+  return rows.map(({ id }) => id);
 }
 
 /** Usage by account id and limit name. */
@@ -87,8 +81,8 @@ function toVelocityLimits(
   return decodeVelocity(limits).map((terms) => ({ ...terms, slices: usage.get(`${id}/${terms.name}`) ?? [] }));
 }
 
-function toReadAccount(row: StoredAccount, usage: Usage): ReadAccount {
-  const account = {
+function toAccount(row: StoredAccount, usage: Usage): Account {
+  return {
     id: row.id,
     isWallet: row.is_wallet,
     currencyCode: row.currency_code,
@@ -102,5 +96,4 @@ function toReadAccount(row: StoredAccount, usage: Usage): ReadAccount {
     velocity: toVelocityLimits(row, usage),
     sequence: row.sequence,
   };
-  return { account, revision: row.revision };
 }

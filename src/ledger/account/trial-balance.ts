@@ -27,7 +27,7 @@ SELECT currency_code, coalesce(system_account, '${ALL_WALLETS}') AS name, count(
   coalesce(-sum(debit) FILTER (WHERE debit < 0), 0)::text AS credits
 FROM (
   SELECT currency_code, system_account, balance::numeric * CASE WHEN normal_side = 1 THEN 1 ELSE -1 END AS debit
-  FROM accounts WHERE sequence > 0 AND ($1 = '' OR currency_code = $1) AND currency_code > $2
+  FROM account_states WHERE sequence > 0 AND ($1 = '' OR currency_code = $1) AND currency_code > $2
 ) balances
 GROUP BY currency_code, coalesce(system_account, '${ALL_WALLETS}')
 ORDER BY currency_code, name`;

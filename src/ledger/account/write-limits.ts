@@ -5,7 +5,7 @@ import type { Account } from "./account.js";
 import { encodeVelocity, replaceVelocity, type Limits } from "./limits.js";
 
 /**
- * Replaces the limits of a locked account, and deletes the usage of the velocity limits that end.
+ * Replaces the limits of an account, with the journal's head locked, and deletes the usage of the velocity limits that end.
  * @returns the limits as they are stored
  */
 export async function writeLimits({ manager, client }: Session, account: Account, limits: Limits): Promise<Limits> {
@@ -26,7 +26,6 @@ export async function writeLimits({ manager, client }: Session, account: Account
       minBalance: limits.minBalanceMinor,
       maxBalance: limits.maxBalanceMinor,
       velocityLimits: encodeVelocity(velocity),
-      revision: () => "revision + 1",
     },
   );
   return { ...limits, velocity };

@@ -44,7 +44,7 @@ export const WHOLE_LEDGER: Scope = {
   values: [],
   firstIndex: 0n,
   firstBatchIndex: 0n,
-  accounts: "(SELECT *, 0::bigint AS sequence_before FROM accounts)",
+  accounts: "(SELECT *, 0::bigint AS sequence_before FROM account_states)",
   entries: "entries",
   entriesAndPrior: "(SELECT *, false AS is_prior FROM entries)",
   records: `(
@@ -109,7 +109,7 @@ async function findScopeSince(client: Queryable, firstIndex: bigint): Promise<Sc
   const definitions = `${recorded}, touched AS MATERIALIZED (
       SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS t (id, sequence_before)
     ), touched_account AS MATERIALIZED (
-      SELECT a.*, sequence_before FROM touched JOIN ${lookUpRow("accounts", "a", "a.id = touched.id")} ON true
+      SELECT a.*, sequence_before FROM touched JOIN ${lookUpRow("account_states", "a", "a.id = touched.id")} ON true
     ), touched_entry AS MATERIALIZED (
       SELECT e.*, e.sequence = sequence_before AS is_prior FROM touched
       JOIN ${lookUpRow("entries", "e", "e.account_id = touched.id AND e.sequence >= sequence_before")} ON true

@@ -14,8 +14,8 @@ interface KindRules {
   readonly countsForVelocity: boolean;
   /** The cases in which a decision depends on the time; an exchange only with a quote, which expires. */
   readonly needsClock: "ALWAYS" | "WITH_QUOTE" | "NEVER";
-  /** True for kinds that are decided with their accounts locked only: the memory does not hold what is reversed. */
-  readonly needsLocks: boolean;
+  /** True for kinds that are decided in a turn only: the memory does not hold what is reversed. */
+  readonly needsTurn: boolean;
 }
 
 /** Kinds that the same rules decide. */
@@ -26,7 +26,7 @@ const MOVEMENT = {
   isReversible: true,
   countsForVelocity: true,
   needsClock: "NEVER",
-  needsLocks: false,
+  needsTurn: false,
 } as const satisfies KindRules;
 
 const HOLD_STEP = {
@@ -34,7 +34,7 @@ const HOLD_STEP = {
   isReversible: false,
   countsForVelocity: false,
   needsClock: "ALWAYS",
-  needsLocks: false,
+  needsTurn: false,
 } as const satisfies KindRules;
 
 /** The table of kinds: all that the ledger knows of each. */
@@ -54,7 +54,7 @@ export const KINDS = {
     isReversible: false,
     countsForVelocity: false,
     needsClock: "NEVER",
-    needsLocks: true,
+    needsTurn: true,
   },
   COMPOUND: { ...MOVEMENT, family: "COMPOUND" },
   EXCHANGE: { ...MOVEMENT, family: "EXCHANGE", needsClock: "WITH_QUOTE" },

@@ -38,7 +38,6 @@ interface Step {
  */
 export function decideHoldStep(state: LedgerState, command: HoldStepCommand): Decision {
   const hold = state.getHold(command.holdId);
-  // Read whatever the decision is: the accounts' revisions guard the hold's too.
   const wallet = hold && state.getAccount(hold.accountId);
   if (hold === undefined || wallet === undefined)
     return { unrecorded: { reason: "HOLD_NOT_FOUND", holdId: command.holdId } };

@@ -2,13 +2,15 @@ import { randomBytes } from "node:crypto";
 import { assertPresent } from "../../base/assert.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
-import type { Account, ReadAccount } from "../account/account.js";
+import type { Account } from "../account/account.js";
 import type { Hold, ReadHold } from "../decide/hold.js";
 import type { LedgerState, Original } from "../decide/state.js";
 
 /** The state that the decisions of one batch read and change, with the state before it. */
 export interface Batch extends LedgerState {
-  /** The revision after the batch of every account and hold that a decision has read. */
+  /** The revision of the ledger that the decisions are made from. */
+  readonly revisionBefore: bigint;
+  /** The revision after the batch: the ledger's, and that of every hold that a decision has read. */
   readonly revision: bigint;
   /** The accounts that decisions have read. */
   readonly touched: readonly TouchedAccount[];
@@ -21,7 +23,6 @@ export interface TouchedAccount {
   /** As the decisions leave it. */
   account: Account;
   readonly before: Account;
-  readonly revisionBefore: bigint;
 }
 
 /** A hold that a batch knows. */
@@ -32,22 +33,23 @@ export interface TouchedHold {
   readonly before: ReadHold | null;
 }
 
-/** Opens a batch over the accounts, holds and originals that its commands name. */
+/** Opens a batch over the accounts, holds and originals that its commands name, as of a revision of the ledger. */
 export function openBatch(
-  known: readonly ReadAccount[],
+  revisionBefore: bigint,
+  known: readonly Account[],
   knownHolds: readonly ReadHold[] = [],
   now: Micros = 0n,
   knownOriginals: readonly Original[] = [],
 ): Batch {
   const originals = new Map(knownOriginals.map((original) => [original.id, original]));
   const accounts = new Map<Uuid, TouchedAccount & { isTouched: boolean }>();
-  for (const { account, revision } of known)
-    accounts.set(account.id, { account, before: account, revisionBefore: revision, isTouched: false });
+  for (const account of known) accounts.set(account.id, { account, before: account, isTouched: false });
   const touched: TouchedAccount[] = [];
   const holds = new Map(knownHolds.map((read) => [read.hold.id, read]));
   const touchedHolds = new Map<Uuid, TouchedHold>();
   return {
     now,
+    revisionBefore,
     revision: newRevision(),
     touched,
     get touchedHolds() {

@@ -13,44 +13,28 @@ import { hasExpired, type Hold } from "../decide/hold.js";
 import { encodeExchange } from "../transaction/exchange-detail.js";
 import type { Batch } from "./batch.js";
 
-// The parameters of post_batch(): columns of accounts, transactions, holds and usage. Columns that only some kinds need are
-// empty when no transaction of the batch needs them. Before each function are the types of its columns.
+// The parameters of post_batch(): columns of transactions, holds and usage. Columns that only some kinds need are
+// empty when no transaction of the batch needs them. Before each function are the names and types of its columns.
 
-export const ACCOUNT_TYPES = ["bigint", "uuid[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]"] as const;
-
-/** Returns the accounts, in the order of their ids, which is the order in which every writer locks accounts. */
-export function toAccountColumns(batch: Batch): unknown[] {
-  const touched = batch.touched.toSorted((a, b) => (a.account.id < b.account.id ? -1 : 1));
-  return [
-    batch.revision,
-    uuidArray(touched.map(({ account }) => account.id)),
-    int8Array(touched.map(({ revisionBefore }) => revisionBefore)),
-    int8Array(touched.map(({ account }) => account.balanceMinor)),
-    int8Array(touched.map(({ account }) => account.pendingDebitsMinor)),
-    int8Array(touched.map(({ account }) => account.pendingCreditsMinor)),
-    int8Array(touched.map(({ account }) => account.sequence)),
-  ];
-}
-
-export const TRANSACTION_TYPES = [
-  "uuid[]",
-  "smallint[]",
-  "smallint[]",
-  "uuid[]",
-  "uuid[]",
-  "uuid[]",
-  "uuid[]",
-  "bigint[]",
-  "bigint[]",
-  "bigint[]",
-  "bigint[]",
-  "text[]",
-  "bigint[]",
-  "timestamptz[]",
-  "text[]",
-  "text[]",
-  "uuid[]",
-] as const;
+export const TRANSACTION_PARAMETERS = {
+  p_ids: "uuid[]",
+  p_kinds: "smallint[]",
+  p_states: "smallint[]",
+  p_callers: "uuid[]",
+  p_request_ids: "uuid[]",
+  p_debit_account_ids: "uuid[]",
+  p_credit_account_ids: "uuid[]",
+  p_debit_sequences: "bigint[]",
+  p_credit_sequences: "bigint[]",
+  p_debit_balances: "bigint[]",
+  p_credit_balances: "bigint[]",
+  p_currency_codes: "text[]",
+  p_amounts: "bigint[]",
+  p_effective_times: "timestamptz[]",
+  p_failures: "text[]",
+  p_terms: "text[]",
+  p_reverses_ids: "uuid[]",
+} as const;
 
 export function toTransactionColumns(decided: readonly DecidedCommand[]): Buffer[] {
   const commands = decided.map((one) => one.command);
@@ -99,19 +83,19 @@ export function getHoldId(command: Command, isPosted: boolean): Uuid | null {
   return command.kind === "HOLD" && isPosted ? command.transactionId : null;
 }
 
-export const PENDING_TYPES = [
-  "bigint[]",
-  "bigint[]",
-  "bigint[]",
-  "bigint[]",
-  "bigint[]",
-  "uuid[]",
-  "bigint[]",
-  "bigint[]",
-  "smallint[]",
-  "timestamptz[]",
-  "bigint[]",
-] as const;
+export const PENDING_PARAMETERS = {
+  p_entry_amounts: "bigint[]",
+  p_debit_pending_debits: "bigint[]",
+  p_debit_pending_credits: "bigint[]",
+  p_credit_pending_debits: "bigint[]",
+  p_credit_pending_credits: "bigint[]",
+  p_step_hold_ids: "uuid[]",
+  p_step_amounts: "bigint[]",
+  p_step_captured: "bigint[]",
+  p_step_states: "smallint[]",
+  p_step_expire_times: "timestamptz[]",
+  p_step_expires_in: "bigint[]",
+} as const;
 
 /** Returns the pending sums after the entries, and the holds after their steps. */
 export function toPendingColumns(decided: readonly DecidedCommand[]): Buffer[] {
@@ -142,7 +126,16 @@ function hasPending({ command, decision }: DecidedCommand): boolean {
   );
 }
 
-export const LEG_TYPES = ["text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]"] as const;
+export const LEG_PARAMETERS = {
+  p_leg_account_ids: "text[]",
+  p_leg_currency_codes: "text[]",
+  p_leg_amounts: "text[]",
+  p_leg_sequences: "text[]",
+  p_leg_balances: "text[]",
+  p_leg_pending_debits: "text[]",
+  p_leg_pending_credits: "text[]",
+  p_details: "text[]",
+} as const;
 
 /** Returns the legs and their entries, each column an array as text, and the details of exchanges. */
 export function toLegColumns(decided: readonly DecidedCommand[]): Buffer[] {
@@ -187,7 +180,13 @@ export function toValidUntil(decided: readonly DecidedCommand[]): string | null 
   return earliest === null ? null : toIso(earliest);
 }
 
-export const USAGE_TYPES = ["uuid[]", "text[]", "bigint[]", "bigint[]", "bigint[]"] as const;
+export const USAGE_PARAMETERS = {
+  p_usage_account_ids: "uuid[]",
+  p_usage_names: "text[]",
+  p_usage_slice_micros: "bigint[]",
+  p_usage_amounts: "bigint[]",
+  p_usage_counts: "bigint[]",
+} as const;
 
 /** Returns the uses of velocity limits, which the database counts in the slice of the time at which it records the batch. */
 export function toUsageColumns(batch: Batch): Buffer[] {
@@ -214,19 +213,19 @@ function listUses({ id, velocity }: Account, before: Account) {
   });
 }
 
-export const HOLD_TYPES = [
-  "uuid[]",
-  "bigint[]",
-  "smallint[]",
-  "uuid[]",
-  "uuid[]",
-  "text[]",
-  "bigint[]",
-  "bigint[]",
-  "smallint[]",
-  "timestamptz[]",
-  "bigint[]",
-] as const;
+export const HOLD_PARAMETERS = {
+  p_hold_ids: "uuid[]",
+  p_hold_revisions_before: "bigint[]",
+  p_hold_are_live: "smallint[]",
+  p_hold_account_ids: "uuid[]",
+  p_hold_to_account_ids: "uuid[]",
+  p_hold_currency_codes: "text[]",
+  p_hold_amounts: "bigint[]",
+  p_hold_captured: "bigint[]",
+  p_hold_states: "smallint[]",
+  p_hold_expire_times: "timestamptz[]",
+  p_hold_expires_in: "bigint[]",
+} as const;
 
 export function toHoldColumns(batch: Batch): Buffer[] {
   const touched = batch.touchedHolds;

@@ -1,46 +1,48 @@
 import { assertPresent } from "../../base/assert.js";
 import { NO_CALLER, type CallerContext } from "../../base/caller-context.js";
 import { FailureError } from "../../base/failure.js";
-import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import type { Config } from "../../config/config.js";
 import type { Database } from "../../db/database.js";
 import { inClaimingTransaction, translateError } from "../../db/in-transaction.js";
 import { isConflict, leavesOutcomeOpen, SQLSTATE, sqlState } from "../../db/sqlstate.js";
+import { readHead } from "../../journal/head.js";
 import { createPostingMetrics } from "../../telemetry/posting-metrics.js";
-import type { ReadAccount } from "../account/account.js";
+import type { Account } from "../account/account.js";
 import { readAccounts } from "../account/store.js";
-import { isMovement, requestKey, type Command, type UnitOfWork } from "../command/command.js";
+import type { UnitOfWork } from "../command/command.js";
 import type { Hold, ReadHold } from "../decide/hold.js";
 import { decideUnit } from "../decide/unit.js";
 import { readHolds } from "../hold/store.js";
-import { listAccounts } from "../transaction/transaction.js";
 import { openBatch } from "./batch.js";
-import type { Cache } from "./cache.js";
 import type { PostingConnection } from "./connection.js";
+import { follow } from "./follow.js";
 import { createMemory, type Memory } from "./memory.js";
 import { NO_REPLAYS, replay, type FindDifferences, type Outcome } from "./outcome.js";
+import { countCommands, createQueue, listKeys, selectSpecial, type QueuedUnit } from "./queue.js";
 import {
   collectAccountIds,
   collectDecided,
   collectHoldIds,
   needsClock,
-  needsLocks,
-  postUnits,
+  needsTurn,
+  recall,
+  takeTurn,
   toOutcomes,
-} from "./post-units.js";
+  toRecorded,
+} from "./turn.js";
 import { writeBatch } from "./write.js";
 
 /**
  * Posts the units of work of many callers in shared database transactions (group commit).
  *
  * Units that arrive while a batch is being written form the next one; an idle engine posts a lone command at once. At most two
- * batches are in flight. Units are decided in the order in which they were handed in. A batch takes one of two paths:
+ * batches are in flight. Units are decided in the order in which they were handed in. A batch is written in one of two ways:
  *
- * - optimistic: decided from accounts that this process remembers, and written in one round trip that checks that the
- *   accounts have not changed since;
- * - locked: with the accounts locked and the request ids looked up. A batch that meets a conflict, a used request id or a
- *   broken connection takes this path, and for a while those after it.
+ * - from memory: decided from what this process remembers, and written in one round trip that checks that the ledger still has
+ *   the revision that is remembered. A batch that loses follows the journal, and is decided again;
+ * - in a turn: with the journal's head locked and the request ids looked up. A batch that loses twice, meets a used request id or
+ *   a broken connection takes its turn, and for a while so do those after it.
  *
  * No caller is answered before the outcome is known.
  */
@@ -56,29 +58,8 @@ export interface Engine {
 }
 
 const BATCHES_IN_FLIGHT_MAX = 2;
-/** The most locked batches after a conflict before the optimistic way is tried again. */
+/** The most turns after a batch that lost twice before another is written from memory. */
 const PENALTY_MAX = 256;
-
-/** The resources that a unit takes. */
-interface Size {
-  /** The number of commands, of which one with many legs counts as many. */
-  readonly weight: number;
-  readonly bytes: number;
-  /** True for a unit of movements only, as most are: it skips the checks of other kinds. */
-  readonly isPlain: boolean;
-}
-
-interface QueuedUnit {
-  readonly unit: UnitOfWork;
-  /** The requestKey() of each of its commands. */
-  readonly keys: readonly string[];
-  readonly context: CallerContext;
-  readonly size: Size;
-  readonly since: number;
-  readonly done: Promise<Outcome[]>;
-  readonly resolve: (outcomes: Outcome[]) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 export function createEngine(
   database: Database,
@@ -88,37 +69,27 @@ export function createEngine(
   memory: Memory = createMemory(config),
 ): Engine {
   const { clock } = memory;
-  /** The units in the queue or in flight, by requestKey(). */
-  const pending = new Map<string, QueuedUnit>();
-  let queue: QueuedUnit[] = [];
-  let depth = 0;
-  let bytes = 0;
+  const queue = createQueue(config);
   let inFlight = 0;
   let commandsInFlight = 0;
-  /** The number of batches that take, or are about to take, the locked path. */
-  let locked = 0;
+  /** The number of batches that are, or are about to be, posted alone. */
+  let alone = 0;
   let isPumpPlanned = false;
   let penalty = 1;
-  let lockedLeft = 0;
+  let turnsLeft = 0;
   /** Settles when every batch so far is decided. */
   let lastDecided: Promise<unknown> = Promise.resolve();
   /** Settles when every batch so far is answered. */
   let lastSettled: Promise<unknown> = Promise.resolve();
-  const metrics = createPostingMetrics(() => depth);
+  const metrics = createPostingMetrics(() => queue.depth);
 
   async function post(unit: UnitOfWork, context: CallerContext): Promise<Outcome[]> {
-    const keys = unit.commands.map(requestKey);
-    const earlier = findEarlier(keys);
-    return earlier.length === 0 ? enqueue(unit, context, keys) : postCopy(unit, context, keys, earlier);
-  }
-
-  function findEarlier(keys: readonly string[]): QueuedUnit[] {
-    const earlier: QueuedUnit[] = [];
-    for (const key of keys) {
-      const queued = pending.get(key);
-      if (queued !== undefined) earlier.push(queued);
-    }
-    return earlier;
+    const keys = listKeys(unit);
+    const earlier = queue.findEarlier(keys);
+    if (earlier.length > 0) return postCopy(unit, context, keys, earlier);
+    const { done } = queue.add(unit, keys, context);
+    planPump();
+    return done;
   }
 
   /** Answers a copy of a request in flight by that one's outcome, without a query. */
@@ -138,27 +109,6 @@ export function createEngine(
     return [replay(assertPresent(unit.commands[0], "a command"), outcome.transaction, findDifferences)];
   }
 
-  function enqueue(unit: UnitOfWork, context: CallerContext, keys: readonly string[]): Promise<Outcome[]> {
-    const size = measure(unit);
-    const isFull =
-      depth + unit.commands.length > config.GREY_POSTING_QUEUE_MAX ||
-      bytes + size.bytes > config.GREY_POSTING_QUEUE_BYTES_MAX;
-    // An empty queue takes any unit: for one that is larger than the queue, no other moment would be better.
-    if (isFull && queue.length > 0) throw new FailureError({ reason: "OVERLOADED" });
-    depth += unit.commands.length;
-    bytes += size.bytes;
-    const { promise: done, resolve, reject } = createPromise<Outcome[]>();
-    const queued = { unit, keys, context, size, since: performance.now(), done, resolve, reject };
-    for (const key of keys) pending.set(key, queued);
-    queue.push(queued);
-    planPump();
-    return done;
-  }
-
-  function unlist({ keys }: QueuedUnit): void {
-    for (const key of keys) pending.delete(key);
-  }
-
   /** Runs after this turn of the event loop: calls that arrive together are posted together. */
   function planPump(): void {
     if (isPumpPlanned) return;
@@ -170,43 +120,29 @@ export function createEngine(
   }
 
   function pump(): void {
-    const hasRoom = (): boolean => queue.length > 0 && inFlight < BATCHES_IN_FLIGHT_MAX && locked === 0;
+    const hasRoom = (): boolean => !queue.isEmpty && inFlight < BATCHES_IN_FLIGHT_MAX && alone === 0;
     while (hasRoom()) {
-      const isLocked = lockedLeft > 0;
-      // A locked batch is alone, so that units are decided in their order.
-      if (isLocked && inFlight > 0) return;
-      const group = take();
+      const isTurn = turnsLeft > 0;
+      // A turn is alone, so that units are decided in their order.
+      if (isTurn && inFlight > 0) return;
+      // About half of all that is queued and in flight, so that one batch fills while another is written.
+      const wanted = Math.min(
+        Math.max(1, Math.ceil((queue.depth + commandsInFlight) / 2)),
+        config.GREY_POSTING_BATCH_MAX,
+      );
+      const group = queue.take(wanted);
       if (group.length === 0) continue;
-      start(group, isLocked);
+      start(group, isTurn);
     }
   }
 
-  /** Takes about half of all that is queued and in flight, so that one batch fills while another is written. */
-  function take(): QueuedUnit[] {
-    const wanted = Math.min(Math.max(1, Math.ceil((depth + commandsInFlight) / 2)), config.GREY_POSTING_BATCH_MAX);
-    const group: QueuedUnit[] = [];
-    let size = 0;
-    let taken = 0;
-    for (const queued of queue) {
-      if (size > 0 && size + queued.size.weight > wanted) break;
-      taken += 1;
-      depth -= queued.unit.commands.length;
-      bytes -= queued.size.bytes;
-      if (!keepIfWaiting(queued)) continue;
-      group.push(queued);
-      size += queued.size.weight;
-    }
-    queue = queue.slice(taken);
-    return group;
-  }
-
-  function start(group: readonly QueuedUnit[], isLocked: boolean): void {
+  function start(group: readonly QueuedUnit[], isTurn: boolean): void {
     const size = countCommands(group);
     inFlight += 1;
     commandsInFlight += size;
     const before = lastSettled;
-    if (isLocked) lockedLeft -= 1;
-    const settled = (isLocked ? takeLockedPath(group, before, false) : postOptimistic(group, before))
+    if (isTurn) turnsLeft -= 1;
+    const settled = (isTurn ? whenAlone(before, () => postInTurn(group, false)) : postFromMemory(group, before))
       // An unforeseen fault fails this group, and none of those after it.
       .catch((error: unknown) => rejectAll(group, error))
       .finally(() => {
@@ -219,128 +155,153 @@ export function createEngine(
     lastSettled = Promise.all([before, settled]).then(() => undefined);
   }
 
-  async function postOptimistic(group: readonly QueuedUnit[], before: Promise<unknown>): Promise<void> {
-    const units = group.map((queued) => queued.unit);
+  async function postFromMemory(group: readonly QueuedUnit[], before: Promise<unknown>): Promise<void> {
+    const special = selectSpecial(group);
     const started = performance.now();
     try {
-      const deciding = lastDecided.then(() => decideOptimistic(units, selectSpecial(group)));
+      const deciding = lastDecided.then(() => decideAndSend(group, special));
       lastDecided = deciding.catch(() => undefined);
-      const { verdicts, decided, writing, settle } = await deciding;
-      const recorded = await writing;
-      settle(recorded.createTime);
-      answer(group, toOutcomes(verdicts, decided, recorded));
+      await finish(group, await deciding, started);
       penalty = Math.max(1, penalty / 2);
-      report("optimistic", group, started);
     } catch (error) {
-      forget(units);
-      if (isConflict(error)) metrics.conflict();
-      if (sqlState(error) === SQLSTATE.SERIALIZATION_FAILURE) {
-        lockedLeft = penalty;
-        penalty = Math.min(penalty * 2, PENALTY_MAX);
-      } else if (sqlState(error) === SQLSTATE.UNIQUE_VIOLATION) {
-        // Retries come together: the next batch is likely to hold another one.
-        lockedLeft = Math.max(lockedLeft, 1);
-      }
-      // When the posting connection cannot be opened, nothing was sent: the connections of the locked path may still serve.
-      await takeLockedPath(group, before, isUnknown(error));
+      noteFailure(group, error);
+      await whenAlone(before, () => postAgain(group, special, error));
     }
   }
 
-  /** Waits until the units before it are answered: these may build on them. */
-  async function takeLockedPath(
-    group: readonly QueuedUnit[],
-    before: Promise<unknown>,
-    wasTried: boolean,
-  ): Promise<void> {
-    locked += 1;
+  /** Waits until the units before are answered, since these may build on them, and keeps those after from being decided. */
+  async function whenAlone(before: Promise<unknown>, work: () => Promise<void>): Promise<void> {
+    alone += 1;
     try {
       await before;
-      await postLocked(group, wasTried);
+      await work();
     } finally {
-      locked -= 1;
+      alone -= 1;
     }
+  }
+
+  /** Posts a batch that was not written from memory: once more so, if only the ledger had changed, and otherwise in a turn. */
+  async function postAgain(
+    group: readonly QueuedUnit[],
+    special: readonly UnitOfWork[],
+    error: unknown,
+  ): Promise<void> {
+    const started = performance.now();
+    if (!(error instanceof StaleError ? error.isCurable : sqlState(error) === SQLSTATE.SERIALIZATION_FAILURE))
+      return postInTurn(group, isUnknown(error));
+    try {
+      // Batches that were sent after it built on it, and fail as it did.
+      memory.drop();
+      await follow(database.pool, memory, await readHead(database.pool));
+      await finish(group, await decideAndSend(group, special, true), started);
+    } catch (again) {
+      noteFailure(group, again);
+      if (sqlState(again) === SQLSTATE.SERIALIZATION_FAILURE) {
+        turnsLeft = penalty;
+        penalty = Math.min(penalty * 2, PENALTY_MAX);
+      }
+      // When the posting connection cannot be opened, nothing was sent: the connections of turns may still serve.
+      await postInTurn(group, isUnknown(again));
+    }
+  }
+
+  /** Forgets what a failed batch may have been wrong about. */
+  function noteFailure(group: readonly QueuedUnit[], error: unknown): void {
+    memory.holds.forget(collectHoldIds(group.map(({ unit }) => unit)));
+    if (isConflict(error)) metrics.conflict();
+    if (sqlState(error) !== SQLSTATE.UNIQUE_VIOLATION) return;
+    // Another writer's entry without a revision of its own, as by hand: nothing that is remembered counts.
+    if (!isConflict(error)) memory.clear();
+    // Retries come together: the next batch is likely to hold another one.
+    turnsLeft = Math.max(turnsLeft, 1);
   }
 
   /**
    * Decides from memory and sends the batch; the batches after it build on its decisions at once.
    * @param special the units that hold more than movements
    */
-  async function decideOptimistic(units: readonly UnitOfWork[], special: readonly UnitOfWork[]) {
-    if (special.some(needsLocks)) throw new StaleError();
+  async function decideAndSend(group: readonly QueuedUnit[], special: readonly UnitOfWork[], isAlone = false) {
+    if (special.some(needsTurn)) throw new StaleError(false);
+    const { revision } = memory;
+    const units = group.map((queued) => queued.unit);
     const holds = await recallHolds(special);
-    const known = await recall(units, holds);
-    // A batch before this one is about to be decided again: the memory may lack its effects.
-    if (locked > 0) throw new StaleError();
-    const now = needsClock(special, known) ? clock.now() : 0n;
+    const holdsById = new Map(holds.map(({ hold }) => [hold.id, hold]));
+    const ids = collectAccountIds(units, holdsById);
+    let { known, missing } = recall(memory.getAccount, ids);
+    let read = NO_ACCOUNTS;
+    if (missing.length > 0) {
+      read = await readAccounts(database.pool, missing).catch(rethrowTranslated);
+      // A batch before this one may have been settled meanwhile.
+      for (const id of missing) ids.delete(id);
+      ({ known, missing } = recall(memory.getAccount, ids));
+    }
+    // A batch before this one is about to be decided again, or was meanwhile: what was read may lack its effects.
+    if (revision === undefined || (alone > 0 && !isAlone) || memory.revision !== revision) throw new StaleError(true);
+    if (missing.length > 0) throw new StaleError(false);
+    memory.keep(read);
+    const accounts = read.length === 0 ? known : [...known, ...read];
+    const now = needsClock(special, accounts) ? clock.now() : 0n;
     if (
       now === undefined ||
       holds.some(({ hold }) => isUncertain(hold, now)) ||
       special.some((unit) => isEnding(unit, now))
     )
-      throw new StaleError();
-    const batch = openBatch(known, holds, now);
+      throw new StaleError(false);
+    const batch = openBatch(revision, accounts, holds, now);
     const verdicts = units.map((unit) => decideUnit(batch, unit, NO_REPLAYS));
     // A batch without anything to write is answered once all before it are.
     const decided = collectDecided(verdicts);
-    if (decided.length === 0) throw new StaleError();
+    if (decided.length === 0) throw new StaleError(false);
     const writing = writeBatch(connection, batch, decided);
     writing.catch(() => undefined);
-    return { verdicts, decided, writing, settle: memory.remember(batch) };
+    return { verdicts, decided, writing, settle: memory.send(batch) };
   }
 
-  /**
-   * Returns the existing accounts that the units name, from memory or read. The batch keeps them itself, because the cache may
-   * forget one while another is read.
-   */
-  async function recall(units: readonly UnitOfWork[], holds: readonly ReadHold[]): Promise<ReadAccount[]> {
-    const holdsById = new Map(holds.map(({ hold }) => [hold.id, hold]));
-    return recallOrRead(memory.accounts, collectAccountIds(units, holdsById), (ids) =>
-      readAccounts(database.pool, ids),
-    );
+  /** Answers the callers of a batch once it is written. */
+  async function finish(
+    group: readonly QueuedUnit[],
+    { verdicts, decided, writing, settle }: Awaited<ReturnType<typeof decideAndSend>>,
+    started: number,
+  ): Promise<void> {
+    const place = await writing;
+    settle(toRecorded(decided, place));
+    answer(group, toOutcomes(verdicts, decided, place));
+    report("memory", group, started);
   }
 
   /** Returns the existing holds that the units name, from memory or read. */
   async function recallHolds(units: readonly UnitOfWork[]): Promise<ReadHold[]> {
-    return recallOrRead(memory.holds, collectHoldIds(units), (ids) => readHolds(database.pool, ids));
-  }
-
-  function forget(units: readonly UnitOfWork[]): void {
-    const holdIds = collectHoldIds(units);
-    memory.accounts.forget(collectAccountIds(units, { get: (id): Hold | undefined => memory.holds.get(id)?.hold }));
-    memory.holds.forget(holdIds);
+    const { known, missing } = recall(memory.holds.get, collectHoldIds(units));
+    return missing.length === 0
+      ? known
+      : [...known, ...(await readHolds(database.pool, missing).catch(rethrowTranslated))];
   }
 
   /** @param wasTried whether an attempt before this one may have been committed */
-  async function postLocked(group: readonly QueuedUnit[], wasTried: boolean): Promise<void> {
+  async function postInTurn(group: readonly QueuedUnit[], wasTried: boolean): Promise<void> {
     const started = performance.now();
     const units = group.map((queued) => queued.unit);
     try {
-      const outcomes = await inClaimingTransaction(
+      const { outcomes, written } = await inClaimingTransaction(
         database,
         // Units in flight are carried through, whether their callers wait or not.
         NO_CALLER,
-        ({ client }) => postUnits(client, units, { findDifferences }),
-        {
-          wasTried,
-        },
+        ({ client }) => takeTurn(client, units, { findDifferences }, memory),
+        { wasTried },
       );
-      // With the accounts that the commands do not name themselves.
-      memory.accounts.forget(
-        outcomes.flat().flatMap((one) => ("transaction" in one ? listAccounts(one.transaction) : [])),
-      );
-      const recorded = findRecordTime(outcomes);
-      if (recorded !== undefined) clock.set(recorded);
+      if (written !== undefined) memory.send(written.batch)(written.recorded);
       answer(group, outcomes);
-      report("locked", group, started);
+      report("turn", group, started);
     } catch (error) {
       // A fault that one unit causes must not fail its neighbours.
       if (group.length > 1 && !isTransient(error)) {
-        for (const queued of group) await postLocked([queued], wasTried);
+        for (const queued of group) await postInTurn([queued], wasTried);
       } else {
         rejectAll(group, error);
       }
     } finally {
-      forget(units);
+      memory.drop();
+      memory.holds.forget(collectHoldIds(units));
     }
   }
 
@@ -348,29 +309,12 @@ export function createEngine(
     group.forEach((queued, index) => {
       const ofUnit = assertPresent(outcomes[index], "the outcomes of a unit");
       for (const outcome of ofUnit) countRejection(outcome);
-      unlist(queued);
-      queued.resolve(ofUnit);
+      queue.resolve(queued, ofUnit);
     });
   }
 
-  function reject(queued: QueuedUnit, error: unknown): void {
-    unlist(queued);
-    queued.reject(error);
-  }
-
   function rejectAll(group: readonly QueuedUnit[], error: unknown): void {
-    for (const queued of group) reject(queued, error);
-  }
-
-  /** Drops a unit whose caller has left. */
-  function keepIfWaiting(queued: QueuedUnit): boolean {
-    try {
-      queued.context.assertWaiting();
-      return true;
-    } catch (error) {
-      reject(queued, error);
-      return false;
-    }
+    for (const queued of group) queue.reject(queued, error);
   }
 
   function countRejection(outcome: Outcome): void {
@@ -379,38 +323,23 @@ export function createEngine(
     }
   }
 
-  function report(shape: "optimistic" | "locked", group: readonly QueuedUnit[], started: number): void {
+  function report(way: "memory" | "turn", group: readonly QueuedUnit[], started: number): void {
     const oldest = assertPresent(group[0], "a unit").since;
-    metrics.batch(shape, countCommands(group), started - oldest, performance.now() - started);
+    metrics.batch(way, countCommands(group), started - oldest, performance.now() - started);
   }
 
   return {
     post,
     get depth() {
-      return depth;
+      return queue.depth;
     },
   };
 }
 
-/** Returns the remembered values, and those that are read. */
-async function recallOrRead<T>(
-  { get }: Cache<T>,
-  ids: Iterable<Uuid>,
-  read: (missing: readonly Uuid[]) => Promise<T[]>,
-): Promise<T[]> {
-  const known: T[] = [];
-  const missing: Uuid[] = [];
-  for (const id of ids) {
-    const one = get(id);
-    if (one === undefined) missing.push(id);
-    else known.push(one);
-  }
-  if (missing.length === 0) return known;
-  try {
-    return [...known, ...(await read(missing))];
-  } catch (error) {
-    throw translateError(error);
-  }
+const NO_ACCOUNTS: readonly Account[] = [];
+
+function rethrowTranslated(error: unknown): never {
+  throw translateError(error);
 }
 
 /** The error of the remembered clock that is allowed for: a second. */
@@ -432,16 +361,13 @@ function isEnding({ commands }: UnitOfWork, now: Micros): boolean {
   );
 }
 
-/** Returns the time of the record of what is new among the outcomes; undefined when nothing is. */
-function findRecordTime(outcomes: readonly Outcome[][]): Micros | undefined {
-  for (const outcome of outcomes.flat())
-    if ("transaction" in outcome && !outcome.replayed) return outcome.transaction.createTime;
-  return undefined;
-}
-
-/** The batch was not sent, because it has to take the locked path. */
+/** The batch was not sent. */
 class StaleError extends Error {
   override readonly name = "StaleError";
+  /** @param isCurable true if following the journal may help; false if only a turn does */
+  constructor(readonly isCurable: boolean) {
+    super();
+  }
 }
 
 /** Reports whether the batch may have been committed. */
@@ -455,50 +381,3 @@ function isUnknown(error: unknown): boolean {
 function isTransient(error: unknown): boolean {
   return error instanceof FailureError && error.failure.reason !== "OVERLOADED";
 }
-
-function createPromise<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
-  let resolve!: (value: T) => void;
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<T>((resolved, rejected) => {
-    resolve = resolved;
-    reject = rejected;
-  });
-  return { promise, resolve, reject };
-}
-
-function countCommands(group: readonly QueuedUnit[]): number {
-  return group.reduce((sum, { unit }) => sum + unit.commands.length, 0);
-}
-
-/** Measures a unit: two legs weigh as much as a movement, and the bytes are about its memory in the queue. */
-function measure({ commands }: UnitOfWork): Size {
-  let weight = commands.length;
-  let bytes = COMMAND_BYTES * commands.length;
-  let isPlain = true;
-  for (const command of commands) {
-    const { description, metadata } = command.data;
-    bytes += 2 * description.length;
-    for (const key in metadata) bytes += 2 * (key.length + (metadata[key]?.length ?? 0)) + 64;
-    if (isMovement(command)) continue;
-    isPlain = false;
-    const legs = countLegs(command);
-    weight += Math.ceil(legs / 2);
-    bytes += LEG_BYTES * legs;
-  }
-  return { weight, bytes, isPlain };
-}
-
-function countLegs(command: Command): number {
-  if (command.kind === "COMPOUND") return command.legs.length;
-  return command.kind === "EXCHANGE" ? EXCHANGE_LEGS : 0;
-}
-
-const EXCHANGE_LEGS = 4;
-
-/** Selects the units that hold more than movements. */
-function selectSpecial(group: readonly QueuedUnit[]): UnitOfWork[] {
-  return group.filter(({ size }) => !size.isPlain).map(({ unit }) => unit);
-}
-
-const COMMAND_BYTES = 600;
-const LEG_BYTES = 300;

@@ -1,21 +1,57 @@
+import type { Uuid } from "../../base/ids.js";
 import type { Micros } from "../../base/time.js";
 import type { Config } from "../../config/config.js";
-import type { Account, ReadAccount } from "../account/account.js";
-import { findUsesSince, moveUsesTo } from "../account/velocity.js";
+import type { JournalHead } from "../../journal/head.js";
+import type { Account } from "../account/account.js";
+import { findUsesSince, moveUsesTo, type Slice } from "../account/velocity.js";
 import { settleHold, type Hold, type ReadHold } from "../decide/hold.js";
-import type { Batch } from "./batch.js";
+import { createAccountTable } from "./account-table.js";
+import type { Batch, TouchedAccount } from "./batch.js";
 import { createCache, type Cache } from "./cache.js";
 
 /**
- * The memory of a posting engine: accounts, holds and the time. It holds the effects of a batch in flight at once, so that the
- * next one builds on them; what depends on the time of the record is settled when the database has reported it.
+ * What a posting engine remembers of the ledger, as of a place in the journal, and over it the batches that it has sent since: the
+ * next batch builds on these at once. What depends on the time of the record is settled when the database has reported it.
+ *
+ * It is exact, not guessed: as long as the journal's head has the revision of that place, the accounts are as remembered. Holds
+ * have revisions of their own.
  */
 export interface Memory {
-  readonly accounts: Cache<ReadAccount>;
+  /** The place; undefined before the ledger was first read. */
+  readonly place: Place | undefined;
+  /** The revision that the ledger has once all that was sent is written. */
+  readonly revision: bigint | undefined;
+  getAccount(id: Uuid): Account | undefined;
+  /** Keeps accounts that were read at the place or later: if one has changed since the place, so has the head's revision. */
+  keep(accounts: readonly Account[]): void;
   readonly holds: Cache<ReadHold>;
   readonly clock: Clock;
-  /** Remembers the effects of the batch. @returns a function that settles them by the time of its record */
-  remember(batch: Batch): (recorded: Micros) => void;
+  /** Adds the effects of a batch. @returns a function that settles them once it is written */
+  send(batch: Batch): (recorded: Recorded) => void;
+  /** Drops what was sent and is not settled: one of these batches was not written, and those after it build on it. */
+  drop(): void;
+  /** Moves to a place whose changes were kept. */
+  moveTo(place: Place): void;
+  /** Forgets the accounts. */
+  clear(): void;
+  /** The part of the memory for accounts that is in use, from 0 to 1. */
+  readonly fill: number;
+  /** A number that grows when an account is forgotten, or what others did is followed. */
+  readonly losses: number;
+}
+
+/** A place in the journal. */
+export interface Place extends JournalHead {
+  /** The id of the last record before it; null in an empty journal. */
+  readonly lastId: Uuid | null;
+}
+
+/** Where and when a batch was recorded. */
+export interface Recorded {
+  /** The journal's size and its last record's id after it. */
+  readonly size: bigint;
+  readonly lastId: Uuid;
+  readonly createTime: Micros;
 }
 
 /** The database's clock, extrapolated by this process's own. */
@@ -25,12 +61,14 @@ export interface Clock {
   now(): Micros | undefined;
 }
 
-/** An account as a batch leaves it. Later batches may hold it already, so it is settled in place. */
-interface RememberedAccount {
+/** An account as a batch leaves it. */
+interface SentAccount {
+  /** Settled in place, also by the batch before. */
   account: Account;
-  readonly revision: bigint;
-  /** The revision of the state that the batch built on. */
-  readonly revisionBefore: bigint;
+  /** What it builds on, if that is not settled yet. */
+  previous: SentAccount | undefined;
+  /** What it uses of each velocity limit. */
+  readonly uses: readonly (Slice | undefined)[];
 }
 
 interface RememberedHold {
@@ -38,27 +76,31 @@ interface RememberedHold {
   readonly revision: bigint;
 }
 
-export function createMemory({ GREY_POSTING_CACHE_MAX: max }: Pick<Config, "GREY_POSTING_CACHE_MAX">): Memory {
-  const accounts = createCache<ReadAccount>(Math.ceil(max / 2));
-  const holds = createCache<ReadHold>(Math.ceil(max / 2));
+/** The holds that a generation of their cache has. */
+const HOLDS_MAX = 50_000;
+
+export function createMemory({
+  GREY_POSTING_MEMORY_BYTES: bytesMax,
+}: Pick<Config, "GREY_POSTING_MEMORY_BYTES">): Memory {
+  const table = createAccountTable(bytesMax);
+  const sent = new Map<Uuid, SentAccount>();
+  const holds = createCache<ReadHold>(HOLDS_MAX);
   const clock = createClock();
+  let place: Place | undefined;
+  let revision: bigint | undefined;
+  let losses = 0;
 
   /** Moves uses of velocity limits to the time of their record, which may be in a later slice than their decision. */
-  function settlingUse(entry: RememberedAccount, before: Account): (recorded: Micros) => void {
-    const uses = findUsesSince(entry.account.velocity, before.velocity);
-    const settle = (one: RememberedAccount, recorded: Micros): void => {
-      if (one.account.velocity !== null)
-        one.account = { ...one.account, velocity: moveUsesTo(one.account.velocity, uses, recorded) };
-    };
-    return (recorded) => {
-      settle(entry, recorded);
-      // A later batch has built on it.
-      const latest = accounts.get(entry.account.id) as RememberedAccount | undefined;
-      if (latest?.revisionBefore === entry.revision) settle(latest, recorded);
-    };
+  function settleUses(one: SentAccount, recorded: Micros): void {
+    const latest = sent.get(one.account.id);
+    const isBuiltOn = latest?.previous === one;
+    if (isBuiltOn) latest.previous = undefined;
+    if (one.uses.length === 0) return;
+    one.account = moveUses(one.account, one.uses, recorded);
+    if (isBuiltOn) latest.account = moveUses(latest.account, one.uses, recorded);
   }
 
-  /** Sets the times of the hold. */
+  /** Returns a function that sets the times of the hold. */
   function settlingHold(entry: RememberedHold): (recorded: Micros) => void {
     return (recorded) => {
       const decided = entry.hold;
@@ -70,28 +112,78 @@ export function createMemory({ GREY_POSTING_CACHE_MAX: max }: Pick<Config, "GREY
   }
 
   return {
-    accounts,
+    get place() {
+      return place;
+    },
+    get revision() {
+      return revision;
+    },
+    getAccount: (id) => sent.get(id)?.account ?? table.get(id),
+    keep: (accounts) => accounts.forEach(table.set),
     holds,
     clock,
-    remember: (batch) => {
-      const { revision } = batch;
-      const settling: ((recorded: Micros) => void)[] = [];
-      for (const { account, before, revisionBefore } of batch.touched) {
-        const entry: RememberedAccount = { account, revision, revisionBefore };
-        accounts.set(account.id, entry);
-        if (account.velocity !== before.velocity) settling.push(settlingUse(entry, before));
+
+    send: (batch) => {
+      const revisionBefore = revision;
+      const accounts: SentAccount[] = [];
+      for (const touched of batch.touched) {
+        if (touched.account === touched.before) continue;
+        const { id } = touched.account;
+        const one = { account: touched.account, previous: sent.get(id), uses: listUses(touched) };
+        accounts.push(one);
+        sent.set(id, one);
       }
+      const settling: ((recorded: Micros) => void)[] = [];
       for (const { hold, before } of batch.touchedHolds) {
-        const entry: RememberedHold = { hold, revision };
+        const entry: RememberedHold = { hold, revision: batch.revision };
         holds.set(hold.id, entry);
         if (hold !== before?.hold) settling.push(settlingHold(entry));
       }
-      return (recorded) => {
-        clock.set(recorded);
-        for (const settle of settling) settle(recorded);
+      revision = batch.revision;
+      return ({ size, lastId, createTime }) => {
+        clock.set(createTime);
+        // The batch before it was dropped, although it was written: the place stays, and the journal tells what followed.
+        if (place === undefined || place.revision !== revisionBefore) return;
+        for (const one of accounts) {
+          settleUses(one, createTime);
+          table.set(one.account);
+          if (sent.get(one.account.id) === one) sent.delete(one.account.id);
+        }
+        for (const settle of settling) settle(createTime);
+        place = { size, lastId, revision: batch.revision, accountChanges: place.accountChanges };
       };
     },
+
+    drop: () => {
+      sent.clear();
+      revision = place?.revision;
+    },
+    moveTo: (next) => {
+      losses += 1;
+      place = next;
+      revision = next.revision;
+    },
+    clear: () => {
+      losses += 1;
+      table.clear();
+    },
+    get fill() {
+      return table.fill;
+    },
+    get losses() {
+      return losses + table.evictions;
+    },
   };
+}
+
+function listUses({ account, before }: TouchedAccount): readonly (Slice | undefined)[] {
+  return account.velocity === before.velocity ? NO_USES : findUsesSince(account.velocity, before.velocity);
+}
+
+const NO_USES: readonly (Slice | undefined)[] = [];
+
+function moveUses(account: Account, uses: readonly (Slice | undefined)[], recorded: Micros): Account {
+  return account.velocity === null ? account : { ...account, velocity: moveUsesTo(account.velocity, uses, recorded) };
 }
 
 function createClock(): Clock {

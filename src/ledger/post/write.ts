@@ -7,19 +7,17 @@ import type { Entry } from "../account/entry.js";
 import type { DecidedCommand } from "../decide/decision.js";
 import { assertBalanced } from "../decide/double-entry.js";
 import { settleHold } from "../decide/hold.js";
-import { CALLER_DATA_TYPES, toCallerDataColumns } from "../transaction/caller-data.js";
+import { CALLER_DATA_PARAMETERS, toCallerDataColumns } from "../transaction/caller-data.js";
 import type { LedgerTransaction } from "../transaction/transaction.js";
 import type { Batch } from "./batch.js";
 import {
-  ACCOUNT_TYPES,
-  HOLD_TYPES,
-  LEG_TYPES,
-  PENDING_TYPES,
-  TRANSACTION_TYPES,
-  USAGE_TYPES,
+  HOLD_PARAMETERS,
+  LEG_PARAMETERS,
+  PENDING_PARAMETERS,
+  TRANSACTION_PARAMETERS,
+  USAGE_PARAMETERS,
   getHoldId,
   getReversedId,
-  toAccountColumns,
   toHoldColumns,
   toLegColumns,
   toPendingColumns,
@@ -47,27 +45,31 @@ export interface JournalPlace {
   readonly createTime: Micros;
 }
 
-const TYPES = [
-  "boolean",
-  ...ACCOUNT_TYPES,
-  ...TRANSACTION_TYPES,
-  ...CALLER_DATA_TYPES,
-  ...PENDING_TYPES,
-  ...HOLD_TYPES,
-  "uuid[]",
-  "smallint[]",
-  ...LEG_TYPES,
-  ...USAGE_TYPES,
-  "timestamptz",
-];
+/** The parameters of post_batch(), by their names, in the order of writeBatch()'s values. */
+const PARAMETERS = {
+  p_claims: "boolean",
+  p_revision: "bigint",
+  p_revision_before: "bigint",
+  ...TRANSACTION_PARAMETERS,
+  ...CALLER_DATA_PARAMETERS,
+  ...PENDING_PARAMETERS,
+  ...HOLD_PARAMETERS,
+  p_leading_ids: "uuid[]",
+  p_leading_types: "smallint[]",
+  ...LEG_PARAMETERS,
+  ...USAGE_PARAMETERS,
+  p_valid_until: "timestamptz",
+};
 const POST_BATCH = `SELECT first_index, create_time_micros FROM post_batch(
-  ${TYPES.map((type, index) => `$${index + 1}::${type}`).join(", ")})`;
+  ${Object.entries(PARAMETERS)
+    .map(([name, type], index) => `${name} => $${index + 1}::${type}`)
+    .join(", ")})`;
 
 /**
  * Writes decisions: transactions, entries, balances, requests and the journal, all or nothing.
  *
- * Fails with serialization_failure when an account or hold that a decision has read has changed since, or a hold or a quote has
- * expired meanwhile, and with unique_violation of requests_pkey when a request id was used before; then nothing is written.
+ * Fails with serialization_failure when the ledger has changed since the decisions were made, or a hold or a quote has expired
+ * meanwhile, and with unique_violation of requests_pkey when a request id was used before; then nothing is written.
  */
 export async function writeBatch(
   client: Writer,
@@ -81,7 +83,8 @@ export async function writeBatch(
     text: POST_BATCH,
     values: [
       claims,
-      ...toAccountColumns(batch),
+      batch.revision,
+      batch.revisionBefore,
       ...toTransactionColumns(decided),
       ...toCallerDataColumns(decided.map(({ command }) => command.data)),
       ...toPendingColumns(decided),

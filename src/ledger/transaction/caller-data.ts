@@ -4,23 +4,31 @@ import type { CallerData } from "../command/command.js";
 /** The storage of a field of the caller's own data in a column of `transactions`. */
 interface StoredField<T> {
   readonly column: string;
-  /** The type of the parameter of post_batch() that takes the column. */
+  /** The name and type of the parameter of post_batch() that takes the column. */
+  readonly parameter: string;
   readonly type: string;
   readonly read: (stored: unknown) => T;
   readonly write: (values: readonly T[]) => Buffer;
 }
 
-/** The fields in the order of post_batch()'s parameters. */
 const FIELDS: { readonly [Field in keyof CallerData]: StoredField<CallerData[Field]> } = {
-  description: { column: "description", type: "text[]", read: (stored) => stored as string, write: textArray },
+  description: {
+    column: "description",
+    parameter: "p_descriptions",
+    type: "text[]",
+    read: (stored) => stored as string,
+    write: textArray,
+  },
   metadata: {
     column: "metadata",
+    parameter: "p_metadata",
     type: "text[]",
     read: (stored) => (stored ?? {}) as CallerData["metadata"],
     write: (values) => textArray(values.map(toJsonOrNull)),
   },
   externalReference: {
     column: "external_reference",
+    parameter: "p_external_references",
     type: "text[]",
     read: (stored) => (stored ?? "") as string,
     // Most batches have none.
@@ -41,7 +49,9 @@ export function fromCallerDataRow(row: object): CallerData {
   ) as unknown as CallerData;
 }
 
-export const CALLER_DATA_TYPES: readonly string[] = STORED.map(([, { type }]) => type);
+export const CALLER_DATA_PARAMETERS: Readonly<Record<string, string>> = Object.fromEntries(
+  STORED.map(([, { parameter, type }]) => [parameter, type]),
+);
 
 /** Returns the columns that are written. */
 export function toCallerDataColumns(all: readonly CallerData[]): Buffer[] {

@@ -10,7 +10,7 @@ import { parseId, systemAccountId } from "../../base/ids.js";
 import { createRoom } from "../../base/room.js";
 import type { Database } from "../../db/database.js";
 import { readInSession, readSnapshot, type Session } from "../../db/in-transaction.js";
-import { AccountEntity, type AccountRow } from "../../entities/account.js";
+import { AccountStateEntity, type AccountStateRow } from "../../entities/account.js";
 import type { NormalSide } from "../../base/codes.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
@@ -76,7 +76,9 @@ export function createLedgerService(
         by?.$case === "systemAccount"
           ? systemAccountId(by.value.currencyCode, by.value.name)
           : parseId(by?.value ?? "");
-      const account = await readInSession(database, context, ({ manager }) => manager.findOneBy(AccountEntity, { id }));
+      const account = await readInSession(database, context, ({ manager }) =>
+        manager.findOneBy(AccountStateEntity, { id }),
+      );
       if (account !== null) return { account: toAccountMessage(account) };
       return by?.$case === "systemAccount"
         ? fail({ reason: "ACCOUNT_NOT_FOUND", systemAccount: by.value.name, currencyCode: by.value.currencyCode })
@@ -94,7 +96,7 @@ export function createLedgerService(
         ({ manager }) => ({
           field: "accounts",
           read: (after, take) =>
-            manager.find(AccountEntity, {
+            manager.find(AccountStateEntity, {
               where: {
                 ...(currencyCode !== "" && { currencyCode }),
                 ...(systemOnly && { systemAccount: Not(IsNull()) }),
@@ -142,7 +144,7 @@ async function createAccount({ manager, client }: Session, request: CreateAccoun
     maxBalanceMinor: request.maxBalance ?? null,
   });
   if (!isNew) fail({ reason: "ACCOUNT_EXISTS", systemAccount: name, currencyCode });
-  const account = await manager.findOneByOrFail(AccountEntity, { id });
+  const account = await manager.findOneByOrFail(AccountStateEntity, { id });
   return {
     response: { account: toAccountMessage(account), replayed: false },
     records: [{ id, type: RECORD_TYPE.ACCOUNT_CREATED }],
@@ -152,7 +154,7 @@ async function createAccount({ manager, client }: Session, request: CreateAccoun
 /** The most lines of a currency, besides that of all wallets, so that they fit into an answer. */
 const TRIAL_BALANCE_LINES_MAX = 10_000;
 
-function toAccountMessage(account: AccountRow): AccountMessage {
+function toAccountMessage(account: AccountStateRow): AccountMessage {
   const { currencyCode, minBalance, maxBalance } = account;
   return {
     id: account.id,

@@ -16,9 +16,10 @@ import { readInSession, type Session } from "../../db/in-transaction.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { LimitChangeEntity, type LimitChangeRow } from "../../entities/limits.js";
+import { lockHead } from "../../journal/head.js";
 import { availableMinor, incomingMinor, type Account } from "../../ledger/account/account.js";
 import { decodeLimits, encodeLimits, WALLET_LIMITS, type Limits } from "../../ledger/account/limits.js";
-import { lockAccounts, readAccounts } from "../../ledger/account/store.js";
+import { readAccounts } from "../../ledger/account/store.js";
 import { getUsage } from "../../ledger/account/velocity.js";
 import { writeLimits } from "../../ledger/account/write-limits.js";
 import type { CallContext } from "../../rpc/context.js";
@@ -59,7 +60,7 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
       readInSession(database, context, async (session) => {
         const id = parseAccountId(request.account);
         const [read] = await readAccounts(session.client, [id]);
-        const account = assertNamed(request.account, read?.account);
+        const account = assertNamed(request.account, read);
         const now = await readClock(session.client);
         return {
           limits: toLimitsMessage(toLimits(account)),
@@ -111,11 +112,12 @@ export function createLimitMethods(database: Database, tokens: PageTokens): Limi
   };
 }
 
-/** Sets the limits with the account locked, so that every posting comes before the change or sees it. */
+/** Sets the limits with the journal's head locked, so that every posting comes before the change or sees it. */
 async function setLimits(session: Session, request: SetLimitsRequest, requested: Limits, { caller }: CallContext) {
   const id = parseAccountId(request.account);
-  const [read] = await lockAccounts(session.client, [id]);
-  const account = assertNamed(request.account, read?.account);
+  await lockHead(session.client);
+  const [read] = await readAccounts(session.client, [id]);
+  const account = assertNamed(request.account, read);
   const failure = checkLimits(account, requested);
   if (failure !== undefined) fail(failure);
   const limits = await writeLimits(session, account, requested);

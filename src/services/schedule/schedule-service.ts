@@ -9,7 +9,7 @@ import type { Database, Queryable } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { SCHEDULE_STATE, type ScheduleState } from "../../entities/schedule.js";
-import type { ReadAccount } from "../../ledger/account/account.js";
+import type { Account } from "../../ledger/account/account.js";
 import { readAccounts } from "../../ledger/account/store.js";
 import type { MovementCommand } from "../../ledger/command/command.js";
 import { decideMovement } from "../../ledger/decide/movement.js";
@@ -124,13 +124,13 @@ export function createScheduleService(database: Database, tokens: PageTokens): M
  * not refuse it, and hides no other refusal.
  */
 async function assertPossible(client: Queryable, command: MovementCommand): Promise<void> {
-  const read = await readAccounts(client, [command.debitAccountId, command.creditAccountId]);
-  const decision = decideMovement(openBatch(read.map(withoutFreeze)), command);
+  const accounts = await readAccounts(client, [command.debitAccountId, command.creditAccountId]);
+  const decision = decideMovement(openBatch(0n, accounts.map(withoutFreeze)), command);
   if ("failure" in decision && isPermanent(decision.failure)) fail(decision.failure);
 }
 
 /** Returns the account without its temporary obstacles: a freeze and velocity limits. */
-function withoutFreeze({ account, revision }: ReadAccount): ReadAccount {
+function withoutFreeze(account: Account): Account {
   const state = account.state === ACCOUNT_STATE.FROZEN ? ACCOUNT_STATE.OPEN : account.state;
-  return { account: { ...account, state, velocity: null }, revision };
+  return { ...account, state, velocity: null };
 }

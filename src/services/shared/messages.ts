@@ -113,7 +113,10 @@ function toBalanceAfter(entry: Entry): Balance {
 }
 
 /** Returns a wallet with the state of its account. */
-export function toWalletMessage(wallet: WalletRow, { currencyCode, state }: AccountRow): WalletMessage {
+export function toWalletMessage(
+  wallet: WalletRow,
+  { currencyCode, state }: Pick<AccountRow, "currencyCode" | "state">,
+): WalletMessage {
   return {
     id: wallet.id,
     userId: wallet.userId,

@@ -5,7 +5,7 @@ import { readSnapshot } from "../../db/in-transaction.js";
 import type { Command, UnitOfWork } from "../../ledger/command/command.js";
 import type { Engine } from "../../ledger/post/engine.js";
 import type { Outcome } from "../../ledger/post/outcome.js";
-import { tryUnit } from "../../ledger/post/post-units.js";
+import { tryUnit } from "../../ledger/post/turn.js";
 import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
 import type { CallContext } from "../../rpc/context.js";
 import { toBalancesAfter, toTransactionMessage } from "../shared/messages.js";

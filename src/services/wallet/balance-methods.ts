@@ -5,7 +5,7 @@ import { parseId, type Uuid } from "../../base/ids.js";
 import { microsDown, type Micros } from "../../base/time.js";
 import type { Database, Queryable } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
-import { AccountEntity } from "../../entities/account.js";
+import { AccountStateEntity } from "../../entities/account.js";
 import { findPastAccount, type AsOf } from "../../ledger/account/past-account.js";
 import { findEffectiveBalance } from "../../ledger/statement/effective-balance.js";
 import type { Methods } from "../../rpc/methods.js";
@@ -23,7 +23,7 @@ export function createBalanceMethods(database: Database): Pick<Methods<typeof Wa
         );
       const account = await readInSession(database, context, ({ manager, client }) =>
         asOf === undefined
-          ? manager.findOneBy(AccountEntity, { id: walletId })
+          ? manager.findOneBy(AccountStateEntity, { id: walletId })
           : findPastAccount(client, walletId, parseAsOf(asOf)),
       );
       if (account === null || account === undefined || account.systemAccount !== null)

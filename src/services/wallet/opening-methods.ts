@@ -8,14 +8,14 @@ import { newId, parseId, systemAccountId, type Uuid } from "../../base/ids.js";
 import { readClock, readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
 import type { Session } from "../../db/in-transaction.js";
-import { AccountEntity } from "../../entities/account.js";
+import { AccountEntity, AccountStateEntity } from "../../entities/account.js";
 import { CurrencyEntity } from "../../entities/currency.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { WalletEntity, type WalletRow } from "../../entities/wallet.js";
 import type { JournalRecord } from "../../journal/append.js";
 import { decodeLimits, encodeVelocity, replaceVelocity, WALLET_LIMITS } from "../../ledger/account/limits.js";
 import { NO_CALLER_DATA, type MovementCommand } from "../../ledger/command/command.js";
-import { postUnits } from "../../ledger/post/post-units.js";
+import { postUnits } from "../../ledger/post/turn.js";
 import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
 import type { CallContext } from "../../rpc/context.js";
 import type { Methods } from "../../rpc/methods.js";
@@ -35,7 +35,7 @@ export function createOpeningMethods(database: Database): Pick<Methods<typeof Wa
         await lockUserForShare(session, userId);
         const wallet = await insertWallet(session, request, userId);
         const opening = await postOpening(session, context, request, wallet.id);
-        const account = await session.manager.findOneByOrFail(AccountEntity, { id: wallet.id });
+        const account = await session.manager.findOneByOrFail(AccountStateEntity, { id: wallet.id });
         return {
           response: { wallet: toWalletMessage(wallet, account), balance: toBalanceMessage(account), replayed: false },
           resourceId: wallet.id,

@@ -6,9 +6,10 @@ import { readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
 import type { Session } from "../../db/in-transaction.js";
 import { ACCOUNT_STATE, type AccountState } from "../../base/codes.js";
-import { AccountEntity, type AccountRow } from "../../entities/account.js";
+import { AccountEntity, AccountStateEntity, type AccountStateRow } from "../../entities/account.js";
 import { RECORD_TYPE, type RecordType } from "../../entities/journal.js";
 import { WalletEntity } from "../../entities/wallet.js";
+import { lockHead } from "../../journal/head.js";
 import type { Methods } from "../../rpc/methods.js";
 import { answerOnce } from "../shared/once.js";
 import { toWalletMessage } from "../shared/messages.js";
@@ -24,7 +25,7 @@ interface Change {
   readonly to: AccountState;
   readonly record: RecordType;
   /** Returns the rule that forbids the change. */
-  readonly check: (account: AccountRow) => Failure | undefined;
+  readonly check: (account: AccountStateRow) => Failure | undefined;
 }
 
 const FREEZE: Change = {
@@ -74,7 +75,7 @@ export function createStateMethods(database: Database): StateMethods {
       answerOnce(database, context, "CLOSE_WALLET", request, (session) => changeState(session, request, CLOSE)),
     reopenWallet: (request, context) =>
       answerOnce(database, context, "REOPEN_WALLET", request, async (session) => {
-        // The wallet of a deleted user stays closed. The user is locked before the account, as in every writer.
+        // The wallet of a deleted user stays closed.
         const { manager } = session;
         const wallet = await manager.findOneBy(WalletEntity, { id: parseId(request.walletId) });
         if (wallet !== null) await lockUserForShare(session, wallet.userId);
@@ -83,24 +84,23 @@ export function createStateMethods(database: Database): StateMethods {
   };
 }
 
-/** Changes the state with the account locked, so that every posting comes before the change or sees it. */
+/** Changes the state with the journal's head locked, so that every posting comes before the change or sees it. */
 async function changeState(session: Session, { walletId, reason }: FreezeWalletRequest, { to, record, check }: Change) {
   const { manager } = session;
   const id = parseId(walletId);
-  const lock = { mode: "pessimistic_write" } as const;
-  const account = await manager.findOne(AccountEntity, { where: { id }, lock });
-  const wallet = account === null ? null : await manager.findOne(WalletEntity, { where: { id }, lock });
-  if (account === null || wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId: id });
+  const wallet = await manager.findOne(WalletEntity, { where: { id }, lock: { mode: "pessimistic_write" } });
+  if (wallet === null) return fail({ reason: "WALLET_NOT_FOUND", walletId: id });
+  await lockHead(session.client);
+  const account = await manager.findOneByOrFail(AccountStateEntity, { id });
   const failure = check(account);
   if (failure !== undefined) fail(failure);
-  account.state = to;
   wallet.stateReason = reason;
   wallet.revision += 1;
   wallet.updateTime = await readDate(session.client);
-  await manager.update(AccountEntity, { id }, { state: to, revision: () => "revision + 1" });
+  await manager.update(AccountEntity, { id }, { state: to });
   await manager.update(WalletEntity, { id }, wallet);
   return {
-    response: { wallet: toWalletMessage(wallet, account), replayed: false },
+    response: { wallet: toWalletMessage(wallet, { ...account, state: to }), replayed: false },
     resourceId: id,
     records: [{ id, type: record }],
   };

@@ -8,7 +8,7 @@ import { createRoom } from "../../base/room.js";
 import { readDate } from "../../db/clock.js";
 import type { Database } from "../../db/database.js";
 import { readInSession, type Session } from "../../db/in-transaction.js";
-import { AccountEntity } from "../../entities/account.js";
+import { AccountEntity, AccountStateEntity } from "../../entities/account.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { WalletEntity, type WalletRow } from "../../entities/wallet.js";
 import type { Methods } from "../../rpc/methods.js";
@@ -114,7 +114,7 @@ async function findWallets(manager: EntityManager, ids: readonly Uuid[]): Promis
 }
 
 async function withAccounts(manager: EntityManager, wallets: readonly WalletRow[]): Promise<GetWalletResponse[]> {
-  const accounts = await manager.findBy(AccountEntity, { id: In(wallets.map((wallet) => wallet.id)) });
+  const accounts = await manager.findBy(AccountStateEntity, { id: In(wallets.map((wallet) => wallet.id)) });
   const byId = new Map(accounts.map((account) => [account.id, account]));
   return wallets.map((wallet) => {
     const account = assertPresent(byId.get(wallet.id), "a wallet's account");

@@ -6,7 +6,7 @@ import { parseId, type Uuid } from "../../base/ids.js";
 import type { Database } from "../../db/database.js";
 import { readSnapshot } from "../../db/in-transaction.js";
 import { readJournalSize } from "../../db/journal-size.js";
-import { AccountEntity } from "../../entities/account.js";
+import { AccountStateEntity } from "../../entities/account.js";
 import { RECORD_TYPE } from "../../entities/journal.js";
 import { findPastAccount } from "../../ledger/account/past-account.js";
 import type { WatchedRecord } from "../../ledger/watch/journal-page.js";
@@ -57,7 +57,7 @@ const NO_CHANGE = { balance: undefined, state: WalletState.UNSPECIFIED, transact
 function findBeginning(database: Database, context: CallContext, request: WatchWalletRequest) {
   const walletId = parseId(request.walletId);
   return readSnapshot(database, context, async ({ manager, client }) => {
-    const account = await manager.findOneBy(AccountEntity, { id: walletId });
+    const account = await manager.findOneBy(AccountStateEntity, { id: walletId });
     if (account === null || account.systemAccount !== null) return fail({ reason: "WALLET_NOT_FOUND", walletId });
     const size = await readJournalSize(client);
     const first = request.fromJournalIndex ?? size;

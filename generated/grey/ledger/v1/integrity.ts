@@ -19,9 +19,9 @@ export enum IntegrityLaw {
   TRANSACTION_BALANCED = 1,
   /** ENTRIES_MATCH_STATE - A posted transaction has entries, a rejected one has none. */
   ENTRIES_MATCH_STATE = 2,
-  /** BALANCE_IS_SUM_OF_ENTRIES - The balance of an account is the sum of its entries. */
+  /** BALANCE_IS_SUM_OF_ENTRIES - The balance of an account, which is that of its latest entry, is the sum of its entries. */
   BALANCE_IS_SUM_OF_ENTRIES = 3,
-  /** SEQUENCE_DENSE - The entries of an account are numbered 1, 2, 3 without a gap, up to the account's own count. */
+  /** SEQUENCE_DENSE - The entries of an account are numbered 1, 2, 3 without a gap. */
   SEQUENCE_DENSE = 4,
   /** RUNNING_BALANCE - Each entry's balance_after is the previous balance_after plus or minus its amount. */
   RUNNING_BALANCE = 5,
