@@ -13,8 +13,13 @@ export interface Scope {
   readonly firstIndex: bigint;
   /** The first record of that record's batch. */
   readonly firstBatchIndex: bigint;
-  /** Accounts, and `sequence_before`, the sequence of their last entry before the scope; 0 for none. */
+  /** The rows of accounts. */
   readonly accounts: string;
+  /**
+   * Accounts with what their latest entries say, and `sequence_before`, the sequence of their last entry before the scope; 0 for none.
+   * Costs a search for each account.
+   */
+  readonly accountStates: string;
   readonly entries: string;
   /** The entries, and each account's last one before the scope, for which `is_prior` is true. */
   readonly entriesAndPrior: string;
@@ -44,7 +49,8 @@ export const WHOLE_LEDGER: Scope = {
   values: [],
   firstIndex: 0n,
   firstBatchIndex: 0n,
-  accounts: "(SELECT *, 0::bigint AS sequence_before FROM account_states)",
+  accounts: "accounts",
+  accountStates: "(SELECT *, 0::bigint AS sequence_before FROM account_states)",
   entries: "entries",
   entriesAndPrior: "(SELECT *, false AS is_prior FROM entries)",
   records: `(
@@ -120,6 +126,7 @@ async function findScopeSince(client: Queryable, firstIndex: bigint): Promise<Sc
     firstIndex,
     firstBatchIndex,
     accounts: "touched_account",
+    accountStates: "touched_account",
     entries: "(SELECT * FROM touched_entry WHERE NOT is_prior)",
     entriesAndPrior: "touched_entry",
     records: "new_record",

@@ -10,8 +10,8 @@ import type { VelocityLimit } from "../account/velocity.js";
 export interface AccountTable {
   /** The part of it that is in use, from 0 to 1. */
   readonly fill: number;
-  /** The number of accounts that gave up their place so far. */
-  readonly evictions: number;
+  /** Collects the ids of the accounts that give up their place from now on; undefined: collects them no longer. */
+  collectEvicted(ids: Set<Uuid> | undefined): void;
   get(id: Uuid): Account | undefined;
   set(account: Account): void;
   clear(): void;
@@ -46,7 +46,7 @@ export function createAccountTable(bytesMax: number): AccountTable {
   /** The place within a bucket that is given up next when all are in use. */
   let hand = 0;
   let taken = 0;
-  let evictions = 0;
+  let evicted: Set<Uuid> | undefined;
   const currencyCodes: string[] = [];
   const currencyNumbers = new Map<string, number>();
   /** Few accounts have such limits. */
@@ -92,7 +92,7 @@ export function createAccountTable(bytesMax: number): AccountTable {
     if (found >= 0) return found;
     const place = choose(first);
     if (flags[place] === 0) taken += 1;
-    else evictions += 1;
+    else evicted?.add(idAt(ids, place));
     if (((flags[place] ?? 0) & HAS_VELOCITY) !== 0) velocities.delete(idAt(ids, place));
     ids.set(words, place * WORDS_OF_ID);
     return place;
@@ -102,8 +102,8 @@ export function createAccountTable(bytesMax: number): AccountTable {
     get fill() {
       return taken / places;
     },
-    get evictions() {
-      return evictions;
+    collectEvicted: (into) => {
+      evicted = into;
     },
     get: (id) => {
       readWords(id);

@@ -36,8 +36,12 @@ export interface Memory {
   clear(): void;
   /** The part of the memory for accounts that is in use, from 0 to 1. */
   readonly fill: number;
-  /** A number that grows when an account is forgotten, or what others did is followed. */
-  readonly losses: number;
+  /**
+   * Reads accounts and keeps those that it does not remember, although postings go on meanwhile: not those that it remembered and
+   * forgot in that time, and none if it followed others.
+   * @returns false if it kept none, for another attempt
+   */
+  keepOthers(read: () => Promise<readonly Account[]>): Promise<boolean>;
 }
 
 /** A place in the journal. */
@@ -88,7 +92,7 @@ export function createMemory({
   const clock = createClock();
   let place: Place | undefined;
   let revision: bigint | undefined;
-  let losses = 0;
+  let moves = 0;
 
   /** Moves uses of velocity limits to the time of their record, which may be in a later slice than their decision. */
   function settleUses(one: SentAccount, recorded: Micros): void {
@@ -159,19 +163,28 @@ export function createMemory({
       revision = place?.revision;
     },
     moveTo: (next) => {
-      losses += 1;
+      moves += 1;
       place = next;
       revision = next.revision;
     },
     clear: () => {
-      losses += 1;
+      moves += 1;
       table.clear();
     },
     get fill() {
       return table.fill;
     },
-    get losses() {
-      return losses + table.evictions;
+    keepOthers: async (read) => {
+      const movesBefore = moves;
+      const forgotten = new Set<Uuid>();
+      table.collectEvicted(forgotten);
+      const accounts = await read().finally(() => table.collectEvicted(undefined));
+      if (moves !== movesBefore) return false;
+      for (const account of accounts) {
+        const { id } = account;
+        if (!sent.has(id) && !forgotten.has(id) && table.get(id) === undefined) table.set(account);
+      }
+      return true;
     },
   };
 }

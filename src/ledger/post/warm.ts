@@ -20,13 +20,8 @@ export async function warm(client: Queryable, memory: Memory, signal: AbortSigna
   let after: Uuid | undefined = FIRST_ID;
   while (after !== undefined && memory.fill < FILL && !signal.aborted) {
     const ids = await listAccountIds(client, after, ACCOUNTS_AT_ONCE);
-    const { losses } = memory;
-    const read = await readAccounts(client, ids);
-    // What others changed meanwhile, or what was remembered and forgotten again, may have been read before: it is read once more.
-    if (memory.losses === losses) {
-      memory.keep(read.filter(({ id }) => memory.getAccount(id) === undefined));
+    if (await memory.keepOthers(() => readAccounts(client, ids)))
       after = ids.length < ACCOUNTS_AT_ONCE ? undefined : ids.at(-1);
-    }
     await delay(PAUSE_MS, undefined, { signal }).catch(() => undefined);
   }
 }
