@@ -1,4 +1,4 @@
-import type { AccountState, NormalSide } from "../../base/codes.js";
+import { NORMAL_SIDE, type AccountState } from "../../base/codes.js";
 import type { Uuid } from "../../base/ids.js";
 import type { Account } from "../account/account.js";
 import type { VelocityLimit } from "../account/velocity.js";
@@ -116,7 +116,7 @@ export function createAccountTable(bytesMax: number): AccountTable {
         id,
         isWallet: (flag & WALLET) !== 0,
         currencyCode: currencyCodes[currencies[place] ?? 0] ?? "",
-        normalSide: ((flag & DEBIT_NORMAL) === 0 ? 2 : 1) as NormalSide,
+        normalSide: (flag & DEBIT_NORMAL) === 0 ? NORMAL_SIDE.CREDIT : NORMAL_SIDE.DEBIT,
         state: (flag >>> STATE_SHIFT) as AccountState,
         balanceMinor: numbers[at] ?? 0n,
         pendingDebitsMinor: numbers[at + 1] ?? 0n,
@@ -147,7 +147,7 @@ export function createAccountTable(bytesMax: number): AccountTable {
       flags[place] =
         TAKEN |
         (account.isWallet ? WALLET : 0) |
-        (account.normalSide === 1 ? DEBIT_NORMAL : 0) |
+        (account.normalSide === NORMAL_SIDE.DEBIT ? DEBIT_NORMAL : 0) |
         (min === null ? 0 : HAS_MIN) |
         (max === null ? 0 : HAS_MAX) |
         (velocity === null ? 0 : HAS_VELOCITY) |
