@@ -11,7 +11,7 @@ export interface JournalRecord {
 }
 
 // The head stays locked until the transaction ends, so indexes follow commits and leave no gap. The caller has taken all other
-// locks before: accounts in id order, then requests.
+// locks before. The head's revision stays: the records change nothing that postings are decided from.
 const APPEND_RECORDS = `
 WITH head AS (
   UPDATE journal_head SET size = size + cardinality($1::uuid[]), last_time = greatest(last_time, clock_timestamp())

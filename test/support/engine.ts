@@ -36,7 +36,7 @@ export interface Gate {
 export interface TestEngine {
   readonly engine: Engine;
   readonly database: Database;
-  /** Its cached accounts and holds. */
+  /** What it remembers. */
   readonly memory: Memory;
   /** Its batches for the posting connection. */
   readonly batches: Gate;

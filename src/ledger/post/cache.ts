@@ -1,8 +1,7 @@
 import type { Uuid } from "../../base/ids.js";
 
 /**
- * A cache of recently used accounts or holds. Its values may be stale: a batch is written only if the database still has the
- * same revisions.
+ * A cache of recently used holds. Its values may be stale: a batch is written only if each of them still has its revision.
  *
  * Two generations bound it: a full young generation becomes the old one, and values that were not used meanwhile are dropped.
  */
