@@ -111,7 +111,7 @@ export function readSnapshot<T>(
   read: (session: Session) => Promise<T>,
 ): Promise<T> {
   return onConnection(database, context, async (runner, client) => {
-    await runner.startTransaction("REPEATABLE READ");
+    await unlessSilent(database, runner.startTransaction("REPEATABLE READ"));
     try {
       return await unlessSilent(database, read({ manager: runner.manager, client }));
     } finally {
@@ -179,7 +179,7 @@ async function attemptTransaction<T>(
     const client = (await runner.connect()) as PoolClient;
     // The wait for a connection may have outlasted the caller.
     context.assertWaiting();
-    await runner.startTransaction("READ COMMITTED");
+    await unlessSilent(database, runner.startTransaction("READ COMMITTED"));
     let result: T;
     try {
       result = await unlessSilent(database, work({ manager: runner.manager, client }));
@@ -194,8 +194,8 @@ async function attemptTransaction<T>(
   }
 }
 
-/** Breaks every connection when an answer is overdue: they share the same network, and other calls must not wait in vain. */
-async function unlessSilent<T>(database: Database, work: Promise<T>): Promise<T> {
+/** Breaks every connection of the pool when an answer is overdue: they share the same network, and other calls must not wait in vain. */
+export async function unlessSilent<T>(database: Database, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {

@@ -4,7 +4,7 @@ import { FailureError } from "../../base/failure.js";
 import type { Micros } from "../../base/time.js";
 import type { Config } from "../../config/config.js";
 import type { Database } from "../../db/database.js";
-import { inClaimingTransaction, translateError } from "../../db/in-transaction.js";
+import { inClaimingTransaction, readInSession, translateError, unlessSilent } from "../../db/in-transaction.js";
 import { isConflict, leavesOutcomeOpen, SQLSTATE, sqlState } from "../../db/sqlstate.js";
 import { readHead } from "../../journal/head.js";
 import { createPostingMetrics } from "../../telemetry/posting-metrics.js";
@@ -192,7 +192,7 @@ export function createEngine(
     try {
       // Batches that were sent after it built on it, and fail as it did.
       memory.drop();
-      await follow(database.pool, memory, await readHead(database.pool));
+      await readInSession(database, NO_CALLER, async ({ client }) => follow(client, memory, await readHead(client)));
       await finish(group, await decideAndSend(group, special, true), started);
     } catch (again) {
       noteFailure(group, again);
@@ -230,7 +230,7 @@ export function createEngine(
     let { known, missing } = recall(memory.getAccount, ids);
     let read = NO_ACCOUNTS;
     if (missing.length > 0) {
-      read = await readAccounts(database.pool, missing).catch(rethrowTranslated);
+      read = await unlessSilent(database, readAccounts(database.pool, missing)).catch(rethrowTranslated);
       // A batch before this one may have been settled meanwhile.
       for (const id of missing) ids.delete(id);
       ({ known, missing } = recall(memory.getAccount, ids));
@@ -274,7 +274,7 @@ export function createEngine(
     const { known, missing } = recall(memory.holds.get, collectHoldIds(units));
     return missing.length === 0
       ? known
-      : [...known, ...(await readHolds(database.pool, missing).catch(rethrowTranslated))];
+      : [...known, ...(await unlessSilent(database, readHolds(database.pool, missing)).catch(rethrowTranslated))];
   }
 
   /** @param wasTried whether an attempt before this one may have been committed */
