@@ -111,7 +111,7 @@ BEGIN
 
   IF cardinality(p_hold_ids) > 0 THEN
     PERFORM FROM unnest(p_hold_ids, p_hold_are_live) AS b (id, is_live) JOIN holds h ON h.id = b.id
-    WHERE (is_live = 1 AND h.expire_time <= v_now) OR (is_live = 0 AND h.expire_time > v_now);
+    WHERE h.id = ANY (p_hold_ids) AND ((is_live = 1 AND h.expire_time <= v_now) OR (is_live = 0 AND h.expire_time > v_now));
     IF FOUND THEN
       RAISE EXCEPTION 'a hold has expired since it was read, or has not expired yet' USING ERRCODE = 'serialization_failure';
     END IF;
@@ -123,7 +123,7 @@ BEGIN
         coalesce(b.expire_time, v_now + b.expires_in * interval '1 microsecond')) THEN v_now ELSE h.update_time END
     FROM unnest(p_hold_ids, p_hold_revisions_before, p_hold_amounts, p_hold_captured, p_hold_states, p_hold_expire_times,
       p_hold_expires_in) AS b (id, revision_before, amount, captured, state, expire_time, expires_in)
-    WHERE h.id = b.id AND h.revision = b.revision_before;
+    WHERE h.id = b.id AND h.id = ANY (p_hold_ids) AND h.revision = b.revision_before;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     IF v_count <> (SELECT count(*) FROM unnest(p_hold_revisions_before) AS b (revision) WHERE revision IS NOT NULL) THEN
       RAISE EXCEPTION 'a hold has changed since it was read' USING ERRCODE = 'serialization_failure';
@@ -204,7 +204,7 @@ BEGIN
     -- Deletes usage that no window reaches any more.
     DELETE FROM velocity_usage u USING unnest(p_usage_account_ids, p_usage_names, p_usage_slice_micros)
       AS used (account_id, name, slice_micros)
-    WHERE u.account_id = used.account_id AND u.name = used.name AND u.slice < create_time_micros / used.slice_micros - 100;
+    WHERE u.account_id = used.account_id AND u.account_id = ANY (p_usage_account_ids) AND u.name = used.name AND u.slice < create_time_micros / used.slice_micros - 100;
   END IF;
 
   create_time_micros := (extract(epoch FROM v_now) * 1000000)::bigint;

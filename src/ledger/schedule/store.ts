@@ -161,7 +161,7 @@ export async function updateSchedules(
         tries = c.tries, run_count = c.run_count, failure = c.failure, update_time = $9
       FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::timestamptz[], $5::int[], $6::int[], $7::int[], $8::text[])
         AS c (id, state, planned_time, due_time, attempt, tries, run_count, failure)
-      WHERE s.id = c.id`,
+      WHERE s.id = c.id AND s.id = ANY ($1::uuid[])`,
     values: [
       changes.map(({ id }) => id),
       changes.map(({ progress }) => progress.state),
