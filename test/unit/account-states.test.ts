@@ -1,3 +1,4 @@
+import { walletAccount } from "../support/accounts.js";
 import { fxAccountId } from "../../src/ledger/command/system-account.js";
 import { toMovement } from "../../src/ledger/decide/movement.js";
 import { expect } from "chai";
@@ -54,21 +55,7 @@ class TwoPartyState extends ModelState {
 }
 
 function account(id: string, over: Partial<Account>): Account {
-  return {
-    id,
-    isWallet: true,
-    currencyCode: "USD",
-    normalSide: NORMAL_SIDE.CREDIT,
-    state: ACCOUNT_STATE.OPEN,
-    balanceMinor: 1_000n,
-    pendingDebitsMinor: 0n,
-    pendingCreditsMinor: 0n,
-    minBalanceMinor: 0n,
-    maxBalanceMinor: null,
-    velocity: null,
-    sequence: 1n,
-    ...over,
-  };
+  return walletAccount(id, { balanceMinor: 1_000n, sequence: 1n, ...over });
 }
 
 const NOW = 1_000_000n;

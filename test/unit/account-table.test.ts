@@ -5,6 +5,7 @@ import { newId, systemAccountId, type Uuid } from "../../src/base/ids.js";
 import { AMOUNT_MAX } from "../../src/base/money.js";
 import type { Account } from "../../src/ledger/account/account.js";
 import { createAccountTable } from "../../src/ledger/post/account-table.js";
+import { walletAccount } from "../support/accounts.js";
 
 const MEBIBYTE = 1_048_576;
 
@@ -83,7 +84,7 @@ describe("the table of remembered accounts", () => {
   });
 
   it("keeps those that are used, and forgets others, in a full bucket", () => {
-    const [kept, ...others] = Array.from({ length: 100 }, () => ({ ...ACCOUNT, id: newId() }));
+    const [kept, ...others] = Array.from({ length: 100 }, () => walletAccount(newId()));
     const table = createAccountTable(1);
     let missed = 0;
     for (const account of others) {
@@ -100,21 +101,7 @@ describe("the table of remembered accounts", () => {
   it("keeps at least 97 of a hundred accounts in twice the memory that they need", () => {
     const table = createAccountTable(2 * 68 * 50_000);
     const ids = Array.from({ length: 50_000 }, newId);
-    for (const id of ids) table.set({ ...ACCOUNT, id });
+    for (const id of ids) table.set(walletAccount(id));
     expect(ids.filter((id) => table.get(id) !== undefined).length).to.be.at.least(48_500);
   });
 });
-
-const ACCOUNT: Omit<Account, "id"> = {
-  isWallet: true,
-  currencyCode: "USD",
-  normalSide: NORMAL_SIDE.CREDIT,
-  state: ACCOUNT_STATE.OPEN,
-  balanceMinor: 1n,
-  pendingDebitsMinor: 0n,
-  pendingCreditsMinor: 0n,
-  minBalanceMinor: 0n,
-  maxBalanceMinor: null,
-  velocity: null,
-  sequence: 1n,
-};

@@ -1,9 +1,9 @@
 import { expect } from "chai";
-import { ACCOUNT_STATE, NORMAL_SIDE } from "../../src/base/codes.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { enterDebit, type Account } from "../../src/ledger/account/account.js";
 import { openBatch } from "../../src/ledger/post/batch.js";
 import { createMemory, type Memory } from "../../src/ledger/post/memory.js";
+import { walletAccount } from "../support/accounts.js";
 
 /** Room for eight accounts. */
 const LITTLE = { GREY_POSTING_MEMORY_BYTES: 1 };
@@ -11,20 +11,7 @@ const ENOUGH = { GREY_POSTING_MEMORY_BYTES: 1_048_576 };
 const START = { size: 0n, revision: 1n, accountChanges: 0n, lastId: null };
 
 function accountOf(id: Uuid, balanceMinor = 0n): Account {
-  return {
-    id,
-    isWallet: true,
-    currencyCode: "USD",
-    normalSide: NORMAL_SIDE.CREDIT,
-    state: ACCOUNT_STATE.OPEN,
-    balanceMinor,
-    pendingDebitsMinor: 0n,
-    pendingCreditsMinor: 0n,
-    minBalanceMinor: 0n,
-    maxBalanceMinor: null,
-    velocity: null,
-    sequence: balanceMinor,
-  };
+  return walletAccount(id, { balanceMinor, sequence: balanceMinor });
 }
 
 /** Sends a batch that credits the account with 1. @returns what settles it */

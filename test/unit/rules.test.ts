@@ -5,31 +5,13 @@ import { AMOUNT_MAX, AMOUNT_MIN, isInt64 } from "../../src/base/money.js";
 import { ACCOUNT_STATE, NORMAL_SIDE, type AccountState } from "../../src/base/codes.js";
 import { type Account, availableMinor } from "../../src/ledger/account/account.js";
 import { decideMovement, toMovement } from "../../src/ledger/decide/movement.js";
+import { walletAccount } from "../support/accounts.js";
 import { createModelState, type ModelState } from "../support/model-state.js";
 import { NO_CALLER_DATA, type MovementCommand } from "../../src/ledger/command/command.js";
 
-/** Returns a wallet without balance and overdraft by default. */
-function wallet(id: string, over: Partial<Account> = {}): Account {
-  return {
-    id,
-    isWallet: true,
-    currencyCode: "USD",
-    normalSide: NORMAL_SIDE.CREDIT,
-    state: ACCOUNT_STATE.OPEN,
-    balanceMinor: 0n,
-    pendingDebitsMinor: 0n,
-    pendingCreditsMinor: 0n,
-    minBalanceMinor: 0n,
-    maxBalanceMinor: null,
-    velocity: null,
-    sequence: 0n,
-    ...over,
-  };
-}
-
 /** Returns a debit-normal system account without limits, like `cash`. */
 function system(id: string, over: Partial<Account> = {}): Account {
-  return wallet(id, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null, ...over });
+  return walletAccount(id, { isWallet: false, normalSide: NORMAL_SIDE.DEBIT, minBalanceMinor: null, ...over });
 }
 
 const REQUEST = {
@@ -88,17 +70,17 @@ function pendingOf({ pendingDebitsMinor, pendingCreditsMinor }: Account) {
   return { pendingDebitsAfterMinor: pendingDebitsMinor, pendingCreditsAfterMinor: pendingCreditsMinor };
 }
 
-const poor = wallet("poor");
-const rich = wallet("rich", { balanceMinor: 1_000n, sequence: 7n });
-const euros = wallet("euros", { currencyCode: "EUR", balanceMinor: 1_000n });
-const frozen = wallet("frozen", { state: ACCOUNT_STATE.FROZEN, balanceMinor: 1_000n });
-const closed = wallet("closed", { state: ACCOUNT_STATE.CLOSED });
-const full = wallet("full", { balanceMinor: AMOUNT_MAX });
-const held = wallet("held", { balanceMinor: 1_000n, pendingDebitsMinor: 400n, pendingCreditsMinor: 5_000n });
-const overdraft = wallet("overdraft", { balanceMinor: -50n, minBalanceMinor: -100n });
-const reserve = wallet("reserve", { balanceMinor: 1_000n, minBalanceMinor: 300n });
-const capped = wallet("capped", { balanceMinor: 900n, maxBalanceMinor: 1_000n });
-const bottomless = wallet("bottomless", { balanceMinor: AMOUNT_MIN + 5n, minBalanceMinor: null });
+const poor = walletAccount("poor");
+const rich = walletAccount("rich", { balanceMinor: 1_000n, sequence: 7n });
+const euros = walletAccount("euros", { currencyCode: "EUR", balanceMinor: 1_000n });
+const frozen = walletAccount("frozen", { state: ACCOUNT_STATE.FROZEN, balanceMinor: 1_000n });
+const closed = walletAccount("closed", { state: ACCOUNT_STATE.CLOSED });
+const full = walletAccount("full", { balanceMinor: AMOUNT_MAX });
+const held = walletAccount("held", { balanceMinor: 1_000n, pendingDebitsMinor: 400n, pendingCreditsMinor: 5_000n });
+const overdraft = walletAccount("overdraft", { balanceMinor: -50n, minBalanceMinor: -100n });
+const reserve = walletAccount("reserve", { balanceMinor: 1_000n, minBalanceMinor: 300n });
+const capped = walletAccount("capped", { balanceMinor: 900n, maxBalanceMinor: 1_000n });
+const bottomless = walletAccount("bottomless", { balanceMinor: AMOUNT_MIN + 5n, minBalanceMinor: null });
 const cash = system("cash");
 const fullCash = system("full-cash", { balanceMinor: AMOUNT_MAX });
 const emptyCash = system("empty-cash", { balanceMinor: AMOUNT_MIN });
@@ -452,7 +434,7 @@ describe("any list of movements", () => {
   const start = fc
     .tuple(...ids.map(() => account))
     .map((rows) => [
-      ...rows.map((row, index) => wallet(ids[index]!, { ...row, currencyCode: ids[index]!.slice(0, 3) })),
+      ...rows.map((row, index) => walletAccount(ids[index]!, { ...row, currencyCode: ids[index]!.slice(0, 3) })),
       ...cashIds.map((id) => system(id, { currencyCode: id.slice(0, 3) })),
     ]);
   const code = fc.constantFrom(...currencies);

@@ -60,7 +60,7 @@ export async function postUnits(
  *   look up  the request ids: those that were used before are answered by what they made
  *   claim    the others, of commands that will be recorded; this may wait for another transaction
  *   lock     the journal's head; from here on nothing waits
- *   read     the accounts, holds and originals; a memory follows the journal instead
+ *   read     the accounts and holds; a memory follows the journal instead
  *   decide   each command in memory, with the pure rules
  *   write    transactions, entries, holds and journal records
  *
@@ -79,13 +79,15 @@ export async function takeTurn(
     const verdicts = units.map((unit) => decideUnit(NOTHING_KNOWN, unit, answers));
     return { outcomes: toOutcomes(verdicts, [], NOWHERE), written: undefined };
   }
-  const claimed = findDifferences === null ? undefined : await claimRequests(client, units, answers);
+  // Recorded transactions never change.
+  const originals = await findOriginals(client, units);
+  const claimed = findDifferences === null ? undefined : await claimRequests(client, units, answers, originals);
   const head = await lockHead(client);
   if (memory !== undefined) {
     memory.drop();
     await follow(client, memory, head);
   }
-  const batch = await readBatch(client, units, head.revision, memory);
+  const batch = await readBatch(client, units, originals, head.revision, memory);
   // No two commands have the same request id: the engine keeps copies apart.
   const verdicts = units.map((unit) => decideUnit(batch, unit, answers));
   const decided = collectDecided(verdicts);
@@ -115,7 +117,7 @@ export async function tryUnit(
   findDifferences: FindDifferences,
 ): Promise<Outcome[]> {
   const answers = await findReplays(client, [unit], findDifferences);
-  const batch = await readBatch(client, [unit], 0n);
+  const batch = await readBatch(client, [unit], await findOriginals(client, [unit]), 0n);
   const verdicts = [decideUnit(batch, unit, answers)];
   const [outcomes] = toOutcomes(verdicts, collectDecided(verdicts), {
     firstIndex: 0n,
@@ -139,12 +141,13 @@ async function claimRequests(
   client: Queryable,
   units: readonly UnitOfWork[],
   answers: StoredAnswers<Replay>,
+  originals: Originals,
 ): Promise<ReadonlySet<string>> {
-  const named = await readNamed(client, units);
-  const now = named.holds.size === 0 ? 0n : await readClock(client);
+  const holds = await readNamedHolds(client, units);
+  const now = holds.size === 0 ? 0n : await readClock(client);
   const claimed = units
     .flatMap((unit) => unit.commands)
-    .filter((command) => answers.get(command) === undefined && willBeRecorded(command, named, now));
+    .filter((command) => answers.get(command) === undefined && willBeRecorded(command, originals, holds, now));
   if (claimed.length > 0)
     await client.query({
       name: "requests-claim",
@@ -164,7 +167,7 @@ INSERT INTO requests (caller, request_id, method, transaction_id)
 SELECT caller, request_id, ${REQUEST_METHOD.POST}, id FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS r (caller, request_id, id)
 ORDER BY caller, request_id`;
 
-function willBeRecorded(command: Command, { holds, originals }: Named, now: Micros): boolean {
+function willBeRecorded(command: Command, originals: Originals, holds: NamedHolds, now: Micros): boolean {
   if (command.kind === "REVERSAL") return originals.has(command.originalId);
   if (!isHoldStep(command)) return true;
   const hold = holds.get(command.holdId)?.hold;
@@ -178,29 +181,31 @@ function assertClaimed(decided: readonly DecidedCommand[], claimed: ReadonlySet<
   throw Object.assign(new Error("what is recorded has changed"), { code: SQLSTATE.SERIALIZATION_FAILURE });
 }
 
-/** The holds and the transactions to reverse that units name. */
-interface Named {
-  readonly holds: ReadonlyMap<Uuid, ReadHold>;
-  readonly originals: ReadonlyMap<Uuid, LedgerTransaction>;
+/** The holds that units name. */
+type NamedHolds = ReadonlyMap<Uuid, ReadHold>;
+
+async function readNamedHolds(client: Queryable, units: readonly UnitOfWork[]): Promise<NamedHolds> {
+  const ids = collectHoldIds(units);
+  const holds = ids.size === 0 ? [] : await readHolds(client, ids);
+  return new Map(holds.map((read) => [read.hold.id, read]));
 }
 
-async function readNamed(client: Queryable, units: readonly UnitOfWork[]): Promise<Named> {
-  const holdIds = collectHoldIds(units);
-  const holds = holdIds.size === 0 ? [] : await readHolds(client, holdIds);
-  return {
-    holds: new Map(holds.map((read) => [read.hold.id, read])),
-    originals: await findTransactions(client, [...collectOriginalIds(units)]),
-  };
+/** The transactions that units reverse. */
+type Originals = ReadonlyMap<Uuid, LedgerTransaction>;
+
+function findOriginals(client: Queryable, units: readonly UnitOfWork[]): Promise<Originals> {
+  return findTransactions(client, [...collectOriginalIds(units)]);
 }
 
-/** Reads what the units are decided from: their accounts, holds and originals, as of this revision of the ledger. */
+/** Reads what the units are decided from: their accounts and holds, and how much of their originals is reversed, as of this revision of the ledger. */
 async function readBatch(
   client: Queryable,
   units: readonly UnitOfWork[],
+  originals: Originals,
   revision: bigint,
   memory?: Memory,
 ): Promise<Batch> {
-  const { holds, originals } = await readNamed(client, units);
+  const holds = await readNamedHolds(client, units);
   const { known, missing } = recall(memory?.getAccount ?? knowNothing, [
     ...collectAccountIds(units, { get: (id) => holds.get(id)?.hold }),
     ...[...originals.values()].flatMap(listAccounts),
