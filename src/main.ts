@@ -3,12 +3,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseTrouble } from "./base/failure.js";
 import type { Config } from "./config/config.js";
 import { describeDatabase } from "./config/database-url.js";
-import { connectDatabase } from "./db/database.js";
+import { connectDatabase, type Database } from "./db/database.js";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "./db/embedded-postgres.js";
 import { monitorDatabase, type DatabaseMonitor } from "./db/monitor.js";
 import { findDangers } from "./db/session.js";
 import { createPostingConnection } from "./ledger/post/connection.js";
-import { createEngine } from "./ledger/post/engine.js";
+import { startHandover, type Handover } from "./ledger/handover/handover.js";
+import { createEngine, type OwnEngine } from "./ledger/post/engine.js";
 import { follow } from "./ledger/post/follow.js";
 import { createMemory } from "./ledger/post/memory.js";
 import { warm } from "./ledger/post/warm.js";
@@ -86,7 +87,7 @@ export async function startGrey(
     started.push(() => postingConnection.stop());
     const memory = createMemory(config);
     await follow(postingDatabase.pool, memory, await readHead(postingDatabase.pool));
-    const engine = createEngine(postingDatabase, postingConnection, config, findDifferences, memory);
+    const own = createEngine(postingDatabase, postingConnection, config, findDifferences, memory);
     const warming = new AbortController();
     const warmed = warm(database.pool, memory, warming.signal).catch((error: unknown) => {
       if (!isStopping) logger.warn("accounts could not be read into memory", describeError(error));
@@ -95,6 +96,9 @@ export async function startGrey(
       warming.abort();
       await warmed;
     });
+    const handover = await share(own, postingDatabase, config, logger);
+    if (handover !== undefined) started.push(() => handover.stop());
+    const engine = handover?.engine ?? own;
     parts = await createServiceParts(database, engine, config);
     services.open(parts);
 
@@ -156,6 +160,30 @@ const TROUBLE = {
   disk_full: "the database takes no writes: its disk is full",
   refusing: "the database refuses sessions",
 } as const satisfies Record<DatabaseTrouble, string>;
+
+/** Shares the posting with the other servers of the ledger, if the settings say how these reach this one. */
+async function share(
+  own: OwnEngine,
+  database: Database,
+  config: Config,
+  logger: Logger,
+): Promise<Handover | undefined> {
+  const { GREY_PEER_ADDRESS: address } = config;
+  if (address === undefined) return undefined;
+  return startHandover(
+    own,
+    database,
+    { ...config, GREY_PEER_ADDRESS: address },
+    {
+      onRole: (role) => {
+        if (role.name === "POSTER") logger.info("posting for all servers");
+        else if (role.name === "FRONT") logger.info("handing postings over", { to: role.poster });
+        else logger.warn("posting for itself", { cause: role.cause });
+      },
+      onFault: (error) => logger.error("fault", describeError(error)),
+    },
+  );
+}
 
 function startEmbedded(config: Config, logger: Logger, signal: AbortSignal): Promise<EmbeddedPostgres> {
   return startEmbeddedPostgres({

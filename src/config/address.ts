@@ -35,6 +35,12 @@ export function readAddress(text: string): string | undefined {
   return host === undefined || port < 1 || port > 65_535 ? undefined : formatAddress(host, port);
 }
 
+/** Splits an address that readAddress() returned. */
+export function splitAddress(address: string): { readonly host: string; readonly port: number } {
+  const at = address.lastIndexOf(":");
+  return { host: address.slice(0, at).replace(/^\[(.*)\]$/, "$1"), port: Number(address.slice(at + 1)) };
+}
+
 /** Returns the address at which a local client reaches a server that listens on this one. */
 export function reachableAddress(address: string): string {
   return address.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");

@@ -1,6 +1,6 @@
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { formatAddress, isLoopback, reachableAddress, readAddress, readHost } from "./address.js";
+import { formatAddress, isLoopback, reachableAddress, readAddress, readHost, splitAddress } from "./address.js";
 import { maskDatabaseUrl, readDatabaseUrl } from "./database-url.js";
 
 /** One or more invalid settings. The message, for the operator, names each with its rule. */
@@ -105,7 +105,17 @@ export const SETTINGS = {
   GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: setting(
     flag,
     "false",
-    "allow a GREY_HOST other than loopback: anyone who can connect can move all money",
+    "allow a GREY_HOST or GREY_PEER_ADDRESS other than loopback: anyone who can connect can move all money",
+  ),
+  GREY_PEER_ADDRESS: setting(
+    readOr(readAddress, "must be host:port, such as 127.0.0.1:50061 or [::1]:50061").optional(),
+    undefined,
+    "address to listen on for the other servers of this ledger, and at which they reach this one, as host:port; then one of them posts for all; unset: this server posts for itself",
+  ),
+  GREY_LEASE_MS: setting(
+    whole(300, 60_000),
+    "3000",
+    "time after which the server that posts for all is given up if it is silent, in ms",
   ),
   GREY_REQUEST_BYTES_MAX: setting(whole(1_024, 67_108_864), "4194304", "maximum size of a request message, in bytes"),
   GREY_METADATA_BYTES_MAX: setting(
@@ -269,14 +279,32 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
     }
   }
   const checked = config as Config;
-  if (wrong.length === 0 && !isLoopback(checked.GREY_HOST) && !checked.GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION) {
-    wrong.push(
-      `GREY_HOST: ${checked.GREY_HOST} is not loopback, and Grey does not authenticate callers; ` +
+  if (wrong.length === 0) wrong.push(...findExposed(checked));
+  if (wrong.length > 0) throw new SettingError(wrong.join("\n"));
+  return checked;
+}
+
+/** Returns a message for each address beyond loopback that nothing allows. */
+function findExposed({
+  GREY_HOST: host,
+  GREY_PEER_ADDRESS: peer,
+  GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: isAllowed,
+}: Config): string[] {
+  if (isAllowed) return [];
+  const messages: string[] = [];
+  if (!isLoopback(host)) {
+    messages.push(
+      `GREY_HOST: ${host} is not loopback, and Grey does not authenticate callers; ` +
         "set GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION=true if the network in front of it does",
     );
   }
-  if (wrong.length > 0) throw new SettingError(wrong.join("\n"));
-  return checked;
+  if (peer !== undefined && !isLoopback(splitAddress(peer).host)) {
+    messages.push(
+      `GREY_PEER_ADDRESS: ${peer} is not loopback, and servers talk to each other in clear text; ` +
+        "set GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION=true if the network between them is private",
+    );
+  }
+  return messages;
 }
 
 function isWebUrl(text: string): boolean {

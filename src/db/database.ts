@@ -15,6 +15,7 @@ import { LimitChangeEntity, VelocityUsageEntity } from "../entities/limits.js";
 import { RateEntity } from "../entities/rate.js";
 import { InstallationEntity } from "../entities/installation.js";
 import { JournalBatchEntity, JournalHeadEntity } from "../entities/journal.js";
+import { PostingLeaseEntity } from "../entities/posting-lease.js";
 import { RequestEntity } from "../entities/request.js";
 import { RejectedLegEntity, TransactionEntity } from "../entities/transaction.js";
 import { ScheduleEntity, ScheduleRunEntity } from "../entities/schedule.js";
@@ -49,6 +50,7 @@ export const ENTITIES = [
   BalanceAlertEventEntity,
   ReaderCursorEntity,
   IntegrityCheckEntity,
+  PostingLeaseEntity,
 ];
 
 /** The pool, or one of its connections inside a transaction: runs statements. */

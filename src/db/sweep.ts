@@ -3,6 +3,8 @@ import type { Database } from "./database.js";
 
 /** A task that runs periodically. */
 export interface Sweep {
+  /** Runs the task now, unless it runs already. */
+  wake(): void;
   /** Stops the sweep, and waits for the run that is under way. */
   stop(): Promise<void>;
 }
@@ -52,6 +54,10 @@ export function startSweep(
   const running = repeat();
 
   return {
+    wake: () => {
+      clearTimeout(timer);
+      wake();
+    },
     stop: async () => {
       isStopped = true;
       clearTimeout(timer);

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { assertPresent } from "../../base/assert.js";
 import { NO_CALLER, type CallerContext } from "../../base/caller-context.js";
 import { FailureError } from "../../base/failure.js";
@@ -57,6 +58,12 @@ export interface Engine {
   readonly depth: number;
 }
 
+/** The engine of this process. */
+export interface OwnEngine extends Engine {
+  /** Settles once all units that it was given are answered, and no others came meanwhile. */
+  whenIdle(): Promise<void>;
+}
+
 const BATCHES_IN_FLIGHT_MAX = 2;
 /** The most turns after a batch that lost twice before another is written from memory. */
 const PENALTY_MAX = 256;
@@ -67,7 +74,7 @@ export function createEngine(
   config: Config,
   findDifferences: FindDifferences,
   memory: Memory = createMemory(config),
-): Engine {
+): OwnEngine {
   const { clock } = memory;
   const queue = createQueue(config);
   let inFlight = 0;
@@ -328,11 +335,20 @@ export function createEngine(
     metrics.batch(way, countCommands(group), started - oldest, performance.now() - started);
   }
 
+  async function whenIdle(): Promise<void> {
+    // A batch that ends takes the next one in the same turn of the event loop.
+    while (!queue.isEmpty || inFlight > 0 || isPumpPlanned) {
+      await lastSettled;
+      await nextTurn();
+    }
+  }
+
   return {
     post,
     get depth() {
       return queue.depth;
     },
+    whenIdle,
   };
 }
 

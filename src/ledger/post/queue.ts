@@ -128,7 +128,7 @@ export function createQueue({
 }
 
 /** Measures a unit: two legs weigh as much as a movement, and the bytes are about its memory in the queue. */
-function measure({ commands }: UnitOfWork): Size {
+export function measure({ commands }: UnitOfWork): Size {
   let weight = commands.length;
   let bytes = COMMAND_BYTES * commands.length;
   let isPlain = true;

@@ -1,0 +1,119 @@
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { deserialize, serialize } from "node:v8";
+import type { Failure } from "../../base/failure.js";
+import type { UnitOfWork } from "../command/command.js";
+import type { Outcome } from "../post/outcome.js";
+
+// How two servers of one ledger talk: each proves that it has read the lease, and then sends values in frames of a length and as
+// many bytes of V8's own serialisation, which keeps amounts and times exact.
+
+/** The number of a unit on its wire. */
+export type UnitNumber = number;
+
+/** What a front sends: units to post, and the numbers of those whose callers have left. */
+export type ToPoster =
+  | { readonly kind: "UNITS"; readonly units: readonly (readonly [UnitNumber, UnitOfWork])[] }
+  | { readonly kind: "GONE"; readonly numbers: readonly UnitNumber[] };
+
+/** The answer to a unit: an outcome for each of its commands, or the failure of the whole. */
+export type Answer = readonly Outcome[] | Failure;
+
+/** What the poster sends: answers, that it lives, and that it takes no more units. */
+export type ToFront =
+  | { readonly kind: "ANSWERS"; readonly answers: readonly (readonly [UnitNumber, Answer])[] }
+  | { readonly kind: "ALIVE" }
+  | { readonly kind: "CLOSING" };
+
+/** A wire for values. A frame that is too large destroys it. */
+export interface Wire<Sent> {
+  send(value: Sent): void;
+  /** The bytes that were sent and not yet taken by the network. */
+  readonly unsentBytes: number;
+}
+
+/** The most bytes of a frame: a message of the largest size, as values. */
+const FRAME_BYTES_MAX = 256 * 1024 * 1024;
+const LENGTH_BYTES = 4;
+
+/**
+ * Sends and receives values over a socket whose handshake is done.
+ * @param onValue is called with each value that arrives, as long as the socket is open
+ */
+export function createWire<Sent, Received>(socket: Socket, onValue: (value: Received) => void): Wire<Sent> {
+  let length: number | undefined;
+
+  function read(): void {
+    while (!socket.destroyed) {
+      if (length === undefined) {
+        const head = socket.read(LENGTH_BYTES) as Buffer | null;
+        if (head?.length !== LENGTH_BYTES) return;
+        length = head.readUInt32BE();
+        if (length === 0 || length > FRAME_BYTES_MAX) return void socket.destroy();
+      }
+      const body = socket.read(length) as Buffer | null;
+      if (body?.length !== length) return;
+      length = undefined;
+      onValue(deserialize(body) as Received);
+    }
+  }
+
+  socket.on("readable", read);
+  // Frames may have arrived with the handshake.
+  setImmediate(read);
+  return {
+    send: (value) => {
+      if (socket.destroyed || socket.writableEnded) return;
+      const body = serialize(value);
+      if (body.length > FRAME_BYTES_MAX) return void socket.destroy();
+      const head = Buffer.allocUnsafe(LENGTH_BYTES);
+      head.writeUInt32BE(body.length);
+      socket.cork();
+      socket.write(head);
+      socket.write(body);
+      socket.uncork();
+    },
+    get unsentBytes() {
+      return socket.writableLength;
+    },
+  };
+}
+
+const NONCE_BYTES = 32;
+const PROOF_BYTES = 32;
+
+/** Proves to a front that this server holds the lease. Fails if the front has not read it. */
+export async function greetFront(socket: Socket, token: Buffer): Promise<void> {
+  const nonce = randomBytes(NONCE_BYTES);
+  socket.write(nonce);
+  const hello = await readExactly(socket, NONCE_BYTES + PROOF_BYTES);
+  const nonces = Buffer.concat([nonce, hello.subarray(0, NONCE_BYTES)]);
+  assertProof(hello.subarray(NONCE_BYTES), prove(token, "front", nonces));
+  socket.write(prove(token, "poster", nonces));
+}
+
+/** Proves to the poster that this server has read the lease. Fails if the other does not hold it. */
+export async function greetPoster(socket: Socket, token: Buffer): Promise<void> {
+  const own = randomBytes(NONCE_BYTES);
+  const nonces = Buffer.concat([await readExactly(socket, NONCE_BYTES), own]);
+  socket.write(Buffer.concat([own, prove(token, "front", nonces)]));
+  assertProof(await readExactly(socket, PROOF_BYTES), prove(token, "poster", nonces));
+}
+
+function prove(token: Buffer, role: "front" | "poster", nonces: Buffer): Buffer {
+  return createHmac("sha256", token).update(role).update(nonces).digest();
+}
+
+function assertProof(proof: Buffer, expected: Buffer): void {
+  if (!timingSafeEqual(proof, expected)) throw new Error("the other server has not read the lease");
+}
+
+async function readExactly(socket: Socket, bytes: number): Promise<Buffer> {
+  for (;;) {
+    const read = socket.read(bytes) as Buffer | null;
+    if (read?.length === bytes) return read;
+    if (read !== null || socket.readableEnded) throw new Error("the connection ended during the handshake");
+    await once(socket, "readable");
+  }
+}
