@@ -29,7 +29,7 @@ export async function measureCapacity(
   const server = await startServing(cleanup, program, [String(items)]);
   const result = await runLoad(cleanup, {
     ...window,
-    address: server.address,
+    addresses: [server.address],
     work,
     inFlight,
     deadlineMs: 20_000,

@@ -32,15 +32,17 @@ function newSession(address: string): ClientHttp2Session {
   return session;
 }
 
-/** Returns the number of connections for this many concurrent calls. */
-export function connectionCount(inFlight: number): number {
-  return Math.max(Math.min(CONNECTIONS_MIN, inFlight), Math.ceil(inFlight / STREAMS_PER_CONNECTION_MAX));
+/** Returns the address of each connection for this many concurrent calls: all addresses in turn. */
+export function spreadConnections(addresses: readonly string[], inFlight: number): string[] {
+  const count = Math.max(Math.min(CONNECTIONS_MIN, inFlight), Math.ceil(inFlight / STREAMS_PER_CONNECTION_MAX));
+  const ofEach = Math.ceil(count / addresses.length);
+  return Array.from({ length: ofEach }, () => addresses).flat();
 }
 
 /** Opens connections for this many concurrent calls. */
-export async function openConnections(address: string, inFlight: number): Promise<Connection[]> {
+export async function openConnections(addresses: readonly string[], inFlight: number): Promise<Connection[]> {
   return Promise.all(
-    Array.from({ length: connectionCount(inFlight) }, async () => {
+    spreadConnections(addresses, inFlight).map(async (address) => {
       const session = newSession(address);
       await new Promise<void>((resolve, reject) => {
         // The settings contain the server's limit of concurrent streams.

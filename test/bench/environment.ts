@@ -6,12 +6,13 @@ import { run } from "./databases.js";
 import { createFunctionBaseline, findPgbench, functionBaselineFaults } from "./function-baseline.js";
 import { greyConservationFaults, integrityFaults, journalSize, fetchPageToken } from "./grey-books.js";
 import { populate, type Population } from "./populate.js";
-import { startServerProcess, type ServerProcess } from "./server-process.js";
+import { freePort, startServerProcess, type ServerProcess } from "./server-process.js";
 import { benchId, ID_SPACE } from "./bench-ids.js";
 import { createTypeormBaseline, typeormBaselineFaults } from "./typeorm-books.js";
 
 /** The ledgers that rows are measured on, each in a database of its own. */
-export type BooksName = "fresh" | "quiet" | "engine" | "large" | "overload" | "other" | "function" | "typeorm";
+export type BooksName =
+  "fresh" | "quiet" | "engine" | "large" | "overload" | "other" | "two" | "three" | "function" | "typeorm";
 
 /** A ledger: its location and its integrity checks. */
 export interface Books {
@@ -24,6 +25,8 @@ export interface Books {
   allFaults(): Promise<string[]>;
   /** The gRPC server on it, if any. */
   readonly server?: { readonly address: string; readonly pid: number };
+  /** Other servers on it, which hand their postings over to that one. */
+  readonly fronts?: readonly { readonly address: string; readonly pid: number }[];
 }
 
 /** The sizes of the ledgers. */
@@ -89,12 +92,20 @@ export function findServer(
 }
 
 /** Lists the processes whose CPU time is measured besides the client's. */
-export function watchedPids({ cluster }: Environment, server?: { readonly pid: number }): Record<string, number> {
+export function watchedPids(
+  { cluster }: Environment,
+  server?: { readonly pid: number },
+  fronts: readonly { readonly pid: number }[] = [],
+): Record<string, number> {
   return {
     ...(cluster.pid !== undefined && { postgres: cluster.pid }),
     ...(server !== undefined && { server: server.pid }),
+    ...Object.fromEntries(fronts.map(({ pid }, index) => [`${FRONT}${index}`, pid])),
   };
 }
+
+/** The prefix of the names of processes that are fronts. */
+export const FRONT = "front-";
 
 export interface EnvironmentOptions {
   readonly cleanup: Cleanup;
@@ -129,6 +140,24 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
     return server;
   }
 
+  /** Starts servers of which the first posts for the others. */
+  async function addSharing(name: "two" | "three", url: string): Promise<void> {
+    const start = async (role: string, readyLine: string): Promise<ServerProcess> =>
+      startServerProcess(cleanup, {
+        name: `${name}-${role}`,
+        databaseUrl: url,
+        folder,
+        readyLine,
+        profileDir: options.profileDir,
+        settings: { GREY_PEER_ADDRESS: `127.0.0.1:${await freePort()}` },
+      });
+    const server = await start("poster", "posting for all servers");
+    const fronts: ServerProcess[] = [];
+    while (fronts.length < SHARING[name] - 1)
+      fronts.push(await start(`front-${fronts.length}`, "handing postings over"));
+    books.set(name, { ...greyBooks(url, server, () => Promise.resolve(server)), fronts });
+  }
+
   async function addGrey(name: BooksName, url: string): Promise<void> {
     const server = name === "engine" ? undefined : await startOn(name, url);
     books.set(
@@ -144,12 +173,14 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
   }
 
   const greyNames = (["fresh", "quiet", "engine", "overload"] as const).filter((name) => names.has(name));
-  if (greyNames.length > 0) {
+  const sharingNames = (["two", "three"] as const).filter((name) => names.has(name));
+  if (greyNames.length + sharingNames.length > 0) {
     onProgress(`making books with ${scale.fresh.wallets} wallets`);
     const template = await cluster.createDatabase("template");
     await migrateUp(template);
     await populate(template, scale.fresh);
     for (const name of greyNames) await addGrey(name, await cluster.createDatabase(name, "template"));
+    for (const name of sharingNames) await addSharing(name, await cluster.createDatabase(name, "template"));
   }
   if (names.has("other") && other !== undefined) {
     onProgress(`making books on the other one (${other.about})`);
@@ -194,6 +225,9 @@ export async function prepare(options: EnvironmentOptions): Promise<Environment>
     },
   };
 }
+
+/** The number of servers of a ledger that several share. */
+const SHARING = { two: 2, three: 3 } as const;
 
 const STATEMENT_FROM = `
 SELECT (extract(epoch FROM create_time) * 1000000)::bigint::text AS micros FROM entries

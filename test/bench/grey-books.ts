@@ -3,6 +3,7 @@ import { LedgerServiceClient } from "../../generated/grey/ledger/v1/ledger_servi
 import type { CheckIntegrityResponse } from "../../generated/grey/ledger/v1/integrity.js";
 import { ListTransactionsRequest, type ListTransactionsResponse } from "../../generated/grey/transaction/v1/query.js";
 import { TransactionServiceClient } from "../../generated/grey/transaction/v1/transaction_service.js";
+import { REQUEST_METHOD } from "../../src/entities/request.js";
 import { benchId, ID_SPACE } from "./bench-ids.js";
 import { run } from "./databases.js";
 
@@ -23,6 +24,7 @@ export async function greyConservationFaults(url: string): Promise<string[]> {
     unbalanced: string;
     sequences: string;
     transactions: string;
+    others: string;
     size: string;
   }>(
     url,
@@ -31,7 +33,8 @@ export async function greyConservationFaults(url: string): Promise<string[]> {
          HAVING sum(balance * CASE WHEN normal_side = 1 THEN 1 ELSE -1 END::numeric) <> 0
        ) u) AS unequal,
        e.entries, e.unbalanced, (SELECT sum(sequence) FROM account_states) AS sequences,
-       (SELECT count(*) FROM transactions) AS transactions, (SELECT size FROM journal_head) AS size
+       (SELECT count(*) FROM transactions) AS transactions,
+       (SELECT count(*) FROM requests WHERE method = ${REQUEST_METHOD.CREATE_USER}) AS others, (SELECT size FROM journal_head) AS size
      FROM (SELECT count(*) AS entries, coalesce(sum(amount), 0) AS unbalanced FROM entries) e`,
   );
   if (row === undefined) return ["nothing was read"];
@@ -39,8 +42,9 @@ export async function greyConservationFaults(url: string): Promise<string[]> {
     ...(row.unequal === "0" ? [] : [`the balances of ${row.unequal} currencies do not sum to zero`]),
     ...(row.unbalanced === "0" ? [] : [`entries sum to ${row.unbalanced}`]),
     ...(row.entries === row.sequences ? [] : [`${row.entries} entries, sequences sum to ${row.sequences}`]),
-    // The benchmark only makes transactions.
-    ...(row.transactions === row.size ? [] : [`${row.transactions} transactions, ${row.size} journal records`]),
+    ...(BigInt(row.transactions) + BigInt(row.others) === BigInt(row.size)
+      ? []
+      : [`${row.transactions} transactions, ${row.others} users created, ${row.size} journal records`]),
   ];
 }
 

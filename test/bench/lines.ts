@@ -1,6 +1,6 @@
 import { status as grpcStatus } from "@grpc/grpc-js";
 import type { IncomingHttpHeaders } from "node:http2";
-import { callHeaders, connectionCount, openConnections, type Connection } from "./connections.js";
+import { callHeaders, spreadConnections, openConnections, type Connection } from "./connections.js";
 import { FRAME_HEADER_BYTES } from "./frames.js";
 import { RawConnection, type CallEnd } from "./raw-http2.js";
 
@@ -21,13 +21,17 @@ export const BROKEN = "BROKEN";
 
 /** Opens lines for many small calls that discard replies. */
 export async function openRawLines(
-  address: string,
+  addresses: readonly string[],
   path: string,
   deadlineMs: number,
   inFlight: number,
 ): Promise<Line[]> {
-  const open = () => RawConnection.open(address, path, deadlineMs);
-  return Promise.all(Array.from({ length: connectionCount(inFlight) }, async () => rawLine(await open(), open)));
+  return Promise.all(
+    spreadConnections(addresses, inFlight).map(async (address) => {
+      const open = () => RawConnection.open(address, path, deadlineMs);
+      return rawLine(await open(), open);
+    }),
+  );
 }
 
 function rawLine(first: RawConnection, open: () => Promise<RawConnection>): Line {
@@ -78,9 +82,14 @@ function describeEnd(end: CallEnd): string {
 }
 
 /** Opens lines for calls of any size over node:http2, which keep replies. */
-export async function openLines(address: string, path: string, deadlineMs: number, inFlight: number): Promise<Line[]> {
+export async function openLines(
+  addresses: readonly string[],
+  path: string,
+  deadlineMs: number,
+  inFlight: number,
+): Promise<Line[]> {
   const headers = callHeaders(path, deadlineMs);
-  return (await openConnections(address, inFlight)).map((connection) => createLine(connection, headers));
+  return (await openConnections(addresses, inFlight)).map((connection) => createLine(connection, headers));
 }
 
 function createLine(connection: Connection, headers: Record<string, string>): Line {

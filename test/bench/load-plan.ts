@@ -5,6 +5,7 @@ export type Work =
   | { readonly kind: "transfer"; readonly wallets: number; readonly isHot: boolean }
   | { readonly kind: "batch"; readonly wallets: number; readonly isHot: boolean; readonly items: number }
   | { readonly kind: "stream"; readonly wallets: number; readonly isHot: boolean }
+  | { readonly kind: "create-user" }
   | { readonly kind: "get-balance"; readonly wallets: number }
   | { readonly kind: "get-transaction"; readonly transactions: number }
   | { readonly kind: "list"; readonly wallet: number; readonly pageSize: number; readonly pageToken: string }
@@ -12,8 +13,8 @@ export type Work =
 
 /** The plan of a load client. */
 export interface LoadPlan {
-  /** host:port of the gRPC server. */
-  readonly address: string;
+  /** host:port of each gRPC server. */
+  readonly addresses: readonly string[];
   readonly work: Work;
   /** Calls in flight at any time; on a stream: unanswered transfers. */
   readonly inFlight: number;

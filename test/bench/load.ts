@@ -13,9 +13,9 @@ const RECONNECT_AFTER_MS = 100;
 
 /** Runs the plan's load and returns the result, after all calls have ended. */
 export async function offerLoad(plan: LoadPlan): Promise<LoadResult> {
-  const { work, address, inFlight, deadlineMs } = plan;
+  const { work, addresses, inFlight, deadlineMs } = plan;
   if (work.kind === "stream") {
-    const connections = await openConnections(address, inFlight);
+    const connections = await openConnections(addresses, inFlight);
     try {
       return await offerStreams(plan, work, connections);
     } finally {
@@ -24,7 +24,7 @@ export async function offerLoad(plan: LoadPlan): Promise<LoadResult> {
   }
   const calls = makeCalls(work);
   const open = calls.countPosted === undefined ? openRawLines : openLines;
-  const lines = await open(address, calls.path, deadlineMs, inFlight);
+  const lines = await open(addresses, calls.path, deadlineMs, inFlight);
   try {
     return await new CallLoad(plan, calls, lines).run();
   } finally {

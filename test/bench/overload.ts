@@ -46,7 +46,7 @@ export async function measureOverload(
   const pids = watchedPids(environment, server);
   const plan: LoadPlan = {
     ...WINDOW,
-    address: server.address,
+    addresses: [server.address],
     work: { kind: "transfer", wallets: environment.scale.wallets, isHot: false },
     inFlight: PEAK_CALLERS,
     deadlineMs: DEADLINE_MS,

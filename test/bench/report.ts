@@ -62,7 +62,7 @@ function renderRows(results: readonly RowRuns[], capacities: readonly Capacity[]
       { title: "spread", align: "right" },
       { title: "p50 ms", align: "right" },
       { title: "p99 ms", align: "right" },
-      { title: "cpu us: server + postgres + client" },
+      { title: "cpu us: server (+ fronts) + postgres + client" },
       { title: "client could", align: "right" },
       { title: "rounds", align: "right" },
     ],
@@ -75,8 +75,9 @@ function cpuText(result: RowRuns): string {
     const spread = calculateSpread(validRuns(result).flatMap(({ sample }) => sample.cpuUs?.[name] ?? []));
     return spread === undefined ? "–" : spread.median.toFixed(0);
   };
+  const isShared = result.runs.some(({ sample }) => sample.cpuUs?.fronts !== undefined);
   return result.runs.some(({ sample }) => sample.cpuUs !== undefined)
-    ? ["server", "postgres", "client"].map(median).join(" + ")
+    ? ["server", ...(isShared ? ["fronts"] : []), "postgres", "client"].map(median).join(" + ")
     : "";
 }
 

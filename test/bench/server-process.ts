@@ -33,13 +33,15 @@ export interface ServerOptions {
   readonly folder: string;
   /** Settings that override the defaults. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** A log line that it is ready after, if it is not ready once it serves. */
+  readonly readyLine?: string;
   /** The folder for a CPU profile, written on exit. */
   readonly profileDir?: string | undefined;
 }
 
 /** Starts the server and waits until it is SERVING. */
 export async function startServerProcess(cleanup: Cleanup, options: ServerOptions): Promise<ServerProcess> {
-  const { name, databaseUrl, folder, settings = {}, profileDir } = options;
+  const { name, databaseUrl, folder, settings = {}, profileDir, readyLine = "" } = options;
   const port = await freePort();
   const logFile = join(folder, `${name}.log`);
   const log = await open(logFile, "w");
@@ -64,7 +66,7 @@ export async function startServerProcess(cleanup: Cleanup, options: ServerOption
   await log.close();
   const drop = cleanup.add(() => end(child, logFile));
   const address = `127.0.0.1:${port}`;
-  await waitUntilServing(child, address, name, logFile);
+  await waitUntilServing(child, address, name, { file: logFile, readyLine });
   const pid = child.pid ?? 0;
   return {
     address,
@@ -88,11 +90,16 @@ async function end(child: ChildProcess, logFile: string): Promise<void> {
   await rm(logFile, { force: true });
 }
 
-async function waitUntilServing(child: ChildProcess, address: string, name: string, logFile: string): Promise<void> {
+async function waitUntilServing(
+  child: ChildProcess,
+  address: string,
+  name: string,
+  { file, readyLine }: { readonly file: string; readonly readyLine: string },
+): Promise<void> {
   const deadline = Date.now() + READY_MS_MAX;
-  while (!(await isServing(address))) {
+  while (!(await isServing(address)) || !(await readFile(file, "utf8")).includes(readyLine)) {
     if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadline) {
-      const tail = (await readFile(logFile, "utf8")).slice(-LOG_TAIL_CHARS);
+      const tail = (await readFile(file, "utf8")).slice(-LOG_TAIL_CHARS);
       throw new Error(`the server ${name} does not serve:\n${tail}`);
     }
     await delay(READY_POLL_MS);
@@ -129,7 +136,8 @@ function callOnce(address: string, path: string, message: Uint8Array): Promise<U
   });
 }
 
-function freePort(): Promise<number> {
+/** Finds a free port of this machine. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once("error", reject);
     server.listen(0, "127.0.0.1", () => {

@@ -1,9 +1,12 @@
+import { randomUUID } from "node:crypto";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { TransactionState } from "../../generated/grey/transaction/v1/transaction.js";
 import { BatchMode, BatchTransferRequest, StreamTransfersRequest } from "../../generated/grey/transaction/v1/batch.js";
 import { GetTransactionRequest, ListTransactionsRequest } from "../../generated/grey/transaction/v1/query.js";
 import { TransactionServiceService } from "../../generated/grey/transaction/v1/transaction_service.js";
 import { TransferRequest } from "../../generated/grey/transaction/v1/movement.js";
+import { CreateUserRequest } from "../../generated/grey/user/v1/user_service.js";
+import { UserServiceService } from "../../generated/grey/user/v1/user_service.js";
 import { GetBalanceRequest } from "../../generated/grey/wallet/v1/balance.js";
 import { GetStatementRequest } from "../../generated/grey/wallet/v1/statement.js";
 import { WalletServiceService } from "../../generated/grey/wallet/v1/wallet_service.js";
@@ -50,6 +53,8 @@ export function makeCalls(work: UnaryWork): CallMaker {
       return transferCalls(work.wallets, work.isHot);
     case "batch":
       return batchCalls(work.wallets, work.isHot, work.items);
+    case "create-user":
+      return userCalls();
     case "get-balance":
       return readCalls(WalletServiceService.getBalance.path, () =>
         GetBalanceRequest.encode({
@@ -95,6 +100,18 @@ function transferCalls(wallets: number, isHot: boolean): CallMaker {
       const template = templates[turn++ % templates.length]!;
       const frame = stamped(template, ids);
       return { frame, requestIds: () => [idIn(frame, template.idOffset)] };
+    },
+  };
+}
+
+function userCalls(): CallMaker {
+  return {
+    path: UserServiceService.createUser.path,
+    perCall: 1,
+    next: () => {
+      const requestId = randomUUID();
+      const request = { requestId, name: "Ada", email: `${requestId}@example.com`, metadata: {} };
+      return { frame: encodeFrame(CreateUserRequest.encode(request).finish()), requestIds: () => [requestId] };
     },
   };
 }

@@ -38,7 +38,7 @@ describe("the benchmark's pieces", () => {
   function load(work: Work, plan: Partial<LoadPlan> = {}): Promise<LoadResult> {
     return runLoad(cleanup, {
       ...WINDOW,
-      address: server.address,
+      addresses: [server.address],
       work,
       inFlight: 32,
       deadlineMs: 10_000,
@@ -110,7 +110,7 @@ describe("the benchmark's pieces", () => {
       GREY_CALLS_IN_FLIGHT_MAX: "4",
       GREY_RETRY_AFTER_MS: "10",
     });
-    const plan = { address: narrow.address, inFlight: 64, keepsIds: true };
+    const plan = { addresses: [narrow.address], inFlight: 64, keepsIds: true };
     const { total, okIds, refusedIds } = await load({ kind: "transfer", wallets: 100, isHot: false }, plan);
     await narrow.stop();
     expect(refusedIds).to.have.length(total.statuses.RESOURCE_EXHAUSTED!);
@@ -145,7 +145,7 @@ describe("the benchmark's pieces", () => {
 
     await createTypeormBaseline(typeormBooks.url, 100);
     const typeorm = await startServing(cleanup, "baseline-typeorm.js", [typeormBooks.url]);
-    const { total } = await load({ kind: "transfer", wallets: 100, isHot: false }, { address: typeorm.address });
+    const { total } = await load({ kind: "transfer", wallets: 100, isHot: false }, { addresses: [typeorm.address] });
     await typeorm.stop();
     expect(total.ok).to.be.greaterThan(0).and.to.equal(total.sent);
     expect(await typeormBaselineFaults(typeormBooks.url, 100)).to.deep.equal([]);

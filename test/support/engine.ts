@@ -6,8 +6,9 @@ import type { CallerContext } from "../../src/base/caller-context.js";
 import { readConfig } from "../../src/config/config.js";
 import { connectDatabase, type Database } from "../../src/db/database.js";
 import { ACCOUNT_STATE, type AccountState } from "../../src/base/codes.js";
-import { createEngine, type Engine } from "../../src/ledger/post/engine.js";
+import { createEngine, type Engine, type OwnEngine } from "../../src/ledger/post/engine.js";
 import { checkIntegrity } from "../../src/ledger/check/check.js";
+import { startHandover, type Role } from "../../src/ledger/handover/handover.js";
 import { createMemory, type Memory } from "../../src/ledger/post/memory.js";
 import { createPostingConnection } from "../../src/ledger/post/connection.js";
 import type { MovementCommand, UnitOfWork } from "../../src/ledger/command/command.js";
@@ -16,7 +17,7 @@ import type { Clients } from "./client.js";
 import { findViolations } from "./invariants.js";
 import { openTestLedger, PATIENT, type TestLedger } from "./ledger.js";
 import { ClientJournal, type Movement } from "./load.js";
-import { eventually } from "./process.js";
+import { eventually, freePort } from "./process.js";
 
 // Posting engines as in server processes, several on one database, with gates on their queries.
 
@@ -34,7 +35,7 @@ export interface Gate {
 
 /** An engine with its own connections and cache, as in one server process. */
 export interface TestEngine {
-  readonly engine: Engine;
+  readonly engine: OwnEngine;
   readonly database: Database;
   /** What it remembers. */
   readonly memory: Memory;
@@ -44,7 +45,11 @@ export interface TestEngine {
   readonly reads: Gate;
   /** Its database transactions with locked accounts. */
   readonly locked: Gate;
-  /** Posts a unit of work, and notes the outcomes in the callers' journal. */
+  /** What callers post to: the engine, or what hands over in its place. */
+  readonly posting: Engine;
+  /** What it has done with postings so far, if its settings have an address for peers. */
+  readonly roles: readonly Role[];
+  /** Posts a unit of work, or hands it over, and notes the outcomes in the callers' journal. */
   post(commands: readonly MovementCommand[], mode?: UnitOfWork["mode"], caller?: CallerContext): Promise<Outcome[]>;
   /** Posts one command by itself. */
   postOne(command: MovementCommand, caller?: CallerContext): Promise<Outcome>;
@@ -157,12 +162,29 @@ async function startEngine(
     findDifferences,
     memory,
   );
+  const roles: Role[] = [];
+  const { GREY_PEER_ADDRESS: peer } = config;
+  const handover =
+    peer === undefined
+      ? undefined
+      : await startHandover(
+          engine,
+          database,
+          { ...config, GREY_PEER_ADDRESS: peer },
+          {
+            onRole: (role) => roles.push(role),
+            onFault: (error) => {
+              throw error;
+            },
+          },
+        );
+  const posting = handover?.engine ?? engine;
   const post = async (
     commands: readonly MovementCommand[],
     mode: UnitOfWork["mode"] = "INDEPENDENT",
     caller = PATIENT,
   ) => {
-    const outcomes = await engine.post({ commands, mode }, caller);
+    const outcomes = await posting.post({ commands, mode }, caller);
     commands.forEach((command, index) => note(callers, command, outcomes[index]!));
     return outcomes;
   };
@@ -175,7 +197,10 @@ async function startEngine(
     locked,
     post,
     postOne: async (command, caller) => (await post([command], "INDEPENDENT", caller))[0]!,
+    posting,
+    roles,
     stop: async () => {
+      await handover?.stop();
       await connection.stop();
       await database.dataSource.destroy();
     },
@@ -259,6 +284,21 @@ function movementOf({ kind, requestId, debitAccountId, creditAccountId, amountMi
 /** Returns the integrity check as findViolations() calls it, without a server. */
 function ledgerOf(database: Database): Clients["ledger"] {
   return { checkIntegrity: () => checkIntegrity(database, 100) } as unknown as Clients["ledger"];
+}
+
+/** Starts an engine that posts for all, and one that hands over to it. */
+export async function startSharingEngines(
+  ledger: EngineLedger,
+  settings: Readonly<Record<string, string>>,
+): Promise<readonly TestEngine[]> {
+  const engines: TestEngine[] = [];
+  for (const role of ["POSTER", "FRONT"] as const) {
+    const peer = `127.0.0.1:${await freePort()}`;
+    const engine = await ledger.startEngine({ GREY_PEER_ADDRESS: peer, ...settings });
+    await eventually(`a server that is ${role}`, () => engine.roles.at(-1)?.name === role);
+    engines.push(engine);
+  }
+  return engines;
 }
 
 /** A lock that a separate session holds. */

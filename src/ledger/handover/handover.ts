@@ -115,7 +115,10 @@ export async function startHandover(
     try {
       const opened = await openLink(holder, {
         silenceMs: leaseMs,
-        onClosing: () => void retire(),
+        onClosing: () => {
+          retire().catch(onFault);
+        },
+        onFault,
         onBroken: (unanswered) => {
           if (link === opened) {
             link = undefined;
@@ -172,7 +175,7 @@ export async function startHandover(
     poster.close();
     if (link?.holder.token.equals(holder.token) === false) await retire();
     if (link !== undefined) return;
-    if (holder.build === lease.build) void connect(holder);
+    if (holder.build === lease.build) connect(holder).catch(onFault);
     else setRole({ name: "ALONE", cause: `${holder.address} runs another build of Grey` });
   }
 

@@ -5,8 +5,9 @@ import { splitAddress } from "../../config/address.js";
 import type { UnitOfWork } from "../command/command.js";
 import type { Outcome } from "../post/outcome.js";
 import { createBunch } from "./bunch.js";
+import { decodeToFront, encodeToPoster } from "./codec.js";
 import type { Holder } from "./lease.js";
-import { createWire, greetPoster, type ToFront, type ToPoster, type UnitNumber } from "./wire.js";
+import { createWire, greetPoster, type ToFront, type UnitNumber } from "./wire.js";
 
 /** A unit of work whose caller waits for its outcomes. */
 export interface Waiting {
@@ -35,6 +36,8 @@ export interface LinkOptions {
   readonly onBroken: (unanswered: readonly Waiting[]) => void;
   /** Called when the poster asks for no more units. */
   readonly onClosing: () => void;
+  /** Receives errors that Grey does not know. */
+  readonly onFault: (error: unknown) => void;
 }
 
 /** Connects to the server that posts for all. Fails if it cannot be reached or does not hold the lease. */
@@ -54,13 +57,13 @@ export async function openLink(holder: Holder, options: LinkOptions): Promise<Li
   }
 }
 
-function createLink(socket: Socket, holder: Holder, { silenceMs, onBroken, onClosing }: LinkOptions): Link {
+function createLink(socket: Socket, holder: Holder, { silenceMs, onBroken, onClosing, onFault }: LinkOptions): Link {
   const unanswered = new Map<UnitNumber, Waiting>();
   /** Those whose callers have left, which the poster was told. */
   const gone = new Set<UnitNumber>();
   let nextNumber = 0;
   let heardMs = performance.now();
-  const wire = createWire<ToPoster, ToFront>(socket, take);
+  const wire = createWire(socket, { encode: encodeToPoster, decode: decodeToFront }, take, onFault);
   const send = createBunch<UnitNumber>((numbers) => {
     const units = numbers.flatMap((number) => {
       const unit = unanswered.get(number)?.unit;
@@ -94,7 +97,10 @@ function createLink(socket: Socket, holder: Holder, { silenceMs, onBroken, onClo
   }
 
   function look(): void {
-    if (performance.now() - heardMs > silenceMs) return void socket.destroy();
+    if (performance.now() - heardMs > silenceMs) {
+      socket.destroy();
+      return;
+    }
     const numbers: UnitNumber[] = [];
     for (const [number, { context }] of unanswered) {
       if (gone.has(number) || isWaiting(context)) continue;
@@ -116,7 +122,10 @@ function createLink(socket: Socket, holder: Holder, { silenceMs, onBroken, onClo
     },
     drain: () => {
       // After what this turn of the event loop has handed over.
-      setImmediate(() => socket.end());
+      setImmediate(() => {
+        wire.send({ kind: "LAST" });
+        socket.end();
+      });
       return closed;
     },
     break: () => socket.destroy(),

@@ -6,6 +6,7 @@ import { SettingError } from "../../config/config.js";
 import type { UnitOfWork } from "../command/command.js";
 import type { Engine } from "../post/engine.js";
 import { createBunch } from "./bunch.js";
+import { decodeToPoster, encodeToFront } from "./codec.js";
 import { createWire, greetFront, type Answer, type ToFront, type ToPoster, type UnitNumber } from "./wire.js";
 
 /** The listener for the servers that hand units of work over to this one while it holds the lease. */
@@ -51,7 +52,10 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
     sockets.add(socket);
     socket.setNoDelay(true);
     socket.on("error", () => undefined).on("close", () => sockets.delete(socket));
-    if (token === undefined || isStopping) return void socket.destroy();
+    if (token === undefined || isStopping) {
+      socket.destroy();
+      return;
+    }
     const timer = setTimeout(() => socket.destroy(new Error("the handshake takes too long")), options.handshakeMs);
     try {
       await greetFront(socket, token);
@@ -66,24 +70,24 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
   function serve(socket: Socket): void {
     const gone = new Set<UnitNumber>();
     let unanswered = 0;
-    let hasEnded = false;
-    const wire = createWire<ToFront, ToPoster>(socket, take);
+    let isLast = false;
+    const wire = createWire(socket, { encode: encodeToFront, decode: decodeToPoster }, take, options.onFault);
     const answer = createBunch<readonly [UnitNumber, Answer]>((answers) => {
       wire.send({ kind: "ANSWERS", answers });
       unanswered -= answers.length;
       if (wire.unsentBytes > options.unsentBytesMax) socket.destroy();
-      endIfAnswered();
+      endIfLast();
     });
     const front: Front = { tell: wire.send };
     fronts.add(front);
     socket.on("close", () => fronts.delete(front));
+    // A front that ends without having said so is gone: what waits is not posted for it.
     socket.on("end", () => {
-      hasEnded = true;
-      endIfAnswered();
+      if (!isLast) socket.destroy();
     });
 
-    function endIfAnswered(): void {
-      if (hasEnded && unanswered === 0) socket.end();
+    function endIfLast(): void {
+      if (isLast && unanswered === 0) socket.end();
     }
 
     function take(value: ToPoster): void {
@@ -91,9 +95,13 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
         for (const number of value.numbers) gone.add(number);
         return;
       }
+      if (value.kind === "LAST") {
+        isLast = true;
+        return endIfLast();
+      }
       for (const [number, unit] of value.units) {
         unanswered += 1;
-        void post(number, unit);
+        post(number, unit).catch(options.onFault);
       }
     }
 
@@ -118,7 +126,9 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
     }
   }
 
-  const server = createServer({ allowHalfOpen: true }, (socket) => void accept(socket));
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    accept(socket).catch(options.onFault);
+  });
   server.maxConnections = CONNECTIONS_MAX;
   await listen(server, options.address);
 

@@ -1,21 +1,20 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import { once } from "node:events";
 import type { Socket } from "node:net";
-import { deserialize, serialize } from "node:v8";
 import type { Failure } from "../../base/failure.js";
 import type { UnitOfWork } from "../command/command.js";
 import type { Outcome } from "../post/outcome.js";
 
-// How two servers of one ledger talk: each proves that it has read the lease, and then sends values in frames of a length and as
-// many bytes of V8's own serialisation, which keeps amounts and times exact.
+// How two servers of one ledger talk: each proves that it has read the lease, and then sends values in frames: a length and as many
+// bytes.
 
 /** The number of a unit on its wire. */
 export type UnitNumber = number;
 
-/** What a front sends: units to post, and the numbers of those whose callers have left. */
+/** What a front sends: units to post, the numbers of those whose callers have left, and that there will be no more units. */
 export type ToPoster =
   | { readonly kind: "UNITS"; readonly units: readonly (readonly [UnitNumber, UnitOfWork])[] }
-  | { readonly kind: "GONE"; readonly numbers: readonly UnitNumber[] };
+  | { readonly kind: "GONE"; readonly numbers: readonly UnitNumber[] }
+  | { readonly kind: "LAST" };
 
 /** The answer to a unit: an outcome for each of its commands, or the failure of the whole. */
 export type Answer = readonly Outcome[] | Failure;
@@ -37,11 +36,23 @@ export interface Wire<Sent> {
 const FRAME_BYTES_MAX = 256 * 1024 * 1024;
 const LENGTH_BYTES = 4;
 
+/** How values become bytes. */
+interface Codec<Sent, Received> {
+  encode(value: Sent): Buffer;
+  decode(bytes: Buffer): Received;
+}
+
 /**
  * Sends and receives values over a socket whose handshake is done.
  * @param onValue is called with each value that arrives, as long as the socket is open
+ * @param onFault receives errors of the codec
  */
-export function createWire<Sent, Received>(socket: Socket, onValue: (value: Received) => void): Wire<Sent> {
+export function createWire<Sent, Received>(
+  socket: Socket,
+  { encode, decode }: Codec<Sent, Received>,
+  onValue: (value: Received) => void,
+  onFault: (error: unknown) => void,
+): Wire<Sent> {
   let length: number | undefined;
 
   function read(): void {
@@ -50,12 +61,27 @@ export function createWire<Sent, Received>(socket: Socket, onValue: (value: Rece
         const head = socket.read(LENGTH_BYTES) as Buffer | null;
         if (head?.length !== LENGTH_BYTES) return;
         length = head.readUInt32BE();
-        if (length === 0 || length > FRAME_BYTES_MAX) return void socket.destroy();
+        if (length === 0 || length > FRAME_BYTES_MAX) {
+          socket.destroy();
+          return;
+        }
       }
       const body = socket.read(length) as Buffer | null;
       if (body?.length !== length) return;
       length = undefined;
-      onValue(deserialize(body) as Received);
+      const value = unlessBroken(() => decode(body));
+      if (value !== undefined) onValue(value);
+    }
+  }
+
+  /** Runs a step of the codec. Values that it cannot carry break the wire, and nothing else. */
+  function unlessBroken<T>(step: () => T): T | undefined {
+    try {
+      return step();
+    } catch (error) {
+      onFault(error);
+      socket.destroy();
+      return undefined;
     }
   }
 
@@ -65,8 +91,12 @@ export function createWire<Sent, Received>(socket: Socket, onValue: (value: Rece
   return {
     send: (value) => {
       if (socket.destroyed || socket.writableEnded) return;
-      const body = serialize(value);
-      if (body.length > FRAME_BYTES_MAX) return void socket.destroy();
+      const body = unlessBroken(() => encode(value));
+      if (body === undefined) return;
+      if (body.length > FRAME_BYTES_MAX) {
+        socket.destroy();
+        return;
+      }
       const head = Buffer.allocUnsafe(LENGTH_BYTES);
       head.writeUInt32BE(body.length);
       socket.cork();
@@ -109,11 +139,20 @@ function assertProof(proof: Buffer, expected: Buffer): void {
   if (!timingSafeEqual(proof, expected)) throw new Error("the other server has not read the lease");
 }
 
-async function readExactly(socket: Socket, bytes: number): Promise<Buffer> {
-  for (;;) {
-    const read = socket.read(bytes) as Buffer | null;
-    if (read?.length === bytes) return read;
-    if (read !== null || socket.readableEnded) throw new Error("the connection ended during the handshake");
-    await once(socket, "readable");
-  }
+/** Reads so many bytes. The listener stays until they are there: each new one would be called at once for those that are not enough. */
+function readExactly(socket: Socket, bytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const end = (settle: () => void): void => {
+      socket.off("readable", take).off("error", reject).off("end", leave).off("close", leave);
+      settle();
+    };
+    const leave = (): void => end(() => reject(new Error("the connection ended during the handshake")));
+    const take = (): void => {
+      const read = socket.read(bytes) as Buffer | null;
+      if (read?.length === bytes) end(() => resolve(read));
+      else if (read !== null) leave();
+    };
+    socket.on("readable", take).on("error", reject).on("end", leave).on("close", leave);
+    take();
+  });
 }
