@@ -600,7 +600,7 @@ describe("finding transactions among many", () => {
     let below: bigint | undefined;
     do {
       const page = await listTransactions(ledger.database.pool, { ...all, descriptionPrefix: "rare" }, below, 1_000);
-      for (const { id } of page.transactions) ids.add(id);
+      for (const { transaction } of page.transactions) ids.add(transaction.id);
       pages += 1;
       below = page.nextBelow;
     } while (below !== undefined);

@@ -4,16 +4,16 @@ import { ANSWER_BYTES_MAX } from "../../base/room.js";
 import { toIso, type Micros } from "../../base/time.js";
 import { uuidArray } from "../../db/binary-array.js";
 import type { Queryable } from "../../db/database.js";
-import { kindFromCode, type TransactionKindCode, type TransactionState } from "../../base/codes.js";
+import { kindFromCode, TRANSACTION_STATE, type TransactionKindCode, type TransactionState } from "../../base/codes.js";
 import { matchesFilter, type Candidate, type TransactionFilter } from "./filter.js";
-import { findTransactions } from "./store.js";
-import { LATEST_METADATA, attachCurrentMetadata } from "./metadata.js";
-import type { LedgerTransaction } from "./transaction.js";
+import { LATEST_METADATA } from "./metadata.js";
+import { findShown, type ShownTransaction } from "./shown.js";
+import { listAccounts, type LedgerTransaction } from "./transaction.js";
 import { walkFurthest } from "./walks.js";
 
 /** A page of transactions, newest first, with the journal index below which the next page begins, if any. */
 export interface TransactionPage {
-  readonly transactions: readonly LedgerTransaction[];
+  readonly transactions: readonly ShownTransaction[];
   readonly nextBelow: bigint | undefined;
 }
 
@@ -26,6 +26,10 @@ const EXAMINED_MIN = 1_000;
 const EXAMINED_BATCH = 200;
 /** An upper bound of an entry's size in a response. */
 const ENTRY_BYTES_MAX = 112;
+/** The number of transactions that are read before they are examined. */
+const READ_AT_ONCE_MAX = 101;
+/** The most reversals of a transaction that a page names, the latest ones: clients accept messages of 4 MiB. */
+const REVERSALS_LISTED_MAX = 20;
 const LAST_INDEX = 2n ** 63n - 1n;
 
 /**
@@ -41,23 +45,28 @@ export async function listTransactions(
 ): Promise<TransactionPage> {
   const from = filter.from === null ? 0n : await findIndexFromTime(client, filter.from);
   const end = filter.before === null ? LAST_INDEX : await findIndexFromTime(client, filter.before);
-  const found = await findIds(
+  const range = { below: below === undefined || below > end ? end : below, from };
+  const shown = new Map<Uuid, ShownTransaction>();
+  const { ids, nextBelow } = await findIds(client, filter, range, pageSize, shown);
+  const others = await findShown(
     client,
-    filter,
-    { below: below === undefined || below > end ? end : below, from },
-    pageSize,
+    ids.filter((id) => !shown.has(id)),
+    REVERSALS_LISTED_MAX,
   );
-  const transactions = await findTransactions(client, found.ids);
-  const listed = found.ids.map((id) => assertPresent(transactions.get(id), "a listed transaction"));
-  return { transactions: await attachCurrentMetadata(client, listed), nextBelow: found.nextBelow };
+  const transactions = ids.map((id) => assertPresent(shown.get(id) ?? others.get(id), "a listed transaction"));
+  return { transactions, nextBelow };
 }
 
-/** Walks down the journal until the page is full, the walk ends, or the call has examined enough. */
+/**
+ * Walks down the journal until the page is full, the walk ends, or the call has examined enough.
+ * @param shown receives what was read in full: most pages are what the walk meets first
+ */
 async function findIds(
   client: Queryable,
   filter: TransactionFilter,
   { below, from }: { readonly below: bigint; readonly from: bigint },
   pageSize: number,
+  shown: Map<Uuid, ShownTransaction>,
 ): Promise<{ readonly ids: readonly Uuid[]; readonly nextBelow: bigint | undefined }> {
   const ids: Uuid[] = [];
   const examinedMax = Math.max(EXAMINED_PER_RESULT_MAX * pageSize, EXAMINED_MIN);
@@ -69,10 +78,14 @@ async function findIds(
     if (examined > 0) limit = EXAMINED_BATCH;
     const rows = await walkFurthest(client, filter, { below: next, from, limit });
     const distinct = rows.filter(({ id }, index) => id === null || id !== rows[index - 1]?.id);
-    const candidates = await findCandidates(
-      client,
-      distinct.flatMap(({ id }) => (id === null ? [] : [id])),
-    );
+    const walked = distinct.flatMap(({ id }) => (id === null ? [] : [id]));
+    const candidates = new Map<Uuid, Candidate>();
+    if (examined === 0 && walked.length <= READ_AT_ONCE_MAX) {
+      for (const [id, one] of await findShown(client, walked, REVERSALS_LISTED_MAX)) {
+        shown.set(id, one);
+        candidates.set(id, toCandidate(one.transaction));
+      }
+    } else for (const [id, candidate] of await findCandidates(client, walked)) candidates.set(id, candidate);
     for (const { id, journal_index: index } of distinct) {
       const candidate = id === null ? undefined : candidates.get(id);
       if (id === null || candidate === undefined || !matchesFilter(filter, candidate)) continue;
@@ -133,6 +146,12 @@ async function findCandidates(client: Queryable, ids: readonly Uuid[]): Promise<
       },
     ]),
   );
+}
+
+function toCandidate(transaction: LedgerTransaction): Candidate {
+  const { kind, failure, currencyCode, amountMinor, data } = transaction;
+  const state = failure === null ? TRANSACTION_STATE.POSTED : TRANSACTION_STATE.REJECTED;
+  return { kind, state, currencyCode, amountMinor, ...data, accountIds: listAccounts(transaction) };
 }
 
 /** Finds the first journal index at this time or later. */

@@ -1,8 +1,7 @@
 import type { Uuid } from "../../base/ids.js";
-import { textArray, uuidArray } from "../../db/binary-array.js";
+import { textArray } from "../../db/binary-array.js";
 import { CLOCK } from "../../db/clock.js";
 import type { Queryable } from "../../db/database.js";
-import type { LedgerTransaction } from "./transaction.js";
 
 /** The client's own data about a transaction. */
 export type Metadata = Readonly<Record<string, string>>;
@@ -19,27 +18,6 @@ export const PAIRS_MAX = 32;
 /** The metadata of the transaction `t` after its latest change; no row when it never changed. */
 export const LATEST_METADATA = `
 SELECT c.metadata FROM metadata_changes c WHERE c.transaction_id = t.id ORDER BY c.revision DESC LIMIT 1`;
-
-const CURRENT = `
-SELECT t.id, latest.metadata FROM unnest($1::uuid[]) AS t (id) CROSS JOIN LATERAL (${LATEST_METADATA}) latest`;
-
-/** Replaces the metadata of the transactions' requests by their current metadata. */
-export async function attachCurrentMetadata(
-  client: Queryable,
-  transactions: readonly LedgerTransaction[],
-): Promise<LedgerTransaction[]> {
-  if (transactions.length === 0) return [];
-  const { rows } = await client.query<{ id: Uuid; metadata: Metadata }>({
-    name: "metadata-current",
-    text: CURRENT,
-    values: [uuidArray(transactions.map(({ id }) => id))],
-  });
-  const changed = new Map(rows.map(({ id, metadata }) => [id, metadata]));
-  return transactions.map((transaction) => ({
-    ...transaction,
-    data: { ...transaction.data, metadata: changed.get(transaction.id) ?? transaction.data.metadata },
-  }));
-}
 
 // A transaction's row cannot be locked, since nothing may change it; its request's row is locked instead.
 const LOCK = `

@@ -13,7 +13,8 @@ import { decodeExchange } from "./exchange-detail.js";
 import { findLegEntries, type LegEntries } from "./leg-entries.js";
 import type { LedgerTransaction } from "./transaction.js";
 
-interface Row {
+/** A row of TRANSACTION_COLUMNS. */
+export interface TransactionRow {
   readonly id: Uuid;
   readonly journal_index: bigint;
   readonly kind: TransactionKindCode;
@@ -55,7 +56,7 @@ interface Row {
 }
 
 // Entries are joined by their primary key, so that the cost does not depend on the size of the ledger.
-const COLUMNS = `
+export const TRANSACTION_COLUMNS = `
 SELECT t.id, t.journal_index, t.kind, t.request_id, t.debit_account_id, t.credit_account_id, t.currency_code, t.amount,
   ${CALLER_DATA_COLUMNS}, t.failure, t.terms, t.reverses_id, t.leg_account_ids::text[],
   t.leg_currency_codes, t.leg_amounts::text[], t.detail,
@@ -70,25 +71,34 @@ SELECT t.id, t.journal_index, t.kind, t.request_id, t.debit_account_id, t.credit
   c.sequence AS credit_sequence, c.amount AS credit_amount, c.balance_after AS credit_balance,
   c.pending_debits_after AS credit_pending_debits, c.pending_credits_after AS credit_pending_credits, ca.system_account IS NULL AS credit_is_wallet
 `;
-const JOINS = `
+export const TRANSACTION_JOINS = `
 LEFT JOIN entries d ON d.account_id = t.debit_account_id AND d.sequence = t.debit_sequence
 LEFT JOIN accounts da ON da.id = t.debit_account_id
 LEFT JOIN entries c ON c.account_id = t.credit_account_id AND c.sequence = t.credit_sequence
 LEFT JOIN accounts ca ON ca.id = t.credit_account_id
 LEFT JOIN holds h ON h.id = t.hold_id
 `;
-const BY_ID = `${COLUMNS} FROM transactions t ${JOINS} WHERE t.id = ANY ($1::uuid[])`;
-const BY_REQUEST = `${COLUMNS}, r.caller AS of_caller, r.request_id AS of_request
+const BY_ID = `${TRANSACTION_COLUMNS} FROM transactions t ${TRANSACTION_JOINS} WHERE t.id = ANY ($1::uuid[])`;
+const BY_REQUEST = `${TRANSACTION_COLUMNS}, r.caller AS of_caller, r.request_id AS of_request
 FROM unnest($1::uuid[], $2::uuid[]) AS requested (caller, request_id)
 JOIN requests r ON r.caller = requested.caller AND r.request_id = requested.request_id
-LEFT JOIN transactions t ON t.id = r.transaction_id ${JOINS}`;
+LEFT JOIN transactions t ON t.id = r.transaction_id ${TRANSACTION_JOINS}`;
 
 /** Finds the transactions that exist, by id. */
 export async function findTransactions(client: Queryable, ids: readonly Uuid[]): Promise<Map<Uuid, LedgerTransaction>> {
   if (ids.length === 0) return new Map();
-  const { rows } = await client.query<Row>({ name: "transactions-by-id", text: BY_ID, values: [uuidArray(ids)] });
+  const { rows } = await client.query<TransactionRow>({
+    name: "transactions-by-id",
+    text: BY_ID,
+    values: [uuidArray(ids)],
+  });
+  return new Map((await toTransactions(client, rows)).map((transaction) => [transaction.id, transaction]));
+}
+
+/** Returns the transactions of rows, in their order. */
+export async function toTransactions(client: Queryable, rows: readonly TransactionRow[]): Promise<LedgerTransaction[]> {
   const entries = await findLegEntries(client, listIdsWithLegs(rows));
-  return new Map(rows.map((row) => [row.id, toTransaction(row, entries)]));
+  return rows.map((row) => toTransaction(row, entries));
 }
 
 /**
@@ -99,7 +109,7 @@ export async function findAnswers(
   requests: readonly { readonly caller: Uuid; readonly requestId: Uuid }[],
 ): Promise<Map<string, LedgerTransaction | null>> {
   if (requests.length === 0) return new Map();
-  const { rows } = await client.query<Row & { id: Uuid | null; of_caller: Uuid; of_request: Uuid }>({
+  const { rows } = await client.query<TransactionRow & { id: Uuid | null; of_caller: Uuid; of_request: Uuid }>({
     name: "transactions-by-request",
     text: BY_REQUEST,
     values: [
@@ -120,7 +130,7 @@ function listIdsWithLegs(rows: readonly { readonly id: Uuid | null; readonly leg
   return rows.flatMap(({ id, leg_account_ids: legs }) => (id === null || legs === null ? [] : [id]));
 }
 
-function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
+function toTransaction(row: TransactionRow, legEntries: LegEntries): LedgerTransaction {
   return {
     id: row.id,
     journalIndex: row.journal_index,
@@ -165,7 +175,7 @@ function toTransaction(row: Row, legEntries: LegEntries): LedgerTransaction {
 }
 
 /** Returns the hold right after this step; null when the transaction is no step of a hold, or was rejected. */
-function toHold(row: Row): Hold | null {
+function toHold(row: TransactionRow): Hold | null {
   if (row.hold_id === null || row.hold_state === null || row.hold_account_id === null) return null;
   return {
     id: row.hold_id,
@@ -182,7 +192,11 @@ function toHold(row: Row): Hold | null {
   };
 }
 
-function toLegs({ leg_account_ids: ids, leg_currency_codes: codes, leg_amounts: amounts }: Row): readonly Leg[] | null {
+function toLegs({
+  leg_account_ids: ids,
+  leg_currency_codes: codes,
+  leg_amounts: amounts,
+}: TransactionRow): readonly Leg[] | null {
   if (ids === null) return null;
   return ids.map((accountId, index) => ({
     accountId,
@@ -192,7 +206,7 @@ function toLegs({ leg_account_ids: ids, leg_currency_codes: codes, leg_amounts: 
 }
 
 function toEntries(
-  { currency_code: currencyCode }: Row,
+  { currency_code: currencyCode }: TransactionRow,
   accountId: Uuid | null,
   row: { readonly [Name in keyof Omit<Entry, "accountId" | "currencyCode">]: Entry[Name] | null },
 ): Entry[] {

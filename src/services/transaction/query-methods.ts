@@ -4,14 +4,11 @@ import { assertPresent } from "../../base/assert.js";
 import { fail } from "../../base/failure.js";
 import { parseId } from "../../base/ids.js";
 import { createRoom } from "../../base/room.js";
-import type { Database, Queryable } from "../../db/database.js";
+import type { Database } from "../../db/database.js";
 import { readInSession } from "../../db/in-transaction.js";
 import { REVERSALS_MAX } from "../../ledger/decide/reversal.js";
 import { listTransactions } from "../../ledger/transaction/list.js";
-import { attachCurrentMetadata } from "../../ledger/transaction/metadata.js";
-import { findReversals } from "../../ledger/transaction/reversals.js";
-import { findAnswers, findTransactions } from "../../ledger/transaction/store.js";
-import type { LedgerTransaction } from "../../ledger/transaction/transaction.js";
+import { findShown, findShownOfRequest } from "../../ledger/transaction/shown.js";
 import type { Methods } from "../../rpc/methods.js";
 import { toTransactionMessage } from "../shared/messages.js";
 import type { PageTokens } from "../shared/page-tokens.js";
@@ -29,15 +26,14 @@ export function createQueryMethods(
       return readInSession(database, context, async ({ client }) => {
         const isByRequest = by?.$case === "requestId";
         const found = isByRequest
-          ? await findAnswers(client, [{ caller: context.caller, requestId: id }])
-          : await findTransactions(client, [id]);
-        const [transaction] = found.values();
-        if (!transaction)
+          ? await findShownOfRequest(client, { caller: context.caller, requestId: id }, REVERSALS_MAX + 1)
+          : (await findShown(client, [id], REVERSALS_MAX + 1)).get(id);
+        if (found === undefined)
           return fail({
             reason: "TRANSACTION_NOT_FOUND",
             ...(isByRequest ? { requestId: id } : { transactionId: id }),
           });
-        return { transaction: await toCurrentMessage(client, transaction) };
+        return { transaction: toTransactionMessage(found.transaction, found.reversed) };
       });
     },
 
@@ -49,9 +45,9 @@ export function createQueryMethods(
           const filter = await parseFilter(manager, request);
           const below = cursor === undefined ? undefined : BigInt(cursor);
           const found = await listTransactions(client, filter, below, getPageSize(request));
-          const ids = found.transactions.map(({ id }) => id);
-          const reversed = await findReversals(client, ids, LISTED_REVERSALS_MAX);
-          const messages = found.transactions.map((one) => toTransactionMessage(one, reversed.get(one.id)));
+          const messages = found.transactions.map(({ transaction, reversed }) =>
+            toTransactionMessage(transaction, reversed),
+          );
           const transactions = [...createRoom(Transaction).take(messages)];
           const isCut = transactions.length < messages.length;
           const next = isCut ? transactions.at(-1)?.journalIndex : found.nextBelow;
@@ -61,13 +57,3 @@ export function createQueryMethods(
     },
   };
 }
-
-/** Returns the transaction as it is now: with its reversals and its current metadata. */
-async function toCurrentMessage(client: Queryable, transaction: LedgerTransaction): Promise<Transaction> {
-  const reversed = await findReversals(client, [transaction.id], REVERSALS_MAX + 1);
-  const [current] = await attachCurrentMetadata(client, [transaction]);
-  return toTransactionMessage(assertPresent(current, "the transaction"), reversed.get(transaction.id));
-}
-
-/** The most reversals of a transaction that a page names, the latest ones: clients accept messages of 4 MiB. */
-const LISTED_REVERSALS_MAX = 20;
