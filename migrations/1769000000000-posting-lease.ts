@@ -26,4 +26,4 @@ CREATE TABLE posting_lease (
   CONSTRAINT posting_lease_one_row CHECK (id = 1),
   CONSTRAINT posting_lease_token CHECK (octet_length(token) = 32)
 );
-GRANT SELECT, INSERT, UPDATE ON posting_lease TO :service_role;`;
+GRANT SELECT, INSERT, UPDATE (address, build, token, expire_time) ON posting_lease TO :service_role;`;

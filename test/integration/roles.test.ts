@@ -22,6 +22,7 @@ const MAY_UPDATE: Readonly<Record<string, readonly string[] | "all">> = {
   schedule_runs: ["state", "attempts", "request_id", "transaction_id", "failure", "update_time"],
   balance_alerts: ["end_index", "delete_time"],
   reader_cursors: ["next_index"],
+  posting_lease: ["address", "build", "token", "expire_time"],
 };
 const MAY_INSERT = [
   "currencies",
@@ -43,6 +44,7 @@ const MAY_INSERT = [
   "balance_alerts",
   "balance_alert_events",
   "integrity_checks",
+  "posting_lease",
 ];
 
 /** The tables that the service may delete from: usage that no window reaches any more. */
