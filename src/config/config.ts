@@ -48,6 +48,9 @@ function readOr(read: (text: string) => string | undefined, message: string) {
 
 const databaseUrl = readBy(readDatabaseUrl);
 
+/** The longest GREY_LEASE_MS. */
+export const LEASE_MS_MAX = 60_000;
+
 /** A setting: its rule, its default as an environment variable, and its purpose. */
 interface Setting<T> {
   readonly rule: z.ZodType<T>;
@@ -113,7 +116,7 @@ export const SETTINGS = {
     "address to listen on for the other servers of this ledger, and at which they reach this one, as host:port; then one of them posts for all; unset: this server posts for itself",
   ),
   GREY_LEASE_MS: setting(
-    whole(300, 60_000),
+    whole(300, LEASE_MS_MAX),
     "3000",
     "time after which the server that posts for all is given up if it is silent, in ms",
   ),

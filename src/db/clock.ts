@@ -8,6 +8,9 @@ import type { Queryable } from "./database.js";
  */
 export const CLOCK = "(SELECT greatest(clock_timestamp(), last_time) FROM journal_head WHERE id = 1)";
 
+/** The database's clock as it is, for what no record depends on. It may go back. */
+export const DATABASE_CLOCK = "clock_timestamp()";
+
 /** Reads the ledger's clock: no earlier record has a later time, and no later record an earlier one. */
 export async function readClock(client: Queryable): Promise<Micros> {
   const { rows } = await client.query<{ now: Micros }>({

@@ -132,6 +132,15 @@ describe("handing postings over", function () {
     expect(refusals).to.deep.equal(later.slice(5).map(() => "INSUFFICIENT_FUNDS"));
   });
 
+  it("a lease from before the database's clock went back is free", async () => {
+    await ledger.admin.query(
+      `INSERT INTO posting_lease (address, build, token, expire_time)
+       VALUES ('127.0.0.1:1', '', $1, clock_timestamp() + interval '1 hour')`,
+      [Buffer.alloc(32)],
+    );
+    await whenIs(await start(), "POSTER");
+  });
+
   it("a poster without its database gives units back, and the front posts them", async () => {
     const { from, to } = await openWallets();
     const route = await createRoute(ledger.url);

@@ -2,6 +2,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { assertPresent } from "../../base/assert.js";
+import { LEASE_MS_MAX } from "../../config/config.js";
+import { DATABASE_CLOCK } from "../../db/clock.js";
 import type { Queryable } from "../../db/database.js";
 
 /** The holder of the lease: the server that posts for all. */
@@ -62,19 +64,21 @@ export function createLease(address: string, leaseMs: number, build = digestBuil
   };
 }
 
+// A time beyond that of the longest lease is left over from before the clock went back.
 const CLAIM = `
 WITH claimed AS (
   INSERT INTO posting_lease AS lease (address, build, token, expire_time)
-  VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 ms')
+  VALUES ($1, $2, $3, ${DATABASE_CLOCK} + $4 * interval '1 ms')
   ON CONFLICT (id) DO UPDATE
   SET address = EXCLUDED.address, build = EXCLUDED.build, token = EXCLUDED.token, expire_time = EXCLUDED.expire_time
-  WHERE lease.token = EXCLUDED.token OR lease.expire_time <= clock_timestamp()
+  WHERE lease.token = EXCLUDED.token
+    OR lease.expire_time NOT BETWEEN ${DATABASE_CLOCK} AND ${DATABASE_CLOCK} + ${LEASE_MS_MAX} * interval '1 ms'
   RETURNING address, build, token
 )
 SELECT address, build, token FROM claimed
 UNION ALL SELECT address, build, token FROM posting_lease WHERE NOT EXISTS (SELECT FROM claimed)`;
 
-const RELEASE = "UPDATE posting_lease SET expire_time = clock_timestamp() WHERE token = $1";
+const RELEASE = `UPDATE posting_lease SET expire_time = ${DATABASE_CLOCK} WHERE token = $1`;
 
 /**
  * Returns a digest of the code that runs. Servers of different builds do not hand over to each other: one might not know what a
