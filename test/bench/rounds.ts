@@ -35,7 +35,7 @@ export async function runRounds(environment: Environment, options: RoundsOptions
     for (const row of rows) {
       const books = findLedger(environment, row.books);
       const before = await books.recorded();
-      const sample = await row.run(environment, window);
+      const sample = await row.run(environment, { ...window, warmupMs: row.warmupMs ?? window.warmupMs });
       const faults = acknowledgementFaults(sample, (await books.recorded()) - before);
       for (const fault of faults) onFault(round, row.id, fault);
       runs.get(row)?.push({ round, sample, faults });

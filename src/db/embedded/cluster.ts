@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { randomBytes } from "node:crypto";
 import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,12 +8,15 @@ import { giveTo, makeFolderWhole, readIfThere, writeSecret } from "./files.js";
 import { PASSWORD_FILE, type Place } from "./place.js";
 import { runAs } from "./user.js";
 
+const BUFFER_MEGABYTES_MIN = 128;
+const BUFFER_MEGABYTES_MAX = 2_048;
+
 /**
  * The settings that initdb writes into postgresql.conf, where an operator may tune them. Settings that the ledger depends on are
  * passed at each start instead. Grey logs failed statements; here they would fill the disk with callers' data.
  */
 const TUNABLE = {
-  shared_buffers: "256MB",
+  shared_buffers: `${chooseBufferMegabytes(totalmem(), process.constrainedMemory())}MB`,
   max_wal_size: "2GB",
   max_connections: "100",
   wal_compression: "off",
@@ -23,6 +27,16 @@ const TUNABLE = {
   log_min_error_statement: "panic",
   log_error_verbosity: "terse",
 };
+
+/**
+ * Chooses the memory for PostgreSQL's pages: an eighth of the machine's, or of what this process may use. A ledger of a million wallets
+ * reads and writes random pages of the entries' key; with too few buffers each posting waits for three of them.
+ * @param limit of this process, in bytes; 0 or beyond the machine's for none
+ */
+export function chooseBufferMegabytes(machine: number, limit: number | undefined): number {
+  const memory = limit === undefined || limit === 0 ? machine : Math.min(machine, limit);
+  return Math.min(Math.max(Math.floor(memory / 8 / 1_048_576), BUFFER_MEGABYTES_MIN), BUFFER_MEGABYTES_MAX);
+}
 
 /**
  * Creates the cluster unless it exists.
