@@ -35,6 +35,12 @@ export function readAddress(text: string): string | undefined {
   return host === undefined || port < 1 || port > 65_535 ? undefined : formatAddress(host, port);
 }
 
+/** Parses host:port of one server. Returns undefined if it is malformed, or stands for all addresses of a machine. */
+export function readPeerAddress(text: string): string | undefined {
+  const address = readAddress(text);
+  return address === undefined || ["0.0.0.0", "::"].includes(splitAddress(address).host) ? undefined : address;
+}
+
 /** Splits an address that readAddress() returned. */
 export function splitAddress(address: string): { readonly host: string; readonly port: number } {
   const at = address.lastIndexOf(":");

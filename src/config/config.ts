@@ -1,6 +1,14 @@
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { formatAddress, isLoopback, reachableAddress, readAddress, readHost, splitAddress } from "./address.js";
+import {
+  formatAddress,
+  isLoopback,
+  reachableAddress,
+  readAddress,
+  readHost,
+  readPeerAddress,
+  splitAddress,
+} from "./address.js";
 import { maskDatabaseUrl, readDatabaseUrl } from "./database-url.js";
 
 /** One or more invalid settings. The message, for the operator, names each with its rule. */
@@ -111,7 +119,10 @@ export const SETTINGS = {
     "allow a GREY_HOST or GREY_PEER_ADDRESS other than loopback: anyone who can connect can move all money",
   ),
   GREY_PEER_ADDRESS: setting(
-    readOr(readAddress, "must be host:port, such as 127.0.0.1:50061 or [::1]:50061").optional(),
+    readOr(
+      readPeerAddress,
+      "must be host:port at which other servers reach this one, such as 127.0.0.1:50061 or [::1]:50061, and not 0.0.0.0 or [::]",
+    ).optional(),
     undefined,
     "address to listen on for the other servers of this ledger, and at which they reach this one, as host:port; then one of them posts for all; unset: this server posts for itself",
   ),

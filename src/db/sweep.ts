@@ -3,7 +3,7 @@ import type { Database } from "./database.js";
 
 /** A task that runs periodically. */
 export interface Sweep {
-  /** Runs the task now, unless it runs already. */
+  /** Runs the task now, or again once it has run. */
   wake(): void;
   /** Stops the sweep, and waits for the run that is under way. */
   stop(): Promise<void>;
@@ -28,12 +28,14 @@ export function startSweep(
   let isStopped = false;
   let timer: NodeJS.Timeout | undefined;
   let wake: () => void = () => undefined;
+  let isWoken = false;
 
   const repeat = async (): Promise<void> => {
     let isFailing = false;
     let limit = batchMax;
     while (!isStopped) {
       let mayBeMore = false;
+      isWoken = false;
       try {
         mayBeMore = await run(limit);
         isFailing = false;
@@ -44,7 +46,7 @@ export function startSweep(
         // The posting queue may have no room for as many.
         limit = Math.max(1, Math.floor(limit / 2));
       }
-      if (mayBeMore || isStopped) continue;
+      if (mayBeMore || isWoken || isStopped) continue;
       await new Promise<void>((resolve) => {
         wake = resolve;
         timer = setTimeout(resolve, intervalMs);
@@ -55,6 +57,7 @@ export function startSweep(
 
   return {
     wake: () => {
+      isWoken = true;
       clearTimeout(timer);
       wake();
     },

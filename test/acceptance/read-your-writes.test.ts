@@ -1,4 +1,4 @@
-import { IdKind } from "../../generated/grey/ledger/v1/naming.js";
+import { toBinary } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import type pg from "pg";
 import { CreateCurrencyRequest } from "../../generated/grey/ledger/v1/currency.js";
@@ -6,57 +6,19 @@ import { DeleteUserRequest, UpdateUserRequest } from "../../generated/grey/user/
 import { UpdateWalletRequest } from "../../generated/grey/wallet/v1/wallet.js";
 import { newId, type Uuid } from "../../src/base/ids.js";
 import { connect, refusal, type Clients } from "../support/client.js";
-import { depositRequest, makeWallet, openAdmin, userRequest, walletRequest } from "../support/ledger.js";
+import { createWorld, EXAMPLES, keyOf, METHODS, requestOf, type World } from "../support/examples.js";
+import { depositRequest, openAdmin, userRequest, walletRequest } from "../support/ledger.js";
 import { eventually } from "../support/process.js";
+import { connectRaw, type RawAnswer, type RawClient } from "../support/raw-call.js";
 import { startServer, type TestServer } from "../support/server.js";
 
-const PAGE = { pageSize: 1, pageToken: "" };
+/** The RPCs that read as of a record of the journal. */
+const READS = METHODS.filter(
+  ({ input, methodKind }) => methodKind === "unary" && input.fields.some(({ name }) => name === "min_journal_index"),
+);
 
-/** A read of each method, as of a record of the journal. */
-const READS: Readonly<Record<string, (grey: Clients, world: World, minJournalIndex: bigint) => Promise<unknown>>> = {
-  GetUser: ({ users }, { userId }, minJournalIndex) =>
-    users.getUser({ by: { $case: "id", value: userId }, minJournalIndex }),
-  ListUsers: ({ users }, _world, minJournalIndex) => users.listUsers({ ...PAGE, minJournalIndex }),
-  GetWallet: ({ wallets }, { walletId }, minJournalIndex) => wallets.getWallet({ id: walletId, minJournalIndex }),
-  BatchGetWallets: ({ wallets }, { walletId }, minJournalIndex) =>
-    wallets.batchGetWallets({ ids: [walletId], minJournalIndex }),
-  ListWallets: ({ wallets }, { userId }, minJournalIndex) => wallets.listWallets({ userId, ...PAGE, minJournalIndex }),
-  GetBalance: ({ wallets }, { walletId }, minJournalIndex) => wallets.getBalance({ walletId, minJournalIndex }),
-  GetStatement: ({ wallets }, { walletId }, minJournalIndex) => {
-    const [from, before] = [0n, 9_000_000_000n].map((seconds) => ({ seconds, nanos: 0 }));
-    return wallets.getStatement({ walletId, from, before, ...PAGE, minJournalIndex });
-  },
-  GetTransaction: ({ transactions }, { transactionId }, minJournalIndex) =>
-    transactions.getTransaction({ by: { $case: "id", value: transactionId }, minJournalIndex }),
-  ListTransactions: ({ transactions }, { walletId }, minJournalIndex) => {
-    const filter = { kinds: [], states: [], createTimeFrom: undefined, createTimeBefore: undefined };
-    const of = { $case: "walletId", value: walletId } as const;
-    return transactions.listTransactions({ of, ...filter, ...PAGE, minJournalIndex });
-  },
-  ListMetadataChanges: ({ transactions }, { transactionId }, minJournalIndex) =>
-    transactions.listMetadataChanges({ transactionId, ...PAGE, minJournalIndex }),
-  GetHold: ({ transactions }, { holdId }, minJournalIndex) => transactions.getHold({ id: holdId, minJournalIndex }),
-  ListHolds: ({ transactions }, { walletId }, minJournalIndex) =>
-    transactions.listHolds({ walletId, activeOnly: true, ...PAGE, minJournalIndex }),
-  ListCurrencies: ({ ledger }, _world, minJournalIndex) => ledger.listCurrencies({ ...PAGE, minJournalIndex }),
-  GetAccount: ({ ledger }, { walletId }, minJournalIndex) =>
-    ledger.getAccount({ by: { $case: "id", value: walletId }, minJournalIndex }),
-  NameAccounts: ({ ledger }, { walletId }, minJournalIndex) =>
-    ledger.nameAccounts({ accountIds: [walletId], minJournalIndex }),
-  FindIds: ({ ledger }, { walletId }, minJournalIndex) =>
-    ledger.findIds({ prefix: walletId.slice(0, 8), kind: IdKind.WALLET, minJournalIndex }),
-  ListAccounts: ({ ledger }, _world, minJournalIndex) =>
-    ledger.listAccounts({ currencyCode: "", systemOnly: false, ...PAGE, minJournalIndex }),
-  GetTrialBalance: ({ ledger }, _world, minJournalIndex) =>
-    ledger.getTrialBalance({ currencyCode: "", minJournalIndex }),
-};
-
-interface World {
-  readonly userId: Uuid;
-  readonly walletId: Uuid;
-  readonly transactionId: Uuid;
-  readonly holdId: Uuid;
-}
+/** A read of a method, as of a record of the journal. */
+type Read = (client: RawClient, minJournalIndex: bigint) => Promise<RawAnswer>;
 
 describe("reading one's own writes", () => {
   let server: TestServer;
@@ -64,6 +26,8 @@ describe("reading one's own writes", () => {
   let admin: pg.Client;
   let grey: Clients;
   let impatientGrey: Clients;
+  let raw: RawClient;
+  let impatientRaw: RawClient;
   let world: World;
 
   before(async () => {
@@ -72,21 +36,12 @@ describe("reading one's own writes", () => {
     admin = await openAdmin(server.databaseUrl);
     grey = connect(server.address);
     impatientGrey = connect(impatient.address);
-    const { id: walletId, userId } = await makeWallet(grey, { minorUnits: 100n });
-    const { transaction, hold } = await grey.transactions.hold({
-      requestId: newId(),
-      walletId,
-      toWalletId: "",
-      amount: { currencyCode: "USD", minorUnits: 1n },
-      expiry: undefined,
-      description: "",
-      metadata: {},
-    });
-    world = { walletId, userId, transactionId: transaction!.id, holdId: hold!.id };
+    raw = connectRaw(server.address);
+    impatientRaw = connectRaw(impatient.address);
+    world = await createWorld(grey);
   });
   after(async () => {
-    grey.close();
-    impatientGrey.close();
+    for (const client of [grey, impatientGrey, raw, impatientRaw]) client.close();
     await admin.end();
     await impatient.stop();
     await server.stop();
@@ -176,27 +131,40 @@ describe("reading one's own writes", () => {
     expect(await grey.users.deleteUser(deletion)).to.include({ journalIndex: gone.journalIndex, replayed: true });
   });
 
-  for (const [name, read] of Object.entries(READS)) {
-    it(`${name} waits for its min_journal_index, and sees it`, async () => {
+  it("is there for every service's reads", () => {
+    const some =
+      "GetUser GetWallet GetBalance GetStatement GetTransaction ListTransactions GetHold GetAccount GetTrialBalance";
+    const others = "GetLimits GetRate GetQuote GetSchedule ListAlerts";
+    expect(READS.map(({ name }) => name)).to.include.members(`${some} ${others}`.split(" "));
+  });
+
+  for (const method of READS) {
+    const read: Read = (client, minJournalIndex) => {
+      const [example] = EXAMPLES[keyOf(method)]!;
+      const request = requestOf(method, { ...example!(world), min_journal_index: `${minJournalIndex}` });
+      return client.call(`/${keyOf(method)}`, toBinary(method.input, request));
+    };
+
+    it(`${method.name} waits for its min_journal_index, and sees it`, async () => {
       const size = await journalSize();
-      expect(await read(grey, world, size - 1n)).to.be.an("object");
+      expect((await read(raw, size - 1n)).error).to.equal(undefined);
       let isAnswered = false;
-      const waiting = read(grey, world, size + 1n).finally(() => (isAnswered = true));
+      const waiting = read(raw, size + 1n).finally(() => (isAnswered = true));
       await grey.transactions.deposit(depositRequest(world.walletId, 1n));
       // The one before it is not enough: another read that waits for the same has not been answered either.
-      const error = await refusal(read(impatientGrey, world, size + 1n));
+      const { error } = await read(impatientRaw, size + 1n);
       expect(error).to.include({ code: "UNAVAILABLE", reason: "JOURNAL_BEHIND" });
-      expect(error.info).to.deep.equal({ min_journal_index: `${size + 1n}`, journal_size: `${size + 1n}` });
-      expect(error.retryAfterMs).to.be.greaterThan(0);
+      expect(error!.info).to.deep.equal({ min_journal_index: `${size + 1n}`, journal_size: `${size + 1n}` });
+      expect(error!.retryAfterMs).to.be.greaterThan(0);
       expect(isAnswered).to.equal(false);
       await grey.transactions.deposit(depositRequest(world.walletId, 1n));
-      await waiting;
+      expect((await waiting).error).to.equal(undefined);
     });
 
-    it(`${name} refuses a negative min_journal_index`, async () => {
-      const error = await refusal(read(grey, world, -1n));
+    it(`${method.name} refuses a negative min_journal_index`, async () => {
+      const { error } = await read(raw, -1n);
       expect(error).to.include({ code: "INVALID_ARGUMENT", reason: "INVALID_REQUEST" });
-      expect([...error.violations.keys()]).to.deep.equal(["min_journal_index"]);
+      expect([...error!.violations.keys()]).to.deep.equal(["min_journal_index"]);
     });
   }
 

@@ -55,8 +55,10 @@ export interface Row {
   /** True if it runs on the PostgreSQL of `--other`. */
   readonly isOnOther?: true;
   /**
-   * The time of its warm-up, if it is longer than the others'. Each round begins with a checkpoint, after which PostgreSQL logs each
-   * page in full when it first changes: in a large ledger for seconds, of the five minutes between checkpoints.
+   * The time of its warm-up, if it is longer than the others'.
+   * - On the large ledger: each round begins with a checkpoint, after which PostgreSQL logs each page in full when it first changes:
+   *   for seconds, of the five minutes between checkpoints.
+   * - With several servers: no other row has warmed up their code.
    */
   readonly warmupMs?: number;
   run(environment: Environment, window: Window): Promise<Sample>;
@@ -79,6 +81,7 @@ const READERS = 8;
 const TRANSFERS_IN_BATCHES = 4_000;
 const BATCHES_MAX = 16;
 const LARGE_WARMUP_MS = 10_000;
+const SHARING_WARMUP_MS = 5_000;
 /** Users that are created at once beside transfers. */
 const USERS_AT_ONCE = 16;
 
@@ -117,11 +120,13 @@ export const ROWS: readonly Row[] = [
     ...transferRow(`${name}-unary-512`, name, 512, false),
     title: `unary Transfer, ${name} servers`,
     shape: "unary",
+    warmupMs: SHARING_WARMUP_MS,
   })),
   { ...batchRow("batch-100", "fresh", 100, false), isQuick: true },
   ...(["two", "three"] as const).map((name): Row => ({
     ...batchRow(`${name}-batch-100`, name, 100, false),
     title: `BatchTransfer of 100, ${name} servers`,
+    warmupMs: SHARING_WARMUP_MS,
   })),
   batchRow("batch-1000", "fresh", 1_000, false),
   { ...batchRow("batch-100-hot", "fresh", 100, true), isQuick: true },

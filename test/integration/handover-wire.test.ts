@@ -41,7 +41,7 @@ describe("the wire between a front and the poster", function () {
       address,
       handshakeMs: HANDSHAKE_MS,
       unsentBytesMax: 1_000_000,
-      isHeld: () => isHeld,
+      isServing: () => isHeld,
       onFault: (error) => faults.push(error),
     });
     poster.open(token);

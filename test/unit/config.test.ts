@@ -151,6 +151,31 @@ describe("the address to serve on", () => {
   }
 });
 
+describe("the address for other servers", () => {
+  const DANGEROUS = { GREY_DANGEROUSLY_SERVE_WITHOUT_AUTHENTICATION: "true" };
+
+  it("is none unless it is set", () => expect(readConfig({}).GREY_PEER_ADDRESS).to.equal(undefined));
+
+  for (const address of ["127.0.0.1:50061", "[::1]:50061", "localhost:50061"]) {
+    it(`may be ${address}`, () => {
+      expect(readConfig({ GREY_PEER_ADDRESS: address }).GREY_PEER_ADDRESS).to.equal(address);
+    });
+  }
+
+  for (const address of ["10.0.0.5:50061", "[2001:db8::1]:50061", "grey-1.example.com:50061"]) {
+    it(`may not be ${address}, unless the setting named for its danger says so`, () => {
+      expect(refusalOf({ GREY_PEER_ADDRESS: address })).to.match(/^GREY_PEER_ADDRESS: .* is not loopback/);
+      expect(readConfig({ ...DANGEROUS, GREY_PEER_ADDRESS: address }).GREY_PEER_ADDRESS).to.equal(address);
+    });
+  }
+
+  for (const address of ["0.0.0.0:50061", "[::]:50061", "50061", "127.0.0.1", "127.0.0.1:0"]) {
+    it(`is never ${address}`, () => {
+      expect(refusalOf({ ...DANGEROUS, GREY_PEER_ADDRESS: address })).to.match(/^GREY_PEER_ADDRESS: must be host:port/);
+    });
+  }
+});
+
 describe("the server that client commands call", () => {
   const called: readonly (readonly [NodeJS.ProcessEnv, string])[] = [
     [{}, "127.0.0.1:50051"],

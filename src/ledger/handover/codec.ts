@@ -12,7 +12,7 @@ import {
 import type { KindOf } from "../command/kinds.js";
 import type { Outcome } from "../post/outcome.js";
 import { Reader, Writer } from "./bytes.js";
-import type { Answer, ToFront, ToPoster } from "./wire.js";
+import type { Answer, ToFront, ToPoster, UnitNumber } from "./wire.js";
 
 // Values as bytes. Most units are plain movements, which have a layout of their own: writing and reading them costs a fifth of
 // V8's serialisation, which carries everything else.
@@ -26,39 +26,46 @@ const PLAIN_ATOMIC = 2;
 const PLAIN_OUTCOMES = 1;
 
 export function encodeToPoster(value: ToPoster): Buffer {
-  if (value.kind !== "UNITS") return encodeValue(value);
-  const writer = new Writer();
-  writer.byte(AS_UNITS);
-  writer.count(value.units.length);
-  for (const [number, unit] of value.units) {
-    writer.count(number);
-    writeUnit(writer, unit);
-  }
-  return writer.finish();
+  return value.kind === "UNITS" ? encodeNumbered(AS_UNITS, value.units, writeUnit) : encodeValue(value);
 }
 
 export function decodeToPoster(bytes: Buffer): ToPoster {
-  const reader = new Reader(bytes);
-  if (reader.byte() !== AS_UNITS) return decodeValue(bytes) as ToPoster;
-  return { kind: "UNITS", units: reader.list(() => [reader.count(), readUnit(reader)] as const) };
+  const units = decodeNumbered(AS_UNITS, bytes, readUnit);
+  return units === undefined ? (decodeValue(bytes) as ToPoster) : { kind: "UNITS", units };
 }
 
 export function encodeToFront(value: ToFront): Buffer {
-  if (value.kind !== "ANSWERS") return encodeValue(value);
+  return value.kind === "ANSWERS" ? encodeNumbered(AS_ANSWERS, value.answers, writeAnswer) : encodeValue(value);
+}
+
+export function decodeToFront(bytes: Buffer): ToFront {
+  const answers = decodeNumbered(AS_ANSWERS, bytes, readAnswer);
+  return answers === undefined ? (decodeValue(bytes) as ToFront) : { kind: "ANSWERS", answers };
+}
+
+function encodeNumbered<T>(
+  as: number,
+  items: readonly (readonly [UnitNumber, T])[],
+  write: (writer: Writer, item: T) => void,
+): Buffer {
   const writer = new Writer();
-  writer.byte(AS_ANSWERS);
-  writer.count(value.answers.length);
-  for (const [number, answer] of value.answers) {
+  writer.byte(as);
+  writer.count(items.length);
+  for (const [number, item] of items) {
     writer.count(number);
-    writeAnswer(writer, answer);
+    write(writer, item);
   }
   return writer.finish();
 }
 
-export function decodeToFront(bytes: Buffer): ToFront {
+/** Decodes numbered items; undefined for another kind of frame. */
+function decodeNumbered<T>(
+  as: number,
+  bytes: Buffer,
+  read: (reader: Reader) => T,
+): (readonly [UnitNumber, T])[] | undefined {
   const reader = new Reader(bytes);
-  if (reader.byte() !== AS_ANSWERS) return decodeValue(bytes) as ToFront;
-  return { kind: "ANSWERS", answers: reader.list(() => [reader.count(), readAnswer(reader)] as const) };
+  return reader.byte() === as ? reader.list(() => [reader.count(), read(reader)] as const) : undefined;
 }
 
 function encodeValue(value: ToPoster | ToFront): Buffer {

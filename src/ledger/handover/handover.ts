@@ -55,9 +55,9 @@ export async function startHandover(
   const metrics = createHandoverMetrics();
   const poster = await listenForFronts(own, {
     address: config.GREY_PEER_ADDRESS,
-    handshakeMs: leaseMs,
-    unsentBytesMax: config.GREY_POSTING_QUEUE_BYTES_MAX,
-    isHeld: () => lease.isHeld,
+    handshakeMs: Math.min(leaseMs, HANDSHAKE_MS_MAX),
+    unsentBytesMax: Math.max(config.GREY_POSTING_QUEUE_BYTES_MAX, UNSENT_BYTES_MIN),
+    isServing,
     onFault,
   });
   let role: Role | undefined;
@@ -66,6 +66,8 @@ export async function startHandover(
   let kept: Waiting[] | undefined;
   let isConnecting = false;
   let isStopping = false;
+  /** Settles when the latest change-over is done. */
+  let changed: Promise<void> = Promise.resolve();
   /** Of the units that are kept or handed over. */
   let commands = 0;
   let bytes = 0;
@@ -99,13 +101,20 @@ export async function startHandover(
   }
 
   /** Changes over, once the units before are answered. Those that come meanwhile are kept. */
-  async function changeOver(answered: () => Promise<void>, next: () => Link | undefined): Promise<void> {
+  function changeOver(answered: () => Promise<void>, next: () => Link | undefined): Promise<void> {
     const waiting: Waiting[] = [];
     kept = waiting;
-    await answered();
-    link = next();
-    kept = undefined;
-    waiting.forEach(route);
+    changed = answered().finally(() => {
+      link = next();
+      kept = undefined;
+      waiting.forEach(route);
+    });
+    return changed;
+  }
+
+  /** A server that stops gives the lease up first, and then answers what it was handed. */
+  function isServing(): boolean {
+    return lease.isHeld || isStopping;
   }
 
   /** Hands over to a new holder. */
@@ -131,9 +140,10 @@ export async function startHandover(
       if (kept !== undefined || link !== undefined || isStopping) return opened.break();
       await changeOver(
         () => own.whenIdle(),
-        () => (opened.isBroken ? undefined : opened),
+        () => (opened.isBroken || isStopping ? undefined : opened),
       );
       if (link === opened) setRole({ name: "FRONT", poster: holder.address });
+      else opened.break();
     } catch (error) {
       setRole({ name: "ALONE", cause: `${holder.address} cannot be reached: ${(error as Error).message}` });
     } finally {
@@ -166,14 +176,15 @@ export async function startHandover(
       if (link === undefined && !lease.isHeld) setRole({ name: "ALONE", cause: (error as Error).message });
       throw error;
     });
+    // A change-over may take longer than a lease, which goes on being renewed meanwhile.
     if (isMine) {
-      await retire();
+      retire().catch(onFault);
       poster.open(holder.token);
       poster.showLife();
       return setRole({ name: "POSTER" });
     }
     poster.close();
-    if (link?.holder.token.equals(holder.token) === false) await retire();
+    if (link?.holder.token.equals(holder.token) === false) retire().catch(onFault);
     if (link !== undefined) return;
     if (holder.build === lease.build) connect(holder).catch(onFault);
     else setRole({ name: "ALONE", cause: `${holder.address} runs another build of Grey` });
@@ -195,7 +206,7 @@ export async function startHandover(
   );
   // Independent of the database's answers.
   const pulse = setInterval(() => {
-    if (lease.isHeld) poster.showLife();
+    if (isServing()) poster.showLife();
     else poster.close();
   }, leaseMs / 4);
 
@@ -203,20 +214,25 @@ export async function startHandover(
     engine: {
       post,
       get depth() {
-        return own.depth + commands;
+        return own.depth + (kept?.length ?? 0);
       },
     },
     stop: async () => {
       isStopping = true;
+      const timer = setTimeout(() => link?.break(), config.GREY_SHUTDOWN_TIMEOUT_MS);
       await sweep.stop();
       await lease.release(database.pool).catch(() => undefined);
-      const timer = setTimeout(() => link?.break(), config.GREY_SHUTDOWN_TIMEOUT_MS);
+      await changed;
       await Promise.all([retire(), poster.stop(config.GREY_SHUTDOWN_TIMEOUT_MS)]);
       clearTimeout(timer);
       clearInterval(pulse);
     },
   };
 }
+
+const HANDSHAKE_MS_MAX = 3_000;
+/** Room for the answers of a batch, however small the queue is. */
+const UNSENT_BYTES_MIN = 16 * 1_048_576;
 
 /** The failures by which a server does not tell what came of a unit. */
 const UNTOLD = new Set(["DATABASE_UNAVAILABLE", "OVERLOADED", "CALLER_GONE"]);

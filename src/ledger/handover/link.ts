@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net";
 import type { CallerContext } from "../../base/caller-context.js";
-import { FailureError } from "../../base/failure.js";
+import { FailureError, type Failure } from "../../base/failure.js";
 import { splitAddress } from "../../config/address.js";
 import type { UnitOfWork } from "../command/command.js";
 import type { Outcome } from "../post/outcome.js";
@@ -39,6 +39,9 @@ export interface LinkOptions {
   /** Receives errors that Grey does not know. */
   readonly onFault: (error: unknown) => void;
 }
+
+/** The numbers of units: those that a frame can carry. */
+const NUMBERS = 2 ** 32;
 
 /** Connects to the server that posts for all. Fails if it cannot be reached or does not hold the lease. */
 export async function openLink(holder: Holder, options: LinkOptions): Promise<Link> {
@@ -83,31 +86,38 @@ function createLink(socket: Socket, holder: Holder, { silenceMs, onBroken, onClo
   });
   socket.on("end", () => socket.end());
 
-  function take(value: ToFront): void {
+  // Also a part of a large frame is a sign of life.
+  socket.on("readable", () => {
     heardMs = performance.now();
+  });
+
+  function take(value: ToFront): void {
     if (value.kind === "CLOSING") return onClosing();
     if (value.kind === "ALIVE") return;
     for (const [number, answer] of value.answers) {
       const waiting = unanswered.get(number);
       unanswered.delete(number);
       gone.delete(number);
-      if ("reason" in answer) waiting?.reject(new FailureError(answer));
+      if ("reason" in answer) waiting?.reject(toError(answer, waiting.context));
       else waiting?.resolve([...answer]);
     }
   }
 
+  function isSilent(): boolean {
+    return performance.now() - heardMs > silenceMs;
+  }
+
   function look(): void {
-    if (performance.now() - heardMs > silenceMs) {
-      socket.destroy();
-      return;
-    }
+    // If it was this process that stood still, what has arrived meanwhile is read first.
+    if (isSilent()) setImmediate(() => isSilent() && socket.destroy());
     const numbers: UnitNumber[] = [];
     for (const [number, { context }] of unanswered) {
       if (gone.has(number) || isWaiting(context)) continue;
       gone.add(number);
       numbers.push(number);
     }
-    if (numbers.length > 0) wire.send({ kind: "GONE", numbers });
+    // After the units themselves, which this turn of the event loop may have handed over.
+    if (numbers.length > 0) setImmediate(() => wire.send({ kind: "GONE", numbers }));
   }
 
   return {
@@ -116,7 +126,9 @@ function createLink(socket: Socket, holder: Holder, { silenceMs, onBroken, onClo
       return socket.destroyed;
     },
     hand: (waiting) => {
-      const number = nextNumber++;
+      const number = nextNumber;
+      // Those that are not answered are far fewer.
+      nextNumber = (nextNumber + 1) % NUMBERS;
       unanswered.set(number, waiting);
       send(number);
     },
@@ -130,6 +142,18 @@ function createLink(socket: Socket, holder: Holder, { silenceMs, onBroken, onClo
     },
     break: () => socket.destroy(),
   };
+}
+
+/** Returns the error of a unit that failed as a whole; of one whose caller has left, for the reason that this server knows. */
+function toError(failure: Failure, { assertWaiting }: CallerContext): unknown {
+  if (failure.reason === "CALLER_GONE") {
+    try {
+      assertWaiting();
+    } catch (error) {
+      return error;
+    }
+  }
+  return new FailureError(failure);
 }
 
 function isWaiting(context: CallerContext): boolean {

@@ -27,8 +27,8 @@ export interface PosterOptions {
   readonly handshakeMs: number;
   /** The most bytes of answers that a front leaves unread. */
   readonly unsentBytesMax: number;
-  /** Reports whether this server holds the lease now. */
-  readonly isHeld: () => boolean;
+  /** Reports whether this server posts for others now. */
+  readonly isServing: () => boolean;
   /** Receives errors that Grey does not know. */
   readonly onFault: (error: unknown) => void;
 }
@@ -69,17 +69,18 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
 
   function serve(socket: Socket): void {
     const gone = new Set<UnitNumber>();
-    let unanswered = 0;
+    const unanswered = new Set<UnitNumber>();
     let isLast = false;
     const wire = createWire(socket, { encode: encodeToFront, decode: decodeToPoster }, take, options.onFault);
     const answer = createBunch<readonly [UnitNumber, Answer]>((answers) => {
       wire.send({ kind: "ANSWERS", answers });
-      unanswered -= answers.length;
+      for (const [number] of answers) unanswered.delete(number);
       if (wire.unsentBytes > options.unsentBytesMax) socket.destroy();
       endIfLast();
     });
     const front: Front = { tell: wire.send };
     fronts.add(front);
+    if (isStopping) front.tell({ kind: "CLOSING" });
     socket.on("close", () => fronts.delete(front));
     // A front that ends without having said so is gone: what waits is not posted for it.
     socket.on("end", () => {
@@ -87,12 +88,12 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
     });
 
     function endIfLast(): void {
-      if (isLast && unanswered === 0) socket.end();
+      if (isLast && unanswered.size === 0) socket.end();
     }
 
     function take(value: ToPoster): void {
       if (value.kind === "GONE") {
-        for (const number of value.numbers) gone.add(number);
+        for (const number of value.numbers) if (unanswered.has(number)) gone.add(number);
         return;
       }
       if (value.kind === "LAST") {
@@ -100,7 +101,7 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
         return endIfLast();
       }
       for (const [number, unit] of value.units) {
-        unanswered += 1;
+        unanswered.add(number);
         post(number, unit).catch(options.onFault);
       }
     }
@@ -108,7 +109,7 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
     async function post(number: UnitNumber, unit: UnitOfWork): Promise<void> {
       const context: CallerContext = {
         assertWaiting: () => {
-          if (socket.destroyed || gone.has(number) || !options.isHeld()) fail({ reason: "CALLER_GONE" });
+          if (socket.destroyed || gone.has(number) || !options.isServing()) fail({ reason: "CALLER_GONE" });
         },
       };
       try {
@@ -116,10 +117,11 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
       } catch (error) {
         if (!(error instanceof FailureError)) options.onFault(error);
         const failure = error instanceof FailureError ? error.failure : ({ reason: "INTERNAL" } as const);
-        // The front may reach the database although this server does not, and learns what came of the unit.
-        const isInDoubt = failure.reason === "DATABASE_UNAVAILABLE" || failure.reason === "OUTCOME_UNKNOWN";
-        if (isInDoubt || !options.isHeld()) socket.destroy();
+        // What waited when the term ended is given back.
+        if (!options.isServing()) socket.destroy();
         else answer([number, failure]);
+        // The front may reach the database although this server does not.
+        if (failure.reason === "DATABASE_UNAVAILABLE") front.tell({ kind: "CLOSING" });
       } finally {
         gone.delete(number);
       }

@@ -45,7 +45,7 @@ interface Codec<Sent, Received> {
 /**
  * Sends and receives values over a socket whose handshake is done.
  * @param onValue is called with each value that arrives, as long as the socket is open
- * @param onFault receives errors of the codec
+ * @param onFault receives errors of the codec, and frames that exceed the bound
  */
 export function createWire<Sent, Received>(
   socket: Socket,
@@ -62,6 +62,7 @@ export function createWire<Sent, Received>(
         if (head?.length !== LENGTH_BYTES) return;
         length = head.readUInt32BE();
         if (length === 0 || length > FRAME_BYTES_MAX) {
+          onFault(new RangeError("a frame is too large, or empty"));
           socket.destroy();
           return;
         }
@@ -94,6 +95,7 @@ export function createWire<Sent, Received>(
       const body = unlessBroken(() => encode(value));
       if (body === undefined) return;
       if (body.length > FRAME_BYTES_MAX) {
+        onFault(new RangeError("a frame would be too large"));
         socket.destroy();
         return;
       }
