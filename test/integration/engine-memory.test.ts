@@ -148,12 +148,10 @@ describe("the memory of a posting engine", function () {
       case "hold":
       case "hold-for": {
         const at = BigInt(Date.now()) * 1_000n + 7_200_000_000n;
-        const command = hold(a, amountMinor, {
+        return hold(a, amountMinor, {
           toWalletId: kind === "hold-for" ? b : null,
           ...(by % 2 === 0 && { expiry: { at } }),
         });
-        holdIds.push(command.transactionId);
-        return command;
       }
       case "capture":
       case "part":
@@ -168,7 +166,10 @@ describe("the memory of a posting engine", function () {
     if (isDelayed) engine.batches.close();
     const answers: Promise<Outcome[]>[] = [];
     for (const steps of units) {
-      answers.push(engine.engine.post({ commands: steps.map(commandOf), mode: "INDEPENDENT" }, PATIENT));
+      const commands = steps.map(commandOf);
+      answers.push(engine.engine.post({ commands, mode: "INDEPENDENT" }, PATIENT));
+      // No unit names a hold that it makes: no caller knows the id before the answer.
+      for (const { kind, transactionId } of commands) if (kind === "HOLD") holdIds.push(transactionId);
       // In a batch of its own, unless earlier batches are still in progress.
       if (pauseMs > 0) await pause(pauseMs);
     }

@@ -136,7 +136,11 @@ async function findReplays(
   return toReplays(await findAnswers(client, commands), findDifferences);
 }
 
-/** Claims the request ids of the commands that will be recorded, as far as can be told without the head. @returns their requestKey() */
+/**
+ * Claims the request ids of the commands that will be recorded, as far as can be told without the head. A step of a hold that a command of
+ * the same turn makes is not foreseen, and fails as a conflict: no caller knows the id of a hold before the answer.
+ * @returns their requestKey()
+ */
 async function claimRequests(
   client: Queryable,
   units: readonly UnitOfWork[],
