@@ -131,7 +131,8 @@ export async function startHandover(
         onBroken: (unanswered) => {
           if (link === opened) {
             link = undefined;
-            setRole({ name: "ALONE", cause: "the server that posted for all is gone" });
+            // This server may have taken the lease before the last answers came.
+            if (!lease.isHeld) setRole({ name: "ALONE", cause: "the server that posted for all is gone" });
           }
           unanswered.forEach(postInDoubt);
           sweep.wake();
