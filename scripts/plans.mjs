@@ -7,7 +7,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 
 /** Tables with one or few rows that do not grow with use. */
-const SMALL = new Set(["journal_head", "installation", "currencies", "migrations"]);
+const SMALL = new Set(["journal_head", "posting_lease", "installation", "currencies", "migrations"]);
 /** Nodes that stop reading a table early. */
 const BOUNDED = new Set(["Limit"]);
 const QUERY_CHARS_MAX = 160;

@@ -233,8 +233,7 @@ describe("servers of which one posts for all", function () {
       const { movements, done } = await load(200);
       await done;
       all.push(...movements);
-    } while (countTerms() < terms);
-    expect(servers.filter((server) => count(server, POSTER_LINE) > 0)).to.have.length(SERVERS);
+    } while (countTerms() < terms || servers.some((server) => count(server, POSTER_LINE) === 0));
     await assertLaws(all, servers);
   });
 
