@@ -145,10 +145,10 @@ function createLink(socket: Socket, holder: Holder, { silenceMs, onBroken, onClo
 }
 
 /** Returns the error of a unit that failed as a whole; of one whose caller has left, for the reason that this server knows. */
-function toError(failure: Failure, { assertWaiting }: CallerContext): unknown {
+function toError(failure: Failure, context: CallerContext): unknown {
   if (failure.reason === "CALLER_GONE") {
     try {
-      assertWaiting();
+      context.assertWaiting();
     } catch (error) {
       return error;
     }

@@ -7,7 +7,15 @@ import type { UnitOfWork } from "../command/command.js";
 import type { Engine } from "../post/engine.js";
 import { createBunch } from "./bunch.js";
 import { decodeToPoster, encodeToFront } from "./codec.js";
-import { createWire, greetFront, type Answer, type ToFront, type ToPoster, type UnitNumber } from "./wire.js";
+import {
+  createWire,
+  greetFront,
+  type Answer,
+  type ToFront,
+  type ToPoster,
+  type UnitNumber,
+  type Wire,
+} from "./wire.js";
 
 /** The listener for the servers that hand units of work over to this one while it holds the lease. */
 export interface Poster {
@@ -36,15 +44,11 @@ export interface PosterOptions {
 /** More fronts than any ledger has. */
 const CONNECTIONS_MAX = 256;
 
-/** A front that has proven itself. */
-interface Front {
-  tell(value: ToFront): void;
-}
-
 /** Starts to listen. @throws SettingError */
 export async function listenForFronts(engine: Engine, options: PosterOptions): Promise<Poster> {
   const sockets = new Set<Socket>();
-  const fronts = new Set<Front>();
+  /** The wires of fronts that have proven themselves. */
+  const fronts = new Set<Wire<ToFront>>();
   let token: Buffer | undefined;
   let isStopping = false;
 
@@ -78,10 +82,9 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
       if (wire.unsentBytes > options.unsentBytesMax) socket.destroy();
       endIfLast();
     });
-    const front: Front = { tell: wire.send };
-    fronts.add(front);
-    if (isStopping) front.tell({ kind: "CLOSING" });
-    socket.on("close", () => fronts.delete(front));
+    fronts.add(wire);
+    if (isStopping) wire.send({ kind: "CLOSING" });
+    socket.on("close", () => fronts.delete(wire));
     // A front that ends without having said so is gone: what waits is not posted for it.
     socket.on("end", () => {
       if (!isLast) socket.destroy();
@@ -121,7 +124,7 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
         if (!options.isServing()) socket.destroy();
         else answer([number, failure]);
         // The front may reach the database although this server does not.
-        if (failure.reason === "DATABASE_UNAVAILABLE") front.tell({ kind: "CLOSING" });
+        if (failure.reason === "DATABASE_UNAVAILABLE") wire.send({ kind: "CLOSING" });
       } finally {
         gone.delete(number);
       }
@@ -147,11 +150,11 @@ export async function listenForFronts(engine: Engine, options: PosterOptions): P
     },
     close,
     showLife: () => {
-      for (const front of fronts) front.tell({ kind: "ALIVE" });
+      for (const wire of fronts) wire.send({ kind: "ALIVE" });
     },
     stop: async (timeoutMs) => {
       isStopping = true;
-      for (const front of fronts) front.tell({ kind: "CLOSING" });
+      for (const wire of fronts) wire.send({ kind: "CLOSING" });
       const timer = setTimeout(close, timeoutMs);
       const idle = [...sockets].map((socket) => new Promise((resolve) => socket.on("close", resolve)));
       await Promise.all(idle);
